@@ -1,0 +1,168 @@
+"""Which settings a method has, and how layers of values become its typed sections."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, get_origin, get_type_hints
+
+from arguments.config_file import Config
+from arguments.settings import ModelParams, PipelineParams, RunParams, Settings, Valid
+from arguments.values import convert, convert_dict, nearest
+from utils.errors import InputError
+
+ROOT = Path(__file__).resolve().parent.parent
+CHOICES = {"dataset": "dnerf", "method": "fourdgs"}  # 4DGS's own config files name neither
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One setting: where it lives and what may stand there."""
+
+    name: str
+    section: str
+    kind: Any  # bool, int, float, str, dict or list[one of the first four]
+    default: Any
+    help: str
+    valid: Valid | None
+
+    def check(self, value: Any, current: Any) -> Any:
+        """`value` converted; a dict goes over `current`. Raises ValueError saying what is wrong."""
+        if self.kind is dict:
+            return convert_dict(value, current, self.name)
+        value = convert(value, self.kind, self.name)
+        if self.valid is not None:
+            is_valid, words = self.valid
+            for item in value if get_origin(self.kind) is list else [value]:
+                if not is_valid(item):
+                    raise ValueError(f"{self.name} is {item!r}, expected {words}")
+        return value
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Values from one source. `where(section, key)` names the file or flag that set one."""
+
+    sections: dict[str, dict[str, Any]]
+    where: Callable[..., str]
+
+
+@dataclass(frozen=True)
+class Schema:
+    """All settings of one command with one method, by name."""
+
+    sections: dict[str, type]  # in the order they are applied: the later one wins
+    specs: dict[str, Spec]
+    without_effect: dict[str, str]  # name -> why it changes nothing
+
+    def resolve(self, layers: list[Layer]) -> tuple[dict[str, Any], list[tuple[str, str, str]]]:
+        """Defaults under the layers, the last one on top.
+
+        Returns the values by name, and (where, key, reason) of each value without effect.
+        Raises InputError for an unknown name, a wrong type and a value out of range.
+        """
+        values = {spec.name: spec.default for spec in self.specs.values()}
+        idle = []
+        for layer in layers:
+            for section in self.sections:
+                for key, value in layer.sections.get(section, {}).items():
+                    where = layer.where(section, key)
+                    if key in self.without_effect:
+                        idle.append((where, key, self.without_effect[key]))
+                        continue
+                    values[key] = self._value(section, key, value, values, where)
+        return values, idle
+
+    def _value(self, section: str, key: Any, value: Any, values: dict[str, Any], where: str) -> Any:
+        # A key under the wrong section still counts: HyperNeRF's 4DGS files rely on it.
+        if key not in self.specs:
+            names = [*self.specs, *self.without_effect]
+            end = nearest(str(key), names, "--help lists the settings")
+            raise InputError(f"{where}: {section} has no setting {key!r}; {end}")
+        try:
+            return self.specs[key].check(value, values[key])
+        except ValueError as error:
+            raise InputError(f"{where}: {section}: {error}") from None
+
+    def build(self, section: str, values: dict[str, Any]) -> Any:
+        """The section's dataclass, filled."""
+        names = [spec.name for spec in self.specs.values() if spec.section == section]
+        return self.sections[section](**{name: values[name] for name in names})
+
+    def settings(self, choices: dict[str, str], values: dict[str, Any]) -> Settings:
+        """All sections, filled."""
+        return Settings(
+            **choices, **{name: self.build(SECTIONS[name], values) for name in SECTIONS}
+        )
+
+
+SECTIONS = {  # field of Settings -> section; the order is the one 4DGS applies
+    "optim": "OptimizationParams",
+    "hidden": "ModelHiddenParams",
+    "model": "ModelParams",
+    "pipeline": "PipelineParams",
+    "run": "RunParams",
+}
+
+
+def schema_of(method: str, **extra: type) -> Schema:
+    """The settings of a method in `scene/methods/`, and of the command's own `extra` sections."""
+    module = import_module(f"scene.methods.{method}")
+    sections = {
+        "OptimizationParams": module.OptimizationParams,
+        "ModelHiddenParams": module.ModelHiddenParams,
+        "ModelParams": ModelParams,
+        "PipelineParams": PipelineParams,
+        "RunParams": RunParams,
+        **extra,
+    }
+    specs = [spec for name, section in sections.items() for spec in _specs(name, section)]
+    by_name = {spec.name: spec for spec in specs}
+    assert len(by_name) == len(specs), "a setting's name is used in two sections"
+    idle = {k: v for s in sections.values() for k, v in getattr(s, "without_effect", {}).items()}
+    return Schema(sections, by_name, idle)
+
+
+def _specs(name: str, section: type) -> list[Spec]:
+    kinds, empty = get_type_hints(section), section()
+    return [
+        Spec(
+            f.name,
+            name,
+            kinds[f.name],
+            getattr(empty, f.name),
+            f.metadata["help"],
+            f.metadata["valid"],
+        )
+        for f in dataclasses.fields(section)
+    ]
+
+
+def config_layer(config: Config, extra: tuple[str, ...] = ()) -> Layer:
+    """The sections of a config file. Raises InputError for a name that is no section."""
+    known = [*SECTIONS.values(), *extra]
+    for name, value in config.values.items():
+        where = config.origin(name)
+        if name not in known and name not in CHOICES:
+            end = nearest(name, [*known, *CHOICES, "_base_"], f"sections are {', '.join(known)}")
+            raise InputError(f"{where}: a config file has no section {name!r}; {end}")
+        if name in known and not isinstance(value, dict):
+            raise InputError(f"{where}: {name} is {value!r}, expected a dict of settings")
+    sections = {name: config.values[name] for name in known if name in config.values}
+    return Layer(sections, lambda section, key: config.origin(section, key))
+
+
+def choose(name: str, values: dict[str, Any], where: str) -> dict[str, str]:
+    """The dataset or method that `values` names, if any, after looking that its file exists."""
+    if name not in values:
+        return {}
+    folder = f"scene/{name}s"
+    files = sorted(p.stem for p in (ROOT / folder).glob("[!_]*.py"))
+    if values[name] not in files:
+        raise InputError(
+            f"{where}: unknown {name} {values[name]!r}; {folder} has {', '.join(files)}"
+        )
+    return {name: values[name]}

@@ -1,0 +1,187 @@
+"""Every setting that all methods share: declared once, typed, with the text that `--help` prints.
+
+A method declares its own two sections, `ModelHiddenParams` and `OptimizationParams`, with the same
+`setting` in `scene/methods/<name>.py`. Names are unique across the sections, so each is one flag.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+Valid = tuple[Callable[[Any], bool], str]  # the test a value must pass, and its words
+
+
+def at_least(low: float) -> Valid:
+    """The value (each item of a list) is at least `low`."""
+    return (lambda value: value >= low), f"at least {low}"
+
+
+def between(low: float, high: float) -> Valid:
+    """The value is in [low, high]."""
+    return (lambda value: low <= value <= high), f"from {low} to {high}"
+
+
+def about(
+    help: str,
+    *,
+    valid: Valid | None = None,
+    changes_result: bool = True,
+    is_path: bool = False,
+) -> dict[str, Any]:
+    """A field's metadata: its meaning, in the words that `--help` prints.
+
+    `valid`: the range beyond what the type says. `changes_result`: False where a run may go on
+    with another value. `is_path`: compared as a path.
+    """
+    return {"help": help, "valid": valid, "changes_result": changes_result, "is_path": is_path}
+
+
+def setting(default: Any, help: str, **options: Any) -> Any:
+    """A dataclass field with a default and `about(help, **options)`.
+
+    A list or dict is a `field(default_factory=..., metadata=about(...))` instead.
+    """
+    return field(default=default, metadata=about(help, **options))
+
+
+@dataclass(frozen=True)
+class ModelParams:
+    """The scene, and how it is read."""
+
+    source_path: str = setting("", "dataset folder", is_path=True)
+    model_path: str = setting(
+        "",
+        "output folder; if empty output/<expname>, and without that the last two parts of "
+        "source_path: data/dnerf/lego gives output/dnerf/lego",
+        changes_result=False,
+    )
+    resolution: int = setting(
+        -1,
+        "1, 2, 4 or 8 divides the images' size, another number is their new width in pixels, "
+        "-1 keeps the files' size",
+        valid=(lambda value: value == -1 or value >= 1, "-1 or at least 1"),
+    )
+    white_background: bool = setting(True, "composite on white; otherwise on black")
+    eval: bool = setting(True, "hold the test frames out; otherwise train on them too")
+    sh_degree: int = setting(3, "highest degree of the spherical harmonics", valid=between(0, 3))
+    extension: str = setting(".png", "appended to the image names in a D-NeRF transforms file")
+    init_points: int = setting(
+        2_000,
+        "random points to start from where the folder has no point cloud",
+        valid=at_least(1),
+    )
+    add_points: bool = setting(
+        False, "add 100,000 random points inside the box of the initial points"
+    )
+
+    short_flags: ClassVar[dict[str, str]] = {
+        "source_path": "-s",
+        "model_path": "-m",
+        "images": "-i",
+        "resolution": "-r",
+        "white_background": "-w",
+    }
+    without_effect: ClassVar[dict[str, str]] = {
+        "data_device": "images wait in the bounded cache and move one batch at a time",
+        "render_process": "a contact sheet is always written at the test iterations",
+        "images": "belongs to COLMAP folders, which no reader takes yet",
+        "llffhold": "belongs to COLMAP folders, which no reader takes yet",
+    }
+
+
+@dataclass(frozen=True)
+class PipelineParams:
+    """How frames are drawn. Nothing to choose yet; 4DGS configs may hold the section."""
+
+    without_effect: ClassVar[dict[str, str]] = {
+        "convert_SHs_python": "the rasterizer evaluates SH, in the reference it crashes",
+        "compute_cov3D_python": "the rasterizer builds covariances, in the reference it crashes",
+    }
+
+
+@dataclass(frozen=True)
+class RunParams:
+    """This run: where, how long, how loud. Only `seed` changes what is learned."""
+
+    configs: str = setting("", "config file, e.g. arguments/dnerf/lego.py", changes_result=False)
+    expname: str = setting("", "name of the output folder under output/", changes_result=False)
+    seed: int = setting(0, "of every random choice", valid=at_least(0))
+    device: str = setting(
+        "auto", "cpu, cuda, cuda:1, ...; auto takes a GPU where there is one", changes_result=False
+    )
+    restart: bool = setting(
+        False, "begin anew where the output folder holds an unfinished run", changes_result=False
+    )
+    start_checkpoint: str = setting("", "checkpoint to go on from", changes_result=False)
+    test_iterations: list[int] = field(
+        default_factory=lambda: [3_000, 7_000, 14_000],
+        metadata=about(
+            "score the test frames and write a contact sheet at these steps",
+            valid=at_least(0),
+            changes_result=False,
+        ),
+    )
+    save_iterations: list[int] = field(
+        default_factory=lambda: [14_000, 20_000, 30_000, 45_000, 60_000],
+        metadata=about(
+            "write the model at these steps; the last step is always among them",
+            valid=at_least(0),
+            changes_result=False,
+        ),
+    )
+    checkpoint_iterations: list[int] = field(
+        default_factory=list,
+        metadata=about(
+            "keep a checkpoint of these steps for good", valid=at_least(0), changes_result=False
+        ),
+    )
+    checkpoint_every: int = setting(
+        500,
+        "steps between the checkpoints an interrupted run resumes from",
+        valid=at_least(1),
+        changes_result=False,
+    )
+    cache_mb: int = setting(
+        1_024, "memory for decoded images, in MiB", valid=at_least(0), changes_result=False
+    )
+    ip: str = setting("127.0.0.1", "address of the live viewer", changes_result=False)
+    port: int = setting(
+        6_009, "port of the live viewer", valid=between(0, 65_535), changes_result=False
+    )
+    quiet: bool = setting(False, "print errors only", changes_result=False)
+    debug: bool = setting(False, "show the traceback of an error", changes_result=False)
+    debug_from: int = setting(
+        -1,
+        "check every tensor of a step from this step on; -1 never does",
+        valid=at_least(-1),
+        changes_result=False,
+    )
+    detect_anomaly: bool = setting(
+        False, "name the operation that made a NaN in backward (slow)", changes_result=False
+    )
+
+
+@dataclass(frozen=True)
+class RenderParams:
+    """What render.py draws."""
+
+    iteration: int = setting(-1, "step of the saved model; -1 is the last", valid=at_least(-1))
+    skip_train: bool = setting(False, "leave the training frames out")
+    skip_test: bool = setting(False, "leave the test frames out")
+    skip_video: bool = setting(False, "leave the video along the novel path out")
+    depth: bool = setting(False, "write depth maps too")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One run's settings, complete: defaults, config file and command line merged."""
+
+    dataset: str  # scene/datasets/<dataset>.py
+    method: str  # scene/methods/<method>.py
+    model: ModelParams
+    pipeline: PipelineParams
+    hidden: Any  # the method's ModelHiddenParams
+    optim: Any  # the method's OptimizationParams
+    run: RunParams
