@@ -1,7 +1,7 @@
 """Image scores: PSNR, foreground PSNR, SSIM, MS-SSIM and D-SSIM, in plain PyTorch.
 
 Images are "*B C H W" in [0, 1] and scores are "*B": one number per image, never pooled over images.
-Everything is differentiable and follows the inputs' device and dtype.
+Everything follows the inputs' device and dtype.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def ms_ssim(image: Tensor, truth: Tensor) -> Tensor:
     height, width = image.shape[-2:]
     if min(height, width) < MS_SSIM_MIN_SIDE:
         raise ValueError(
-            f"MS-SSIM needs both sides to be at least {MS_SSIM_MIN_SIDE} pixels, got {width}x{height}"
+            f"MS-SSIM needs sides of at least {MS_SSIM_MIN_SIDE} pixels, got {width}x{height}"
         )
     score = torch.ones_like(image[..., 0, 0])
     for scale, weight in enumerate(MS_SSIM_WEIGHTS):

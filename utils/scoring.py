@@ -1,0 +1,146 @@
+"""Score pairs of image files: the metrics, their conventions, and why a number is missing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from utils.errors import InputError
+from utils.metrics import MS_SSIM_MIN_SIDE, d_ssim, fg_psnr, ms_ssim, psnr, ssim
+from utils.perceptual import HOW_TO_GET, MIN_SIDE, load_lpips
+
+PARTS = ("renders", "gt")  # the two folders of images, as render.py writes them
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One column of the table: `score` maps two "3 H W" images in [0, 1] to a scalar tensor."""
+
+    name: str
+    convention: str
+    score: Callable[[Tensor, Tensor], Tensor] | None  # None: cannot be computed here
+    min_side: int = 1  # pixels; smaller images have no score
+    no_number: str = ""  # why a view can have none
+
+
+@dataclass(frozen=True)
+class Views:
+    """The images of one method on one split: `names` are in both `PARTS` of the folder."""
+
+    folder: Path  # <model>/<split>/<method>
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What one method got on one split; None where a view has no number."""
+
+    per_view: dict[str, dict[str, float | None]]  # metric, file name
+    sizes: list[tuple[int, int]]  # width, height; each that occurs, once
+
+    def mean(self, metric: str) -> float | None:
+        """Mean over the views that have a number; None if there is none."""
+        values = [value for value in self.per_view[metric].values() if value is not None]
+        return math.fsum(values) / len(values) if values else None
+
+
+def pixel_metrics() -> list[Metric]:
+    """The metrics that need no network."""
+    multiscale = {
+        "min_side": MS_SSIM_MIN_SIDE,
+        "no_number": f"needs images with sides of at least {MS_SSIM_MIN_SIDE} pixels",
+    }
+    return [
+        Metric(
+            "PSNR",
+            "dB; squared error pooled over pixels and channels of an image",
+            psnr,
+            no_number="infinite: render and ground truth are equal",
+        ),
+        Metric(
+            "fg-PSNR",
+            "dB; PSNR over the pixels where any ground-truth channel is below 0.98",
+            fg_psnr,
+            no_number="no ground-truth pixel below 0.98, or infinite: equal there",
+        ),
+        Metric("SSIM", "11x11 Gaussian, sigma 1.5, zero padding, mean over every pixel", ssim),
+        Metric("MS-SSIM", "5 scales, valid windows, as pytorch-msssim", ms_ssim, **multiscale),
+        Metric("D-SSIM", "(1 - MS-SSIM) / 2, as 4DGS", d_ssim, **multiscale),
+    ]
+
+
+LPIPS_FORMS = (
+    # parity: the 3DGS family's metrics feed the network [0, 1]. Its key keeps its number, since a
+    # table of published results compares with nothing else.
+    ("", False, "v0.1 fed [0, 1], as the 3DGS family's tables"),
+    ("-rescaled", True, "v0.1 fed [-1, 1], as its authors define it"),
+)
+
+
+def lpips_metrics(weights: Path | None, device: str, *, missing: str) -> list[Metric]:
+    """LPIPS of both networks in both forms; without `weights` they say `missing`."""
+    metrics = []
+    for net in ("vgg", "alex"):
+        lpips = load_lpips(weights, net).to(device) if weights else None
+        for suffix, rescale, convention in LPIPS_FORMS:
+            score = partial(lpips, rescale=rescale) if lpips else None
+            reason = f"needs images with sides of at least {MIN_SIDE} pixels" if lpips else missing
+            metrics.append(Metric(f"LPIPS-{net}{suffix}", convention, score, MIN_SIDE, reason))
+    return metrics
+
+
+def missing_lpips(*, skipped: bool) -> str:
+    """The one line that says why LPIPS is null."""
+    return "skipped as asked" if skipped else f"no weights file; {HOW_TO_GET}"
+
+
+@torch.no_grad()
+def score_views(views: Views, metrics: list[Metric], device: str, *, quiet: bool) -> Scores:
+    """Score every view; raises `InputError` for an image that cannot be read or does not fit."""
+    per_view: dict[str, dict[str, float | None]] = {metric.name: {} for metric in metrics}
+    sizes = set()
+    label = f"{views.folder.parent.name}/{views.folder.name}"
+    for name in tqdm(views.names, desc=label, unit="view", disable=quiet):
+        image, truth = (tensor.to(device) for tensor in read_pair(views.folder, name))
+        height, width = image.shape[-2:]
+        sizes.add((width, height))
+        for metric in metrics:
+            possible = metric.score is not None and min(height, width) >= metric.min_side
+            value = float(metric.score(image, truth)) if possible else math.nan
+            per_view[metric.name][name] = value if math.isfinite(value) else None
+    return Scores(per_view, sorted(sizes))
+
+
+def read_pair(folder: Path, name: str) -> tuple[Tensor, Tensor]:
+    """Render and ground truth of one view, "3 H W" in [0, 1]."""
+    image, truth = (read_rgb(folder / part / name) for part in PARTS)
+    if image.shape != truth.shape:
+        sizes = [f"{x.shape[1]}x{x.shape[0]}" for x in (image, truth)]
+        raise InputError(
+            f"{folder / PARTS[0] / name}: {sizes[0]} pixels, but its ground truth has {sizes[1]}; "
+            "run render.py again"
+        )
+    image, truth = (torch.from_numpy(x).permute(2, 0, 1).float() / 255 for x in (image, truth))
+    return image, truth
+
+
+def read_rgb(path: Path) -> np.ndarray:
+    """An 8-bit RGB image, "H W 3"."""
+    pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise InputError(f"{path}: missing or not a readable image; run render.py again")
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+        raise InputError(
+            f"{path}: {pixels.dtype} of shape {pixels.shape}, expected 8-bit RGB; "
+            "run render.py again"
+        )
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
