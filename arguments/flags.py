@@ -21,17 +21,16 @@ class _Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, argument_default=argparse.SUPPRESS, **options)
 
     def error(self, message: str) -> Any:
-        raise InputError(f"{message}; --help lists the settings")
+        raise InputError(f"command line: {message}; --help lists the settings")
 
 
 def early_flags(argv: list[str]) -> dict[str, str]:
-    """The flags that decide which settings exist: configs, model_path, dataset, method, help."""
+    """The flags that decide which settings exist: configs, model_path, dataset, method."""
     parser = _Parser(add_help=False)
     parser.add_argument("--configs", *ALIASES["configs"])
     parser.add_argument("-m", "--model_path")
     parser.add_argument("--dataset")
     parser.add_argument("--method")
-    parser.add_argument("-h", "--help", action="store_true")
     return vars(parser.parse_known_args(argv)[0])
 
 
@@ -44,7 +43,7 @@ def flag_layer(argv: list[str], schema: Schema, shown: dict[str, Any], command: 
     parser = _build(schema, shown, command)
     given, unknown = parser.parse_known_args(argv)
     if unknown:
-        known = [option for action in parser._actions for option in action.option_strings]
+        known = [f"--{name}" for name in [*schema.specs, *schema.without_effect, *CHOICES]]
         end = nearest(unknown[0].split("=")[0], known, "--help lists the settings")
         raise InputError(f"command line: unknown flag {unknown[0]!r}; {end}")
     sections: dict[str, dict[str, Any]] = {name: {} for name in schema.sections}
@@ -53,7 +52,7 @@ def flag_layer(argv: list[str], schema: Schema, shown: dict[str, Any], command: 
             sections[schema.specs[name].section][name] = _value(schema.specs[name], text)
         elif name in schema.without_effect:
             sections["ModelParams"][name] = text
-    return Layer(sections, lambda section, key: f"command line: --{key}")
+    return Layer(sections, lambda *key: "command line")
 
 
 def _value(spec: Spec, text: str | list[str]) -> Any:
