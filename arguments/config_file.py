@@ -90,7 +90,8 @@ def _run(path: str, children: tuple[str, ...]) -> dict[str, Any]:
     try:
         exec(compile(source, path, "exec", dont_inherit=True), namespace)
     except SyntaxError as error:
-        raise InputError(f"{path}, line {error.lineno}: not valid Python: {error.msg}") from None
+        where = f"{path}, line {error.lineno}" if error.lineno else path
+        raise InputError(f"{where}: not valid Python: {error.msg}") from None
     except (Exception, SystemExit) as error:
         lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == path]
         where = f"{path}, line {lines[-1]}" if lines else path
