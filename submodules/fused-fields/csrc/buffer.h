@@ -1,0 +1,22 @@
+// Scratch memory of one call. Internal linkage for the reason given in simd.h.
+#pragma once
+#include <cstdint>
+#include <cstdlib>
+
+namespace {
+
+template <class T>
+class Buffer {
+  public:
+    explicit Buffer(int64_t count)
+        : data_(static_cast<T*>(std::malloc(sizeof(T) * static_cast<size_t>(count > 0 ? count : 1)))) {}
+    ~Buffer() { std::free(data_); }
+    Buffer(const Buffer&) = delete;
+    Buffer& operator=(const Buffer&) = delete;
+    T* get() const { return data_; }
+
+  private:
+    T* data_;
+};
+
+}  // namespace

@@ -1,0 +1,159 @@
+// Features of plane fields: bilinear samples, multiplied over the planes of a level.
+//
+// Forward: points are independent. Backward goes in blocks of points and alternates two kinds of
+// tasks: "derive" recomputes the samples and writes, for every point and plane, the gradient of
+// that sample; "scatter" adds those to the nodes of one plane, in the order of the points. Only
+// one task ever writes to a node, so sums have the same bits for any number of threads. The derive
+// tasks of a block run beside the scatter tasks of the block before it.
+#pragma once
+#include <cstring>
+
+#include "field_plan.h"
+#include "parallel.h"
+
+namespace {
+
+using fused_fields::StagedWork;
+
+constexpr int64_t kForwardChunk = 256;
+constexpr int64_t kDeriveChunk = 64;
+constexpr int64_t kBlock = 1024;
+
+// Where one point falls on one plane.
+template <class T>
+struct Tap {
+    const T* node;  // lower corner of the cell
+    int64_t col_step, row_step;
+    T col_frac, row_frac, col_slope, row_slope;
+    int32_t col_axis, row_axis;
+};
+
+template <class T>
+FF_INLINE void place_taps(const FieldPlan<T>& plan, int level, const Coordinates<T>& at, int64_t i,
+                          int planes, int grids, Tap<T>* taps) {
+    const Sampled<T>* sampled = plan.level(level);
+    for (int p = 0; p < planes; ++p) {
+        const Sampled<T>& plane = sampled[p];
+        const int64_t col = plane.col_slot * at.stride + i;
+        Tap<T>& tap = taps[p];
+        tap.node = plane.values + at.cell[col] * plane.col_step;
+        tap.col_step = plane.col_step;
+        tap.col_frac = at.frac[col];
+        tap.col_slope = at.slope[col];
+        tap.col_axis = plane.source->col_axis;
+        if (p >= grids) continue;
+        const int64_t row = plane.row_slot * at.stride + i;
+        tap.node += at.cell[row] * plane.row_step;
+        tap.row_step = plane.row_step;
+        tap.row_frac = at.frac[row];
+        tap.row_slope = at.slope[row];
+        tap.row_axis = plane.source->row_axis;
+    }
+}
+
+// A sample and its derivatives to the two fractions.
+template <class V>
+struct Sample {
+    V value, by_col, by_row;
+};
+
+template <class T, int W>
+FF_INLINE Sample<Vec<T, W>> sample_line(const Tap<T>& tap, int c) {
+    const Vec<T, W> start = load<T, W>(tap.node + c);
+    const Vec<T, W> by_col = load<T, W>(tap.node + tap.col_step + c) - start;
+    return {start + tap.col_frac * by_col, by_col, by_col};
+}
+
+template <class T, int W>
+FF_INLINE Sample<Vec<T, W>> sample_grid(const Tap<T>& tap, int c) {
+    using V = Vec<T, W>;
+    const T* next = tap.node + tap.row_step;
+    const V low = load<T, W>(tap.node + c), high = load<T, W>(next + c);
+    const V low_by_col = load<T, W>(tap.node + tap.col_step + c) - low;
+    const V high_by_col = load<T, W>(next + tap.col_step + c) - high;
+    const V low_mix = low + tap.col_frac * low_by_col;
+    const V by_row = high + tap.col_frac * high_by_col - low_mix;
+    return {low_mix + tap.row_frac * by_row,
+            low_by_col + tap.row_frac * (high_by_col - low_by_col), by_row};
+}
+
+// The plane counts of a level, known to the compiler for the usual fields, so that loops over
+// planes unroll and samples stay in registers.
+template <int Grids, int Lines>
+struct Layout {
+    static constexpr int kGrids = Grids, kLines = Lines;
+};
+using AnyLayout = Layout<-1, -1>;
+
+template <class Run>
+void with_layout(int grids, int lines, Run run) {
+    if (grids == 3 && lines == 3) return run(Layout<3, 3>());
+    if (grids == 6 && lines == 0) return run(Layout<6, 0>());
+    if (grids == 3 && lines == 0) return run(Layout<3, 0>());
+    run(AnyLayout());
+}
+
+template <class T>
+class LookupForward final : public StagedWork {
+  public:
+    LookupForward(const FieldPlan<T>& plan, const T* points, int64_t n, T* features,
+                  Coordinates<T> at)
+        : plan_(plan), points_(points), n_(n), features_(features), at_(at) {}
+
+    int64_t tasks(int64_t) const override { return (n_ + kForwardChunk - 1) / kForwardChunk; }
+
+    void run(int64_t, int64_t task) override {
+        const int64_t first = task * kForwardChunk;
+        const int64_t count = min_of(kForwardChunk, n_ - first);
+        const Coordinates<T> at = {at_.cell + first, at_.frac + first, at_.slope + first,
+                                   at_.stride};
+        fill_coordinates(plan_, points_, first, count, at);
+        with_layout(plan_.grids, plan_.lines, [&](auto layout) {
+            for (int64_t i = 0; i < count; ++i) one_point<decltype(layout)>(at, i, first + i);
+        });
+    }
+
+  private:
+    template <class L>
+    void one_point(const Coordinates<T>& at, int64_t i, int64_t point) {
+        const int grids = L::kGrids < 0 ? plan_.grids : L::kGrids;
+        const int planes = L::kGrids < 0 ? grids + plan_.lines : L::kGrids + L::kLines;
+        const int channels = plan_.field.channels, levels = plan_.field.levels;
+        Tap<T> taps[kMaxPlanes];
+        for (int level = 0; level < levels; ++level) {
+            place_taps(plan_, level, at, i, planes, grids, taps);
+            T* out = features_ + (point * levels + level) * channels;
+            for_widths<T>(channels, [&](auto width, int begin, int end) {
+                constexpr int W = decltype(width)::value;
+                for (int c = begin; c < end; c += W) {
+                    Vec<T, W> product = Vec<T, W>{} + T(1);
+                    for (int p = 0; p < grids; ++p) product *= sample_grid<T, W>(taps[p], c).value;
+                    for (int p = grids; p < planes; ++p) {
+                        product *= sample_line<T, W>(taps[p], c).value;
+                    }
+                    store<T, W>(out + c, product);
+                }
+            });
+        }
+    }
+
+    const FieldPlan<T>& plan_;
+    const T* points_;
+    const int64_t n_;
+    T* features_;
+    const Coordinates<T> at_;
+};
+
+template <class T>
+int lookup_forward(const Field* field, const T* points, int64_t n, T* features, int threads) {
+    const FieldPlan<T> plan(*field);
+    if (!plan.ok()) return 1;
+    Buffer<int32_t> cell(n * plan.slots);
+    Buffer<T> frac(n * plan.slots), slope(n * plan.slots);
+    if (!cell.get() || !frac.get() || !slope.get()) return 1;
+    LookupForward<T> work(plan, points, n, features, {cell.get(), frac.get(), slope.get(), n});
+    fused_fields::run_stages(work, 1, threads);
+    return 0;
+}
+
+}  // namespace

@@ -1,0 +1,215 @@
+// Second differences along rows and along columns, and |1 - P|, of many planes in one pass.
+#pragma once
+#include "api.h"
+#include "buffer.h"
+#include "parallel.h"
+#include "simd.h"
+
+namespace {
+
+using fused_fields::PenaltyPlane;
+using fused_fields::StagedWork;
+
+constexpr int kTerms = 3;             // rows, columns, ones
+constexpr int32_t kRowsPerTask = 8;   // fixed, so that partial sums do not depend on threads
+constexpr int64_t kStripLength = 1024;  // summed in T, then added up in double
+
+// Finds the plane and its first row of a task when planes are cut into runs of kRowsPerTask rows.
+struct RowRun {
+    int32_t plane, first, end;
+};
+
+inline static int64_t runs_of(const PenaltyPlane& plane) {
+    return (plane.rows + kRowsPerTask - 1) / kRowsPerTask;
+}
+
+inline static int64_t count_runs(const PenaltyPlane* planes, int32_t count) {
+    int64_t runs = 0;
+    for (int32_t p = 0; p < count; ++p) runs += runs_of(planes[p]);
+    return runs;
+}
+
+inline static RowRun find_run(const PenaltyPlane* planes, int64_t task) {
+    int32_t p = 0;
+    while (task >= runs_of(planes[p])) task -= runs_of(planes[p++]);
+    const int32_t first = static_cast<int32_t>(task) * kRowsPerTask;
+    return {p, first, min_of(first + kRowsPerTask, planes[p].rows)};
+}
+
+// Number of second differences a term averages; 0 for planes too small to have one.
+inline static double differences(const PenaltyPlane& plane, int term, int32_t channels) {
+    const double rows = plane.rows - (term == 0 ? 2 : 0);
+    const double cols = plane.cols - (term == 1 ? 2 : 0);
+    return rows > 0 && cols > 0 ? rows * cols * channels : 0;
+}
+
+template <class T, class Term>
+double sum_terms(int64_t length, Term term) {
+    double total = 0;
+    for (int64_t start = 0; start < length; start += kStripLength) {
+        const int count = static_cast<int>(min_of(kStripLength, length - start));
+        for_widths<T>(count, [&](auto width, int begin, int end) {
+            constexpr int W = decltype(width)::value;
+            Vec<T, W> sum = {};
+            for (int i = begin; i < end; i += W) sum += term(width, start + i);
+            total += lane_sum<T, W>(sum);
+        });
+    }
+    return total;
+}
+
+template <class T>
+double second_differences(const T* values, int64_t step, int64_t length) {
+    return sum_terms<T>(length, [=](auto width, int64_t i) {
+        constexpr int W = decltype(width)::value;
+        const T* at = values + i;
+        const Vec<T, W> middle = load<T, W>(at + step);
+        const Vec<T, W> d = load<T, W>(at + 2 * step) - (middle + middle) + load<T, W>(at);
+        return d * d;
+    });
+}
+
+template <class T>
+double distance_to_one(const T* values, int64_t length) {
+    return sum_terms<T>(length, [=](auto width, int64_t i) {
+        constexpr int W = decltype(width)::value;
+        const Vec<T, W> d = T(1) - load<T, W>(values + i);
+        return d < Vec<T, W>{} ? -d : d;
+    });
+}
+
+template <class T>
+class PenaltiesForward final : public StagedWork {
+  public:
+    PenaltiesForward(const PenaltyPlane* planes, int32_t count, int32_t channels, double* partials)
+        : planes_(planes), channels_(channels), runs_(count_runs(planes, count)),
+          partials_(partials) {}
+
+    int64_t tasks(int64_t) const override { return runs_; }
+
+    void run(int64_t, int64_t task) override {
+        const RowRun run = find_run(planes_, task);
+        const PenaltyPlane& plane = planes_[run.plane];
+        const int64_t length = static_cast<int64_t>(plane.cols) * channels_;
+        double* sums = partials_ + task * kTerms;
+        sums[0] = sums[1] = sums[2] = 0;
+        for (int32_t row = run.first; row < run.end; ++row) {
+            const T* values = static_cast<const T*>(plane.values) + row * length;
+            if (row + 2 < plane.rows) sums[0] += second_differences(values, length, length);
+            sums[1] += second_differences(values, channels_, length - 2 * channels_);
+            sums[2] += distance_to_one(values, length);
+        }
+    }
+
+  private:
+    const PenaltyPlane* planes_;
+    const int64_t channels_, runs_;
+    double* partials_;
+};
+
+template <class T>
+int penalties_forward(const PenaltyPlane* planes, int32_t count, int32_t channels, T* terms,
+                      int threads) {
+    Buffer<double> partials(count_runs(planes, count) * kTerms);
+    if (!partials.get()) return 1;
+    PenaltiesForward<T> work(planes, count, channels, partials.get());
+    fused_fields::run_stages(work, 1, threads);
+    const double* partial = partials.get();
+    for (int32_t p = 0; p < count; ++p) {
+        double sums[kTerms] = {};
+        for (int64_t run = 0; run < runs_of(planes[p]); ++run, partial += kTerms) {
+            for (int term = 0; term < kTerms; ++term) sums[term] += partial[term];
+        }
+        for (int term = 0; term < kTerms; ++term) {
+            const double n = differences(planes[p], term, channels);
+            terms[p * kTerms + term] = static_cast<T>(n > 0 ? sums[term] / n : 0);
+        }
+    }
+    return 0;
+}
+
+// The derivative of the sum of squared second differences d_i = P_i - 2 P_(i+1) + P_(i+2) to P_i
+// is 2 (d_i - 2 d_(i-1) + d_(i-2)), leaving out differences that do not exist. As a stencil over
+// P_(i-2) .. P_(i+2); an offset whose weight is 0 is 0, so that it reads inside the plane.
+template <class T>
+struct Stencil {
+    T weight[5];
+    int64_t offset[5];
+
+    Stencil(int32_t i, int32_t count, int64_t step, T scale) {
+        for (int k = 0; k < 5; ++k) weight[k] = 0;
+        const T pattern[3] = {1, -2, 1};
+        for (int start = i - 2; start <= i; ++start) {
+            if (start < 0 || start + 2 >= count) continue;
+            const T mine = 2 * scale * pattern[i - start];
+            for (int k = 0; k < 3; ++k) weight[start - i + k + 2] += mine * pattern[k];
+        }
+        for (int k = 0; k < 5; ++k) offset[k] = weight[k] != 0 ? (k - 2) * step : 0;
+    }
+
+    T at(const T* p) const {
+        return weight[0] * p[offset[0]] + weight[1] * p[offset[1]] + weight[2] * p[offset[2]] +
+               weight[3] * p[offset[3]] + weight[4] * p[offset[4]];
+    }
+};
+
+template <class T>
+class PenaltiesBackward final : public StagedWork {
+  public:
+    PenaltiesBackward(const PenaltyPlane* planes, int32_t count, int32_t channels,
+                      const T* grad_terms)
+        : planes_(planes), channels_(channels), runs_(count_runs(planes, count)),
+          grad_terms_(grad_terms) {}
+
+    int64_t tasks(int64_t) const override { return runs_; }
+
+    void run(int64_t, int64_t task) override {
+        const RowRun run = find_run(planes_, task);
+        const PenaltyPlane& plane = planes_[run.plane];
+        if (!plane.grad) return;
+        T scale[kTerms];
+        for (int term = 0; term < kTerms; ++term) {
+            const double n = differences(plane, term, static_cast<int32_t>(channels_));
+            scale[term] = n > 0 ? static_cast<T>(grad_terms_[run.plane * kTerms + term] / n) : 0;
+        }
+        const int64_t length = plane.cols * channels_;
+        for (int32_t row = run.first; row < run.end; ++row) {
+            const T* values = static_cast<const T*>(plane.values) + row * length;
+            T* grad = static_cast<T*>(plane.grad) + row * length;
+            const Stencil<T> along_rows(row, plane.rows, length, scale[0]);
+            for (int32_t col = 0; col < plane.cols;) {
+                // Away from the border all columns share one stencil: one long run.
+                const bool inner = col == 2 && plane.cols > 4;
+                const int32_t end = inner ? plane.cols - 2 : col + 1;
+                const Stencil<T> along_cols(col, plane.cols, channels_, scale[1]);
+                one_segment(values + col * channels_, (end - col) * channels_, along_rows,
+                            along_cols, scale[2], grad + col * channels_);
+                col = end;
+            }
+        }
+    }
+
+  private:
+    static void one_segment(const T* values, int64_t length, const Stencil<T> rows,
+                            const Stencil<T> cols, T ones, T* __restrict grad) {
+        for (int64_t i = 0; i < length; ++i) {
+            const T* p = values + i;
+            const T sign = static_cast<T>(*p > 1) - static_cast<T>(*p < 1);
+            grad[i] = rows.at(p) + cols.at(p) + ones * sign;
+        }
+    }
+
+    const PenaltyPlane* planes_;
+    const int64_t channels_, runs_;
+    const T* grad_terms_;
+};
+
+template <class T>
+int penalties_backward(const PenaltyPlane* planes, int32_t count, int32_t channels,
+                       const T* grad_terms, int threads) {
+    PenaltiesBackward<T> work(planes, count, channels, grad_terms);
+    fused_fields::run_stages(work, 1, threads);
+    return 0;
+}
+
+}  // namespace

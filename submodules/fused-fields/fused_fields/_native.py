@@ -1,0 +1,124 @@
+"""The shared library: loading it, choosing its instruction set, and calling it with tensors."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import warnings
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+LIBRARY = Path(__file__).parent / "libfused_fields.so"
+VARIABLE = "FUSED_FIELDS_VARIANT"  # portable | avx2 | avx512 | reference (the PyTorch twins)
+SUFFIX = {torch.float32: "f32", torch.float64: "f64"}
+
+_pointer, _i32, _i64 = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64
+
+
+class FieldPlane(ctypes.Structure):
+    """Mirrors `FieldPlane` in csrc/api.h."""
+
+    _fields_ = (
+        ("values", _pointer),
+        ("grad", _pointer),
+        ("rows", _i32),
+        ("cols", _i32),
+        ("col_axis", _i32),
+        ("row_axis", _i32),
+    )
+
+
+class Field(ctypes.Structure):
+    """Mirrors `Field` in csrc/api.h."""
+
+    _fields_ = (
+        ("planes", ctypes.POINTER(FieldPlane)),
+        ("levels", _i32),
+        ("planes_per_level", _i32),
+        ("channels", _i32),
+        ("axes", _i32),
+        ("time", ctypes.c_double),
+    )
+
+
+class PenaltyPlane(ctypes.Structure):
+    """Mirrors `PenaltyPlane` in csrc/api.h."""
+
+    _fields_ = (("values", _pointer), ("grad", _pointer), ("rows", _i32), ("cols", _i32))
+
+
+class SsimShape(ctypes.Structure):
+    """Mirrors `SsimShape` in csrc/api.h."""
+
+    _fields_ = (("images", _i64), ("height", _i32), ("width", _i32), ("margin", _i32))
+
+
+def _signatures(real: type) -> dict[str, list[type]]:
+    return {
+        "lookup_forward": [_pointer, _pointer, _i64, _pointer, _i32],
+        "lookup_backward": [_pointer, _pointer, _i64, _pointer, _pointer, _i32],
+        "penalties_forward": [_pointer, _i32, _i32, _pointer, _i32],
+        "penalties_backward": [_pointer, _i32, _i32, _pointer, _i32],
+        "ssim_forward": [_pointer, _pointer, _pointer, _pointer, _pointer, _i32],
+        "ssim_backward": [*[_pointer] * 4, real, _pointer, _pointer, _i32],
+    }
+
+
+@lru_cache(maxsize=1)
+def library() -> ctypes.CDLL | None:
+    """The loaded library, or None (with one warning) where the package has none it can use."""
+    wanted = os.environ.get(VARIABLE, "")
+    if wanted == "reference":
+        return None
+    if not LIBRARY.exists():
+        warnings.warn(
+            "fused_fields has no native kernels and runs on slow PyTorch code; install a C++ "
+            "compiler (or `pip install ziglang`) and reinstall the package",
+            stacklevel=3,
+        )
+        return None
+    try:
+        loaded = ctypes.CDLL(str(LIBRARY))
+        _declare(loaded)
+    except (OSError, AttributeError) as error:
+        raise ImportError(
+            f"{LIBRARY} is broken or from another version; reinstall fused-fields ({error})"
+        ) from error
+    if wanted and loaded.ff_select(wanted.encode()):
+        raise ImportError(
+            f"{VARIABLE} is {wanted!r}, which this processor or build cannot run; "
+            "expected portable, avx2, avx512 or reference, or leave it unset"
+        )
+    return loaded
+
+
+def _declare(loaded: ctypes.CDLL) -> None:
+    loaded.ff_variant.restype = ctypes.c_char_p
+    loaded.ff_select.argtypes = [ctypes.c_char_p]
+    for suffix, real in (("f32", ctypes.c_float), ("f64", ctypes.c_double)):
+        for name, arguments in _signatures(real).items():
+            getattr(loaded, f"ff_{name}_{suffix}").argtypes = arguments
+
+
+def variant() -> str:
+    """What runs: "avx512", "avx2", "portable", or "reference" (plain PyTorch)."""
+    loaded = library()
+    return "reference" if loaded is None else loaded.ff_variant().decode()
+
+
+def runs_on(tensors: Sequence[Tensor]) -> bool:
+    """Whether the native kernels can take these tensors; otherwise the twins do."""
+    usable = all(t.device.type == "cpu" and t.dtype in SUFFIX for t in tensors)
+    return usable and library() is not None
+
+
+def call(name: str, dtype: torch.dtype, *arguments: object) -> None:
+    """Call a kernel with torch's thread count; tensors become pointers and None becomes null."""
+    function = getattr(library(), f"ff_{name}_{SUFFIX[dtype]}")
+    plain = [a.data_ptr() if isinstance(a, Tensor) else a for a in arguments]
+    if function(*plain, torch.get_num_threads()):
+        raise MemoryError(f"fused_fields.{name}: not enough memory for the scratch buffers")

@@ -1,0 +1,190 @@
+"""Features of plane fields: bilinear samples, multiplied over planes, concatenated over levels.
+
+A plane of the axis pair (a, b) is a tensor "rows cols C": a runs along columns, b along rows,
+channels come last, so that one sample reads C neighbouring numbers and no call has to transpose.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from . import _native, reference
+
+TRIPLANE_PAIRS = ((0, 1), (0, 2), (1, 2))  # xy, xz, yz
+HEXPLANE_PAIRS = ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3))  # xy, xz, xt, yz, yt, zt
+
+Pairs = Sequence[tuple[int, int]]
+SHARED_TIME = -1  # stands for a row axis that is the time shared by all points
+MAX_PLANES, MAX_AXES = 8, 8  # kMaxPlanes and kMaxAxes in csrc
+
+
+def plane_features(
+    planes: Sequence[Sequence[Tensor]],
+    points: Tensor,
+    *,
+    pairs: Pairs = HEXPLANE_PAIRS,
+    time: float | Tensor | None = None,
+) -> Tensor:
+    """Features "N L*C" of `points` "N A" in a field of L levels (HexPlane, Cao and Johnson 2023).
+
+    `planes[level][k]` is the plane "rows cols C" of `pairs[k]`; sizes may differ, C may not.
+    Coordinates run over [-1, 1], corners aligned: -1 is the first node, 1 the last. Coordinates
+    outside are clamped and get a zero gradient; a NaN coordinate gives NaN features.
+
+    `time` in [-1, 1] is one more axis, A, after the columns of `points`. A number is shared by
+    all points: the fastest form, no gradient to it; time has to be second in its pairs. A tensor
+    of one time per point "N" or "N 1" (or one value that requires a gradient) is appended to
+    `points`. Gradients go to planes and points; there are no second derivatives.
+
+    Raises ValueError or TypeError naming the argument whose shape or dtype does not fit.
+    """
+    if isinstance(time, Tensor):
+        if time.numel() == 1 and not time.requires_grad:
+            time = float(time)
+        else:
+            points, time = _append_time(points, time), None
+    axes = _axes_of(planes, points, pairs, time)
+    flat = [plane.contiguous() for level in planes for plane in level]
+    if not _native.runs_on([points, *flat]):
+        return reference.plane_features(planes, points, pairs=pairs, time=time)
+    return _lookup(flat, points.contiguous(), axes, 0.0 if time is None else time)
+
+
+def _append_time(points: Tensor, time: Tensor) -> Tensor:
+    if time.numel() not in (1, len(points)):
+        raise ValueError(
+            f"time has shape {tuple(time.shape)}; expected one value or {len(points)}, "
+            "one per row of points"
+        )
+    column = time.to(points).reshape(-1, 1).expand(len(points), 1)
+    return torch.cat([points, column], dim=1)
+
+
+def _axes_of(
+    planes: Sequence[Sequence[Tensor]], points: Tensor, pairs: Pairs, time: float | None
+) -> list[int]:
+    """Column axis and row axis of every pair, flat; raises where the arguments do not fit."""
+    if points.ndim != 2:
+        raise ValueError(f"points has shape {tuple(points.shape)}; expected (N, axes)")
+    if not planes or not pairs or len(pairs) > MAX_PLANES:
+        raise ValueError(
+            f"planes has {len(planes)} levels and pairs {len(pairs)} entries; "
+            f"expected at least one level and 1 to {MAX_PLANES} pairs"
+        )
+    width = points.shape[1]
+    count = width + (time is not None)
+    if count > MAX_AXES or any(not 0 <= axis < count for pair in pairs for axis in pair):
+        raise ValueError(
+            f"pairs {tuple(pairs)} do not fit points of {width} columns"
+            + (f" and a shared time (axis {width})" if time is not None else " and no time")
+            + f"; axes have to be 0 to {count - 1} and at most {MAX_AXES}"
+        )
+    if time is not None and any(col == width for col, _ in pairs):
+        raise ValueError(
+            f"pairs {tuple(pairs)} put time (axis {width}) first in a pair; "
+            "a shared time has to be second, the row axis"
+        )
+    _check_planes(planes, points, pairs)
+    return [
+        SHARED_TIME if time is not None and axis == width else axis
+        for pair in pairs
+        for axis in pair
+    ]
+
+
+def _check_planes(planes: Sequence[Sequence[Tensor]], points: Tensor, pairs: Pairs) -> None:
+    channels = planes[0][0].shape[-1] if planes[0] else 0
+    for index, level in enumerate(planes):
+        if len(level) != len(pairs):
+            raise ValueError(
+                f"planes[{index}] has {len(level)} planes; expected {len(pairs)}, one per pair"
+            )
+        for k, plane in enumerate(level):
+            shape = plane.shape
+            if len(shape) != 3 or shape[2] != channels or 0 in shape:
+                raise ValueError(
+                    f"planes[{index}][{k}] has shape {tuple(shape)}; expected (rows, cols, "
+                    f"{channels or 'channels'}), channels last and nothing empty"
+                )
+            if plane.dtype != points.dtype or plane.device != points.device:
+                raise TypeError(
+                    f"planes[{index}][{k}] is {plane.dtype} on {plane.device}, but points is "
+                    f"{points.dtype} on {points.device}; give both the same"
+                )
+
+
+@torch.library.custom_op("fused_fields::lookup", mutates_args=())
+def _lookup(planes: list[Tensor], points: Tensor, axes: list[int], time: float) -> Tensor:
+    levels = 2 * len(planes) // len(axes)
+    features = points.new_empty(len(points), levels * planes[0].shape[2])
+    field = _field(planes, [None] * len(planes), points, axes, time)
+    _native.call(
+        "lookup_forward", points.dtype, ctypes.addressof(field), points, len(points), features
+    )
+    return features
+
+
+@_lookup.register_fake
+def _(planes: list[Tensor], points: Tensor, axes: list[int], time: float) -> Tensor:
+    levels = 2 * len(planes) // len(axes)
+    return points.new_empty(len(points), levels * planes[0].shape[2])
+
+
+@torch.library.custom_op("fused_fields::lookup_backward", mutates_args=())
+def _lookup_backward(
+    grad: Tensor, planes: list[Tensor], points: Tensor, axes: list[int], time: float
+) -> list[Tensor]:
+    """Gradients of all planes, then of points."""
+    grads = [torch.empty_like(tensor) for tensor in (*planes, points)]
+    field = _field(planes, grads[:-1], points, axes, time)
+    _native.call(
+        "lookup_backward", points.dtype, ctypes.addressof(field), points, len(points),
+        grad, grads[-1],
+    )  # fmt: skip
+    return grads
+
+
+@_lookup_backward.register_fake
+def _(
+    grad: Tensor, planes: list[Tensor], points: Tensor, axes: list[int], time: float
+) -> list[Tensor]:
+    return [torch.empty_like(tensor) for tensor in (*planes, points)]
+
+
+def _keep(ctx, inputs, output) -> None:
+    planes, points, ctx.axes, ctx.time = inputs
+    ctx.save_for_backward(*planes, points)
+
+
+def _differentiate(ctx, grad: Tensor) -> tuple[list[Tensor], Tensor, None, None]:
+    *planes, points = ctx.saved_tensors
+    *grads, grad_points = _lookup_backward(grad.contiguous(), planes, points, ctx.axes, ctx.time)
+    return grads, grad_points, None, None
+
+
+_lookup.register_autograd(_differentiate, setup_context=_keep)
+
+
+def _field(
+    planes: list[Tensor],
+    grads: Sequence[Tensor | None],
+    points: Tensor,
+    axes: list[int],
+    time: float,
+) -> _native.Field:
+    per_level = len(axes) // 2
+    array = (_native.FieldPlane * len(planes))()
+    for k, (plane, grad) in enumerate(zip(planes, grads, strict=True)):
+        rows, cols, _ = plane.shape
+        pair = 2 * (k % per_level)
+        array[k] = _native.FieldPlane(
+            plane.data_ptr(), None if grad is None else grad.data_ptr(),
+            rows, cols, axes[pair], axes[pair + 1],
+        )  # fmt: skip
+    return _native.Field(
+        array, len(planes) // per_level, per_level, planes[0].shape[2], points.shape[1], time
+    )

@@ -1,0 +1,80 @@
+"""Slow twins of the kernels in plain PyTorch: the truth in tests, and the code for other devices.
+
+They take the same arguments and give the same results to rounding; arguments are not checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+RADIUS, SIGMA = 5, 1.5  # of the SSIM window
+C1, C2 = 0.01**2, 0.03**2
+
+
+def plane_features(
+    planes: Sequence[Sequence[Tensor]],
+    points: Tensor,
+    *,
+    pairs: Sequence[tuple[int, int]],
+    time: float | None = None,
+) -> Tensor:
+    """Features "N L*C" of `points` "N A"; see `fused_fields.plane_features`."""
+    if time is not None:
+        points = torch.cat([points, points.new_full((len(points), 1), time)], dim=1)
+    levels = []
+    for level in planes:
+        product = points.new_ones(len(points), level[0].shape[2])
+        for plane, pair in zip(level, pairs, strict=True):
+            product = product * _sample(plane, points[:, list(pair)])
+        levels.append(product)
+    features = torch.cat(levels, dim=1)
+    used = points[:, sorted({axis for pair in pairs for axis in pair})]
+    return torch.where(used.isnan().any(1, keepdim=True), torch.nan, features)
+
+
+def _sample(plane: Tensor, at: Tensor) -> Tensor:
+    """Bilinear samples "N C" of a plane "rows cols C" at (column, row) "N 2" in [-1, 1]."""
+    if len(at) == 0:
+        return at.new_zeros(0, plane.shape[2])
+    samples = F.grid_sample(
+        plane.permute(2, 0, 1)[None], at[None, None],
+        mode="bilinear", padding_mode="border", align_corners=True,
+    )  # fmt: skip
+    return samples[0, :, 0].T
+
+
+def plane_penalties(planes: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """Row, column and |1 - P| penalties, each "P"; see `fused_fields.plane_penalties`."""
+    rows = torch.stack([_second_difference(plane, dim=0) for plane in planes])
+    cols = torch.stack([_second_difference(plane, dim=1) for plane in planes])
+    ones = torch.stack([(1 - plane).abs().mean() for plane in planes])
+    return rows, cols, ones
+
+
+def _second_difference(plane: Tensor, *, dim: int) -> Tensor:
+    if plane.shape[dim] < 3:
+        return plane.sum() * 0
+    return plane.diff(n=2, dim=dim).square().mean()
+
+
+def ssim(a: Tensor, b: Tensor, *, padding: str = "same") -> Tensor:
+    """Mean SSIM, a scalar; see `fused_fields.ssim`."""
+    height, width = a.shape[-2:]
+    a, b = a.reshape(-1, 1, height, width), b.reshape(-1, 1, height, width)
+    steps = torch.arange(-RADIUS, RADIUS + 1, dtype=torch.float64)
+    weights = torch.softmax(-(steps**2) / (2 * SIGMA**2), dim=0)
+    window = torch.outer(weights, weights)[None, None].to(a)
+
+    def mean(x: Tensor) -> Tensor:
+        return F.conv2d(x, window, padding=padding)
+
+    mean_a, mean_b = mean(a), mean(b)
+    var_a, var_b = mean(a * a) - mean_a**2, mean(b * b) - mean_b**2
+    covariance = mean(a * b) - mean_a * mean_b
+    luminance = (2 * mean_a * mean_b + C1) / (mean_a**2 + mean_b**2 + C1)
+    structure = (2 * covariance + C2) / (var_a + var_b + C2)
+    return (luminance * structure).mean()
