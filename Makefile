@@ -1,0 +1,51 @@
+# make setup   virtual environment, pinned packages, the packages in submodules/
+# make demo    setup, then: make a scene, train, render, score, report
+# make test    setup, then: the test suite (what .ci/run runs)
+# make lint    ruff
+# Every target may be repeated: what is done is skipped. PYTHON=python3.12 chooses the interpreter.
+
+PYTHON ?= python3
+VENV   ?= .venv
+PY     := $(VENV)/bin/python
+NAME   := demo
+OUT    := output/$(NAME)
+
+NATIVE := $(shell find submodules -name '*.h' -o -name '*.cpp' -o -name '*.py' -o -name pyproject.toml | grep -v -e build/ -e egg-info | sort)
+
+.PHONY: setup demo test lint
+.DELETE_ON_ERROR:
+
+setup: $(VENV)/.ready
+
+$(VENV)/.installed: requirements.txt scripts/check_system.sh
+	@PYTHON="$(PYTHON)" VENV="$(VENV)" sh scripts/check_system.sh
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/.ready: $(VENV)/.installed $(NATIVE)
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --force-reinstall ./submodules/*/
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.ready requirements-dev.txt
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+demo: $(VENV)/.ready
+	$(PY) scripts/make_demo_data.py --out data/$(NAME)
+	$(PY) train.py -s data/$(NAME) --configs arguments/dnerf/demo.py --expname $(NAME)
+	$(PY) render.py --model_path $(OUT) --skip_train
+	$(PY) metrics.py -m $(OUT)
+	$(PY) scripts/make_report.py $(OUT)
+	@echo
+	@echo "pictures  $(OUT)/test/ours_*/renders"
+	@echo "video     $(OUT)/video/ours_*/video_rgb.mp4"
+	@echo "scores    $(OUT)/results.json"
+	@echo "report    $(OUT)/report.html   <- open this one in a browser"
+
+test: $(VENV)/.dev
+	$(PY) -m ruff check .
+	$(PY) -m pytest -q
+
+lint: $(VENV)/.dev
+	$(PY) -m ruff check .

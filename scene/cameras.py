@@ -1,0 +1,137 @@
+"""Pinhole cameras. Inside the project every camera has OpenCV axes (x right, y down, z forward) and
+`viewmat` maps world to camera, `p_cam = viewmat @ p_world`; readers convert once, here, at the border."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+OPENGL_TO_OPENCV = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0], dtype=torch.float64))
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A pinhole camera; pixel centres lie at .5, the principal point may be anywhere."""
+
+    viewmat: Tensor  # (4, 4) world to camera
+    K: Tensor  # (3, 3) pixels
+    width: int
+    height: int
+    near: float = 0.01  # world units
+    far: float = 100.0
+
+    @classmethod
+    def from_opengl_c2w(cls, c2w: Tensor, K: Tensor, width: int, height: int) -> Camera:
+        """From a camera-to-world matrix (4, 4) with OpenGL axes (x right, y up, z backward).
+
+        Raises ValueError when the matrix is not finite or cannot be inverted.
+        """
+        c2w = c2w.double()
+        if not torch.isfinite(c2w).all():
+            raise ValueError("it holds NaN or infinite numbers")
+        if torch.linalg.det(c2w[:3, :3]).abs() < 1e-8 or (c2w[3] - c2w.new_tensor([0, 0, 0, 1])).any():
+            raise ValueError("it is singular or its last row is not 0 0 0 1")
+        viewmat = torch.linalg.inv(c2w @ OPENGL_TO_OPENCV)
+        return cls(viewmat.float(), K.float(), width, height)
+
+    @property
+    def center(self) -> Tensor:
+        """(3,) position of the camera in the world."""
+        return torch.linalg.inv(self.viewmat.double())[:3, 3].float()
+
+    @property
+    def forward(self) -> Tensor:
+        """(3,) unit viewing direction in the world."""
+        return torch.linalg.inv(self.viewmat.double())[:3, 2].float()
+
+    @property
+    def fov_x(self) -> float:
+        """Horizontal field of view, radians."""
+        return 2 * math.atan(self.width / (2 * float(self.K[0, 0])))
+
+    @property
+    def fov_y(self) -> float:
+        """Vertical field of view, radians."""
+        return 2 * math.atan(self.height / (2 * float(self.K[1, 1])))
+
+    def resized(self, width: int, height: int) -> Camera:
+        """The same view on another pixel grid."""
+        factors = self.K.new_tensor([width / self.width, height / self.height, 1.0])
+        return replace(self, K=self.K * factors[:, None], width=width, height=height)
+
+    def to(self, device: torch.device) -> Camera:
+        return replace(self, viewmat=self.viewmat.to(device), K=self.K.to(device))
+
+
+def intrinsics(fx: float, fy: float, cx: float, cy: float) -> Tensor:
+    """(3, 3) pinhole matrix, pixels."""
+    return torch.tensor([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
+
+
+def target_size(width: int, height: int, resolution: int) -> tuple[int, int]:
+    """Size after `-r`: 1, 2, 4, 8 divide the file's size, any other number is the wanted width."""
+    if resolution == -1:
+        return width, height
+    factor = resolution if resolution in (1, 2, 4, 8) else width / resolution
+    return max(1, round(width / factor)), max(1, round(height / factor))
+
+
+def look_at(eye: Tensor, target: Tensor, up: Tensor) -> Tensor:
+    """(4, 4) world-to-camera matrix of a camera at `eye` that looks at `target`, OpenCV axes."""
+    forward = torch.nn.functional.normalize(target - eye, dim=0)
+    right = torch.nn.functional.normalize(torch.linalg.cross(forward, up), dim=0)
+    down = torch.linalg.cross(forward, right)
+    viewmat = torch.eye(4, dtype=eye.dtype)
+    viewmat[:3, :3] = torch.stack([right, down, forward])
+    viewmat[:3, 3] = -viewmat[:3, :3] @ eye
+    return viewmat
+
+
+def focus(cameras: list[Camera]) -> Tensor:
+    """(3,) the point nearest, in the least-squares sense, to all optical axes.
+
+    Rigs whose axes are (nearly) parallel have no such point; the damping then keeps the answer one
+    typical camera spread in front of the cameras.
+    """
+    centers = torch.stack([c.center for c in cameras]).double()
+    axes = torch.stack([c.forward for c in cameras]).double()
+    across = torch.eye(3, dtype=torch.float64) - axes[:, :, None] * axes[:, None, :]
+    prior = centers.mean(0) + axes.mean(0) * centers.std(0, correction=0).norm()
+    damping = 1e-3 * torch.eye(3, dtype=torch.float64)
+    rhs = (across @ centers[:, :, None]).mean(0)[:, 0] + damping @ prior
+    return torch.linalg.solve(across.mean(0) + damping, rhs).float()
+
+
+def orbit(cameras: list[Camera], count: int, elevation: float) -> list[Camera]:
+    """`count` cameras on a full circle about the focus of `cameras`, at their median distance.
+
+    `elevation` is the angle above the horizon in radians; the world's up axis is z. Size and
+    intrinsics are those of the first camera.
+    """
+    first, target = cameras[0], focus(cameras)
+    radius = torch.stack([(c.center - target).norm() for c in cameras]).median()
+    up = torch.tensor([0.0, 0.0, 1.0])
+    path = []
+    for k in range(count):
+        azimuth = -math.pi + 2 * math.pi * k / count
+        around = math.cos(elevation)
+        direction = torch.tensor(
+            [around * math.cos(azimuth), around * math.sin(azimuth), math.sin(elevation)]
+        )
+        path.append(replace(first, viewmat=look_at(target + radius * direction, target, up)))
+    return path
+
+
+def extent(cameras: list[Camera]) -> float:
+    """1.1 times the largest distance of a camera from the mean camera (3DGS): the scene's unit.
+
+    A rig that stands still would give 0; its distance to what it looks at stands in for it.
+    """
+    centers = torch.stack([c.center for c in cameras])
+    spread = float((centers - centers.mean(0)).norm(dim=1).max())
+    if spread > 1e-3:
+        return 1.1 * spread
+    return max(float((centers.mean(0) - focus(cameras)).norm()), 1.0)

@@ -1,0 +1,71 @@
+"""HexPlane: six planes over the pairs of (x, y, z, t) at several resolutions (Cao & Johnson, "HexPlane",
+CVPR 2023; multiplied features as in Fridovich-Keil et al., "K-Planes", CVPR 2023)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from fused_fields import HEXPLANE_PAIRS as PAIRS
+from fused_fields import plane_features, plane_penalties
+from torch import Tensor, nn
+
+TIME = 3  # the axis after x, y, z
+
+
+class HexPlane(nn.Module):
+    """Features of points at a time: per level the product of six bilinear samples, levels side by side.
+
+    A plane over the axes (a, b) is stored (n_b, n_a, channels). Spatial planes start uniform in
+    [0.1, 0.5], time planes at 1, the neutral factor: a fresh field does not depend on time.
+    """
+
+    def __init__(
+        self,
+        low: Tensor,
+        high: Tensor,
+        *,
+        resolution: Sequence[int],
+        channels: int,
+        multipliers: Sequence[int],
+        half_time: bool = False,
+    ) -> None:
+        """`low`, `high` (3,) bound the points; `resolution` is (x, y, z, t) of level 1, of which each
+        multiplier scales the spatial part. `half_time` is the parity setting of 4DGS."""
+        super().__init__()
+        self.register_buffer("low", low.clone())
+        self.register_buffer("high", high.clone())
+        self.half_time = half_time
+        self.n_features = channels * len(multipliers)
+        self.levels = nn.ModuleList(
+            nn.ParameterList(self._plane(a, b, resolution, channels, factor) for a, b in PAIRS)
+            for factor in multipliers
+        )
+
+    @staticmethod
+    def _plane(a: int, b: int, resolution: Sequence[int], channels: int, factor: int) -> nn.Parameter:
+        size = [n if axis == TIME else n * factor for axis, n in enumerate(resolution)]
+        plane = torch.empty(size[b], size[a], channels)
+        return nn.Parameter(nn.init.ones_(plane) if b == TIME else nn.init.uniform_(plane, 0.1, 0.5))
+
+    def forward(self, means: Tensor, time: float) -> Tensor:
+        """Points (N, 3) in world units at one time in [0, 1] to features (N, n_features)."""
+        points = 2 * (means - self.low) / (self.high - self.low) - 1
+        # parity: 4DGS feeds t itself, so that rows of the first half of a time plane are never read
+        along = time if self.half_time else 2 * time - 1
+        return plane_features([list(level) for level in self.levels], points, time=along)
+
+    def penalty(
+        self, *, plane_smooth: float, time_smooth: float, time_l1: float, one_way: bool = False
+    ) -> Tensor:
+        """Weighted sum over all planes of second differences (space: along both axes; time planes:
+        along time) and, for time planes, |1 - plane|.
+
+        parity: `one_way` smooths spatial planes along their rows only, as 4DGS does.
+        """
+        terms = plane_penalties([plane for level in self.levels for plane in level])
+        in_time = terms.rows.new_tensor([b == TIME for _, b in PAIRS] * len(self.levels))
+        in_space = 1 - in_time
+        smooth = plane_smooth * in_space + time_smooth * in_time
+        loss = (smooth * terms.rows).sum() + time_l1 * (in_time * terms.ones).sum()
+        return loss if one_way else loss + plane_smooth * (in_space * terms.cols).sum()

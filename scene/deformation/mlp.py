@@ -1,0 +1,45 @@
+"""The deformation MLP: features of a point in, offsets of its Gaussian out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+
+class OffsetMLP(nn.Module):
+    """A shared trunk and one head per deformed column (4DGS, section 4.2).
+
+    The trunk is a Linear and `depth - 1` further ReLU-Linear pairs; a head is ReLU, Linear, ReLU,
+    Linear. Output layers start at zero, so that an untrained deformation is the identity.
+    """
+
+    def __init__(self, n_features: int, width: int, depth: int, heads: Mapping[str, int]) -> None:
+        super().__init__()
+        self.width = width
+        sizes = [n_features] + [width] * max(depth, 1)
+        self.trunk = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
+        # The first layers of all heads read the same input: one matrix product serves them all.
+        self.hidden = nn.Linear(width, width * len(heads)) if heads else None
+        self.out = nn.ModuleDict({name: nn.Linear(width, size) for name, size in heads.items()})
+        self._initialise()
+
+    def _initialise(self) -> None:
+        for layer in self.trunk:
+            nn.init.xavier_uniform_(layer.weight)
+        for block in self.hidden.weight.split(self.width) if self.hidden else ():
+            nn.init.xavier_uniform_(block)
+        for layer in self.out.values():
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, features: Tensor) -> dict[str, Tensor]:
+        """(N, n_features) to one (N, size) offset per head."""
+        h = self.trunk[0](features)
+        for layer in self.trunk[1:]:
+            h = layer(torch.relu_(h))
+        if self.hidden is None:
+            return {}
+        hidden = torch.relu_(self.hidden(torch.relu_(h))).split(self.width, dim=1)
+        return {name: out(part) for (name, out), part in zip(self.out.items(), hidden, strict=True)}

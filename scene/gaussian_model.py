@@ -1,0 +1,101 @@
+"""Gaussians, stored and drawn. A `GaussianTable` stores raw columns, one row per Gaussian (log scales,
+opacity logits); `Gaussians` are posed and activated, what the rasterizer draws. Only `activate` crosses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from simple_knn import mean_knn_squared_distance
+from torch import Tensor, nn
+
+from scene.frames import PointCloud
+from utils.optimizers import Optimizers
+from utils.sh import rgb_to_sh
+
+INITIAL_OPACITY = 0.1
+
+
+@dataclass(frozen=True)
+class Gaussians:
+    """Posed and activated: what the rasterizer eats."""
+
+    means: Tensor  # (N, 3) world units
+    quats: Tensor  # (N, 4) wxyz, unit
+    scales: Tensor  # (N, 3) world units, > 0
+    opacities: Tensor  # (N, 1) in (0, 1)
+    sh: Tensor | None = None  # (N, B, 3), B = (degree + 1)²; exactly one of sh and colors
+    colors: Tensor | None = None  # (N, C)
+    sh_degree: int = 0
+
+
+def activate(columns: Mapping[str, Tensor], sh_degree: int) -> Gaussians:
+    """Raw columns (posed or not) to Gaussians; `sh_degree` is the degree that is drawn."""
+    bands = (sh_degree + 1) ** 2
+    return Gaussians(
+        means=columns["means"],
+        quats=nn.functional.normalize(columns["quats"], dim=-1),
+        scales=columns["log_scales"].exp(),
+        opacities=columns["opacity_logits"].sigmoid(),
+        sh=torch.cat([columns["sh_dc"], columns["sh_rest"][:, : bands - 1]], dim=1),
+        sh_degree=sh_degree,
+    )
+
+
+class GaussianTable(nn.Module):
+    """One row per Gaussian: learned `columns`, each (N, ...).
+
+    The columns of `from_points` are means (N, 3), quats (N, 4) wxyz unnormalised, log_scales (N, 3),
+    opacity_logits (N, 1), sh_dc (N, 1, 3) and sh_rest (N, B - 1, 3): two columns, because they learn at
+    different rates.
+    """
+
+    def __init__(self, columns: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.columns = nn.ParameterDict({name: nn.Parameter(value) for name, value in columns.items()})
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+    @classmethod
+    def from_points(cls, points: PointCloud, sh_degree: int) -> GaussianTable:
+        """A round Gaussian on every point, as wide as the way to its three nearest neighbours (3DGS)."""
+        n = len(points.xyz)
+        spacing = mean_knn_squared_distance(points.xyz, k=3).clamp(min=1e-7).sqrt()
+        return cls(
+            {
+                "means": points.xyz.clone(),
+                "quats": torch.tensor([1.0, 0.0, 0.0, 0.0]).repeat(n, 1),
+                "log_scales": spacing.log()[:, None].repeat(1, 3),
+                "opacity_logits": torch.full((n, 1), INITIAL_OPACITY).logit(),
+                "sh_dc": rgb_to_sh(points.rgb)[:, None],
+                "sh_rest": torch.zeros(n, (sh_degree + 1) ** 2 - 1, 3),
+            }
+        )
+
+    @torch.no_grad()
+    def resize(self, keep: Tensor, new: Mapping[str, Tensor], optimizers: Optimizers) -> None:
+        """Keep the rows where `keep` (N,) bool holds, then append the rows `new` (every column, (M, ...)).
+
+        Parameters, gradients and optimizer moments move together; appended rows have zero moments.
+        This is the only place where the number of rows changes.
+        """
+        if new.keys() != self.columns.keys():
+            raise ValueError(f"new rows have columns {sorted(new)}, the table has {sorted(self.columns)}")
+        kept = keep.nonzero()[:, 0]
+        for name, old in list(self.columns.items()):
+            column = nn.Parameter(torch.cat([old[kept], new[name].to(old)]))
+            if old.grad is not None:
+                column.grad = torch.cat([old.grad[kept], torch.zeros_like(new[name])])
+            optimizers.replace(old, column, kept)
+            self.columns[name] = column
+
+    def allocate(self, n: int) -> None:
+        """Make room for `n` rows of a saved table, which `load_state_dict` then fills."""
+        for name, old in list(self.columns.items()):
+            self.columns[name] = nn.Parameter(old.new_zeros(n, *old.shape[1:]))
+
+    def rows(self, index: Tensor) -> dict[str, Tensor]:
+        """Copies of the rows at `index` (M,), every column."""
+        return {name: column.detach()[index] for name, column in self.columns.items()}

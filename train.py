@@ -1,0 +1,104 @@
+"""Train a dynamic scene: python train.py -s DATA --configs arguments/<family>/<scene>.py --expname NAME"""
+
+import utils.threads  # isort: skip  # noqa: F401  (must come before torch)
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from arguments import parse_train_args
+from arguments.settings import Settings
+from gaussian_renderer import render
+from scene import Scene, load_scene
+from scene.frames import FrameLoader
+from scene.methods import MethodBase, make_method
+from scene.stage import Stage
+from utils.checkpoint import Checkpoints
+from utils.errors import run_command
+from utils.evaluate import evaluate, spread
+from utils.logger import Logger
+from utils.memory import expected_memory
+from utils.numerics import require_finite
+from utils.optimizers import Optimizers
+from utils.run import StopRequest, choose_device, open_model_folder
+
+N_TEST_VIEWS = 17  # views per split that are scored while training
+
+
+@dataclass(frozen=True)
+class Run:
+    """What every stage of one training run shares."""
+
+    settings: Settings
+    scene: Scene
+    method: MethodBase
+    loader: FrameLoader
+    checkpoints: Checkpoints
+    logger: Logger
+    stop: StopRequest
+
+
+def train(settings: Settings) -> Path:
+    """Train all stages of the method on the scene; returns the folder of the last model."""
+    device = choose_device(settings.run.device)
+    scene = load_scene(settings.dataset, settings.model)
+    method = make_method(scene, settings, device)
+    stages = method.stages()
+    model_path = open_model_folder(settings)
+    logger = Logger(model_path, quiet=settings.run.quiet)
+    logger.say(str(expected_memory(settings, scene, method)))
+    loader = FrameLoader(settings.run.cache_mb, device)
+    loader.preload(scene.train)
+    checkpoints = Checkpoints(model_path, [stage.name for stage in stages], settings.run)
+    with StopRequest() as stop:
+        run = Run(settings, scene, method, loader, checkpoints, logger, stop)
+        for stage in stages:
+            train_stage(stage, run)
+    folder = checkpoints.export(stages[-1], stages[-1].iterations, method)
+    logger.close()
+    logger.say(f"done: {folder}; next: python render.py --model_path {model_path}")
+    return folder
+
+
+def train_stage(stage: Stage, run: Run) -> None:
+    """Run the steps of one stage that are not done yet. Steps count from 1."""
+    method, logger, options = run.method, run.logger, run.settings.run
+    start, moments = run.checkpoints.resume(stage, method)
+    if start >= stage.iterations:
+        return
+    stage.begin()
+    optimizers = Optimizers(stage.params, moments)
+    batches = stage.sampler(stage, run.scene.train, options.seed, start)
+    for step in logger.steps(stage.name, start, stage.iterations):
+        method.on_step(step)
+        optimizers.set_learning_rates(step)
+        background = stage.background(step)
+        frames = [method.prepare(run.loader.load(frame, background)) for frame in next(batches)]
+        renders = [render(f.camera, stage.pose(f), f.background) for f in frames]
+        losses = {term.name: term(renders, frames, step) for term in stage.losses}
+        require_finite(losses, f"the loss at {stage.name} step {step}")
+        sum(losses.values()).backward()
+        stage.strategy.observe(renders)
+        stage.strategy.update(step, method.table, optimizers)  # parity: 3DGS resizes, then steps
+        optimizers.step()
+        logger.step(stage.name, step, losses, renders, frames)
+        last = step == stage.iterations
+        if last or step in options.test_iterations:
+            score(stage, step, run)
+        if step in options.save_iterations:
+            run.checkpoints.export(stage, step, method)
+        if last or run.stop.requested or run.checkpoints.due(step):
+            run.checkpoints.save(stage, step, method, optimizers)
+        run.stop.check(stage.name, step)
+
+
+def score(stage: Stage, step: int, run: Run) -> None:
+    """Scores and a contact sheet of some train and test views."""
+    for split in ("train", "test"):
+        frames = spread(run.scene.split(split), N_TEST_VIEWS)
+        found = evaluate(stage.pose, frames, run.loader, stage.background(step))
+        run.logger.evaluation(stage.name, step, split, found)
+
+
+if __name__ == "__main__":
+    run_command(lambda: train(parse_train_args(sys.argv[1:])), debug="--debug" in sys.argv)
