@@ -1,0 +1,215 @@
+"""Pictures on disk and small pictures about pictures: read, write, shrink, compare.
+
+In memory a picture is either a tensor "C H W", floats in [0, 1], or an array "H W C", uint8; colour
+is RGB or RGBA with straight alpha. Files are PNG or JPEG.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from utils.errors import InputError
+from utils.files import replacing
+
+Pixels = NDArray[np.uint8]  # "H W C"
+
+# By number of channels; OpenCV keeps colours in the order BGR.
+TO_RGB = {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}
+FROM_RGB = {1: cv2.COLOR_GRAY2BGR, 3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}
+
+HEADER_BYTES = 2**20  # enough for the frame header of a JPEG behind thumbnails and colour profiles
+PNG_START, JPEG_START = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+JPEG_QUALITY = 95
+DEPTH_STEP = 0.001  # world units per level of a 16-bit depth picture: up to 65.5 units
+ERROR_FULL_SCALE = 0.25  # mean absolute error that an error map shows as its brightest colour
+GUTTER = 4  # pixels between the pictures of a contact sheet
+CAPTION_HEIGHT = 22  # pixels
+
+
+def read_image(path: Path) -> Pixels:
+    """Decode a PNG or JPEG file to "H W 3" or "H W 4" uint8; grey becomes RGB, 16 bits become 8.
+
+    Raises InputError naming the file when it is missing, damaged, cut short or of another kind.
+    """
+    data = _read_bytes(path)
+    _header_size(path, data)
+    if not _is_whole(data):
+        raise InputError(f"{path}: the picture is damaged or cut short; copy or write it again")
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        pixels = None
+    if pixels is None:
+        raise InputError(f"{path}: the picture cannot be decoded; copy or write it again")
+    if pixels.dtype == np.uint16:
+        pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    channels = 1 if pixels.ndim == 2 else pixels.shape[2]
+    return cv2.cvtColor(pixels, TO_RGB[channels])
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Width and height of a PNG or JPEG file from its header alone; InputError as `read_image`."""
+    return _header_size(path, _read_bytes(path, HEADER_BYTES))
+
+
+def write_image(path: Path, image: Tensor | Pixels) -> None:
+    """Write a picture, whole or not at all; the suffix (.png, .jpg) says how.
+
+    Floats are clamped to [0, 1] and rounded to the nearest of 256 levels; JPEG drops alpha. Missing
+    folders are made.
+    """
+    pixels = to_pixels(image)
+    if path.suffix.lower() in (".jpg", ".jpeg"):
+        pixels = pixels[..., :3]
+    _write(path, cv2.cvtColor(np.ascontiguousarray(pixels), FROM_RGB[pixels.shape[2]]))
+
+
+def write_depth(path: Path, depth: Tensor) -> None:
+    """Write depth "H W" in world units as 16-bit grey PNG: `DEPTH_STEP` units a level, 0 = nothing."""
+    levels = torch.nan_to_num(depth.detach().double()).div(DEPTH_STEP).add(0.5).clamp(0, 65535)
+    _write(path, levels.cpu().numpy().astype(np.uint16))
+
+
+def to_pixels(image: Tensor | Pixels) -> Pixels:
+    """Either form of a picture as "H W C" uint8: x·255 rounded; NaN becomes 0."""
+    if isinstance(image, np.ndarray):
+        if image.dtype != np.uint8 or image.ndim != 3:
+            raise TypeError(f"a picture array is uint8 'H W C', not {image.dtype} {image.shape}")
+        return image
+    if image.ndim != 3 or not image.is_floating_point():
+        raise TypeError(f"a picture tensor is float 'C H W', not {image.dtype} {tuple(image.shape)}")
+    levels = torch.nan_to_num(image.detach()).clamp(0, 1).mul(255).add(0.5).to(torch.uint8)
+    return levels.permute(1, 2, 0).cpu().contiguous().numpy()
+
+
+def resize_premultiplied(image: Pixels, width: int, height: int) -> Pixels:
+    """Shrink "H W 3" or "H W 4" with a box filter: each pixel is the mean over the area it covers.
+
+    Colours are weighted by their alpha, so that what is transparent adds no colour.
+    """
+    values = image.astype(np.float32)
+    values[..., :3] *= values[..., 3:4] if image.shape[2] == 4 else 1
+    # Sums of 8-bit values times 8-bit alphas are exact in float32 up to 256 pixels.
+    values = cv2.resize(values, (width, height), interpolation=cv2.INTER_AREA)
+    if image.shape[2] == 4:
+        values[..., :3] /= np.maximum(values[..., 3:], np.finfo(np.float32).tiny)
+    return np.minimum(values + 0.5, 255).astype(np.uint8)
+
+
+def error_map(a: Tensor, b: Tensor) -> Pixels:
+    """Mean absolute difference of two "C H W" pictures as "H W 3" colours, black to bright yellow.
+
+    The scale is fixed, so that maps of different pictures and runs can be compared by eye.
+    """
+    error = (a.detach() - b.detach()).abs().mean(0) / ERROR_FULL_SCALE
+    levels = to_pixels(error[None])[..., 0]
+    return cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
+
+
+def contact_sheet(rows: Sequence[Sequence[Tensor | Pixels]], captions: Sequence[str]) -> Pixels:
+    """One "H W 3" picture of a table of pictures with a caption (ASCII) above each column.
+
+    Alpha is dropped. Pictures smaller than the largest keep their size, at the top left of their cell.
+    """
+    table = [[to_pixels(image)[..., :3] for image in row] for row in rows]
+    if not table or any(len(row) != len(captions) for row in table):
+        raise ValueError(f"a contact sheet needs rows of {len(captions)} pictures, one per caption")
+    height = max(image.shape[0] for row in table for image in row)
+    width = max(image.shape[1] for row in table for image in row)
+    step_y, step_x = height + GUTTER, width + GUTTER
+    shape = (CAPTION_HEIGHT + len(table) * step_y, len(captions) * step_x + GUTTER, 3)
+    sheet = np.full(shape, 255, np.uint8)
+    for column, caption in enumerate(captions):
+        _caption(sheet, caption, GUTTER + column * step_x, width)
+        for row, images in enumerate(table):
+            top, left = CAPTION_HEIGHT + row * step_y, GUTTER + column * step_x
+            h, w, _ = images[column].shape
+            sheet[top:top + h, left:left + w] = images[column]
+    return sheet
+
+
+def _caption(sheet: Pixels, text: str, left: int, width: int) -> None:
+    font, size = cv2.FONT_HERSHEY_SIMPLEX, 0.45
+    taken = max(1, cv2.getTextSize(text, font, size, 1)[0][0])
+    scale = size * min(1.0, width / taken)
+    cv2.putText(sheet, text, (left, CAPTION_HEIGHT - 7), font, scale, (0, 0, 0), 1, cv2.LINE_AA)
+
+
+def _write(path: Path, pixels: np.ndarray) -> None:
+    try:
+        _, data = cv2.imencode(path.suffix, pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    except cv2.error as error:
+        raise ValueError(f"{path}: no way to write '{path.suffix}'; use .png or .jpg") from error
+    make_folder(path.parent)
+    with replacing(path) as temporary:
+        temporary.write_bytes(data.tobytes())
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it; InputError where that is not possible."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: the folder cannot be made ({error.strerror}); "
+                         "move away what is there or choose another one") from error
+
+
+def _read_bytes(path: Path, count: int = -1) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(count)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such picture; put it there or correct the path") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); a PNG or JPEG file is needed"
+                         ) from error
+
+
+def _header_size(path: Path, data: bytes) -> tuple[int, int]:
+    """Width and height as the header says."""
+    if data.startswith(PNG_START) and len(data) >= 24:
+        return struct.unpack(">II", data[16:24])
+    if data.startswith(JPEG_START):
+        size = _jpeg_size(data)
+        if size is not None:
+            return size
+    raise InputError(f"{path}: not a whole PNG or JPEG file (it starts with the bytes "
+                     f"'{data[:8].hex(' ')}'); convert it or write it again")
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int] | None:
+    """Walk the segments to the frame header (SOF0 to SOF15, ITU T.81 B.2.2)."""
+    at = 2
+    while at + 9 <= len(data) and data[at] == 0xFF:
+        marker, length = data[at + 1], int.from_bytes(data[at + 2:at + 4], "big")
+        # C4, C8 and CC lie between the frame headers but are tables.
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = struct.unpack(">HH", data[at + 5:at + 9])
+            return width, height
+        at += 1 if marker == 0xFF else 2 + length  # a marker may be padded with FF bytes
+    return None
+
+
+def _is_whole(data: bytes) -> bool:
+    """Whether the file reaches its end mark; OpenCV would fill the missing part with one colour."""
+    if data.startswith(JPEG_START):
+        return b"\xff\xd9" in data[-4096:]  # some cameras add bytes after the end mark
+    at = len(PNG_START)
+    while at + 12 <= len(data):
+        length, kind = struct.unpack(">I4s", data[at:at + 8])
+        check = data[at + 8 + length:at + 12 + length]
+        if check != zlib.crc32(data[at + 4:at + 8 + length]).to_bytes(4, "big"):
+            return False
+        if kind == b"IEND":
+            return True
+        at += 12 + length
+    return False
