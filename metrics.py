@@ -20,6 +20,7 @@ from utils.files import read_json, write_json
 from utils.perceptual import DEFAULT_WEIGHTS, find_weights
 from utils.scoring import (
     PARTS,
+    SPLIT_SUFFIXES,
     Metric,
     Scores,
     Views,
@@ -29,7 +30,6 @@ from utils.scoring import (
     score_views,
 )
 
-SPLIT_SUFFIXES = {"test": "", "val": "_val", "train": "_train"}  # of results and per_view
 ROOT = Path(__file__).resolve().parent
 
 

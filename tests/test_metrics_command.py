@@ -161,7 +161,7 @@ def test_a_size_that_differs_is_named(tmp_path, monkeypatch, capsys):
         str(tmp_path / "test/ours_30/renders/00001.png"), np.zeros((40, 50, 3), np.uint8)
     )
     line = fails(monkeypatch, capsys, "-m", tmp_path)
-    assert "00001.png: 50x40 pixels, but its ground truth has 48x40" in line
+    assert "00001.png: 3 channels of 50x40 pixels, its ground truth 3 of 48x40" in line
 
 
 def test_a_cut_image_stops_before_anything_is_written(tmp_path, monkeypatch, capfd):

@@ -47,8 +47,12 @@ class Curves:
 
 
 def read_rows(log: Path) -> Iterator[dict]:
-    """The objects of log.jsonl; a last line cut by a kill, or any other that is no object, is left
-    out."""
+    """The objects of log.jsonl, none if there is no such file.
+
+    A last line cut by a kill, or any other that is no step's object, is left out.
+    """
+    if not log.is_file():
+        return
     for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             row = json.loads(line)
@@ -85,8 +89,7 @@ def draw_curves(model_path: Path) -> Path | None:
 
     None, and no picture, where the log is missing or empty, or matplotlib is not installed.
     """
-    log = model_path / "log.jsonl"
-    curves = read_curves(log) if log.is_file() else Curves()
+    curves = read_curves(model_path / "log.jsonl")
     if not curves.stages:
         return None
     try:

@@ -8,17 +8,18 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import cv2
-import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from utils.errors import InputError
+from utils.images import read_image
 from utils.metrics import MS_SSIM_MIN_SIDE, d_ssim, fg_psnr, ms_ssim, psnr, ssim
 from utils.perceptual import HOW_TO_GET, MIN_SIDE, load_lpips
 
 PARTS = ("renders", "gt")  # the two folders of images, as render.py writes them
+# What stands after "results" and "per_view" in the file names of a split; the family scores "test".
+SPLIT_SUFFIXES = {"test": "", "val": "_val", "train": "_train"}
 
 
 @dataclass(frozen=True)
@@ -122,25 +123,12 @@ def score_views(views: Views, metrics: list[Metric], device: str, *, quiet: bool
 
 def read_pair(folder: Path, name: str) -> tuple[Tensor, Tensor]:
     """Render and ground truth of one view, "3 H W" in [0, 1]."""
-    image, truth = (read_rgb(folder / part / name) for part in PARTS)
-    if image.shape != truth.shape:
-        sizes = [f"{x.shape[1]}x{x.shape[0]}" for x in (image, truth)]
+    image, truth = (read_image(folder / part / name) for part in PARTS)
+    if image.shape != truth.shape or image.shape[2] != 3:
+        found, expected = ("x".join(map(str, (x.shape[1::-1]))) for x in (image, truth))
         raise InputError(
-            f"{folder / PARTS[0] / name}: {sizes[0]} pixels, but its ground truth has {sizes[1]}; "
-            "run render.py again"
+            f"{folder / PARTS[0] / name}: {image.shape[2]} channels of {found} pixels, its ground "
+            f"truth {truth.shape[2]} of {expected}; expected RGB of one size: run render.py again"
         )
     image, truth = (torch.from_numpy(x).permute(2, 0, 1).float() / 255 for x in (image, truth))
     return image, truth
-
-
-def read_rgb(path: Path) -> np.ndarray:
-    """An 8-bit RGB image, "H W 3"."""
-    pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if pixels is None:
-        raise InputError(f"{path}: missing or not a readable image; run render.py again")
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
-        raise InputError(
-            f"{path}: {pixels.dtype} of shape {pixels.shape}, expected 8-bit RGB; "
-            "run render.py again"
-        )
-    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
