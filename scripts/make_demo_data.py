@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import shutil
 import sys
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -85,10 +86,14 @@ def _write_dataset(folder: Path, views: list[View], width: int, workers: int) ->
         _write_json(folder / f"transforms_{split}.json",
                     {"camera_angle_x": FOV_X, "frames": frames})
     jobs = [(folder, view, width) for view in views]
-    bar = tqdm(total=len(jobs), desc="demo data", unit="view", disable=None)
-    with bar, multiprocessing.Pool(workers) as pool:
-        for _ in pool.imap_unordered(_draw, jobs):
-            bar.update()
+    with ExitStack() as stack:
+        drawn = map(_draw, jobs)
+        if workers > 1:
+            # A fork could copy a lock that some thread of the parent holds.
+            pool = stack.enter_context(multiprocessing.get_context("spawn").Pool(workers))
+            drawn = pool.imap_unordered(_draw, jobs)
+        for _ in tqdm(drawn, "demo data", len(jobs), unit="view", disable=None):
+            pass
 
 
 def _frame_entry(view: View) -> dict:

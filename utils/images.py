@@ -67,10 +67,10 @@ def write_image(path: Path, image: Tensor | Pixels) -> None:
     Floats are clamped to [0, 1] and rounded to the nearest of 256 levels; JPEG drops alpha. Missing
     folders are made.
     """
-    pixels = to_pixels(image)
+    pixels, flags = to_pixels(image), []
     if path.suffix.lower() in (".jpg", ".jpeg"):
-        pixels = pixels[..., :3]
-    _write(path, cv2.cvtColor(np.ascontiguousarray(pixels), FROM_RGB[pixels.shape[2]]))
+        pixels, flags = pixels[..., :3], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+    _write(path, cv2.cvtColor(np.ascontiguousarray(pixels), FROM_RGB[pixels.shape[2]]), flags)
 
 
 def write_depth(path: Path, depth: Tensor) -> None:
@@ -144,9 +144,9 @@ def _caption(sheet: Pixels, text: str, left: int, width: int) -> None:
     cv2.putText(sheet, text, (left, CAPTION_HEIGHT - 7), font, scale, (0, 0, 0), 1, cv2.LINE_AA)
 
 
-def _write(path: Path, pixels: np.ndarray) -> None:
+def _write(path: Path, pixels: np.ndarray, flags: Sequence[int] = ()) -> None:
     try:
-        _, data = cv2.imencode(path.suffix, pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+        _, data = cv2.imencode(path.suffix, pixels, flags)
     except cv2.error as error:
         raise ValueError(f"{path}: no way to write '{path.suffix}'; use .png or .jpg") from error
     make_folder(path.parent)
