@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import torch
 from tqdm import tqdm
 
@@ -43,7 +42,7 @@ def render_model(settings: Settings, options: RenderParams) -> None:
             continue
         folder = model_path / split / f"ours_{iteration}"
         loaded = (method.prepare(loader.load(frame, background)) for frame in frames)
-        timing = write_split(folder, tqdm(loaded, split, len(frames), disable=options.quiet), method, options.depth)
+        timing = write_split(folder, tqdm(loaded, split, len(frames), disable=settings.run.quiet), method, options.depth)
         print(f"{split}: {len(frames)} views in {folder}; {timing}")
 
 

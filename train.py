@@ -6,6 +6,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from arguments import parse_train_args
 from arguments.settings import Settings
 from gaussian_renderer import render
@@ -18,7 +20,7 @@ from utils.errors import run_command
 from utils.evaluate import evaluate, spread
 from utils.logger import Logger
 from utils.memory import expected_memory
-from utils.numerics import require_finite
+from utils.numerics import gradients, require_finite
 from utils.optimizers import Optimizers
 from utils.run import StopRequest, choose_device, open_model_folder
 
@@ -64,6 +66,7 @@ def train_stage(stage: Stage, run: Run) -> None:
     """Run the steps of one stage that are not done yet. Steps count from 1."""
     method, logger, options = run.method, run.logger, run.settings.run
     start, moments = run.checkpoints.resume(stage, method)
+    torch.autograd.set_detect_anomaly(options.detect_anomaly)
     if start >= stage.iterations:
         return
     stage.begin()
@@ -78,6 +81,8 @@ def train_stage(stage: Stage, run: Run) -> None:
         losses = {term.name: term(renders, frames, step) for term in stage.losses}
         require_finite(losses, f"the loss at {stage.name} step {step}")
         sum(losses.values()).backward()
+        if 0 <= options.debug_from < step:
+            require_finite(gradients(method), f"the gradient at {stage.name} step {step}")
         stage.strategy.observe(renders)
         stage.strategy.update(step, method.table, optimizers)  # parity: 3DGS resizes, then steps
         optimizers.step()
@@ -87,9 +92,11 @@ def train_stage(stage: Stage, run: Run) -> None:
             score(stage, step, run)
         if step in options.save_iterations:
             run.checkpoints.export(stage, step, method)
-        if last or run.stop.requested or run.checkpoints.due(step):
+        stopping = run.stop.requested
+        if last or stopping or run.checkpoints.due(step):
             run.checkpoints.save(stage, step, method, optimizers)
-        run.stop.check(stage.name, step)
+        if stopping:
+            run.stop.leave(stage.name, step)
 
 
 def score(stage: Stage, step: int, run: Run) -> None:

@@ -170,6 +170,7 @@ class RenderParams:
     iteration: int = setting(-1, "step of the saved model; -1 is the last", valid=at_least(-1))
     skip_train: bool = setting(False, "leave the training frames out")
     skip_test: bool = setting(False, "leave the test frames out")
+    skip_val: bool = setting(False, "leave the val frames out, where the scene has any")
     skip_video: bool = setting(False, "leave the video along the novel path out")
     depth: bool = setting(False, "write depth maps too")
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
+
 from scene import cameras
 from scene.frames import Frame, PointCloud
 from utils.errors import InputError
+from utils.random import generator
 
 if TYPE_CHECKING:
     from arguments.settings import ModelParams
@@ -34,6 +37,7 @@ class Scene:
         return getattr(self, name)
 
 
+N_ADDED_POINTS = 100_000
 SPLITS = ("train", "test", "val", "video")
 
 
@@ -50,4 +54,15 @@ def load_scene(dataset: str, params: ModelParams) -> Scene:
     scene = import_module(f"scene.datasets.{dataset}").read(path, params)
     if not scene.train:
         raise InputError(f"{path}: the train split is empty; a scene needs at least one train frame")
+    if params.add_points:
+        scene = replace(scene, points=with_random_points(scene.points, N_ADDED_POINTS))
     return scene
+
+
+def with_random_points(points: PointCloud, count: int) -> PointCloud:
+    """`points` and `count` more, uniform in their box, of random colours (4DGS's --add_points)."""
+    low, high = points.xyz.amin(0), points.xyz.amax(0)
+    place, rgb = torch.rand(2, count, 3, generator=generator(0, "added points"))
+    return PointCloud(
+        torch.cat([points.xyz, torch.lerp(low, high, place)]), torch.cat([points.rgb, rgb])
+    )

@@ -17,6 +17,9 @@ def run_command(main: Callable[[], None], *, debug: bool) -> None:
     """
     try:
         main()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
     except InputError as error:
         if debug:
             raise

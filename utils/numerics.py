@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from utils.errors import InputError
 
@@ -19,6 +19,11 @@ def first_bad(tensors: Mapping[str, Tensor | None]) -> str | None:
         if bad:
             return f"{name} ({bad} of {value.numel()} numbers)"
     return None
+
+
+def gradients(module: nn.Module) -> dict[str, Tensor | None]:
+    """Gradients of all parameters by name."""
+    return {f"{name}.grad": parameter.grad for name, parameter in module.named_parameters()}
 
 
 def require_finite(tensors: Mapping[str, Tensor | None], what: str) -> None:

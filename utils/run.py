@@ -7,7 +7,7 @@ import shutil
 import signal
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import torch
 
@@ -87,8 +87,8 @@ class StopRequest:
             raise KeyboardInterrupt
         self.requested = True
 
-    def check(self, stage: str, step: int) -> None:
-        """Leave with exit code 130 if a stop was asked for; the step's checkpoint must be written."""
-        if self.requested:
-            print(f"\nstopped at {stage} step {step}, saved; the same command again goes on from there")
-            raise SystemExit(130)
+    @staticmethod
+    def leave(stage: str, step: int) -> NoReturn:
+        """Exit with code 130 after the checkpoint of `step` was written."""
+        print(f"\nstopped at {stage} step {step}, saved; the same command again goes on from there")
+        raise SystemExit(130)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,7 @@ class OffsetMLP(nn.Module):
         super().__init__()
         self.width = width
         sizes = [n_features] + [width] * max(depth, 1)
-        self.trunk = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
+        self.trunk = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
         # The first layers of all heads read the same input: one matrix product serves them all.
         self.hidden = nn.Linear(width, width * len(heads)) if heads else None
         self.out = nn.ModuleDict({name: nn.Linear(width, size) for name, size in heads.items()})

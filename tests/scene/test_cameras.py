@@ -36,7 +36,7 @@ def test_a_pose_that_is_no_pose_is_refused(broken):
         c2w[:3, 0] = 0
     else:
         c2w[3, 0] = 1
-    with pytest.raises(ValueError, match="NaN|singular"):
+    with pytest.raises(ValueError, match=r"NaN|singular"):
         Camera.from_opengl_c2w(c2w, K, 64, 48)
 
 

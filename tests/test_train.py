@@ -1,0 +1,159 @@
+"""The whole path on a scene of a few pixels: train, resume, render. Methods are parametrised: a new one joins METHODS."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from arguments import parse_render_args, parse_train_args
+from render import render_model
+from tests.tiny_scene import write_tiny_scene
+from train import train
+from utils.errors import InputError
+from utils.images import read_image
+from utils.ply import read_gaussians
+
+ROOT = Path(__file__).parents[1]
+METHODS = ("fourdgs",)
+SHORT = (
+    "--coarse_iterations 30 --iterations 60 --densify_from_iter 10 --densification_interval 20 "
+    "--pruning_from_iter 10 --pruning_interval 20 --checkpoint_every 25 --multires 1 --init_points 200 "
+    "--cache_mb 10 --quiet"
+).split()
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory):
+    return write_tiny_scene(tmp_path_factory.mktemp("data") / "tiny")
+
+
+def arguments(scene, out, *more):
+    return ["-s", str(scene), "-m", str(out), *SHORT, *more]
+
+
+def run(scene, out, *more):
+    return train(parse_train_args(arguments(scene, out, *more)))
+
+
+@pytest.fixture(scope="module", params=METHODS)
+def method(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def unbroken(scene, tmp_path_factory, method):
+    out = tmp_path_factory.mktemp("unbroken")
+    run(scene, out, "--method", method)
+    return out
+
+
+def model_bytes(out):
+    return (out / "point_cloud/iteration_60/model.safetensors").read_bytes()
+
+
+def log_rows(out):
+    return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+
+
+def test_training_lowers_the_loss_and_grows_rows(unbroken):
+    rows = [row for row in log_rows(unbroken) if "loss" in row]
+    fine = [row["loss"] for row in rows if row["stage"] == "fine"]
+    assert np.mean(fine[-2:]) < 0.8 * rows[0]["loss"]
+    assert rows[-1]["n_gaussians"] != 200
+
+
+def test_a_run_leaves_what_the_page_on_data_flow_promises(unbroken):
+    for name in ("config.json", "log.jsonl", "curves.png", "point_cloud/iteration_60/point_cloud.ply"):
+        assert (unbroken / name).is_file(), name
+    assert {p.name for p in (unbroken / "checkpoints").iterdir()} == {"fine_60"}
+    assert read_image(unbroken / "sheets/fine_000060_test.png").shape[2] == 3
+    table = load_file(unbroken / "point_cloud/iteration_60/model.safetensors")
+    columns = read_gaussians(unbroken / "point_cloud/iteration_60/point_cloud.ply", 3)
+    assert torch.equal(columns["means"], table["table.columns.means"])
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(scene, unbroken, tmp_path, method):
+    run(scene, tmp_path / "same", "--method", method)
+    run(scene, tmp_path / "other", "--method", method, "--seed", "1")
+    assert model_bytes(tmp_path / "same") == model_bytes(unbroken)
+    assert model_bytes(tmp_path / "other") != model_bytes(unbroken)
+
+
+@pytest.mark.parametrize("moment", [("coarse", 25), ("coarse", 30), ("fine", 25), ("fine", 50)])
+def test_a_resumed_run_ends_in_the_same_bytes(scene, unbroken, tmp_path, method, moment):
+    stage, step = moment
+    keep = ["--checkpoint_iterations", str(step)]
+    run(scene, tmp_path / "a", "--method", method, *keep)
+    start = tmp_path / "a" / "checkpoints" / f"{stage}_{step}"
+    run(scene, tmp_path / "b", "--method", method, "--start_checkpoint", str(start))
+    assert model_bytes(tmp_path / "b") == model_bytes(unbroken)
+
+
+def test_a_killed_run_goes_on_to_the_same_bytes(scene, unbroken, tmp_path, method):
+    command = [sys.executable, "train.py", *arguments(scene, tmp_path, "--method", method)]
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    for k in range(2):
+        process = subprocess.Popen(command, cwd=ROOT, env=environment)
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob(f"checkpoints/*_{25 * (k + 1)}/state.json")):
+            assert process.poll() is None or list(tmp_path.glob("checkpoints/fine_60"))
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    subprocess.run(command, cwd=ROOT, env=environment, check=True)
+    assert model_bytes(tmp_path) == model_bytes(unbroken)
+    steps = [(r["stage"], r["step"]) for r in log_rows(tmp_path) if "loss" in r]
+    assert steps == [(r["stage"], r["step"]) for r in log_rows(unbroken) if "loss" in r]
+
+
+def test_an_interrupt_saves_and_says_how_to_go_on(scene, unbroken, tmp_path, method):
+    command = [sys.executable, "train.py", *arguments(scene, tmp_path, "--method", method)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    while not (tmp_path / "log.jsonl").exists():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 130
+    assert "same command again" in output
+    run(scene, tmp_path, "--method", method)
+    assert model_bytes(tmp_path) == model_bytes(unbroken)
+
+
+def test_a_folder_with_a_run_of_other_settings_is_refused_unless_restarted(scene, unbroken, method):
+    with pytest.raises(InputError, match=r"other settings \(seed\).*--restart"):
+        run(scene, unbroken, "--method", method, "--seed", "5")
+
+
+def test_every_split_is_rendered_with_depth_and_video(unbroken):
+    render_model(*parse_render_args(["--model_path", str(unbroken), "--depth", "--quiet"]))
+    for split, count in {"train": 12, "test": 3, "val": 2}.items():
+        folder = unbroken / split / "ours_60"
+        for kind in ("renders", "gt", "depth"):
+            assert len(list((folder / kind).glob("*.png"))) == count, (split, kind)
+    assert len(list((unbroken / "video/ours_60/renders").glob("*.png"))) == 160
+    assert (unbroken / "video/ours_60/video_rgb.mp4").stat().st_size > 1000
+
+
+def test_an_unknown_iteration_lists_those_there_are(unbroken):
+    with pytest.raises(InputError, match="there are 60"):
+        render_model(*parse_render_args(["--model_path", str(unbroken), "--iteration", "7"]))
+
+
+@pytest.mark.parametrize("name", ["model.safetensors"])
+def test_a_truncated_model_is_refused_by_name(scene, tmp_path, unbroken, name):
+    import shutil
+
+    shutil.copytree(unbroken, tmp_path / "copy")
+    file = tmp_path / "copy" / "point_cloud/iteration_60" / name
+    file.write_bytes(file.read_bytes()[:-1000])
+    with pytest.raises(InputError, match=name):
+        render_model(*parse_render_args(["--model_path", str(tmp_path / "copy"), "--quiet"]))

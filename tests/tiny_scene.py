@@ -1,0 +1,61 @@
+"""A D-NeRF folder of a few pixels: a coloured box that slides, drawn by projecting its corners."""
+
+import json
+import math
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+SIZE, ANGLE, RADIUS = 24, 0.8, 4.0
+COUNTS = {"train": 12, "test": 3, "val": 2}
+
+
+def write_tiny_scene(folder: Path, size: int = SIZE) -> Path:
+    """Write the folder and return it."""
+    rng = np.random.default_rng(0)
+    for split, count in COUNTS.items():
+        (folder / split).mkdir(parents=True)
+        frames = []
+        for k in range(count):
+            when = (k + 0.5 * (split != "train")) / count
+            pose = look_at_origin(rng.uniform(-math.pi, math.pi), rng.uniform(0.1, 0.9))
+            picture = draw(pose, when, size)
+            cv2.imwrite(str(folder / split / f"r_{k:03d}.png"), cv2.cvtColor(picture, cv2.COLOR_RGBA2BGRA))
+            frames.append({"file_path": f"./{split}/r_{k:03d}", "time": when, "transform_matrix": pose.tolist()})
+        content = {"camera_angle_x": ANGLE, "frames": frames}
+        (folder / f"transforms_{split}.json").write_text(json.dumps(content))
+    return folder
+
+
+def look_at_origin(azimuth: float, elevation: float) -> np.ndarray:
+    """Camera-to-world (4, 4), OpenGL axes, at RADIUS from the origin."""
+    back = np.array(
+        [math.cos(elevation) * math.cos(azimuth), math.cos(elevation) * math.sin(azimuth), math.sin(elevation)]
+    )
+    right = np.cross([0.0, 0.0, 1.0], back)
+    right /= np.linalg.norm(right)
+    pose = np.eye(4)
+    pose[:3, :3] = np.stack([right, np.cross(back, right), back], axis=1)
+    pose[:3, 3] = RADIUS * back
+    return pose
+
+
+def draw(pose: np.ndarray, when: float, size: int) -> np.ndarray:
+    """RGBA of the box's faces, far ones first."""
+    canvas = np.zeros((size, size, 4), np.uint8)
+    center = np.array([0.6 * when - 0.3, 0.0, 0.1])
+    focal = size / (2 * math.tan(ANGLE / 2))
+    faces = []
+    for axis in range(3):
+        for side in (-1, 1):
+            corners = np.array([[side, a, b] for a, b in ((-1, -1), (-1, 1), (1, 1), (1, -1))], float)
+            world = center + 0.5 * np.roll(corners, axis, axis=1)
+            local = (world - pose[:3, 3]) @ pose[:3, :3]
+            pixels = size / 2 + focal * local[:, :2] * [1, -1] / -local[:, 2:]
+            color = np.full(3, 60 + 60 * axis + 30 * (side > 0))
+            color[axis] = 230
+            faces.append((local[:, 2].mean(), pixels, (*color.tolist(), 255)))
+    for _, pixels, color in sorted(faces, key=lambda face: face[0]):
+        cv2.fillConvexPoly(canvas, np.round(pixels).astype(np.int32), color)
+    return canvas
