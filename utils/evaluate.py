@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import fmean
@@ -14,7 +15,7 @@ from scene.frames import Frame, FrameLoader
 from scene.gaussian_model import Gaussians
 from utils.metrics import fg_psnr, psnr, ssim
 
-Scores = dict[str, float]
+Scores = dict[str, float | None]
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ def evaluate(
     n_pictures: int = 4,
 ) -> Evaluation:
     """PSNR, foreground PSNR and SSIM, each computed per picture and averaged."""
-    rows: list[Scores] = []
+    rows: list[dict[str, float]] = []
     pictures = []
     for k, frame in enumerate(loader.load(f, background) for f in frames):
         image = render(frame.camera, pose(frame), frame.background).image.clamp(0, 1)
@@ -47,7 +48,13 @@ def evaluate(
         )
         if k * n_pictures // len(frames) == len(pictures):
             pictures.append((frame.image, image))
-    return Evaluation({key: fmean(row[key] for row in rows) for key in rows[0]}, pictures)
+    return Evaluation({key: _mean([row[key] for row in rows]) for key in rows[0]}, pictures)
+
+
+def _mean(values: list[float]) -> float | None:
+    """Over the finite values: a view without foreground has no foreground PSNR."""
+    finite = [value for value in values if math.isfinite(value)]
+    return fmean(finite) if finite else None
 
 
 def spread(frames: list[Frame], count: int) -> list[Frame]:

@@ -78,9 +78,10 @@ class Logger:
     def evaluation(self, stage: str, step: int, split: str, found: Evaluation) -> None:
         """Scores to the log and the terminal, pictures to a contact sheet, curves drawn anew."""
         self._write({"stage": stage, "step": step, "split": split, **found.scores})
-        scores = ", ".join(f"{key} {value:.3f}" for key, value in found.scores.items())
+        known = {key: value for key, value in found.scores.items() if value is not None}
+        scores = ", ".join(f"{key} {value:.3f}" for key, value in known.items())
         self.say(f"{stage} {step} {split}: {scores}")
-        for key, value in found.scores.items():
+        for key, value in known.items():
             self._scalar(f"{stage}/{split}/loss_viewpoint - {key}", value, step)
         rows = [(truth, image, error_map(image, truth)) for truth, image in found.pictures]
         sheet = contact_sheet(rows, ("ground truth", "render", "error"))

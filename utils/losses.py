@@ -25,6 +25,12 @@ def dssim(image: Tensor, truth: Tensor) -> Tensor:
     return 1 - ssim(image, truth)
 
 
+def lpips() -> Picture:
+    """LPIPS of AlexNet; the weights are read when this is called."""
+    net = load_lpips(None, "alex")
+    return lambda image, truth: net.to(image.device)(image, truth)
+
+
 def on_pictures(fn: Picture) -> Callable[[list, list[Frame]], Tensor]:
     """Average a comparison of two pictures over the views of a batch."""
 
@@ -40,7 +46,7 @@ def photometric(**weights: float) -> list[Loss]:
     terms: dict[str, Callable[[], Picture]] = {
         "l1": lambda: l1,
         "dssim": lambda: dssim,
-        "lpips": lambda: load_lpips(None, "alex"),
+        "lpips": lpips,
     }
     return [
         Loss(name, constant(weight), on_pictures(terms[name]()))

@@ -17,7 +17,10 @@ from utils.errors import InputError
 if TYPE_CHECKING:
     from arguments.settings import Settings
 
-WRITTEN = ("checkpoints", "point_cloud", "sheets", "train", "test", "val", "video", "log.jsonl")
+WRITTEN = (
+    "checkpoints", "point_cloud", "sheets", "train", "test", "val", "video", "log.jsonl", "*.html",
+    "curves.png", "results*.json", "per_view*.json", "events.out.tfevents.*",
+)  # fmt: skip  (patterns of what a run and its commands write; --restart removes it)
 
 
 def choose_device(name: str) -> torch.device:
@@ -56,12 +59,11 @@ def open_model_folder(settings: Settings) -> Path:
 
 
 def _empty(folder: Path) -> None:
-    for name in WRITTEN:
-        path = folder / name
+    for path in (path for pattern in WRITTEN for path in folder.glob(pattern)):
         if path.is_dir():
             shutil.rmtree(path)
         else:
-            path.unlink(missing_ok=True)
+            path.unlink()
 
 
 class StopRequest:
