@@ -1,0 +1,193 @@
+// Gradients of splats to gradients of Gaussians, one SIMD lane per Gaussian.
+#pragma once
+
+#include "project.h"
+
+namespace DGR_NAMESPACE {
+
+// Writes column k of `valid` rows, zero where a lane is not drawn; nothing when the gradient is not wanted.
+template <class S>
+DGR_FN void put(Mask<S> drawn, Vec<S> x, void* base, int64_t first, int stride, int column, int valid) {
+  if (base) scatter(zero_unless(drawn, x), (S*)base + first * stride + column, stride, valid);
+}
+
+template <class S>
+DGR_FN void put3(Mask<S> drawn, const Vec3<Vec<S>>& x, void* base, int64_t first, int valid) {
+  put(drawn, x.x, base, first, 3, 0, valid);
+  put(drawn, x.y, base, first, 3, 1, valid);
+  put(drawn, x.z, base, first, 3, 2, valid);
+}
+
+template <class S>
+DGR_FN void clear_rows(void* base, int64_t first, int stride, int valid) {
+  if (base) std::memset((S*)base + first * stride, 0, sizeof(S) * stride * valid);
+}
+
+template <class S>
+void clear_group(const DgrScene& scene, const DgrGradients& out, int64_t first, int valid) {
+  clear_rows<S>(out.means, first, 3, valid);
+  clear_rows<S>(out.means2d, first, 3, valid);
+  clear_rows<S>(out.quats, first, 4, valid);
+  clear_rows<S>(out.scales, first, 3, valid);
+  clear_rows<S>(out.covariances, first, 6, valid);
+  clear_rows<S>(out.opacities, first, 1, valid);
+  clear_rows<S>(out.sh, first, 3 * scene.sh_bases, valid);
+  clear_rows<S>(out.colors, first, scene.channels, valid);
+}
+
+// Adds up each Gaussian's pairs, always in slot order: sums[i] gets the W-strided row of lane i.
+template <class S>
+void sum_pairs(const DgrState& state, const PairGradients& pairs, int64_t first, int valid, S* sums) {
+  constexpr int W = Vec<S>::kLanes;
+  for (int i = 0; i < valid; ++i) {
+    S* sum = sums + i * pairs.stride;
+    std::memset(sum, 0, sizeof(S) * pairs.stride);
+    if (state.radii[first + i] == 0) continue;
+    for (uint32_t slot = state.offsets[first + i]; slot < state.offsets[first + i + 1]; ++slot) {
+      if (!pairs.touched[slot]) continue;
+      const S* row = (const S*)pairs.rows + (int64_t)slot * pairs.stride;
+      for (int k = 0; k < pairs.stride; k += W) (Vec<S>::load(sum + k) + Vec<S>::load(row + k)).store(sum + k);
+    }
+  }
+}
+
+// Gradient to SH coefficients (rows written whole) and, through the view direction, to the mean.
+template <class S>
+Vec3<Vec<S>> sh_backward(const DgrScene& scene, const DgrState& state, const Camera<Vec<S>>& camera,
+                         const Vec3<Vec<S>>& mean, const DgrGradients& out, Mask<S> drawn, int64_t first, int valid,
+                         Vec3<Vec<S>> grad) {
+  typedef Vec<S> V;
+  const ShColor<S> sh = sh_color<S>(camera, mean, scene.sh_degree);
+  const Vec3<V> color = gather3<S>(state.features, first, valid);
+  const V zero(S(0));
+  // Colours are held at >= 0; where that bound acts, no gradient passes.
+  grad = {zero_unless(drawn & (color.x > zero), grad.x), zero_unless(drawn & (color.y > zero), grad.y),
+          zero_unless(drawn & (color.z > zero), grad.z)};
+  const int stride = 3 * scene.sh_bases;
+  const S* coefficients = (const S*)scene.sh + first * stride;
+  S* rows = out.sh ? (S*)out.sh + first * stride : nullptr;
+  V grad_basis[kMaxShBases];
+  for (int b = 0; b < sh.bases; ++b) {
+    const S* p = coefficients + 3 * b;
+    if (scene.sh_degree > 0)
+      grad_basis[b] = grad.x * gather(p, stride, valid) + grad.y * gather(p + 1, stride, valid) +
+                      grad.z * gather(p + 2, stride, valid);
+    if (!rows) continue;
+    scatter(zero_unless(drawn, sh.basis[b] * grad.x), rows + 3 * b, stride, valid);
+    scatter(zero_unless(drawn, sh.basis[b] * grad.y), rows + 3 * b + 1, stride, valid);
+    scatter(zero_unless(drawn, sh.basis[b] * grad.z), rows + 3 * b + 2, stride, valid);
+  }
+  if (rows && sh.bases < scene.sh_bases)
+    for (int i = 0; i < valid; ++i)
+      std::memset(rows + i * stride + 3 * sh.bases, 0, sizeof(S) * 3 * (scene.sh_bases - sh.bases));
+  if (scene.sh_degree == 0) return {zero, zero, zero};
+  return normalize_vjp(sh.offset, sh_basis_vjp(sh.direction, scene.sh_degree, grad_basis));
+}
+
+// From the covariance's gradient to shape inputs (written) and Jacobian rows.
+template <class S>
+DGR_FN void shape_backward(const DgrScene& scene, const DgrGradients& out, const Projected<Vec<S>>& seen,
+                           const Moments<Vec<S>>& moments, Mask<S> drawn, int64_t first, int valid, Vec<S>& grad_u,
+                           Vec<S>& grad_v, Vec3<Vec<S>>& grad_du, Vec3<Vec<S>>& grad_dv) {
+  typedef Vec<S> V;
+  Conic<V> grad_conic;
+  if (scene.covariances) {
+    const Cov3<V> sigma = gather_cov3<S>(scene.covariances, first, valid);
+    const Conic<V> q = conic(covariance(seen, sigma));
+    exponent_vjp(q, moments, grad_u, grad_v, grad_conic);
+    const Conic<V> g = conic_vjp(q, grad_conic);
+    Cov3<V> grad_sigma;
+    covariance_vjp(seen, sigma, g.a, g.b, g.c, grad_du, grad_dv, grad_sigma);
+    const V columns[6] = {grad_sigma.xx, grad_sigma.xy, grad_sigma.xz, grad_sigma.yy, grad_sigma.yz, grad_sigma.zz};
+    for (int k = 0; k < 6; ++k) put(drawn, columns[k], out.covariances, first, 6, k, valid);
+    return;
+  }
+  const Quat<V> quat = gather_quat<S>(scene.quats, first, valid);
+  const Vec3<V> scales = gather3<S>(scene.scales, first, valid);
+  const Mat3<V> R = rotation(quat);
+  const Conic<V> q = conic(covariance(seen, R, scales));
+  exponent_vjp(q, moments, grad_u, grad_v, grad_conic);
+  const Conic<V> g = conic_vjp(q, grad_conic);
+  Mat3<V> grad_R;
+  Vec3<V> grad_scales;
+  covariance_vjp(seen, R, scales, g.a, g.b, g.c, grad_du, grad_dv, grad_R, grad_scales);
+  put3(drawn, grad_scales, out.scales, first, valid);
+  const Quat<V> grad_quat = rotation_vjp(quat, grad_R);
+  put(drawn, grad_quat.w, out.quats, first, 4, 0, valid);
+  put(drawn, grad_quat.x, out.quats, first, 4, 1, valid);
+  put(drawn, grad_quat.y, out.quats, first, 4, 2, valid);
+  put(drawn, grad_quat.z, out.quats, first, 4, 3, valid);
+}
+
+template <class S>
+DGR_FN void add_pose(Mask<S> drawn, const PoseGrad<Vec<S>>& pose, Vec<S>* totals) {
+  const Vec3<Vec<S>>* r = pose.rotation.row;
+  const Vec<S> numbers[kPoseNumbers] = {r[0].x, r[0].y, r[0].z, r[1].x, r[1].y, r[1].z, r[2].x, r[2].y, r[2].z,
+                                        pose.translation.x, pose.translation.y, pose.translation.z};
+  for (int k = 0; k < kPoseNumbers; ++k) totals[k] = totals[k] + zero_unless(drawn, numbers[k]);
+}
+
+template <class S>
+void backward_group(const DgrScene& scene, const DgrState& state, const Camera<Vec<S>>& camera,
+                    const DgrGradients& out, const PairGradients& pairs, Mask<S> drawn, int64_t first, int valid,
+                    S* sums, Vec<S>* pose_totals) {
+  typedef Vec<S> V;
+  sum_pairs(state, pairs, first, valid, sums);
+  const auto column = [&](int k) { return gather(sums + k, pairs.stride, valid); };
+  const Moments<V> moments = {column(0), column(1), column(2), column(3), column(4), column(5)};
+  const V grad_z = column(6), zero(S(0));
+  const Vec3<V> mean = gather3<S>(scene.means, first, valid);
+  const Projected<V> seen = project(camera, mean);
+  V grad_u, grad_v;
+  Vec3<V> grad_du, grad_dv;
+  shape_backward(scene, out, seen, moments, drawn, first, valid, grad_u, grad_v, grad_du, grad_dv);
+  PoseGrad<V> pose = {{{{zero, zero, zero}, {zero, zero, zero}, {zero, zero, zero}}}, {zero, zero, zero}};
+  Vec3<V> grad_mean = project_vjp(camera, mean, seen, grad_u, grad_v, grad_z, grad_du, grad_dv, pose);
+  if (scene.sh) {
+    const Vec3<V> direction = sh_backward(scene, state, camera, mean, out, drawn, first, valid,
+                                          {column(7), column(8), column(9)});
+    grad_mean = grad_mean + direction;
+    center_vjp(camera, V(S(-1)) * direction, pose);
+  } else if (out.colors) {
+    for (int i = 0; i < valid; ++i)
+      std::memcpy((S*)out.colors + (first + i) * scene.channels, sums + i * pairs.stride + kMoments,
+                  sizeof(S) * scene.channels);
+  }
+  if (pose_totals) add_pose(drawn, pose, pose_totals);
+  put3(drawn, grad_mean, out.means, first, valid);
+  // The exponent's gradient g is dL/dalpha · alpha, and alpha is linear in the opacity.
+  put(drawn, moments.one / gather((const S*)scene.opacities + first, 1, valid), out.opacities, first, 1, 0, valid);
+  // 3DGS measures this gradient in NDC, which spans two units over the image.
+  put(drawn, V(S(0.5) * scene.width) * grad_u, out.means2d, first, 3, 0, valid);
+  put(drawn, V(S(0.5) * scene.height) * grad_v, out.means2d, first, 3, 1, valid);
+  put(drawn, zero, out.means2d, first, 3, 2, valid);
+}
+
+template <class S>
+void project_backward_rows(const DgrScene& scene, const DgrState& state, const DgrGradients& out,
+                           const PairGradients& pairs, int64_t begin, int64_t end, void* scratch) {
+  constexpr int W = Vec<S>::kLanes;
+  const Camera<Vec<S>> camera = load_camera<S>(scene);
+  Vec<S> pose[kPoseNumbers];
+  for (auto& total : pose) total = Vec<S>(S(0));
+  for (int64_t first = begin; first < end; first += W) {
+    const int valid = end - first < W ? (int)(end - first) : W;
+    alignas(kVectorBytes) S drawn[W] = {};
+    bool some = false;
+    for (int i = 0; i < valid; ++i) {
+      const bool one = state.radii[first + i] > 0;
+      drawn[i] = one;
+      some |= one;
+    }
+    if (some)
+      backward_group<S>(scene, state, camera, out, pairs, Vec<S>::load(drawn) > Vec<S>(S(0)), first, valid,
+                        (S*)scratch, pairs.poses ? pose : nullptr);
+    else
+      clear_group<S>(scene, out, first, valid);
+  }
+  if (!pairs.poses) return;
+  S* row = (S*)pairs.poses + begin / kChunk * kPoseNumbers;
+  for (int k = 0; k < kPoseNumbers; ++k) row[k] = sum(pose[k]);
+}
+
+}  // namespace DGR_NAMESPACE

@@ -1,0 +1,242 @@
+// The C interface: picks the instruction set, deals out tasks to threads, and keeps exceptions inside.
+// Compiled for the oldest machine the build supports.
+#include "rasterizer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <memory>
+#include <new>
+
+#include "binning.h"
+#include "team.h"
+
+namespace dgr_portable {
+extern const Kernels kernels[2];
+}
+#ifdef DGR_X86
+namespace dgr_avx2 {
+extern const Kernels kernels[2];
+}
+namespace dgr_avx512 {
+extern const Kernels kernels[2];
+}
+#endif
+
+namespace {
+
+enum Failure : int64_t { kBadCamera = -1, kNoMemory = -2, kTooManyPairs = -3 };
+
+struct InstructionSet {
+  const char* name;
+  const Kernels* kernels;
+  bool (*runs_here)();
+};
+
+// Best first.
+constexpr InstructionSet kSets[] = {
+#ifdef DGR_X86
+    {"avx512", dgr_avx512::kernels,
+     [] {
+       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+              __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+     }},
+    {"avx2", dgr_avx2::kernels, [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }},
+#endif
+    {"portable", dgr_portable::kernels, [] { return true; }},
+};
+
+const InstructionSet* best_set() {
+#ifdef DGR_X86
+  __builtin_cpu_init();
+#endif
+  for (const InstructionSet& set : kSets)
+    if (set.runs_here()) return &set;
+  return nullptr;
+}
+
+const InstructionSet* chosen = best_set();
+
+template <class S>
+bool camera_is_good(const DgrScene& scene) {
+  const S *w = (const S*)scene.viewmat, *k = (const S*)scene.K;
+  for (int i = 0; i < 12; ++i)
+    if (!std::isfinite(w[i])) return false;
+  for (int i = 0; i < 9; ++i)
+    if (!std::isfinite(k[i])) return false;
+  return k[0] > 0 && k[4] > 0;
+}
+
+struct Free {
+  void operator()(void* p) const { std::free(p); }
+};
+typedef std::unique_ptr<void, Free> Buffer;
+
+Buffer aligned(int64_t bytes) {
+  void* p = nullptr;
+  if (posix_memalign(&p, 64, bytes > 0 ? bytes : 1) != 0) throw std::bad_alloc();
+  return Buffer(p);
+}
+
+// One aligned piece of scratch per thread.
+class Scratch {
+ public:
+  Scratch(int64_t bytes, int threads) : each_((bytes + 63) / 64 * 64), all_(aligned(each_ * threads)) {}
+  void* of(int rank) const { return (char*)all_.get() + each_ * rank; }
+
+ private:
+  int64_t each_;
+  Buffer all_;
+};
+
+int tile_count(const DgrScene& scene) {
+  return ((scene.width + kTile - 1) / kTile) * ((scene.height + kTile - 1) / kTile);
+}
+
+int team_size(const DgrScene& scene, int64_t tasks) {
+  return (int)std::max<int64_t>(1, std::min<int64_t>(scene.threads, tasks));
+}
+
+template <class Body>
+void for_chunks(const DgrScene& scene, Tasks& chunks, const Body& body) {
+  int64_t chunk;
+  while (chunks.take(chunk)) {
+    const int64_t begin = chunk * kChunk;
+    body(begin, std::min(begin + kChunk, scene.count));
+  }
+}
+
+// out[c] = sum of parts[0 .. count)[c], always in this order.
+template <class S>
+void add_up(const void* parts, int64_t count, int columns, void* out) {
+  for (int c = 0; c < columns; ++c) {
+    S total = 0;
+    for (int64_t i = 0; i < count; ++i) total += ((const S*)parts)[i * columns + c];
+    ((S*)out)[c] = total;
+  }
+}
+
+template <class S>
+void finish_pose(const void* poses, int64_t chunks, void* viewmat) {
+  S pose[kPoseNumbers];
+  add_up<S>(poses, chunks, kPoseNumbers, pose);
+  S* out = (S*)viewmat;
+  for (int row = 0; row < 3; ++row) {
+    for (int column = 0; column < 3; ++column) out[4 * row + column] = pose[3 * row + column];
+    out[4 * row + 3] = pose[9 + row];
+  }
+  for (int column = 0; column < 4; ++column) out[12 + column] = 0;
+}
+
+int64_t project(const DgrScene& scene, const DgrState& state) {
+  if (!(scene.is_double ? camera_is_good<double>(scene) : camera_is_good<float>(scene))) return kBadCamera;
+  const Kernels& kernels = chosen->kernels[scene.is_double];
+  const int64_t count = (scene.count + kChunk - 1) / kChunk;
+  Tasks chunks(count);
+  Team::run(team_size(scene, count), [&](Team&, int) {
+    for_chunks(scene, chunks, [&](int64_t begin, int64_t end) { kernels.project(scene, state, begin, end); });
+  });
+  int64_t pairs = 0;
+  state.offsets[0] = 0;
+  for (int64_t i = 1; i <= scene.count; ++i) {
+    pairs += state.offsets[i];
+    if (pairs > UINT32_MAX) return kTooManyPairs;
+    state.offsets[i] = (uint32_t)pairs;
+  }
+  return pairs;
+}
+
+int64_t blend(const DgrScene& scene, const DgrState& state, const DgrImage& image) {
+  const Kernels& kernels = chosen->kernels[scene.is_double];
+  const int count = tile_count(scene), threads = team_size(scene, count);
+  Binning binning(scene, state, threads);
+  const Scratch scratch(kernels.scratch(scene), threads);
+  Tasks tiles(count);
+  Team::run(threads, [&](Team& team, int rank) {
+    binning.run(team, rank, kernels);
+    team.meet();
+    int64_t tile;
+    while (tiles.take(tile)) kernels.blend(scene, state, image, (int)tile, scratch.of(rank));
+  });
+  return 0;
+}
+
+int64_t backward(const DgrScene& scene, const DgrState& state, const DgrImage& image, const DgrGradients& grad) {
+  const Kernels& kernels = chosen->kernels[scene.is_double];
+  const int64_t number = scene.is_double ? sizeof(double) : sizeof(float);
+  const int64_t pair_count = state.offsets[scene.count], chunk_count = (scene.count + kChunk - 1) / kChunk;
+  const int tiles_count = tile_count(scene), threads = team_size(scene, tiles_count);
+  const int stride = pair_stride(scene.channels);
+  const Buffer rows = aligned(pair_count * stride * number), touched = aligned(pair_count);
+  const Buffer poses = aligned(grad.viewmat ? chunk_count * kPoseNumbers * number : 0);
+  const Buffer backgrounds = aligned(grad.background ? tiles_count * scene.channels * number : 0);
+  const PairGradients pairs = {rows.get(), (uint8_t*)touched.get(), stride, grad.viewmat ? poses.get() : nullptr,
+                               grad.background ? backgrounds.get() : nullptr};
+  const Scratch scratch(kernels.scratch(scene), threads);
+  Tasks tiles(tiles_count), chunks(chunk_count);
+  Team::run(threads, [&](Team& team, int rank) {
+    int64_t tile;
+    while (tiles.take(tile))
+      kernels.blend_backward(scene, state, image, grad, pairs, (int)tile, scratch.of(rank));
+    team.meet();
+    for_chunks(scene, chunks, [&](int64_t begin, int64_t end) {
+      kernels.project_backward(scene, state, grad, pairs, begin, end, scratch.of(rank));
+    });
+  });
+  if (grad.viewmat)
+    (scene.is_double ? finish_pose<double> : finish_pose<float>)(poses.get(), chunk_count, grad.viewmat);
+  if (grad.background)
+    (scene.is_double ? add_up<double> : add_up<float>)(backgrounds.get(), tiles_count, scene.channels,
+                                                       grad.background);
+  return 0;
+}
+
+template <class Body>
+int64_t guarded(const Body& body) {
+  try {
+    return body();
+  } catch (const std::bad_alloc&) {
+    return kNoMemory;
+  }
+}
+
+}  // namespace
+
+#pragma GCC visibility push(default)
+extern "C" {
+
+// Changes with every change to the structs or functions of this border.
+int32_t dgr_interface() { return 1; }
+
+// Hash of the sources this library was built from.
+const char* dgr_sources() { return DGR_SOURCES; }
+
+const char* dgr_instruction_set() { return chosen->name; }
+
+// 0 when done, -1 for a name this build does not have, -2 for a set this processor cannot run.
+int32_t dgr_choose(const char* name) {
+  for (const InstructionSet& set : kSets) {
+    if (std::strcmp(set.name, name) != 0) continue;
+    if (!set.runs_here()) return -2;
+    chosen = &set;
+    return 0;
+  }
+  return -1;
+}
+
+// Fills radii, splats, features, offsets. Returns the number of pairs, or a Failure.
+int64_t dgr_project(const DgrScene* scene, const DgrState* state) {
+  return guarded([&] { return project(*scene, *state); });
+}
+
+// Fills pairs, tiles and the image. Returns 0 or a Failure.
+int64_t dgr_blend(const DgrScene* scene, const DgrState* state, const DgrImage* image) {
+  return guarded([&] { return blend(*scene, *state, *image); });
+}
+
+// Fills every gradient that is not null. Returns 0 or a Failure.
+int64_t dgr_backward(const DgrScene* scene, const DgrState* state, const DgrImage* image, const DgrGradients* grad) {
+  return guarded([&] { return backward(*scene, *state, *image, *grad); });
+}
+}
+#pragma GCC visibility pop

@@ -1,0 +1,80 @@
+// A team of threads that lives for one call. Waiting threads sleep: they never spin, so another job on the
+// machine costs its share and no more; and with nothing left running between calls, fork stays safe.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+class Team {
+ public:
+  // Runs body(rank) on `size` threads, or on as many as the system grants; the caller is rank 0.
+  template <class Body>
+  static void run(int size, const Body& body) {
+    Team team;
+    std::vector<std::thread> others;
+    others.reserve(size > 1 ? size - 1 : 0);
+    for (int rank = 1; rank < size; ++rank) {
+      try {
+        others.emplace_back([&team, &body, rank] {
+          team.wait_for_start();
+          body(team, rank);
+        });
+      } catch (const std::system_error&) {
+        break;
+      }
+    }
+    team.start((int)others.size() + 1);
+    body(team, 0);
+    for (std::thread& thread : others) thread.join();
+  }
+
+  int size() const { return size_; }
+
+  // Returns when every thread of the team has come here.
+  void meet() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    const int64_t round = round_;
+    if (++arrived_ == size_) {
+      arrived_ = 0;
+      ++round_;
+      changed_.notify_all();
+    } else {
+      changed_.wait(lock, [&] { return round_ != round; });
+    }
+  }
+
+ private:
+  void start(int size) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    size_ = size;
+    changed_.notify_all();
+  }
+  void wait_for_start() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    changed_.wait(lock, [&] { return size_ > 0; });
+  }
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  int size_ = 0, arrived_ = 0;
+  int64_t round_ = 0;
+};
+
+// Hands out 0 .. count - 1, each once. Who gets which never matters to a result.
+class Tasks {
+ public:
+  explicit Tasks(int64_t count) : count_(count) {}
+  bool take(int64_t& task) {
+    task = next_.fetch_add(1, std::memory_order_relaxed);
+    return task < count_;
+  }
+
+ private:
+  const int64_t count_;
+  std::atomic<int64_t> next_{0};
+};

@@ -1,0 +1,152 @@
+"""The typed interface: `rasterize(...) -> RasterOutput`, inputs checked by name.
+
+Convention: OpenCV axes, column vectors, K in pixels with pixel centres at .5.
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from diff_gaussian_rasterization import native, ops, reference
+
+MAX_SH_DEGREE = 3
+
+
+@dataclass(frozen=True)
+class RasterOutput:
+    """One drawn view; all but `radii` are differentiable."""
+
+    color: Tensor  # C H W, with the background behind
+    depth: Tensor  # 1 H W, sum of w_i z_i in world units (not divided by alpha)
+    alpha: Tensor  # 1 H W in [0, 1)
+    radii: Tensor  # N int32, three standard deviations in pixels; 0 = not drawn
+
+
+def rasterize(
+    means: Tensor,
+    quats: Tensor | None,
+    scales: Tensor | None,
+    opacities: Tensor,
+    *,
+    viewmat: Tensor,
+    K: Tensor,
+    width: int,
+    height: int,
+    sh: Tensor | None = None,
+    colors: Tensor | None = None,
+    sh_degree: int = 0,
+    background: Tensor | None = None,
+    near: float = 0.01,
+    far: float = 100.0,
+    means2d: Tensor | None = None,
+    covariances: Tensor | None = None,
+) -> RasterOutput:
+    """Draw Gaussians by EWA splatting and front-to-back blending (Kerbl et al. 2023).
+
+    means "N 3" world; quats "N 4" wxyz, normalised inside; scales "N 3" world units; opacities
+    "N 1" or "N" in (0, 1); viewmat "4 4" world-to-camera, rigid; K "3 3" pixels; exactly one of sh
+    "N B 3" (the first (sh_degree + 1)² bases are read) and colors "N C"; background "C" (None =
+    zeros). Gaussians with near < z < far are drawn. covariances "N 6" (xx xy xz yy yz zz) may stand
+    in for quats and scales. means2d "N 3" is a holder whose gradient becomes d loss / d mean in
+    NDC (third component 0), as 3DGS densification reads it.
+
+    All tensors share one device and one dtype, float32 or float64. A row with NaN or Inf, a zero
+    quaternion, or opacity below 1/255 is not drawn and gets zero gradient.
+
+    Raises TypeError for a wrong type, dtype or device, ValueError for a wrong shape or value.
+    """
+    _check_tensors(means, dict(quats=quats, scales=scales, covariances=covariances,
+                               opacities=opacities, sh=sh, colors=colors, means2d=means2d,
+                               viewmat=viewmat, background=background, K=K))  # fmt: skip
+    _check_choices(quats, scales, covariances, sh, colors, sh_degree)
+    _check_shapes(means, quats, scales, covariances, opacities, sh, colors, means2d)
+    _check_camera(viewmat, K, width, height, near, far)
+    channels = 3 if colors is None else colors.shape[1]
+    if background is not None and tuple(background.shape) != (channels,):
+        raise _shape_error("background", background, f"({channels},), one number per channel")
+    draw = _backend(means.device.type)
+    image = draw(means, quats, scales, covariances, opacities, sh, colors, means2d, viewmat,
+                 background, K, width, height, sh_degree, float(near), float(far))  # fmt: skip
+    return RasterOutput(*image[:4])
+
+
+@functools.cache
+def _backend(device: str):
+    if device != "cpu" or native.is_built():
+        return torch.ops.diff_gaussian_rasterization.forward
+    warnings.warn(
+        "diff-gaussian-rasterization was installed without native code: drawing with the slow "
+        "PyTorch twin; install a C++ compiler or the ziglang wheel and reinstall the package",
+        stacklevel=3,
+    )
+    return reference.forward
+
+
+def _check_tensors(means: Tensor, others: dict[str, Tensor | None]) -> None:
+    if not isinstance(means, Tensor):
+        raise TypeError(f"means is {type(means).__name__}, expected a Tensor")
+    if means.dtype not in (torch.float32, torch.float64):
+        raise TypeError(f"means has dtype {means.dtype}, expected torch.float32 or torch.float64")
+    dtype, device = means.dtype, means.device
+    for name, tensor in others.items():
+        if tensor is None:
+            continue
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"{name} is {type(tensor).__name__}, expected a Tensor")
+        if tensor.dtype != dtype:
+            raise TypeError(f"{name} has dtype {tensor.dtype}, expected {dtype} like means")
+        if tensor.device != device:
+            raise TypeError(f"{name} is on {tensor.device}, expected {device} like means")
+
+
+def _check_choices(quats, scales, covariances, sh, colors, sh_degree: int) -> None:
+    if (sh is None) == (colors is None):
+        raise ValueError(f"{'neither' if sh is None else 'both'} of sh and colors given, expected one")
+    if (quats is None) != (scales is None) or (quats is None) == (covariances is None):
+        raise ValueError("expected either quats and scales or covariances")
+    if not 0 <= sh_degree <= MAX_SH_DEGREE:
+        raise ValueError(f"sh_degree is {sh_degree}, expected 0 to {MAX_SH_DEGREE}")
+    if sh is not None and sh.dim() == 3 and sh.shape[1] < (sh_degree + 1) ** 2:
+        raise ValueError(
+            f"sh has {sh.shape[1]} bases, expected at least {(sh_degree + 1) ** 2} "
+            f"for sh_degree {sh_degree}"
+        )
+
+
+def _check_shapes(means, quats, scales, covariances, opacities, sh, colors, means2d) -> None:
+    if means.dim() != 2 or means.shape[1] != 3:
+        raise _shape_error("means", means, "(N, 3)")
+    n = means.shape[0]
+    rows = dict(quats=(quats, 4), scales=(scales, 3), covariances=(covariances, 6), means2d=(means2d, 3))
+    for name, (tensor, columns) in rows.items():
+        if tensor is not None and tuple(tensor.shape) != (n, columns):
+            raise _shape_error(name, tensor, f"({n}, {columns})")
+    if tuple(opacities.shape) not in ((n, 1), (n,)):
+        raise _shape_error("opacities", opacities, f"({n}, 1) or ({n},)")
+    if sh is not None and (sh.dim() != 3 or sh.shape[0] != n or sh.shape[2] != 3):
+        raise _shape_error("sh", sh, f"({n}, bases, 3)")
+    if colors is not None and (colors.dim() != 2 or colors.shape[0] != n or colors.shape[1] == 0):
+        raise _shape_error("colors", colors, f"({n}, channels) with at least one channel")
+
+
+def _check_camera(viewmat, K, width: int, height: int, near: float, far: float) -> None:
+    if tuple(viewmat.shape) != (4, 4):
+        raise _shape_error("viewmat", viewmat, "(4, 4)")
+    if tuple(K.shape) != (3, 3):
+        raise _shape_error("K", K, "(3, 3)")
+    for name, size in (("width", width), ("height", height)):
+        if not isinstance(size, int):
+            raise TypeError(f"{name} is {type(size).__name__}, expected int")
+        if not 1 <= size <= 32768:
+            raise ValueError(f"{name} is {size}, expected 1 to 32768 pixels")
+    if not 0 <= near < far:
+        raise ValueError(f"near is {near} and far {far}, expected 0 <= near < far")
+
+
+def _shape_error(name: str, tensor: Tensor, expected: str) -> ValueError:
+    return ValueError(f"{name} has shape {tuple(tensor.shape)}, expected {expected}")
