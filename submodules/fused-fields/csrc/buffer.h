@@ -9,7 +9,7 @@ template <class T>
 class Buffer {
   public:
     explicit Buffer(int64_t count)
-        : data_(static_cast<T*>(std::malloc(sizeof(T) * static_cast<size_t>(count > 0 ? count : 1)))) {}
+        : data_(static_cast<T*>(std::malloc(sizeof(T) * (count > 0 ? count : 1)))) {}
     ~Buffer() { std::free(data_); }
     Buffer(const Buffer&) = delete;
     Buffer& operator=(const Buffer&) = delete;

@@ -1,5 +1,7 @@
 // What a lookup knows before it sees a point: strides, which coordinates to compute, time rows.
 #pragma once
+#include <cstring>
+
 #include "api.h"
 #include "buffer.h"
 #include "simd.h"
@@ -49,10 +51,13 @@ TimeRows<T> time_rows(double time, const FieldPlane& plane, int channels) {
 template <class T>
 class FieldPlan {
   public:
-    explicit FieldPlan(const Field& field)
-        : field(field), total(field.levels * field.planes_per_level), planes_(total),
-          slots_(2 * total), lines_(2 * line_values(field)) {
+    // `groups`: how many separate sums of the lines' gradients to keep.
+    FieldPlan(const Field& field, int groups)
+        : field(field), total(field.levels * field.planes_per_level),
+          group_stride(count_line_values(field)), groups_(groups), planes_(total),
+          slots_(2 * total), lines_((1 + groups) * group_stride) {
         if (!ok()) return;
+        std::memset(lines_.get(), 0, sizeof(T) * (1 + groups) * group_stride);
         int placed = 0;
         T* line = lines_.get();
         for (int level = 0; level < field.levels; ++level) {
@@ -65,7 +70,7 @@ class FieldPlan {
                 const FieldPlane& plane = field.planes[level * field.planes_per_level + p];
                 if (plane.row_axis >= 0) continue;
                 planes_.get()[placed + grids + lines++] = as_line(plane, line);
-                line += 2 * static_cast<int64_t>(plane.cols) * field.channels;
+                line += static_cast<int64_t>(plane.cols) * field.channels;
             }
             placed += field.planes_per_level;
         }
@@ -75,25 +80,30 @@ class FieldPlan {
     const Sampled<T>* level(int index) const {
         return planes_.get() + static_cast<int64_t>(index) * field.planes_per_level;
     }
-    const Sampled<T>& plane(int index) const { return planes_.get()[index]; }
     const Slot& slot(int index) const { return slots_.get()[index]; }
 
-    // Spreads the gradient of a line over the two time rows it was mixed from.
+    // Adds up the groups' gradients of a line, and spreads them over the two time rows of it.
     void spread_line_grad(const Sampled<T>& line) const {
+        if (!line.grad) return;
         const TimeRows<T> at = time_rows<T>(field.time, *line.source, field.channels);
         T* grad = static_cast<T*>(line.source->grad);
         const int64_t length = static_cast<int64_t>(line.source->cols) * field.channels;
+        for (int group = 1; group < groups_; ++group) {
+            const T* more = line.grad + group * group_stride;
+            for (int64_t i = 0; i < length; ++i) line.grad[i] += more[i];
+        }
         for (int64_t i = 0; i < length; ++i) grad[at.first + i] += (1 - at.frac) * line.grad[i];
         for (int64_t i = 0; i < length; ++i) grad[at.second + i] += at.frac * line.grad[i];
     }
 
     const Field& field;
-    const int total;       // planes of all levels
+    const int total;             // planes of all levels
+    const int64_t group_stride;  // between the gradients of a line in two groups
     int slots = 0;
     int grids = 0, lines = 0;  // per level, the same in each; grids come first
 
   private:
-    static int64_t line_values(const Field& field) {
+    static int64_t count_line_values(const Field& field) {
         int64_t count = 0;
         for (int p = 0; p < field.levels * field.planes_per_level; ++p) {
             if (field.planes[p].row_axis < 0) count += field.planes[p].cols;
@@ -122,13 +132,15 @@ class FieldPlan {
         const T* values = static_cast<const T*>(plane.values);
         const int64_t length = static_cast<int64_t>(plane.cols) * field.channels;
         for (int64_t i = 0; i < length; ++i) {
-            line[i] = values[at.first + i] + at.frac * (values[at.second + i] - values[at.first + i]);
-            line[length + i] = 0;
+            const T start = values[at.first + i];
+            line[i] = start + at.frac * (values[at.second + i] - start);
         }
-        return {line, plane.grad ? line + length : nullptr, plane.cols > 1 ? field.channels : 0, 0,
+        return {line, plane.grad && groups_ ? line + group_stride : nullptr,
+                plane.cols > 1 ? field.channels : 0, 0,
                 slot_of(plane.col_axis, plane.cols), -1, plane.cols, &plane};
     }
 
+    const int groups_;
     Buffer<Sampled<T>> planes_;
     Buffer<Slot> slots_;
     Buffer<T> lines_;
@@ -145,11 +157,11 @@ struct Coordinates {
 
 // A NaN coordinate takes cell 0 and fraction NaN: no read out of bounds, and NaN features.
 template <class T>
-void fill_coordinates(const FieldPlan<T>& plan, const T* points, int64_t first, int64_t count,
+void fill_coordinates(const FieldPlan<T>& plan, const T* points, int64_t count,
                       Coordinates<T> out) {
     const int axes = plan.field.axes;
     for (int s = 0; s < plan.slots; ++s) {
-        const T* x = points + first * axes + plan.slot(s).axis;
+        const T* x = points + plan.slot(s).axis;
         const int32_t nodes = plan.slot(s).nodes, last_cell = nodes > 1 ? nodes - 2 : 0;
         const T last = static_cast<T>(nodes - 1), half = last / 2;
         int32_t* cell = out.cell + s * out.stride;

@@ -1,13 +1,7 @@
 // Features of plane fields: bilinear samples, multiplied over the planes of a level.
 //
-// Forward: points are independent. Backward goes in blocks of points and alternates two kinds of
-// tasks: "derive" recomputes the samples and writes, for every point and plane, the gradient of
-// that sample; "scatter" adds those to the nodes of one plane, in the order of the points. Only
-// one task ever writes to a node, so sums have the same bits for any number of threads. The derive
-// tasks of a block run beside the scatter tasks of the block before it.
+// Points are independent: a task is a run of points.
 #pragma once
-#include <cstring>
-
 #include "field_plan.h"
 #include "parallel.h"
 
@@ -16,8 +10,6 @@ namespace {
 using fused_fields::StagedWork;
 
 constexpr int64_t kForwardChunk = 256;
-constexpr int64_t kDeriveChunk = 64;
-constexpr int64_t kBlock = 1024;
 
 // Where one point falls on one plane.
 template <class T>
@@ -29,11 +21,11 @@ struct Tap {
 };
 
 template <class T>
-FF_INLINE void place_taps(const FieldPlan<T>& plan, int level, const Coordinates<T>& at, int64_t i,
-                          int planes, int grids, Tap<T>* taps) {
-    const Sampled<T>* sampled = plan.level(level);
+FF_INLINE void place_taps(const Sampled<T>* level, const Coordinates<T>& at, int64_t i, int planes,
+                          int grids, Tap<T>* taps) {
+    FF_UNROLL
     for (int p = 0; p < planes; ++p) {
-        const Sampled<T>& plane = sampled[p];
+        const Sampled<T>& plane = level[p];
         const int64_t col = plane.col_slot * at.stride + i;
         Tap<T>& tap = taps[p];
         tap.node = plane.values + at.cell[col] * plane.col_step;
@@ -77,20 +69,39 @@ FF_INLINE Sample<Vec<T, W>> sample_grid(const Tap<T>& tap, int c) {
             low_by_col + tap.row_frac * (high_by_col - low_by_col), by_row};
 }
 
-// The plane counts of a level, known to the compiler for the usual fields, so that loops over
-// planes unroll and samples stay in registers.
-template <int Grids, int Lines>
+// Plane counts and channels of a level, known to the compiler for the usual fields, so that loops
+// over planes and channels unroll and samples stay in registers; -1: known at run time only.
+template <int Grids, int Lines, int Channels>
 struct Layout {
-    static constexpr int kGrids = Grids, kLines = Lines;
-};
-using AnyLayout = Layout<-1, -1>;
+    static constexpr bool kFixed = Grids >= 0;
+    static constexpr int kMostPlanes = kFixed ? Grids + Lines : kMaxPlanes;
 
-template <class Run>
-void with_layout(int grids, int lines, Run run) {
-    if (grids == 3 && lines == 3) return run(Layout<3, 3>());
-    if (grids == 6 && lines == 0) return run(Layout<6, 0>());
-    if (grids == 3 && lines == 0) return run(Layout<3, 0>());
-    run(AnyLayout());
+    template <class T>
+    explicit Layout(const FieldPlan<T>& plan)
+        : grids_(plan.grids), lines_(plan.lines), channels_(plan.field.channels) {}
+
+    int grids() const { return kFixed ? Grids : grids_; }
+    int planes() const { return kFixed ? Grids + Lines : grids_ + lines_; }
+    int channels() const { return kFixed ? Channels : channels_; }
+
+  private:
+    int grids_, lines_, channels_;
+};
+
+// HexPlane with shared time or with a time per point, tri-plane; otherwise anything.
+template <class T, class Run>
+void with_layout(const FieldPlan<T>& plan, Run run) {
+    const auto is = [&](int grids, int lines, int channels) {
+        return plan.grids == grids && plan.lines == lines && plan.field.channels == channels;
+    };
+    if constexpr (sizeof(T) == sizeof(float)) {  // double is for tests: no code for its speed
+        if (is(3, 3, 32)) return run(Layout<3, 3, 32>(plan));
+        if (is(3, 3, 16)) return run(Layout<3, 3, 16>(plan));
+        if (is(6, 0, 32)) return run(Layout<6, 0, 32>(plan));
+        if (is(3, 0, 32)) return run(Layout<3, 0, 32>(plan));
+        if (is(3, 0, 8)) return run(Layout<3, 0, 8>(plan));
+    }
+    run(Layout<-1, -1, -1>(plan));
 }
 
 template <class T>
@@ -107,27 +118,29 @@ class LookupForward final : public StagedWork {
         const int64_t count = min_of(kForwardChunk, n_ - first);
         const Coordinates<T> at = {at_.cell + first, at_.frac + first, at_.slope + first,
                                    at_.stride};
-        fill_coordinates(plan_, points_, first, count, at);
-        with_layout(plan_.grids, plan_.lines, [&](auto layout) {
-            for (int64_t i = 0; i < count; ++i) one_point<decltype(layout)>(at, i, first + i);
+        fill_coordinates(plan_, points_ + first * plan_.field.axes, count, at);
+        with_layout(plan_, [&](auto layout) {
+            for (int64_t i = 0; i < count; ++i) one_point(layout, at, i, first + i);
         });
     }
 
   private:
     template <class L>
-    void one_point(const Coordinates<T>& at, int64_t i, int64_t point) {
-        const int grids = L::kGrids < 0 ? plan_.grids : L::kGrids;
-        const int planes = L::kGrids < 0 ? grids + plan_.lines : L::kGrids + L::kLines;
-        const int channels = plan_.field.channels, levels = plan_.field.levels;
-        Tap<T> taps[kMaxPlanes];
+    FF_INLINE_MEMBER void one_point(const L layout, const Coordinates<T>& at, int64_t i,
+                                    int64_t point) {
+        const int grids = layout.grids(), planes = layout.planes(), channels = layout.channels();
+        const int levels = plan_.field.levels;
+        Tap<T> taps[L::kMostPlanes];
         for (int level = 0; level < levels; ++level) {
-            place_taps(plan_, level, at, i, planes, grids, taps);
+            place_taps(plan_.level(level), at, i, planes, grids, taps);
             T* out = features_ + (point * levels + level) * channels;
             for_widths<T>(channels, [&](auto width, int begin, int end) {
                 constexpr int W = decltype(width)::value;
                 for (int c = begin; c < end; c += W) {
                     Vec<T, W> product = Vec<T, W>{} + T(1);
+                    FF_UNROLL
                     for (int p = 0; p < grids; ++p) product *= sample_grid<T, W>(taps[p], c).value;
+                    FF_UNROLL
                     for (int p = grids; p < planes; ++p) {
                         product *= sample_line<T, W>(taps[p], c).value;
                     }
@@ -146,7 +159,7 @@ class LookupForward final : public StagedWork {
 
 template <class T>
 int lookup_forward(const Field* field, const T* points, int64_t n, T* features, int threads) {
-    const FieldPlan<T> plan(*field);
+    const FieldPlan<T> plan(*field, 0);
     if (!plan.ok()) return 1;
     Buffer<int32_t> cell(n * plan.slots);
     Buffer<T> frac(n * plan.slots), slope(n * plan.slots);

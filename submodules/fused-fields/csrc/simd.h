@@ -17,6 +17,13 @@ constexpr int kVectorBytes = 16;
 #define FF_INLINE_MEMBER inline __attribute__((always_inline))
 #define FF_INLINE static FF_INLINE_MEMBER
 
+// Before a loop over the few planes of a level: what it keeps per plane then fits in registers.
+#if defined(__clang__)
+#define FF_UNROLL _Pragma("unroll")
+#else
+#define FF_UNROLL _Pragma("GCC unroll 8")
+#endif
+
 template <class T>
 constexpr int kLanes = kVectorBytes / static_cast<int>(sizeof(T));
 

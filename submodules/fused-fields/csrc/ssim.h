@@ -92,14 +92,15 @@ class SsimForward final : public StagedWork {
         const int64_t end = min_of((task + 1) * kImageRowsPerTask, out_rows());
         for (int64_t row = task * kImageRowsPerTask; row < end; ++row) {
             row_sums_[row] = 0;
-            for (int x = 0; x < cols_; x += kStrip) {
-                row_sums_[row] += strip(row, x, static_cast<int>(min_of<int64_t>(kStrip, cols_ - x)));
+            for (int64_t x = 0; x < cols_; x += kStrip) {
+                const int count = static_cast<int>(min_of<int64_t>(kStrip, cols_ - x));
+                row_sums_[row] += strip(row, x, count);
             }
         }
     }
 
   private:
-    double strip(int64_t row, int x, int count) {
+    double strip(int64_t row, int64_t x, int count) {
         const int64_t image = row / rows_, center = row % rows_ + shape_.margin;
         const int64_t first = x + shape_.margin - kRadius;
         const Inside inside = inside_row(first, count + 2 * kRadius, shape_.width);

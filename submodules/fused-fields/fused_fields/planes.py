@@ -33,7 +33,8 @@ def plane_features(
 
     `planes[level][k]` is the plane "rows cols C" of `pairs[k]`; sizes may differ, C may not.
     Coordinates run over [-1, 1], corners aligned: -1 is the first node, 1 the last. Coordinates
-    outside are clamped and get a zero gradient; a NaN coordinate gives NaN features.
+    outside are clamped and get a zero gradient; a NaN coordinate gives NaN features (and
+    gradients without a meaning, but no access out of bounds).
 
     `time` in [-1, 1] is one more axis, A, after the columns of `points`. A number is shared by
     all points: the fastest form, no gradient to it; time has to be second in its pairs. A tensor
@@ -70,6 +71,8 @@ def _axes_of(
     """Column axis and row axis of every pair, flat; raises where the arguments do not fit."""
     if points.ndim != 2:
         raise ValueError(f"points has shape {tuple(points.shape)}; expected (N, axes)")
+    if len(points) >= 2**31:
+        raise ValueError(f"points has {len(points)} rows; expected fewer than 2^31")
     if not planes or not pairs or len(pairs) > MAX_PLANES:
         raise ValueError(
             f"planes has {len(planes)} levels and pairs {len(pairs)} entries; "
