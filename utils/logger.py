@@ -57,7 +57,8 @@ class Logger:
         if step % LOG_EVERY:
             return
         values = {name: float(value.detach()) for name, value in losses.items()}
-        row = {"loss": sum(values.values()), "psnr": float(psnr(renders[0].image, frames[0].image))}
+        score = psnr(renders[0].image.detach(), frames[0].image)
+        row = {"loss": sum(values.values()), "psnr": float(score)}
         for key, value in row.items():
             self.shown[key] = SMOOTHING * self.shown.get(key, value) + (1 - SMOOTHING) * value
         n_gaussians = len(renders[0].radii)

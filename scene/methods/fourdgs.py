@@ -267,6 +267,12 @@ class Method(MethodBase):
     def max_rows(self) -> int:
         return max(self.optim.max_gaussians, len(self.table))
 
+    @property
+    def working_bytes_per_row(self) -> int:
+        h = self.hidden
+        activations = 2 * self.grid.n_features + (max(h.defor_depth, 1) + len(self.mlp.out)) * h.net_width
+        return 4 * (4 * activations + 12 * sum(c[0].numel() for c in self.table.columns.values()))
+
     def _fine_thresholds(self) -> tuple[Schedule, Schedule]:
         o, until = self.optim, self.optim.densify_until_iter
         return (
