@@ -30,6 +30,22 @@ struct SsimShape {
     int32_t height, width, margin;  // margin: 0 for "same", 5 for "valid"
 };
 
+// A linear layer: weight "outputs x inputs", bias "outputs", and where their gradients go.
+struct DenseLayer {
+    const void* weight;
+    const void* bias;
+    void* grad_weight;
+    void* grad_bias;
+    int32_t inputs, outputs;
+};
+
+// `body` layers in a row, each followed by a ReLU, then `heads` layers that read equal parts of
+// the last activations.
+struct OffsetMlp {
+    const DenseLayer* layers;
+    int32_t body, heads;
+};
+
 // Each returns 0, or 1 when memory ran out.
 template <class T>
 struct Kernels {
@@ -44,6 +60,10 @@ struct Kernels {
                         int threads);
     int (*ssim_backward)(const SsimShape*, const T* a, const T* b, const T* partials, T scale,
                          T* grad_a, T* grad_b, int threads);
+    int (*mlp_forward)(const OffsetMlp*, const T* features, int64_t n, T* const* outputs,
+                       int threads);
+    int (*mlp_backward)(const OffsetMlp*, const T* features, int64_t n,
+                        const T* const* grad_outputs, T* grad_features, int threads);
 };
 
 struct KernelSet {

@@ -90,6 +90,15 @@ int ff_select(const char* name) {
                                   int threads) {                                                 \
         return chosen->SUFFIX.ssim_backward(shape, a, b, partials, scale, grad_a, grad_b,        \
                                             threads);                                            \
+    }                                                                                            \
+    int ff_mlp_forward_##SUFFIX(const OffsetMlp* mlp, const T* features, int64_t n,              \
+                                T* const* outputs, int threads) {                                \
+        return chosen->SUFFIX.mlp_forward(mlp, features, n, outputs, threads);                   \
+    }                                                                                            \
+    int ff_mlp_backward_##SUFFIX(const OffsetMlp* mlp, const T* features, int64_t n,             \
+                                 const T* const* grad_outputs, T* grad_features, int threads) {  \
+        return chosen->SUFFIX.mlp_backward(mlp, features, n, grad_outputs, grad_features,        \
+                                           threads);                                             \
     }
 
 FF_EXPORT(f32, float)

@@ -57,6 +57,25 @@ class SsimShape(ctypes.Structure):
     _fields_ = (("images", _i64), ("height", _i32), ("width", _i32), ("margin", _i32))
 
 
+class DenseLayer(ctypes.Structure):
+    """Mirrors `DenseLayer` in csrc/api.h."""
+
+    _fields_ = (
+        ("weight", _pointer),
+        ("bias", _pointer),
+        ("grad_weight", _pointer),
+        ("grad_bias", _pointer),
+        ("inputs", _i32),
+        ("outputs", _i32),
+    )
+
+
+class OffsetMlp(ctypes.Structure):
+    """Mirrors `OffsetMlp` in csrc/api.h."""
+
+    _fields_ = (("layers", ctypes.POINTER(DenseLayer)), ("body", _i32), ("heads", _i32))
+
+
 def _signatures(real: type) -> dict[str, list[type]]:
     return {
         "lookup_forward": [_pointer, _pointer, _i64, _pointer, _i32],
@@ -65,6 +84,8 @@ def _signatures(real: type) -> dict[str, list[type]]:
         "penalties_backward": [_pointer, _i32, _i32, _pointer, _i32],
         "ssim_forward": [_pointer, _pointer, _pointer, _pointer, _pointer, _i32],
         "ssim_backward": [*[_pointer] * 4, real, _pointer, _pointer, _i32],
+        "mlp_forward": [_pointer, _pointer, _i64, _pointer, _i32],
+        "mlp_backward": [_pointer, _pointer, _i64, _pointer, _pointer, _i32],
     }
 
 

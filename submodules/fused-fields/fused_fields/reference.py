@@ -61,6 +61,19 @@ def _second_difference(plane: Tensor, *, dim: int) -> Tensor:
     return plane.diff(n=2, dim=dim).square().mean()
 
 
+def offset_mlp(
+    features: Tensor,
+    trunk: Sequence[tuple[Tensor, Tensor]],
+    hidden: tuple[Tensor, Tensor],
+    heads: Sequence[tuple[Tensor, Tensor]],
+) -> list[Tensor]:
+    """One tensor "N k" per head from `features` "N F"; see `fused_fields.offset_mlp`."""
+    for weight, bias in (*trunk, hidden):
+        features = F.relu(F.linear(features, weight, bias))
+    parts = features.chunk(len(heads), dim=1)
+    return [F.linear(part, *head) for part, head in zip(parts, heads, strict=True)]
+
+
 def ssim(a: Tensor, b: Tensor, *, padding: str = "same") -> Tensor:
     """Mean SSIM, a scalar; see `fused_fields.ssim`."""
     height, width = a.shape[-2:]

@@ -1,0 +1,102 @@
+// Products of small matrices that are in cache, on which every pass of offset_mlp.h runs.
+//
+// A block of kBlockRows x kBlockVectors vectors of the result stays in registers while the steps
+// of the sum go by: per step one broadcast per row and one load per vector feed all of them.
+#pragma once
+#include "simd.h"
+
+namespace {
+
+constexpr int kBlockRows = 6;
+constexpr int kBlockVectors = kVectorBytes == 64 ? 4 : 2;  // 24 of 32 registers, or 12 of 16
+
+// What becomes of a sum before it is stored over `c`.
+enum class Finish {
+    kPlain,
+    kRelu,  // a NaN stays a NaN
+    kMask,  // the gradient of a ReLU whose output `c` holds: 0 where that is not above 0
+};
+
+// c[row][col] = finish(start[row][col] + sum over steps of a[row][step] * b[step][col]).
+// `b` and `start`, and `c` under a mask, are read in whole vectors: up to kLanes<T> - 1 numbers
+// after their last column. Only the columns asked for are written.
+template <class T>
+struct Product {
+    int64_t rows, cols, steps;
+    const T* a;
+    int64_t a_row, a_step;
+    const T* b;
+    int64_t b_step;
+    const T* start;  // null: zeros
+    int64_t start_row;
+    T* c;
+    int64_t c_row;
+    Finish finish;
+};
+
+template <class T>
+FF_INLINE Vec<T, kLanes<T>> finished(Finish finish, Vec<T, kLanes<T>> sum, const T* c) {
+    using V = Vec<T, kLanes<T>>;
+    if (finish == Finish::kRelu) return sum < V{} ? V{} : sum;
+    if (finish == Finish::kMask) return load<T, kLanes<T>>(c) <= V{} ? V{} : sum;
+    return sum;
+}
+
+template <class T, int Rows, int Vectors>
+void multiply_block(const Product<T>& product, int64_t row, int64_t col) {
+    constexpr int W = kLanes<T>;
+    const Product<T> m = product;
+    Vec<T, W> sums[Rows][Vectors] = {};
+    if (m.start) {
+        for (int r = 0; r < Rows; ++r) {
+            const T* from = m.start + (row + r) * m.start_row + col;
+            for (int v = 0; v < Vectors; ++v) sums[r][v] = load<T, W>(from + v * W);
+        }
+    }
+    const T* a = m.a + row * m.a_row;
+    const T* b = m.b + col;
+    for (int64_t step = 0; step < m.steps; ++step, a += m.a_step, b += m.b_step) {
+        Vec<T, W> right[Vectors];
+        for (int v = 0; v < Vectors; ++v) right[v] = load<T, W>(b + v * W);
+        for (int r = 0; r < Rows; ++r) {
+            const T left = a[r * m.a_row];
+            for (int v = 0; v < Vectors; ++v) sums[r][v] += left * right[v];
+        }
+    }
+    const int64_t cols = m.cols - col;
+    for (int r = 0; r < Rows; ++r) {
+        T* to = m.c + (row + r) * m.c_row + col;
+        for (int v = 0; v < Vectors; ++v) {
+            const Vec<T, W> value = finished(m.finish, sums[r][v], to + v * W);
+            if ((v + 1) * W <= cols) {
+                store<T, W>(to + v * W, value);
+            } else {
+                for (int i = 0; i < cols - v * W; ++i) to[v * W + i] = value[i];
+            }
+        }
+    }
+}
+
+template <class T, int Rows, int Vectors>
+void multiply_last_rows(const Product<T>& m, int64_t row, int64_t col) {
+    if constexpr (Rows > 0) {
+        if (m.rows - row == Rows) return multiply_block<T, Rows, Vectors>(m, row, col);
+        multiply_last_rows<T, Rows - 1, Vectors>(m, row, col);
+    }
+}
+
+// The columns from `col` on, in panels of `Vectors` vectors, then of ever fewer.
+template <class T, int Vectors = kBlockVectors>
+void multiply(const Product<T>& m, int64_t col = 0) {
+    constexpr int64_t kPanel = Vectors * kLanes<T>;
+    for (; m.cols - col > kPanel - kLanes<T>; col += kPanel) {
+        int64_t row = 0;
+        for (; row + kBlockRows <= m.rows; row += kBlockRows) {
+            multiply_block<T, kBlockRows, Vectors>(m, row, col);
+        }
+        multiply_last_rows<T, kBlockRows - 1, Vectors>(m, row, col);
+    }
+    if constexpr (Vectors > 1) multiply<T, Vectors / 2>(m, col);
+}
+
+}  // namespace

@@ -1,0 +1,151 @@
+"""The perceptron that turns features of a point into offsets of its Gaussian, in one kernel.
+
+Tiles of points go through all layers while their activations are in cache; the backward pass
+computes them again instead of keeping them, so memory does not grow with points times widths.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from . import _native, reference
+
+Layer = tuple[Tensor, Tensor]  # weight "outputs inputs", bias "outputs"
+
+
+def offset_mlp(
+    features: Tensor, trunk: Sequence[Layer], hidden: Layer, heads: Sequence[Layer]
+) -> list[Tensor]:
+    """One tensor "N k" per head from `features` "N F" (the decoder of 4DGS, Wu et al. 2024, 4.2).
+
+    `trunk` is a chain of layers, F to W, then W to W; `hidden` holds the first layers of all H
+    heads side by side, W to H * V; head h reads the h-th V columns of it and gives its k outputs.
+    A ReLU follows every layer but the last ones. Layers are (weight "outputs inputs", bias).
+    Gradients go to features, weights and biases, the same bits for any number of threads; there
+    are no second derivatives. A NaN feature makes the row NaN and touches no other row.
+
+    Raises ValueError or TypeError naming the layer whose shape or dtype does not fit.
+    """
+    _check(features, trunk, hidden, heads)
+    layers = [*trunk, hidden, *heads]
+    weights = [weight.contiguous() for weight, _ in layers]
+    biases = [bias.contiguous() for _, bias in layers]
+    if not _native.runs_on([features, *weights, *biases]):
+        return reference.offset_mlp(features, trunk, hidden, heads)
+    return _mlp(features.contiguous(), weights, biases, len(heads))
+
+
+def _check(features: Tensor, trunk: Sequence[Layer], hidden: Layer, heads: Sequence[Layer]) -> None:
+    if features.ndim != 2 or not trunk or not heads:
+        raise ValueError(
+            f"features has shape {tuple(features.shape)}, with {len(trunk)} trunk layers and "
+            f"{len(heads)} heads; expected (N, F) and at least one of each"
+        )
+    width = features.shape[1]
+    for k, layer in enumerate(trunk):
+        width = _outputs(f"trunk[{k}]", layer, width, features)
+    width = _outputs("hidden", hidden, width, features)
+    if width % len(heads):
+        raise ValueError(
+            f"hidden has {width} outputs, which {len(heads)} heads cannot share; "
+            "expected a multiple of the number of heads"
+        )
+    for k, layer in enumerate(heads):
+        _outputs(f"heads[{k}]", layer, width // len(heads), features)
+
+
+def _outputs(name: str, layer: Layer, inputs: int, features: Tensor) -> int:
+    """How many outputs a layer has; raises where it cannot read `inputs` numbers."""
+    weight, bias = layer
+    if weight.ndim != 2 or weight.shape[1] != inputs or bias.shape != weight.shape[:1]:
+        raise ValueError(
+            f"{name} has a weight of shape {tuple(weight.shape)} and a bias of shape "
+            f"{tuple(bias.shape)}; expected (outputs, {inputs}) and (outputs,)"
+        )
+    for tensor in layer:
+        if tensor.dtype != features.dtype or tensor.device != features.device:
+            raise TypeError(
+                f"{name} is {tensor.dtype} on {tensor.device} and features is {features.dtype} "
+                f"on {features.device}; give both the same"
+            )
+    return weight.shape[0]
+
+
+@torch.library.custom_op("fused_fields::offset_mlp", mutates_args=())
+def _mlp(features: Tensor, weights: list[Tensor], biases: list[Tensor], heads: int) -> list[Tensor]:
+    outputs = _empty_outputs(features, weights, heads)
+    mlp = _layers(weights, biases, [None] * len(weights), [None] * len(biases), heads)
+    _native.call("mlp_forward", features.dtype, ctypes.addressof(mlp), features, len(features),
+                 _addresses(outputs))  # fmt: skip
+    return outputs
+
+
+@_mlp.register_fake
+def _(features: Tensor, weights: list[Tensor], biases: list[Tensor], heads: int) -> list[Tensor]:
+    return _empty_outputs(features, weights, heads)
+
+
+def _empty_outputs(features: Tensor, weights: list[Tensor], heads: int) -> list[Tensor]:
+    return [features.new_empty(len(features), len(weight)) for weight in weights[-heads:]]
+
+
+@torch.library.custom_op("fused_fields::offset_mlp_backward", mutates_args=())
+def _mlp_backward(
+    grads: list[Tensor], features: Tensor, weights: list[Tensor], biases: list[Tensor]
+) -> list[Tensor]:
+    """Gradients of features, then of all weights, then of all biases."""
+    found = [torch.empty_like(tensor) for tensor in (features, *weights, *biases)]
+    grad_weights, grad_biases = found[1 : 1 + len(weights)], found[1 + len(weights) :]
+    mlp = _layers(weights, biases, grad_weights, grad_biases, len(grads))
+    _native.call("mlp_backward", features.dtype, ctypes.addressof(mlp), features, len(features),
+                 _addresses(grads), found[0])  # fmt: skip
+    return found
+
+
+@_mlp_backward.register_fake
+def _(
+    grads: list[Tensor], features: Tensor, weights: list[Tensor], biases: list[Tensor]
+) -> list[Tensor]:
+    return [torch.empty_like(tensor) for tensor in (features, *weights, *biases)]
+
+
+def _keep(ctx, inputs, output) -> None:
+    features, weights, biases, _ = inputs
+    ctx.layers = len(weights)
+    ctx.save_for_backward(features, *weights, *biases)
+
+
+def _differentiate(ctx, grads: list[Tensor]) -> tuple[Tensor, list[Tensor], list[Tensor], None]:
+    features, *layers = ctx.saved_tensors
+    weights, biases = layers[: ctx.layers], layers[ctx.layers :]
+    found = _mlp_backward([grad.contiguous() for grad in grads], features, weights, biases)
+    return found[0], found[1 : 1 + ctx.layers], found[1 + ctx.layers :], None
+
+
+_mlp.register_autograd(_differentiate, setup_context=_keep)
+
+
+def _layers(
+    weights: list[Tensor],
+    biases: list[Tensor],
+    grad_weights: Sequence[Tensor | None],
+    grad_biases: Sequence[Tensor | None],
+    heads: int,
+) -> _native.OffsetMlp:
+    array = (_native.DenseLayer * len(weights))()
+    rows = zip(weights, biases, grad_weights, grad_biases, strict=True)
+    for k, (weight, bias, *grads) in enumerate(rows):
+        outputs, inputs = weight.shape
+        array[k] = _native.DenseLayer(
+            weight.data_ptr(), bias.data_ptr(),
+            *(None if grad is None else grad.data_ptr() for grad in grads), inputs, outputs,
+        )  # fmt: skip
+    return _native.OffsetMlp(array, len(weights) - heads, heads)
+
+
+def _addresses(tensors: list[Tensor]) -> ctypes.Array:
+    return (ctypes.c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))

@@ -1,0 +1,156 @@
+"""The offset MLP: kernels against the PyTorch twin in double, and finite differences."""
+
+import pytest
+import torch
+from fused_fields import offset_mlp, reference
+
+# points, features, width, depth, outputs of the heads: the shipped network, then awkward sizes
+SHAPES = [
+    (1000, 64, 64, 1, [3, 3, 4]),
+    (97, 17, 33, 3, [3, 48, 1, 4, 3]),
+    (1, 16, 32, 2, [5]),
+    (300, 128, 256, 2, [3, 4]),
+]
+
+
+def network(width_in, width, depth, sizes, dtype=torch.float32, seed=0):
+    draw = torch.Generator().manual_seed(seed)
+
+    def linear(inputs, outputs):
+        weight = torch.randn(outputs, inputs, generator=draw, dtype=dtype) / inputs**0.5
+        bias = torch.randn(outputs, generator=draw, dtype=dtype) / 10
+        return weight.requires_grad_(), bias.requires_grad_()
+
+    trunk = [linear(width_in, width)] + [linear(width, width) for _ in range(depth - 1)]
+    return trunk, linear(width, width * len(sizes)), [linear(width, size) for size in sizes]
+
+
+def tensors(net):
+    trunk, hidden, heads = net
+    return [tensor for layer in (*trunk, hidden, *heads) for tensor in layer]
+
+
+def rebuilt(flat, depth):
+    layers = list(zip(flat[::2], flat[1::2], strict=True))
+    return layers[:depth], layers[depth], layers[depth + 1 :]
+
+
+def values_and_grads(function, features, net, cotangents):
+    outputs = function(features, *net)
+    return [*outputs, *torch.autograd.grad(outputs, [features, *tensors(net)], cotangents)]
+
+
+def random_inputs(count, width, sizes, dtype=torch.float32):
+    draw = torch.Generator().manual_seed(1)
+    features = torch.randn(count, width, generator=draw, dtype=dtype, requires_grad=True)
+    return features, [torch.randn(count, k, generator=draw, dtype=dtype) for k in sizes]
+
+
+@pytest.mark.parametrize(("count", "width_in", "width", "depth", "sizes"), SHAPES)
+def test_values_and_gradients_match_torch_in_double(variant, count, width_in, width, depth, sizes):
+    net = network(width_in, width, depth, sizes)
+    features, cotangents = random_inputs(count, width_in, sizes)
+    found = values_and_grads(offset_mlp, features, net, cotangents)
+    exact = [t.detach().double().requires_grad_() for t in tensors(net)]
+    truth = values_and_grads(
+        reference.offset_mlp, features.detach().double().requires_grad_(), rebuilt(exact, depth),
+        [c.double() for c in cotangents],
+    )  # fmt: skip
+    for mine, true in zip(found, truth, strict=True):
+        assert (mine - true).norm() <= 3e-6 * true.norm()
+
+
+@pytest.mark.parametrize("untrained", [False, True])
+def test_gradients_match_finite_differences(untrained):
+    net = network(5, 7, 2, [3, 2], torch.float64)
+    if untrained:  # the 4DGS start: heads are zero, and only they have a gradient
+        for tensor in (t for head in net[2] for t in head):
+            tensor.data.zero_()
+    features, _ = random_inputs(6, 5, [], torch.float64)
+
+    def function(features, *flat):
+        return tuple(offset_mlp(features, *rebuilt(flat, 2)))
+
+    torch.autograd.gradcheck(function, (features, *tensors(net)))
+
+
+def test_bits_do_not_depend_on_the_number_of_threads(thread_counts):
+    net = network(20, 32, 1, [3, 4])
+    features, cotangents = random_inputs(5000, 20, [3, 4])
+    runs = []
+    for threads in thread_counts:
+        torch.set_num_threads(threads)
+        runs.append(values_and_grads(offset_mlp, features, net, cotangents))
+    for other in runs[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(runs[0], other, strict=True))
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_a_bad_feature_does_what_it_does_in_torch(variant, bad):
+    net = network(16, 32, 2, [3, 4])
+    features, cotangents = random_inputs(200, 16, [3, 4])
+    with torch.no_grad():
+        features[7, 3] = bad
+    found = values_and_grads(offset_mlp, features, net, cotangents)
+    truth = values_and_grads(reference.offset_mlp, features, net, cotangents)
+    for mine, true in zip(found, truth, strict=True):
+        torch.testing.assert_close(mine, true, equal_nan=True, rtol=1e-4, atol=1e-4)
+
+
+def test_no_points_give_empty_outputs_and_zero_gradients():
+    net = network(16, 32, 1, [3, 4])
+    features, cotangents = random_inputs(0, 16, [3, 4])
+    *outputs, grad_features = (found := values_and_grads(offset_mlp, features, net, cotangents))[:3]
+    assert [tuple(output.shape) for output in outputs] == [(0, 3), (0, 4)]
+    assert grad_features.shape == (0, 16)
+    assert not any(grad.any() for grad in found[3:])
+
+
+def test_a_head_that_is_not_used_gets_a_zero_gradient():
+    net = network(16, 32, 1, [3, 4])
+    features, _ = random_inputs(50, 16, [])
+    offset_mlp(features, *net)[0].sum().backward()
+    mine = features.grad.clone()
+    assert not net[2][1][0].grad.any()
+    features.grad = None
+    reference.offset_mlp(features, *net)[0].sum().backward()
+    torch.testing.assert_close(mine, features.grad)
+
+
+def test_strided_inputs_are_read_correctly():
+    net = network(16, 32, 1, [3])
+    wide = torch.randn(40, 32)
+    torch.testing.assert_close(
+        offset_mlp(wide[:, ::2], *net)[0], offset_mlp(wide[:, ::2].clone(), *net)[0]
+    )
+
+
+def test_operator_keeps_the_rules_of_torch():
+    net = network(6, 8, 1, [3, 4])
+    features, _ = random_inputs(9, 6, [])
+    trunk, hidden, heads = net
+    layers = [*trunk, hidden, *heads]
+    torch.library.opcheck(
+        torch.ops.fused_fields.offset_mlp.default,
+        (features, [w for w, _ in layers], [b for _, b in layers], 2),
+    )
+
+
+def test_other_dtypes_run_on_the_twin():
+    net = network(6, 8, 1, [3], torch.bfloat16)
+    assert offset_mlp(torch.ones(4, 6, dtype=torch.bfloat16), *net)[0].dtype == torch.bfloat16
+
+
+def test_a_layer_that_does_not_fit_is_named():
+    trunk, hidden, heads = network(6, 8, 2, [3, 4])
+    features = torch.zeros(5, 6)
+    with pytest.raises(ValueError, match=r"trunk\[1\] has a weight of shape \(8, 8\).*3"):
+        offset_mlp(features, [(torch.zeros(3, 6), torch.zeros(3)), trunk[1]], hidden, heads)
+    with pytest.raises(ValueError, match=r"heads\[0\] .* expected \(outputs, 16\)"):
+        offset_mlp(features, trunk, hidden, heads[:1])
+    with pytest.raises(ValueError, match="hidden has 16 outputs, which 3 heads cannot share"):
+        offset_mlp(features, trunk, hidden, [*heads, heads[0]])
+    with pytest.raises(ValueError, match="0 heads"):
+        offset_mlp(features, trunk, hidden, [])
+    with pytest.raises(TypeError, match=r"trunk\[0\] is torch.float32 .* torch.float64"):
+        offset_mlp(features.double(), trunk, hidden, heads)
