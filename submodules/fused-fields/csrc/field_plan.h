@@ -161,19 +161,19 @@ void fill_coordinates(const FieldPlan<T>& plan, const T* points, int64_t count,
                       Coordinates<T> out) {
     const int axes = plan.field.axes;
     for (int s = 0; s < plan.slots; ++s) {
-        const T* x = points + plan.slot(s).axis;
+        const T* column = points + plan.slot(s).axis;
         const int32_t nodes = plan.slot(s).nodes, last_cell = nodes > 1 ? nodes - 2 : 0;
         const T last = static_cast<T>(nodes - 1), half = last / 2;
         int32_t* cell = out.cell + s * out.stride;
         T* frac = out.frac + s * out.stride;
         T* slope = out.slope + s * out.stride;
         for (int64_t i = 0; i < count; ++i) {
-            const T u = (x[i * axes] + 1) * half;
+            const T x = column[i * axes], u = (x + 1) * half;
             const T inside = u > 0 ? (u < last ? u : last) : 0;
             const int32_t c = min_of(static_cast<int32_t>(inside), last_cell);
             cell[i] = c;
-            frac[i] = u == u ? inside - static_cast<T>(c) : u;
-            slope[i] = (u > 0) & (u < last) ? half : 0;
+            frac[i] = x == x ? inside - static_cast<T>(c) : x;
+            slope[i] = u > 0 && u < last ? half : 0;
         }
     }
 }

@@ -18,8 +18,9 @@ constexpr int kVectorBytes = 16;
 #define FF_INLINE static FF_INLINE_MEMBER
 
 // Before a loop over the few planes of a level: what it keeps per plane then fits in registers.
+// Clang unrolls such loops unasked, and warns where a plane count is not a constant.
 #if defined(__clang__)
-#define FF_UNROLL _Pragma("unroll")
+#define FF_UNROLL
 #else
 #define FF_UNROLL _Pragma("GCC unroll 8")
 #endif
