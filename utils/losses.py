@@ -20,6 +20,10 @@ def l1(image: Tensor, truth: Tensor) -> Tensor:
     return (image - truth).abs().mean()
 
 
+def l2(image: Tensor, truth: Tensor) -> Tensor:
+    return (image - truth).square().mean()
+
+
 def dssim(image: Tensor, truth: Tensor) -> Tensor:
     """1 - SSIM: 11x11 Gaussian window, zero padding (3DGS)."""
     return 1 - ssim(image, truth)
@@ -45,6 +49,7 @@ def photometric(**weights: float) -> list[Loss]:
     """Terms by weight; what weighs nothing is not built, so LPIPS is not loaded for nothing."""
     terms: dict[str, Callable[[], Picture]] = {
         "l1": lambda: l1,
+        "l2": lambda: l2,
         "dssim": lambda: dssim,
         "lpips": lpips,
     }

@@ -112,6 +112,14 @@ class OptimizationParams:
     percent_dense: float = setting(
         0.01, "of the scene extent: smaller Gaussians are cloned, larger ones split"
     )
+    lambda_l1_coarse: float = setting(
+        1.0, "weight of L1 in the coarse stage; alone it fits the median over time, which may be empty",
+        valid=at_least(0),
+    )
+    lambda_l2_coarse: float = setting(
+        0.0, "weight of L2 in the coarse stage; alone it fits the mean over time", valid=at_least(0)
+    )
+    lambda_l2: float = setting(0.0, "weight of L2 beside L1 in the fine stage", valid=at_least(0))
     lambda_dssim: float = setting(0.0, "weight of 1 - SSIM beside L1", valid=at_least(0))
     lambda_lpips: float = setting(0.0, "weight of LPIPS beside L1", valid=at_least(0))
     opacity_reset_interval: int = setting(
@@ -189,15 +197,17 @@ class Method(MethodBase):
         o = self.optim
         first = first_moment if o.zerostamp_init else shuffled
         coarse, fine = o.coarse_iterations, o.iterations
-        photo = photometric(l1=1.0, dssim=o.lambda_dssim, lpips=o.lambda_lpips)
+        shared = {"dssim": o.lambda_dssim, "lpips": o.lambda_lpips}
+        static = photometric(l1=o.lambda_l1_coarse, l2=o.lambda_l2_coarse, **shared)
+        moving = photometric(l1=1.0, l2=o.lambda_l2, **shared)
         opaque = constant(o.opacity_threshold_coarse)
         pull = constant(o.densify_grad_threshold_coarse)
         return [
-            Stage("coarse", coarse, self.canonical, self._table_groups(coarse), photo,
+            Stage("coarse", coarse, self.canonical, self._table_groups(coarse), static,
                   self._densify(coarse, pull, opaque), lambda step: self.background,
                   batch_size=o.batch_size, sampler=first),
             Stage("fine", fine, self.forward, self._table_groups(fine) + self._network_groups(fine),
-                  photo + self._plane_losses(), self._densify(fine, *self._fine_thresholds()),
+                  moving + self._plane_losses(), self._densify(fine, *self._fine_thresholds()),
                   lambda step: self.background, batch_size=o.batch_size),
         ]  # fmt: skip
 
