@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import pairwise
 
-import torch
+from fused_fields import offset_mlp
 from torch import Tensor, nn
 
 
@@ -37,10 +37,9 @@ class OffsetMLP(nn.Module):
 
     def forward(self, features: Tensor) -> dict[str, Tensor]:
         """(N, n_features) to one (N, size) offset per head."""
-        h = self.trunk[0](features)
-        for layer in self.trunk[1:]:
-            h = layer(torch.relu_(h))
         if self.hidden is None:
             return {}
-        hidden = torch.relu_(self.hidden(torch.relu_(h))).split(self.width, dim=1)
-        return {name: out(part) for (name, out), part in zip(self.out.items(), hidden, strict=True)}
+        trunk = [(layer.weight, layer.bias) for layer in self.trunk]
+        out = [(layer.weight, layer.bias) for layer in self.out.values()]
+        offsets = offset_mlp(features, trunk, (self.hidden.weight, self.hidden.bias), out)
+        return dict(zip(self.out, offsets, strict=True))
