@@ -34,14 +34,13 @@ def render_model(settings: Settings, options: RenderParams) -> None:
     iteration = choose_iteration(model_path, options.iteration)
     load_model(model_path / "point_cloud" / f"iteration_{iteration}" / "model.safetensors", method)
     loader = FrameLoader(0, device)
-    background = torch.full((3,), float(settings.model.white_background))
     skipped = {split for split in SPLITS if getattr(options, f"skip_{split}")}
     for split in SPLITS:
         frames = scene.split(split)
         if split in skipped or not frames:
             continue
         folder = model_path / split / f"ours_{iteration}"
-        loaded = (method.prepare(loader.load(frame, background)) for frame in frames)
+        loaded = (method.prepare(loader.load(frame, method.background)) for frame in frames)
         timing = write_split(folder, tqdm(loaded, split, len(frames), disable=settings.run.quiet), method, options.depth)
         print(f"{split}: {len(frames)} views in {folder}; {timing}")
 

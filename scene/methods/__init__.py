@@ -23,6 +23,7 @@ class MethodBase(nn.Module):
 
     needs: ClassVar[tuple[str, ...]] = ()  # fields of Frame that must not be None
     table: GaussianTable
+    background: Tensor  # (3,) behind test views and the video
     max_rows: int  # the most Gaussians that training may make
     working_bytes_per_row: int  # memory of a step beside parameters and optimizer, for the estimate
 
