@@ -17,7 +17,28 @@ struct Blocks {
   static constexpr int kColumns = kTile / kWidth;  // of blocks in a tile
   static constexpr int kRows = kTile / kHeight;
 };
-constexpr int kPixels = kTile * kTile;
+
+// The rows of one block in an image whose rows are `width` apart.
+template <class S, int kHeight>
+struct BlockRows {
+  static_assert(kHeight == 1, "one row of pixels fills a vector");
+  static DGR_FN Vec<S> read(const S* p, int64_t) { return Vec<S>::load(p); }
+  static DGR_FN void write(Vec<S> x, S* p, int64_t) { x.store(p); }
+};
+#if defined(__AVX512F__)
+template <>
+struct BlockRows<float, 2> {
+  static DGR_FN Vec<float> read(const float* p, int64_t width) {
+    const __m512 top = _mm512_castps256_ps512(_mm256_loadu_ps(p));
+    return (Vec<float>::Native)_mm512_insertf32x8(top, _mm256_loadu_ps(p + width), 1);
+  }
+  static DGR_FN void write(Vec<float> x, float* p, int64_t width) {
+    _mm256_storeu_ps(p, _mm512_castps512_ps256((__m512)x.v));
+    _mm256_storeu_ps(p + width, _mm512_extractf32x8_ps((__m512)x.v, 1));
+  }
+};
+#endif
+
 constexpr double kNeverDrawn = 2.0;  // no alpha reaches it: closes a pixel
 
 // Offsets of a block's lanes from its first pixel.
@@ -34,290 +55,356 @@ struct Lanes {
   }
 };
 
-// The light left at each pixel, and the alpha from which on a Gaussian counts there: 1/255, or
-// kNeverDrawn once the pixel is closed. A block is live while one of its pixels is open.
-template <class S>
-struct Light {
-  alignas(64) S transmittance[kPixels];
-  alignas(64) S threshold[kPixels];
-  uint32_t live[Blocks<S>::kColumns];
+// What a tile keeps per block while Gaussians pass, one vector each; then one per channel: the colour so far,
+// or its gradient. kThreshold is the alpha from which on a Gaussian counts at a pixel: 1/255, or kNeverDrawn
+// once the pixel is closed.
+enum BlockField { kLight, kThreshold, kDepthSum, kAlphaSum, kRest, kColors };
 
-  void start(const DgrScene& scene, int x0, int y0) {
-    typedef Blocks<S> B;
+template <class S, int kC>
+class Tile {
+ public:
+  typedef Blocks<S> B;
+  typedef Vec<S> V;
+  const int x0, y0;
+
+  Tile(const DgrScene& scene, int tile, void* scratch)
+      : x0(tile % tiles_across(scene) * kTile),
+        y0(tile / tiles_across(scene) * kTile),
+        width_(scene.width),
+        height_(scene.height),
+        channels_(scene.channels),
+        data_((S*)scratch) {
     for (int column = 0; column < B::kColumns; ++column) {
       live[column] = 0;
       for (int row = 0; row < B::kRows; ++row) {
-        const int block = column * B::kRows + row;
-        for (int i = 0; i < B::kLanes; ++i) {
-          const int x = x0 + column * B::kWidth + i % B::kWidth, y = y0 + row * B::kHeight + i / B::kWidth;
-          const bool open = x < scene.width && y < scene.height;
-          transmittance[block * B::kLanes + i] = 1;
-          threshold[block * B::kLanes + i] = open ? S(kMinAlpha) : S(kNeverDrawn);
-          live[column] |= (uint32_t)open << row;
-        }
+        const Mask<S> open = inside(column, row);
+        S* p = block(column, row);
+        V(S(1)).store(p + kLight * B::kLanes);
+        select(open, V(S(kMinAlpha)), V(S(kNeverDrawn))).store(p + kThreshold * B::kLanes);
+        for (int k = kDepthSum; k < kColors + channels(); ++k) V(S(0)).store(p + k * B::kLanes);
+        live[column] |= (uint32_t)any(open) << row;
       }
     }
   }
+
+  static int64_t bytes(int channels) { return (int64_t)(kColors + channels) * kTile * kTile * sizeof(S); }
+
+  DGR_FN int channels() const { return kC ? kC : channels_; }
+
+  uint32_t live[B::kColumns];  // bit per row of blocks: one of the block's pixels is open
 
   DGR_FN bool dark() const {
     uint32_t all = 0;
     for (uint32_t column : live) all |= column;
     return all == 0;
   }
+
+  DGR_FN S* block(int column, int row) const {
+    return data_ + (int64_t)(column * B::kRows + row) * (kColors + channels()) * B::kLanes;
+  }
+
+  // A block of an image plane; pixels outside read as zero and are not written.
+  DGR_FN V read(const void* plane, int column, int row) const {
+    const S* p = (const S*)plane + first_pixel(column, row);
+    if (complete(column, row)) return Rows::read(p, width_);
+    alignas(kVectorBytes) S out[B::kLanes] = {};
+    for_pixels(column, row, [&](int lane, int64_t offset) { out[lane] = p[offset]; });
+    return V::load(out);
+  }
+  DGR_FN void write(V x, void* plane, int column, int row) const {
+    S* p = (S*)plane + first_pixel(column, row);
+    if (complete(column, row)) return Rows::write(x, p, width_);
+    alignas(kVectorBytes) S in[B::kLanes];
+    x.store(in);
+    for_pixels(column, row, [&](int lane, int64_t offset) { p[offset] = in[lane]; });
+  }
+
+  template <class Visit>
+  DGR_FN void for_blocks(Visit visit) const {
+    for (int column = 0; column < B::kColumns && x0 + column * B::kWidth < width_; ++column)
+      for (int row = 0; row < B::kRows && y0 + row * B::kHeight < height_; ++row) visit(column, row);
+  }
+
+ private:
+  typedef BlockRows<S, B::kHeight> Rows;
+
+  static int tiles_across(const DgrScene& scene) { return (scene.width + kTile - 1) / kTile; }
+  int64_t first_pixel(int column, int row) const {
+    return (int64_t)(y0 + row * B::kHeight) * width_ + x0 + column * B::kWidth;
+  }
+  bool complete(int column, int row) const {
+    return x0 + (column + 1) * B::kWidth <= width_ && y0 + (row + 1) * B::kHeight <= height_;
+  }
+  template <class Visit>
+  void for_pixels(int column, int row, Visit visit) const {
+    for (int i = 0; i < B::kLanes; ++i)
+      if (x0 + column * B::kWidth + i % B::kWidth < width_ && y0 + row * B::kHeight + i / B::kWidth < height_)
+        visit(i, (int64_t)(i / B::kWidth) * width_ + i % B::kWidth);
+  }
+  Mask<S> inside(int column, int row) const {
+    alignas(kVectorBytes) S one[B::kLanes] = {};
+    for_pixels(column, row, [&](int lane, int64_t) { one[lane] = 1; });
+    return V::load(one) > V(S(0));
+  }
+
+  const int width_, height_, channels_;
+  S* const data_;
 };
 
 // One Gaussian over one block: what both passes must find alike.
 template <class S>
 struct Hit {
-  Vec<S> alpha, before;  // before: transmittance in front of the Gaussian
-  Mask<S> drawn, bounded;  // bounded: alpha was cut to kMaxAlpha
+  Vec<S> alpha, before;    // before: light in front of the Gaussian
+  Vec<S> raw;              // alpha without its upper bound
+  Mask<S> drawn;
 };
 
-template <class S>
-DGR_FN Hit<S> hit_block(Light<S>& light, int column, int row, Vec<S> exponent) {
+template <class S, int kC>
+DGR_FN Hit<S> hit_block(Tile<S, kC>& tile, S* block, int column, int row, Vec<S> exponent) {
   typedef Vec<S> V;
-  const int at = (column * Blocks<S>::kRows + row) * V::kLanes;
-  const V raw = exp2(exponent), threshold = V::load(light.threshold + at);
   Hit<S> hit;
-  hit.bounded = raw > V(S(kMaxAlpha));
-  hit.alpha = minimum(raw, V(S(kMaxAlpha)));
-  hit.before = V::load(light.transmittance + at);
+  hit.raw = exp2(exponent);
+  hit.alpha = minimum(hit.raw, V(S(kMaxAlpha)));
+  hit.before = V::load(block + kLight * V::kLanes);
+  const V threshold = V::load(block + kThreshold * V::kLanes);
   const V after = fma(hit.before, V(S(0)) - hit.alpha, hit.before);
   const Mask<S> reached = hit.alpha >= threshold;
-  const Mask<S> closing = reached & (V(S(kMinTransmittance)) > after);
-  hit.drawn = and_not(reached, closing);
-  select(hit.drawn, after, hit.before).store(light.transmittance + at);
-  if (__builtin_expect(any(closing), 0)) {
-    const V closed = select(closing, V(S(kNeverDrawn)), threshold);
-    closed.store(light.threshold + at);
-    if (!any(V(S(1)) > closed)) light.live[column] &= ~(1u << row);
+  hit.drawn = at_least(reached, after, V(S(kMinTransmittance)));
+  select(hit.drawn, after, hit.before).store(block + kLight * V::kLanes);
+  if (__builtin_expect(!same(reached, hit.drawn), 0)) {
+    const V closed = select(and_not(reached, hit.drawn), V(S(kNeverDrawn)), threshold);
+    closed.store(block + kThreshold * V::kLanes);
+    if (!any(V(S(1)) > closed)) tile.live[column] &= ~(1u << row);
   }
   return hit;
 }
 
-// Calls body(column, row of blocks, dx, dy, exponent) for every live block that a pair can reach, and
-// after each block column that was entered, end_column(dx).
-template <class S, class Body, class End>
-DGR_FN void visit_blocks(const Light<S>& light, const Lanes<S>& lanes, const DgrPair& pair, const S* splat, int x0,
-                         int y0, Body body, End end_column) {
+// First pixel row of each row of blocks.
+template <class S>
+struct RowStarts {
+  S y[Blocks<S>::kRows];
+  constexpr RowStarts() : y() {
+    for (int row = 0; row < Blocks<S>::kRows; ++row) y[row] = S(row * Blocks<S>::kHeight);
+  }
+  constexpr S operator[](int row) const { return y[row]; }
+};
+template <class S>
+constexpr RowStarts<S> kRowStarts{};
+
+// Calls body(block, column, row, dy, exponent) for every live block that a pair can reach, and after each
+// block column that was entered, end_column(dx).
+template <class S, int kC, class Body, class End>
+DGR_FN void visit_blocks(const Tile<S, kC>& tile, const Lanes<S>& lanes, const DgrPair& pair, const S* splat, Body body,
+                         End end_column) {
   typedef Blocks<S> B;
   typedef Vec<S> V;
   constexpr int kPerHalf = 8 / B::kWidth;
   const V a(splat[kConicA]), b(splat[kConicB]), c(splat[kConicC]), log_opacity(splat[kLogOpacity]);
-  const V y = lanes.y + V(S(y0) + S(0.5) - splat[kV]);
+  const V y = lanes.y + V(S(tile.y0) + S(0.5) - splat[kV]);
   for (int half = 0; half < 2; ++half) {
     const int from = pair.rows[2 * half] / B::kHeight, to = (pair.rows[2 * half + 1] + B::kHeight - 1) / B::kHeight;
-    const uint32_t reach = (uint32_t)((1u << to) - 1) & ~((1u << from) - 1);
+    const uint32_t reach = ((1u << to) - 1) & ~((1u << from) - 1);
     for (int column = half * kPerHalf; column < (half + 1) * kPerHalf; ++column) {
-      uint32_t rows = light.live[column] & reach;
+      uint32_t rows = tile.live[column] & reach;
       if (!rows) continue;
-      const V dx = lanes.x + V(S(x0 + column * B::kWidth) + S(0.5) - splat[kU]);
+      const V dx = lanes.x + V(S(tile.x0 + column * B::kWidth) + S(0.5) - splat[kU]);
       const V b_dx = b * dx, rest = fma(a * dx, dx, log_opacity);
       do {
         const int row = __builtin_ctz(rows);
         rows &= rows - 1;
-        const V dy = y + V(S(row * B::kHeight));
-        body(column, row, dy, log2_alpha(dy, c, b_dx, rest));
+        const V dy = y + V(kRowStarts<S>[row]);
+        body(tile.block(column, row), column, row, dy, log2_alpha(dy, c, b_dx, rest));
       } while (rows);
       end_column(dx);
     }
   }
 }
 
-// Between the tile's block order and the image's planes.
-template <class S, class Visit>
-DGR_FN void visit_rows(const DgrScene& scene, int x0, int y0, Visit visit) {
-  typedef Blocks<S> B;
-  for (int column = 0; column < B::kColumns; ++column)
-    for (int y = 0; y < kTile && y0 + y < scene.height; ++y) {
-      const int x = x0 + column * B::kWidth, left = scene.width - x;
-      if (left <= 0) break;
-      const int in_tile = (column * B::kRows + y / B::kHeight) * B::kLanes + y % B::kHeight * B::kWidth;
-      visit(in_tile, (int64_t)(y0 + y) * scene.width + x, left < B::kWidth ? left : B::kWidth);
-    }
-}
-
-template <class S>
-const S* feature_rows(const DgrScene& scene, const DgrState& state) {
-  return (const S*)(scene.sh ? state.features : scene.colors);
-}
-
-// Scratch of one thread: image planes of a tile, and C accumulators for the backward pass.
-template <class S>
-struct TileBuffers {
-  S* planes;   // C kPixels: colour so far, or its gradient
-  S* depth;    // kPixels
-  S* alpha;    // kPixels
-  S* rest;     // kPixels
-  Vec<S>* channel_sums;  // C
-
-  TileBuffers(void* scratch, int channels) {
-    planes = (S*)scratch;
-    depth = planes + (int64_t)channels * kPixels;
-    alpha = depth + kPixels;
-    rest = alpha + kPixels;
-    channel_sums = (Vec<S>*)(rest + kPixels);
+// The pairs of a tile, nearest first, until no pixel is open; returns the first one not visited.
+template <class S, int kC, class Visit>
+DGR_FN const DgrPair* visit_pairs(const DgrScene& scene, const DgrState& state, const Tile<S, kC>& tile, int number,
+                                  Visit visit) {
+  const int channels = tile.channels();
+  const S *splats = (const S*)state.splats, *features = (const S*)(scene.sh ? state.features : scene.colors);
+  const DgrPair *pair = state.pairs + state.tiles[number], *last = state.pairs + state.tiles[number + 1];
+  for (; pair < last && !tile.dark(); ++pair) {
+    constexpr int kAhead = 6;  // pairs; splats lie all over the second-level cache
+    const int64_t ahead = pair[pair + kAhead < last ? kAhead : 0].gaussian;
+    __builtin_prefetch(splats + ahead * kSplat);
+    __builtin_prefetch(features + ahead * channels);
+    visit(*pair, splats + (int64_t)pair->gaussian * kSplat, features + (int64_t)pair->gaussian * channels);
   }
-  static int64_t bytes(int channels) {
-    return (channels + 3) * kPixels * (int64_t)sizeof(S) + (channels + 1) * (int64_t)sizeof(Vec<S>);
-  }
-};
+  return pair;
+}
 
 // kC: channels known when compiled, or 0 for any number.
 template <class S, int kC>
-void blend_tile(const DgrScene& scene, const DgrState& state, const DgrImage& image, int tile, void* scratch) {
+void blend_tile(const DgrScene& scene, const DgrState& state, const DgrImage& image, int number, void* scratch) {
   typedef Vec<S> V;
-  const int channels = kC ? kC : scene.channels, tiles_x = (scene.width + kTile - 1) / kTile;
-  const int x0 = tile % tiles_x * kTile, y0 = tile / tiles_x * kTile;
-  const TileBuffers<S> buffers(scratch, channels);
-  std::memset(scratch, 0, sizeof(S) * (channels + 1) * kPixels);  // planes and depth
-  Light<S> light;
-  light.start(scene, x0, y0);
+  Tile<S, kC> tile(scene, number, scratch);
+  const int channels = tile.channels();
   const Lanes<S> lanes;
-  const S* features = feature_rows<S>(scene, state);
-  const DgrPair *pair = state.pairs + state.tiles[tile], *last = state.pairs + state.tiles[tile + 1];
-  for (; pair < last && !light.dark(); ++pair) {
-    const S* splat = (const S*)state.splats + (int64_t)pair->gaussian * kSplat;
-    const S* color = features + (int64_t)pair->gaussian * channels;
-    visit_blocks<S>(
-        light, lanes, *pair, splat, x0, y0,
-        [&](int column, int row, V, V exponent) {
-          const Hit<S> hit = hit_block(light, column, row, exponent);
+  visit_pairs(scene, state, tile, number, [&](const DgrPair& pair, const S* splat, const S* color) {
+    visit_blocks(
+        tile, lanes, pair, splat,
+        [&](S* block, int column, int row, V, V exponent) {
+          const Hit<S> hit = hit_block(tile, block, column, row, exponent);
           const V weight = zero_unless(hit.drawn, hit.alpha * hit.before);
-          const int at = (column * Blocks<S>::kRows + row) * V::kLanes;
-          for (int c = 0; c < channels; ++c) {
-            S* p = buffers.planes + c * kPixels + at;
-            fma(weight, V(color[c]), V::load(p)).store(p);
-          }
-          fma(weight, V(splat[kDepth]), V::load(buffers.depth + at)).store(buffers.depth + at);
+          const auto add = [&](int field, S value) {
+            S* p = block + field * V::kLanes;
+            fma(weight, V(value), V::load(p)).store(p);
+          };
+          add(kDepthSum, splat[kDepth]);
+          for (int c = 0; c < channels; ++c) add(kColors + c, color[c]);
         },
         [](V) {});
-  }
+  });
   const int64_t plane = (int64_t)scene.width * scene.height;
   const S* background = (const S*)scene.background;
-  visit_rows<S>(scene, x0, y0, [&](int in_tile, int64_t in_image, int n) {
+  tile.for_blocks([&](int column, int row) {
+    const S* block = tile.block(column, row);
+    const V light = V::load(block + kLight * V::kLanes);
     for (int c = 0; c < channels; ++c) {
-      const S behind = background ? background[c] : S(0);
-      S* out = (S*)image.color + c * plane + in_image;
-      for (int i = 0; i < n; ++i)
-        out[i] = buffers.planes[c * kPixels + in_tile + i] + light.transmittance[in_tile + i] * behind;
+      const V color = V::load(block + (kColors + c) * V::kLanes);
+      tile.write(background ? fma(light, V(background[c]), color) : color, (S*)image.color + c * plane, column, row);
     }
-    std::memcpy((S*)image.depth + in_image, buffers.depth + in_tile, sizeof(S) * n);
-    for (int i = 0; i < n; ++i) ((S*)image.alpha)[in_image + i] = 1 - light.transmittance[in_tile + i];
+    tile.write(V::load(block + kDepthSum * V::kLanes), image.depth, column, row);
+    tile.write(V(S(1)) - light, image.alpha, column, row);
   });
 }
 
 // -------------------------------------------------------------------------------------------------- backward
 
-// Loads the image's gradient into the tile's buffers and, into `rest`, its product with the image: what the
-// Gaussians not yet passed contribute to the loss, to first order. False when all gradients are zero.
-template <class S>
-bool load_gradient(const DgrScene& scene, const DgrImage& image, const DgrGradients& grad, int x0, int y0,
-                   const TileBuffers<S>& buffers, int channels) {
+// Loads the image's gradient into the tile and, into kRest, its product with the image: what the Gaussians
+// not yet passed, and the background, contribute to the loss to first order. False when all are zero.
+template <class S, int kC>
+bool load_gradient(const DgrScene& scene, const DgrImage& image, const DgrGradients& grad, const Tile<S, kC>& tile) {
+  typedef Vec<S> V;
   const int64_t plane = (int64_t)scene.width * scene.height;
-  std::memset(buffers.planes, 0, sizeof(S) * (channels + 3) * kPixels);
+  constexpr uint32_t kAll = (uint32_t)((1ull << V::kLanes) - 1);
   bool some = false;
-  const auto load = [&](const void* gradient, const void* values, S* into, int in_tile, int64_t in_image, int n) {
-    if (!gradient) return;
-    const S *g = (const S*)gradient + in_image, *value = (const S*)values + in_image;
-    for (int i = 0; i < n; ++i) {
-      into[in_tile + i] = g[i];
-      buffers.rest[in_tile + i] += g[i] * value[i];
-      some |= g[i] != 0;
-    }
-  };
-  visit_rows<S>(scene, x0, y0, [&](int in_tile, int64_t in_image, int n) {
-    for (int c = 0; grad.color && c < channels; ++c)
-      load((const S*)grad.color + c * plane, (const S*)image.color + c * plane, buffers.planes + c * kPixels,
-           in_tile, in_image, n);
-    load(grad.depth, image.depth, buffers.depth, in_tile, in_image, n);
-    load(grad.alpha, image.alpha, buffers.alpha, in_tile, in_image, n);
+  tile.for_blocks([&](int column, int row) {
+    S* block = tile.block(column, row);
+    V rest(S(0));
+    const auto load = [&](const void* gradient, const void* values, int64_t offset, int field) {
+      const V g = tile.read((const S*)gradient + offset, column, row);
+      g.store(block + field * V::kLanes);
+      rest = fma(g, tile.read((const S*)values + offset, column, row), rest);
+      some |= lane_bits(g == V(S(0))) != kAll;
+    };
+    for (int c = 0; grad.color && c < tile.channels(); ++c) load(grad.color, image.color, c * plane, kColors + c);
+    if (grad.depth) load(grad.depth, image.depth, 0, kDepthSum);
+    if (grad.alpha) load(grad.alpha, image.alpha, 0, kAlphaSum);
+    rest.store(block + kRest * V::kLanes);
   });
   return some;
 }
 
-// One pair's share of the gradients, one partial sum per lane.
-template <class S>
-struct PairSums {
-  Vec<S> one, x, y, xx, xy, yy, depth;
+// One pair's share of the gradients, one partial sum per lane. Named fields, no arrays of them: these live in
+// registers.
+template <class S, int kC, bool kAux>
+class PairSums {
+ public:
+  typedef Vec<S> V;
+
+  // `many` holds the channels' sums when their number is not known to the compiler.
+  DGR_FN PairSums(V* many, int channels) : many_(many), channels_(channels) {
+    for (int c = 0; c < channels; ++c) channel(c) = V(S(0));
+  }
+
+  // One block: g = gradient to the exponent, weight = the Gaussian's part in the pixel.
+  DGR_FN void add(const S* block, V weight, V g, V dy) {
+    const V g_dy = g * dy;
+    one_ = one_ + g;
+    y_ = y_ + g_dy;
+    yy_ = fma(g_dy, dy, yy_);
+    if (kAux) depth_ = fma(weight, V::load(block + kDepthSum * V::kLanes), depth_);
+    for (int c = 0; c < channels_; ++c)
+      channel(c) = fma(weight, V::load(block + (kColors + c) * V::kLanes), channel(c));
+  }
+  // All blocks since the last call share dx.
+  DGR_FN void end_column(V dx) {
+    const V one_dx = one_ * dx;
+    sum_one_ = sum_one_ + one_;
+    sum_x_ = sum_x_ + one_dx;
+    sum_y_ = sum_y_ + y_;
+    sum_xx_ = fma(one_dx, dx, sum_xx_);
+    sum_xy_ = fma(y_, dx, sum_xy_);
+    sum_yy_ = sum_yy_ + yy_;
+    one_ = y_ = yy_ = V(S(0));
+  }
+  // A row of PairGradients.
+  DGR_FN void write(S* out, int stride) const {
+    const V zero(S(0));
+    V all[kSumsAtOnce] = {sum_one_, sum_x_, sum_y_, sum_xx_, sum_xy_, sum_yy_, depth_,
+                          zero,     zero,   zero,   zero,    zero,    zero,    zero,   zero, zero};
+    for (int c = 0; c < kC; ++c) all[kMoments + c] = few_[c];
+    sum_each(all, out);
+    if (kC) return;
+    for (int c = 0; c < channels_; ++c) out[kMoments + c] = sum(many_[c]);
+    for (int k = kMoments + channels_; k < stride; ++k) out[k] = 0;
+  }
+
+ private:
+  DGR_FN V& channel(int c) { return kC ? few_[c] : many_[c]; }
+
+  V one_{S(0)}, y_{S(0)}, yy_{S(0)};  // of the current block column
+  V sum_one_{S(0)}, sum_x_{S(0)}, sum_y_{S(0)}, sum_xx_{S(0)}, sum_xy_{S(0)}, sum_yy_{S(0)}, depth_{S(0)};
+  V few_[kC ? kC : 1];
+  V* const many_;
+  const int channels_;
 };
 
 // kAux: the loss sees depth or alpha, too.
 template <class S, int kC, bool kAux>
 void blend_tile_backward(const DgrScene& scene, const DgrState& state, const DgrImage& image,
-                         const DgrGradients& grad, const PairGradients& pairs, int tile, void* scratch) {
+                         const DgrGradients& grad, const PairGradients& pairs, int number, void* scratch) {
   typedef Vec<S> V;
-  const int channels = kC ? kC : scene.channels, tiles_x = (scene.width + kTile - 1) / kTile;
-  const int x0 = tile % tiles_x * kTile, y0 = tile / tiles_x * kTile;
-  const TileBuffers<S> buffers(scratch, channels);
-  const DgrPair *pair = state.pairs + state.tiles[tile], *last = state.pairs + state.tiles[tile + 1];
-  const bool some = load_gradient<S>(scene, image, grad, x0, y0, buffers, channels);
-  Light<S> light;
-  light.start(scene, x0, y0);
+  Tile<S, kC> tile(scene, number, scratch);
+  const int channels = tile.channels();
+  V* many = (V*)((char*)scratch + tile.bytes(channels));
   const Lanes<S> lanes;
-  const V zero(S(0));
-  const S* features = feature_rows<S>(scene, state);
-  for (; some && pair < last && !light.dark(); ++pair) {
-    const S* splat = (const S*)state.splats + (int64_t)pair->gaussian * kSplat;
-    const S* color = features + (int64_t)pair->gaussian * channels;
-    PairSums<S> total = {zero, zero, zero, zero, zero, zero, zero};
-    V known_channels[kC ? kC : 1];
-    V* channel_sums = kC ? known_channels : buffers.channel_sums;
-    for (int c = 0; c < channels; ++c) channel_sums[c] = zero;
-    V one = zero, y = zero, yy = zero;
-    bool touched = false;
-    visit_blocks<S>(
-        light, lanes, *pair, splat, x0, y0,
-        [&](int column, int row, V dy, V exponent) {
-          const Hit<S> hit = hit_block(light, column, row, exponent);
-          if (!any(hit.drawn)) return;
-          touched = true;
-          const int at = (column * Blocks<S>::kRows + row) * V::kLanes;
+  const auto pair_backward = [&](const DgrPair& pair, const S* splat, const S* color) {
+    PairSums<S, kC, kAux> sums(many, channels);
+    uint32_t touched = 0;
+    visit_blocks(
+        tile, lanes, pair, splat,
+        [&](S* block, int column, int row, V dy, V exponent) {
+          const Hit<S> hit = hit_block(tile, block, column, row, exponent);
+          touched |= lane_bits(hit.drawn);
           const V weight = zero_unless(hit.drawn, hit.alpha * hit.before);
-          V along = kAux ? fma(V::load(buffers.depth + at), V(splat[kDepth]), V::load(buffers.alpha + at)) : zero;
-          for (int c = 0; c < channels; ++c) {
-            const V g = V::load(buffers.planes + c * kPixels + at);
-            channel_sums[c] = fma(weight, g, channel_sums[c]);
-            along = fma(g, V(color[c]), along);
-          }
-          if (kAux) total.depth = fma(weight, V::load(buffers.depth + at), total.depth);
-          const V rest = V::load(buffers.rest + at) - weight * along;
-          rest.store(buffers.rest + at);
+          V along(S(0));
+          if (kAux)
+            along = fma(V::load(block + kDepthSum * V::kLanes), V(splat[kDepth]),
+                        V::load(block + kAlphaSum * V::kLanes));
+          for (int c = 0; c < channels; ++c)
+            along = fma(V::load(block + (kColors + c) * V::kLanes), V(color[c]), along);
+          const V rest = V::load(block + kRest * V::kLanes) - weight * along;
+          rest.store(block + kRest * V::kLanes);
           // dL/dalpha: this Gaussian's own light, less what all behind it, and the background, lose.
           const V grad_alpha = hit.before * along - rest * reciprocal(V(S(1)) - hit.alpha);
-          const V g = zero_unless(and_not(hit.drawn, hit.bounded), grad_alpha * hit.alpha), g_dy = g * dy;
-          one = one + g;
-          y = y + g_dy;
-          yy = fma(g_dy, dy, yy);
+          const Mask<S> moves = at_least(hit.drawn, V(S(kMaxAlpha)), hit.raw);
+          sums.add(block, weight, zero_unless(moves, grad_alpha * hit.alpha), dy);
         },
-        [&](V dx) {
-          total.one = total.one + one;
-          total.y = total.y + y;
-          total.yy = total.yy + yy;
-          const V one_dx = one * dx;
-          total.x = total.x + one_dx;
-          total.xx = fma(one_dx, dx, total.xx);
-          total.xy = fma(y, dx, total.xy);
-          one = y = yy = zero;
-        });
-    pairs.touched[pair->slot] = touched;
-    if (!touched) continue;
-    S* out = (S*)pairs.rows + (int64_t)pair->slot * pairs.stride;
-    out[0] = sum(total.one), out[1] = sum(total.x), out[2] = sum(total.y);
-    out[3] = sum(total.xx), out[4] = sum(total.xy), out[5] = sum(total.yy), out[6] = sum(total.depth);
-    for (int c = 0; c < channels; ++c) out[kMoments + c] = sum(channel_sums[c]);
-    for (int k = kMoments + channels; k < pairs.stride; ++k) out[k] = 0;
-  }
+        [&](V dx) { sums.end_column(dx); });
+    pairs.touched[pair.slot] = touched != 0;
+    if (touched) sums.write((S*)pairs.rows + (int64_t)pair.slot * pairs.stride, pairs.stride);
+  };
+  const DgrPair *pair = state.pairs + state.tiles[number], *last = state.pairs + state.tiles[number + 1];
+  if (load_gradient(scene, image, grad, tile)) pair = visit_pairs(scene, state, tile, number, pair_backward);
   for (; pair < last; ++pair) pairs.touched[pair->slot] = 0;
   if (!pairs.backgrounds) return;
-  S* background = (S*)pairs.backgrounds + (int64_t)tile * channels;
-  for (int c = 0; c < channels; ++c) background[c] = 0;
-  // Needs the light that the whole tile leaves, so alpha of the finished image, not this loop's.
-  visit_rows<S>(scene, x0, y0, [&](int in_tile, int64_t in_image, int n) {
-    for (int c = 0; c < channels; ++c)
-      for (int i = 0; i < n; ++i)
-        background[c] += buffers.planes[c * kPixels + in_tile + i] * (1 - ((const S*)image.alpha)[in_image + i]);
-  });
+  // The light that reaches the background is the finished image's, not this loop's.
+  const int64_t plane = (int64_t)scene.width * scene.height;
+  for (int c = 0; c < channels; ++c) {
+    V total(S(0));
+    tile.for_blocks([&](int column, int row) {
+      if (grad.color)
+        total = fma(tile.read((const S*)grad.color + c * plane, column, row),
+                    V(S(1)) - tile.read(image.alpha, column, row), total);
+    });
+    ((S*)pairs.backgrounds)[(int64_t)number * channels + c] = sum(total);
+  }
 }
 
 }  // namespace DGR_NAMESPACE

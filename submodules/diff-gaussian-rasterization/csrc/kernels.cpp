@@ -9,7 +9,7 @@ namespace DGR_NAMESPACE {
 
 template <class S>
 int64_t scratch_bytes(const DgrScene& scene) {
-  const int64_t tile = TileBuffers<S>::bytes(scene.channels);
+  const int64_t tile = Tile<S, 0>::bytes(scene.channels) + scene.channels * (int64_t)sizeof(Vec<S>);
   const int64_t rows = (int64_t)sizeof(S) * Vec<S>::kLanes * pair_stride(scene.channels);
   return tile > rows ? tile : rows;
 }

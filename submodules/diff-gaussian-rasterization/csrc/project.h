@@ -27,22 +27,31 @@ Camera<Vec<S>> load_camera(const DgrScene& scene) {
 }
 
 template <class S>
-DGR_FN Vec3<Vec<S>> gather3(const void* base, int64_t first, int valid) {
-  const S* p = (const S*)base + 3 * first;
-  return {gather(p, 3, valid), gather(p + 1, 3, valid), gather(p + 2, 3, valid)};
+DGR_FN Vec3<Vec<S>> load3(const void* base, int64_t first, int valid) {
+  Vec<S> c[3];
+  load_columns((const S*)base + 3 * first, 3, valid, 3, c);
+  return {c[0], c[1], c[2]};
 }
 
 template <class S>
-DGR_FN Quat<Vec<S>> gather_quat(const void* base, int64_t first, int valid) {
-  const S* p = (const S*)base + 4 * first;
-  return {gather(p, 4, valid), gather(p + 1, 4, valid), gather(p + 2, 4, valid), gather(p + 3, 4, valid)};
+DGR_FN Quat<Vec<S>> load_quat(const void* base, int64_t first, int valid) {
+  Vec<S> c[4];
+  load_columns((const S*)base + 4 * first, 4, valid, 4, c);
+  return {c[0], c[1], c[2], c[3]};
 }
 
 template <class S>
-DGR_FN Cov3<Vec<S>> gather_cov3(const void* base, int64_t first, int valid) {
-  const S* p = (const S*)base + 6 * first;
-  return {gather(p, 6, valid),     gather(p + 1, 6, valid), gather(p + 2, 6, valid),
-          gather(p + 3, 6, valid), gather(p + 4, 6, valid), gather(p + 5, 6, valid)};
+DGR_FN Cov3<Vec<S>> load_cov3(const void* base, int64_t first, int valid) {
+  Vec<S> c[6];
+  load_columns((const S*)base + 6 * first, 6, valid, 6, c);
+  return {c[0], c[1], c[2], c[3], c[4], c[5]};
+}
+
+template <class S>
+DGR_FN Vec<S> load1(const void* base, int64_t first, int valid) {
+  Vec<S> c;
+  load_columns((const S*)base + first, 1, valid, 1, &c);
+  return c;
 }
 
 // --------------------------------------------------------------------------------------- tiles of one splat
@@ -123,21 +132,17 @@ template <class S>
 uint32_t color_from_sh(const DgrScene& scene, const DgrState& state, const Camera<Vec<S>>& camera,
                        const Vec3<Vec<S>>& mean, int64_t first, int valid) {
   const ShColor<S> sh = sh_color<S>(camera, mean, scene.sh_degree);
-  const S* coefficients = (const S*)scene.sh + first * scene.sh_bases * 3;
-  const Vec<S> half(S(0.5));
-  Vec3<Vec<S>> c = {half, half, half};
-  for (int b = 0; b < sh.bases; ++b) {
-    const S* p = coefficients + 3 * b;
-    c.x = c.x + sh.basis[b] * gather(p, 3 * scene.sh_bases, valid);
-    c.y = c.y + sh.basis[b] * gather(p + 1, 3 * scene.sh_bases, valid);
-    c.z = c.z + sh.basis[b] * gather(p + 2, 3 * scene.sh_bases, valid);
+  const int64_t stride = 3 * scene.sh_bases;
+  Vec<S> coefficients[3 * kMaxShBases], c[3];
+  load_columns((const S*)scene.sh + first * stride, stride, valid, 3 * sh.bases, coefficients);
+  for (int k = 0; k < 3; ++k) {
+    c[k] = Vec<S>(S(0.5));
+    for (int b = 0; b < sh.bases; ++b) c[k] = fma(sh.basis[b], coefficients[3 * b + k], c[k]);
   }
-  S* out = (S*)state.features + 3 * first;
-  const Vec<S> zero(S(0));
-  scatter(maximum(c.x, zero), out, 3, valid);
-  scatter(maximum(c.y, zero), out + 1, 3, valid);
-  scatter(maximum(c.z, zero), out + 2, 3, valid);
-  return lane_bits(is_finite(c.x) & is_finite(c.y) & is_finite(c.z));
+  const uint32_t finite = lane_bits(is_finite(c[0]) & is_finite(c[1]) & is_finite(c[2]));
+  for (Vec<S>& x : c) x = maximum(x, Vec<S>(S(0)));
+  store_columns(c, 3, (S*)state.features + 3 * first, 3, valid);
+  return finite;
 }
 
 template <class S>
@@ -159,11 +164,11 @@ DGR_FN Cov2<Vec<S>> shape(const DgrScene& scene, const Projected<Vec<S>>& seen, 
   const Vec<S> zero(S(0));
   Cov2<Vec<S>> cov;
   if (scene.covariances) {
-    cov = covariance(seen, gather_cov3<S>(scene.covariances, first, valid));
+    cov = covariance(seen, load_cov3<S>(scene.covariances, first, valid));
     drawn = drawn & (cov.a > zero) & (cov.c > zero);
   } else {
-    const Quat<Vec<S>> quat = gather_quat<S>(scene.quats, first, valid);
-    cov = covariance(seen, rotation(quat), gather3<S>(scene.scales, first, valid));
+    const Quat<Vec<S>> quat = load_quat<S>(scene.quats, first, valid);
+    cov = covariance(seen, rotation(quat), load3<S>(scene.scales, first, valid));
     drawn = drawn & (norm(quat) > zero);
   }
   const Vec<S> inverse = Vec<S>(S(1)) / cov.det;
@@ -175,14 +180,10 @@ template <class S>
 DGR_FN void write_splats(const Projected<Vec<S>>& seen, const Cov2<Vec<S>>& cov, const S* log_opacity, S* splats,
                          int valid) {
   const Conic<Vec<S>> q = conic(cov);
-  scatter(seen.u, splats + kU, kSplat, valid);
-  scatter(seen.v, splats + kV, kSplat, valid);
-  scatter(Vec<S>(S(-0.5 * kLog2E)) * q.a, splats + kConicA, kSplat, valid);
-  scatter(Vec<S>(S(-kLog2E)) * q.b, splats + kConicB, kSplat, valid);
-  scatter(Vec<S>(S(-0.5 * kLog2E)) * q.c, splats + kConicC, kSplat, valid);
-  scatter(Vec<S>::load(log_opacity), splats + kLogOpacity, kSplat, valid);
-  scatter(seen.camera_point.z, splats + kDepth, kSplat, valid);
-  scatter(cov.a, splats + kVarianceX, kSplat, valid);
+  const Vec<S> half(S(-0.5 * kLog2E)), full(S(-kLog2E));
+  const Vec<S> columns[kSplat] = {seen.u, seen.v, half * q.a, full * q.b, half * q.c, Vec<S>::load(log_opacity),
+                                  seen.camera_point.z, cov.a};  // as SplatField orders them
+  store_columns(columns, kSplat, splats, kSplat, valid);
 }
 
 inline float log_2(float x) { return __builtin_log2f(x); }
@@ -193,12 +194,12 @@ template <class S>
 uint32_t project_group(const DgrScene& scene, const DgrState& state, const Camera<Vec<S>>& camera, int64_t first,
                        int valid, Vec<S>& radii) {
   typedef Vec<S> V;
-  const Vec3<V> mean = gather3<S>(scene.means, first, valid);
+  const Vec3<V> mean = load3<S>(scene.means, first, valid);
   const Projected<V> seen = project(camera, mean);
   const V z = seen.camera_point.z;
   Mask<S> drawn = (z > V(S(scene.near_plane))) & (V(S(scene.far_plane)) > z) & is_finite(seen.u) & is_finite(seen.v);
   if (!any(drawn)) return 0;
-  const V opacity = gather((const S*)scene.opacities + first, 1, valid);
+  const V opacity = load1<S>(scene.opacities, first, valid);
   drawn = drawn & (opacity >= V(S(kMinAlpha))) & is_finite(opacity);
   if (!any(drawn)) return 0;
   const Cov2<V> cov = shape(scene, seen, first, valid, drawn);

@@ -5,17 +5,18 @@
 
 namespace DGR_NAMESPACE {
 
-// Writes column k of `valid` rows, zero where a lane is not drawn; nothing when the gradient is not wanted.
+// Writes `count` columns of `valid` rows, zero where a lane is not drawn; nothing when not wanted.
 template <class S>
-DGR_FN void put(Mask<S> drawn, Vec<S> x, void* base, int64_t first, int stride, int column, int valid) {
-  if (base) scatter(zero_unless(drawn, x), (S*)base + first * stride + column, stride, valid);
+DGR_FN void put(Mask<S> drawn, Vec<S>* columns, int count, void* base, int64_t first, int valid) {
+  if (!base) return;
+  for (int k = 0; k < count; ++k) columns[k] = zero_unless(drawn, columns[k]);
+  store_columns(columns, count, (S*)base + first * count, count, valid);
 }
 
 template <class S>
 DGR_FN void put3(Mask<S> drawn, const Vec3<Vec<S>>& x, void* base, int64_t first, int valid) {
-  put(drawn, x.x, base, first, 3, 0, valid);
-  put(drawn, x.y, base, first, 3, 1, valid);
-  put(drawn, x.z, base, first, 3, 2, valid);
+  Vec<S> columns[3] = {x.x, x.y, x.z};
+  put(drawn, columns, 3, base, first, valid);
 }
 
 template <class S>
@@ -58,29 +59,31 @@ Vec3<Vec<S>> sh_backward(const DgrScene& scene, const DgrState& state, const Cam
                          Vec3<Vec<S>> grad) {
   typedef Vec<S> V;
   const ShColor<S> sh = sh_color<S>(camera, mean, scene.sh_degree);
-  const Vec3<V> color = gather3<S>(state.features, first, valid);
+  const Vec3<V> color = load3<S>(state.features, first, valid);
   const V zero(S(0));
   // Colours are held at >= 0; where that bound acts, no gradient passes.
   grad = {zero_unless(drawn & (color.x > zero), grad.x), zero_unless(drawn & (color.y > zero), grad.y),
           zero_unless(drawn & (color.z > zero), grad.z)};
-  const int stride = 3 * scene.sh_bases;
-  const S* coefficients = (const S*)scene.sh + first * stride;
-  S* rows = out.sh ? (S*)out.sh + first * stride : nullptr;
-  V grad_basis[kMaxShBases];
-  for (int b = 0; b < sh.bases; ++b) {
-    const S* p = coefficients + 3 * b;
-    if (scene.sh_degree > 0)
-      grad_basis[b] = grad.x * gather(p, stride, valid) + grad.y * gather(p + 1, stride, valid) +
-                      grad.z * gather(p + 2, stride, valid);
-    if (!rows) continue;
-    scatter(zero_unless(drawn, sh.basis[b] * grad.x), rows + 3 * b, stride, valid);
-    scatter(zero_unless(drawn, sh.basis[b] * grad.y), rows + 3 * b + 1, stride, valid);
-    scatter(zero_unless(drawn, sh.basis[b] * grad.z), rows + 3 * b + 2, stride, valid);
+  const int64_t stride = 3 * scene.sh_bases;
+  const int active = 3 * sh.bases;
+  if (out.sh) {
+    Vec<S> rows[3 * kMaxShBases];
+    for (int b = 0; b < sh.bases; ++b) {
+      rows[3 * b] = sh.basis[b] * grad.x;
+      rows[3 * b + 1] = sh.basis[b] * grad.y;
+      rows[3 * b + 2] = sh.basis[b] * grad.z;
+      for (int k = 3 * b; k < 3 * b + 3; ++k) rows[k] = zero_unless(drawn, rows[k]);
+    }
+    S* to = (S*)out.sh + first * stride;
+    store_columns(rows, active, to, stride, valid);
+    for (int i = 0; i < valid && active < stride; ++i)
+      std::memset(to + i * stride + active, 0, sizeof(S) * (stride - active));
   }
-  if (rows && sh.bases < scene.sh_bases)
-    for (int i = 0; i < valid; ++i)
-      std::memset(rows + i * stride + 3 * sh.bases, 0, sizeof(S) * 3 * (scene.sh_bases - sh.bases));
   if (scene.sh_degree == 0) return {zero, zero, zero};
+  Vec<S> coefficients[3 * kMaxShBases], grad_basis[kMaxShBases];
+  load_columns((const S*)scene.sh + first * stride, stride, valid, active, coefficients);
+  for (int b = 0; b < sh.bases; ++b)
+    grad_basis[b] = grad.x * coefficients[3 * b] + grad.y * coefficients[3 * b + 1] + grad.z * coefficients[3 * b + 2];
   return normalize_vjp(sh.offset, sh_basis_vjp(sh.direction, scene.sh_degree, grad_basis));
 }
 
@@ -92,18 +95,18 @@ DGR_FN void shape_backward(const DgrScene& scene, const DgrGradients& out, const
   typedef Vec<S> V;
   Conic<V> grad_conic;
   if (scene.covariances) {
-    const Cov3<V> sigma = gather_cov3<S>(scene.covariances, first, valid);
+    const Cov3<V> sigma = load_cov3<S>(scene.covariances, first, valid);
     const Conic<V> q = conic(covariance(seen, sigma));
     exponent_vjp(q, moments, grad_u, grad_v, grad_conic);
     const Conic<V> g = conic_vjp(q, grad_conic);
     Cov3<V> grad_sigma;
     covariance_vjp(seen, sigma, g.a, g.b, g.c, grad_du, grad_dv, grad_sigma);
-    const V columns[6] = {grad_sigma.xx, grad_sigma.xy, grad_sigma.xz, grad_sigma.yy, grad_sigma.yz, grad_sigma.zz};
-    for (int k = 0; k < 6; ++k) put(drawn, columns[k], out.covariances, first, 6, k, valid);
+    V columns[6] = {grad_sigma.xx, grad_sigma.xy, grad_sigma.xz, grad_sigma.yy, grad_sigma.yz, grad_sigma.zz};
+    put(drawn, columns, 6, out.covariances, first, valid);
     return;
   }
-  const Quat<V> quat = gather_quat<S>(scene.quats, first, valid);
-  const Vec3<V> scales = gather3<S>(scene.scales, first, valid);
+  const Quat<V> quat = load_quat<S>(scene.quats, first, valid);
+  const Vec3<V> scales = load3<S>(scene.scales, first, valid);
   const Mat3<V> R = rotation(quat);
   const Conic<V> q = conic(covariance(seen, R, scales));
   exponent_vjp(q, moments, grad_u, grad_v, grad_conic);
@@ -113,10 +116,8 @@ DGR_FN void shape_backward(const DgrScene& scene, const DgrGradients& out, const
   covariance_vjp(seen, R, scales, g.a, g.b, g.c, grad_du, grad_dv, grad_R, grad_scales);
   put3(drawn, grad_scales, out.scales, first, valid);
   const Quat<V> grad_quat = rotation_vjp(quat, grad_R);
-  put(drawn, grad_quat.w, out.quats, first, 4, 0, valid);
-  put(drawn, grad_quat.x, out.quats, first, 4, 1, valid);
-  put(drawn, grad_quat.y, out.quats, first, 4, 2, valid);
-  put(drawn, grad_quat.z, out.quats, first, 4, 3, valid);
+  V columns[4] = {grad_quat.w, grad_quat.x, grad_quat.y, grad_quat.z};
+  put(drawn, columns, 4, out.quats, first, valid);
 }
 
 template <class S>
@@ -133,10 +134,11 @@ void backward_group(const DgrScene& scene, const DgrState& state, const Camera<V
                     S* sums, Vec<S>* pose_totals) {
   typedef Vec<S> V;
   sum_pairs(state, pairs, first, valid, sums);
-  const auto column = [&](int k) { return gather(sums + k, pairs.stride, valid); };
-  const Moments<V> moments = {column(0), column(1), column(2), column(3), column(4), column(5)};
-  const V grad_z = column(6), zero(S(0));
-  const Vec3<V> mean = gather3<S>(scene.means, first, valid);
+  V column[kMoments + 3];
+  load_columns(sums, pairs.stride, valid, scene.sh ? kMoments + 3 : kMoments, column);
+  const Moments<V> moments = {column[0], column[1], column[2], column[3], column[4], column[5]};
+  const V grad_z = column[6], zero(S(0));
+  const Vec3<V> mean = load3<S>(scene.means, first, valid);
   const Projected<V> seen = project(camera, mean);
   V grad_u, grad_v;
   Vec3<V> grad_du, grad_dv;
@@ -145,7 +147,7 @@ void backward_group(const DgrScene& scene, const DgrState& state, const Camera<V
   Vec3<V> grad_mean = project_vjp(camera, mean, seen, grad_u, grad_v, grad_z, grad_du, grad_dv, pose);
   if (scene.sh) {
     const Vec3<V> direction = sh_backward(scene, state, camera, mean, out, drawn, first, valid,
-                                          {column(7), column(8), column(9)});
+                                          {column[7], column[8], column[9]});
     grad_mean = grad_mean + direction;
     center_vjp(camera, V(S(-1)) * direction, pose);
   } else if (out.colors) {
@@ -156,11 +158,10 @@ void backward_group(const DgrScene& scene, const DgrState& state, const Camera<V
   if (pose_totals) add_pose(drawn, pose, pose_totals);
   put3(drawn, grad_mean, out.means, first, valid);
   // The exponent's gradient g is dL/dalpha · alpha, and alpha is linear in the opacity.
-  put(drawn, moments.one / gather((const S*)scene.opacities + first, 1, valid), out.opacities, first, 1, 0, valid);
+  V grad_opacity = moments.one / load1<S>(scene.opacities, first, valid);
+  put(drawn, &grad_opacity, 1, out.opacities, first, valid);
   // 3DGS measures this gradient in NDC, which spans two units over the image.
-  put(drawn, V(S(0.5) * scene.width) * grad_u, out.means2d, first, 3, 0, valid);
-  put(drawn, V(S(0.5) * scene.height) * grad_v, out.means2d, first, 3, 1, valid);
-  put(drawn, zero, out.means2d, first, 3, 2, valid);
+  put3(drawn, {V(S(0.5) * scene.width) * grad_u, V(S(0.5) * scene.height) * grad_v, zero}, out.means2d, first, valid);
 }
 
 template <class S>

@@ -70,7 +70,7 @@ DGR_FN Vec<S> operator/(Vec<S> a, Vec<S> b) { return a.v / b.v; }
 
 template <class S>
 struct Mask {
-  uint32_t m;  // one bit per lane
+  uint16_t m;  // one bit per lane
 };
 template <int kCompare>
 DGR_FN Mask<float> compare(Vec<float> a, Vec<float> b) {
@@ -89,11 +89,18 @@ DGR_FN Mask<S> operator>=(Vec<S> a, Vec<S> b) { return compare<_CMP_GE_OQ>(a, b)
 template <class S>
 DGR_FN Mask<S> operator==(Vec<S> a, Vec<S> b) { return compare<_CMP_EQ_OQ>(a, b); }
 template <class S>
-DGR_FN Mask<S> operator&(Mask<S> a, Mask<S> b) { return {a.m & b.m}; }
+DGR_FN Mask<S> operator&(Mask<S> a, Mask<S> b) { return {(uint16_t)(a.m & b.m)}; }
 template <class S>
-DGR_FN Mask<S> operator|(Mask<S> a, Mask<S> b) { return {a.m | b.m}; }
+DGR_FN Mask<S> and_not(Mask<S> a, Mask<S> b) { return {(uint16_t)(a.m & ~b.m)}; }
+// where & (a >= b), the comparison made only where asked.
+DGR_FN Mask<float> at_least(Mask<float> where, Vec<float> a, Vec<float> b) {
+  return {_mm512_mask_cmp_ps_mask(where.m, (__m512)a.v, (__m512)b.v, _CMP_GE_OQ)};
+}
+DGR_FN Mask<double> at_least(Mask<double> where, Vec<double> a, Vec<double> b) {
+  return {_mm512_mask_cmp_pd_mask((__mmask8)where.m, (__m512d)a.v, (__m512d)b.v, _CMP_GE_OQ)};
+}
 template <class S>
-DGR_FN Mask<S> and_not(Mask<S> a, Mask<S> b) { return {a.m & ~b.m}; }
+DGR_FN bool same(Mask<S> a, Mask<S> b) { return a.m == b.m; }
 template <class S>
 DGR_FN uint32_t lane_bits(Mask<S> a) { return a.m; }
 template <class S>
@@ -128,9 +135,9 @@ DGR_FN Mask<S> operator==(Vec<S> a, Vec<S> b) { return {a.v == b.v}; }
 template <class S>
 DGR_FN Mask<S> operator&(Mask<S> a, Mask<S> b) { return {a.m & b.m}; }
 template <class S>
-DGR_FN Mask<S> operator|(Mask<S> a, Mask<S> b) { return {a.m | b.m}; }
-template <class S>
 DGR_FN Mask<S> and_not(Mask<S> a, Mask<S> b) { return {a.m & ~b.m}; }
+template <class S>
+DGR_FN Mask<S> at_least(Mask<S> where, Vec<S> a, Vec<S> b) { return {where.m & (a.v >= b.v)}; }
 template <class S>
 DGR_FN Vec<S> zero_unless(Mask<S> m, Vec<S> x) {
   return (typename Vec<S>::Native)((typename Vec<S>::Int)x.v & m.m);
@@ -153,6 +160,8 @@ DGR_FN uint32_t lane_bits(Mask<S> a) {
 #endif
 template <class S>
 DGR_FN bool any(Mask<S> a) { return lane_bits(a) != 0; }
+template <class S>
+DGR_FN bool same(Mask<S> a, Mask<S> b) { return lane_bits(a) == lane_bits(b); }
 
 #endif
 
@@ -168,6 +177,12 @@ DGR_FN Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
 }
 DGR_FN Vec<float> root(Vec<float> x) { return (Vec<float>::Native)_mm512_sqrt_ps((__m512)x.v); }
 DGR_FN Vec<double> root(Vec<double> x) { return (Vec<double>::Native)_mm512_sqrt_pd((__m512d)x.v); }
+DGR_FN Vec<float> minimum(Vec<float> a, Vec<float> b) {
+  return (Vec<float>::Native)_mm512_min_ps((__m512)a.v, (__m512)b.v);
+}
+DGR_FN Vec<float> maximum(Vec<float> a, Vec<float> b) {
+  return (Vec<float>::Native)_mm512_max_ps((__m512)a.v, (__m512)b.v);
+}
 #elif defined(__AVX2__)
 DGR_FN Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
   return (Vec<float>::Native)_mm256_fmadd_ps((__m256)a.v, (__m256)b.v, (__m256)c.v);
@@ -177,6 +192,12 @@ DGR_FN Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
 }
 DGR_FN Vec<float> root(Vec<float> x) { return (Vec<float>::Native)_mm256_sqrt_ps((__m256)x.v); }
 DGR_FN Vec<double> root(Vec<double> x) { return (Vec<double>::Native)_mm256_sqrt_pd((__m256d)x.v); }
+DGR_FN Vec<float> minimum(Vec<float> a, Vec<float> b) {
+  return (Vec<float>::Native)_mm256_min_ps((__m256)a.v, (__m256)b.v);
+}
+DGR_FN Vec<float> maximum(Vec<float> a, Vec<float> b) {
+  return (Vec<float>::Native)_mm256_max_ps((__m256)a.v, (__m256)b.v);
+}
 #else
 template <class S>
 DGR_FN Vec<S> fma(Vec<S> a, Vec<S> b, Vec<S> c) { return a.v * b.v + c.v; }
@@ -197,9 +218,11 @@ DGR_FN Mask<S> is_finite(Vec<S> x) { return (x - x) == Vec<S>(S(0)); }
 
 template <class S>
 DGR_FN S sum(Vec<S> x) {
-  S total = 0;
-  for (int i = 0; i < Vec<S>::kLanes; ++i) total += x.v[i];
-  return total;
+  alignas(kVectorBytes) S lanes[Vec<S>::kLanes];
+  x.store(lanes);
+  for (int half = Vec<S>::kLanes / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+  return lanes[0];
 }
 
 // 1 / x for x in [0.01, 1].
@@ -226,7 +249,7 @@ DGR_FN Vec<float> exp2_fraction(Vec<float> f) {
 DGR_FN Vec<double> exp2_fraction(Vec<double> f) {
   constexpr double kCoefficients[] = {
       7.0741942972885210056e-9, 1.0178057087733941105e-7, 1.3215432535912376166e-6, 1.5252733841556772589e-5,
-      1.5403530463724354209e-4, 1.3333558146406470697e-3, 9.6181290875872566681e-3, 5.5504108664821627039e-2,
+      1.5403530463724354209e-4, 1.3333558146406470697e-3, 9.6181291075872566681e-3, 5.5504108664821627039e-2,
       2.4022650695910159567e-1, 6.9314718055994530925e-1, 1.0};
   Vec<double> p(4.455817908336064493e-10);
   for (double c : kCoefficients) p = fma(p, f, Vec<double>(c));
@@ -261,19 +284,103 @@ DGR_FN Vec<S> exp2(Vec<S> x) {
 
 // ----------------------------------------------------------------------------- rows to columns and back
 
-// Column k of up to kLanes rows of `stride` numbers; rows past `valid` repeat the last one.
+// columns[k] = number k of up to kLanes rows; rows past `valid` repeat the last one.
 template <class S>
-DGR_FN Vec<S> gather(const S* rows, int stride, int valid) {
-  alignas(kVectorBytes) S out[Vec<S>::kLanes];
-  for (int i = 0; i < Vec<S>::kLanes; ++i) out[i] = rows[(int64_t)(i < valid ? i : valid - 1) * stride];
-  return Vec<S>::load(out);
+DGR_FN void load_columns(const S* rows, int64_t stride, int valid, int count, Vec<S>* columns) {
+  for (int k = 0; k < count; ++k) {
+    alignas(kVectorBytes) S out[Vec<S>::kLanes];
+    for (int i = 0; i < Vec<S>::kLanes; ++i) out[i] = rows[(i < valid ? i : valid - 1) * stride + k];
+    columns[k] = Vec<S>::load(out);
+  }
 }
 
 template <class S>
-DGR_FN void scatter(Vec<S> x, S* rows, int stride, int valid) {
-  alignas(kVectorBytes) S out[Vec<S>::kLanes];
-  x.store(out);
-  for (int i = 0; i < valid; ++i) rows[(int64_t)i * stride] = out[i];
+DGR_FN void store_columns(const Vec<S>* columns, int count, S* rows, int64_t stride, int valid) {
+  for (int k = 0; k < count; ++k) {
+    alignas(kVectorBytes) S out[Vec<S>::kLanes];
+    columns[k].store(out);
+    for (int i = 0; i < valid; ++i) rows[i * stride + k] = out[i];
+  }
 }
+
+constexpr int kSumsAtOnce = 16;
+
+// out[k] = sum of parts[k]'s lanes, for sixteen parts.
+template <class S>
+DGR_FN void sum_each(const Vec<S>* parts, S* out) {
+  for (int k = 0; k < kSumsAtOnce; ++k) out[k] = sum(parts[k]);
+}
+
+#if defined(__AVX512F__)
+
+// Sixteen sums at once: each step adds the two halves of what is left of two vectors.
+template <>
+DGR_FN void sum_each<float>(const Vec<float>* parts, float* out) {
+  __m512 v[16];
+  for (int i = 0; i < 16; ++i) v[i] = (__m512)parts[i].v;
+  for (int i = 0; i < 8; ++i)
+    v[i] = _mm512_add_ps(_mm512_shuffle_f32x4(v[i], v[i + 8], 0x44), _mm512_shuffle_f32x4(v[i], v[i + 8], 0xee));
+  for (int i = 0; i < 4; ++i)
+    v[i] = _mm512_add_ps(_mm512_shuffle_f32x4(v[i], v[i + 4], 0x88), _mm512_shuffle_f32x4(v[i], v[i + 4], 0xdd));
+  for (int i = 0; i < 2; ++i) {
+    const __m512d a = _mm512_castps_pd(v[i]), b = _mm512_castps_pd(v[i + 2]);
+    v[i] = _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(a, b)), _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)));
+  }
+  v[0] = _mm512_add_ps(_mm512_shuffle_ps(v[0], v[1], 0x88), _mm512_shuffle_ps(v[0], v[1], 0xdd));
+  // The steps above leave the sums in the order 0 2 1 3, 8 10 9 11, 4 6 5 7, 12 14 13 15.
+  const __m512i order = _mm512_setr_epi32(0, 2, 1, 3, 8, 10, 9, 11, 4, 6, 5, 7, 12, 14, 13, 15);
+  _mm512_storeu_ps(out, _mm512_permutexvar_ps(order, v[0]));
+}
+
+DGR_FN void transpose(__m512* v) {
+  __m512 t[16];
+  for (int i = 0; i < 16; i += 2) {
+    t[i] = _mm512_unpacklo_ps(v[i], v[i + 1]);
+    t[i + 1] = _mm512_unpackhi_ps(v[i], v[i + 1]);
+  }
+  for (int i = 0; i < 16; i += 4)
+    for (int k = 0; k < 2; ++k) {
+      const __m512d a = _mm512_castps_pd(t[i + k]), b = _mm512_castps_pd(t[i + k + 2]);
+      v[i + 2 * k] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
+      v[i + 2 * k + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
+    }
+  for (int i = 0; i < 16; i += 8)
+    for (int k = 0; k < 4; ++k) {
+      t[i + k] = _mm512_shuffle_f32x4(v[i + k], v[i + k + 4], 0x88);
+      t[i + k + 4] = _mm512_shuffle_f32x4(v[i + k], v[i + k + 4], 0xdd);
+    }
+  for (int k = 0; k < 8; ++k) {
+    v[k] = _mm512_shuffle_f32x4(t[k], t[k + 8], 0x88);
+    v[k + 8] = _mm512_shuffle_f32x4(t[k], t[k + 8], 0xdd);
+  }
+}
+
+template <>
+DGR_FN void load_columns<float>(const float* rows, int64_t stride, int valid, int count, Vec<float>* columns) {
+  for (int first = 0; first < count; first += 16) {
+    const int width = count - first < 16 ? count - first : 16;
+    const __mmask16 mask = (__mmask16)((1u << width) - 1);
+    __m512 v[16];
+    for (int i = 0; i < 16; ++i)
+      v[i] = _mm512_maskz_loadu_ps(mask, rows + (i < valid ? i : valid - 1) * stride + first);
+    transpose(v);
+    for (int k = 0; k < width; ++k) columns[first + k] = (Vec<float>::Native)v[k];
+  }
+}
+
+template <>
+DGR_FN void store_columns<float>(const Vec<float>* columns, int count, float* rows, int64_t stride, int valid) {
+  for (int first = 0; first < count; first += 16) {
+    const int width = count - first < 16 ? count - first : 16;
+    const __mmask16 mask = (__mmask16)((1u << width) - 1);
+    __m512 v[16];
+    for (int k = 0; k < 16; ++k) v[k] = k < width ? (__m512)columns[first + k].v : _mm512_setzero_ps();
+    transpose(v);
+    for (int i = 0; i < 16; ++i)
+      if (i < valid) _mm512_mask_storeu_ps(rows + i * stride + first, mask, v[i]);
+  }
+}
+
+#endif
 
 }  // namespace DGR_NAMESPACE
