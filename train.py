@@ -4,6 +4,7 @@ import utils.threads  # isort: skip  # noqa: F401  (must come before torch)
 
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -15,16 +16,17 @@ from scene import Scene, load_scene
 from scene.frames import FrameLoader
 from scene.methods import MethodBase, make_method
 from scene.stage import Stage
-from utils.checkpoint import Checkpoints
+from utils.checkpoint import Checkpoints, fingerprint
 from utils.errors import run_command
 from utils.evaluate import evaluate, spread
 from utils.logger import Logger
 from utils.memory import expected_memory
-from utils.numerics import gradients, require_finite
+from utils.numerics import from_model_to_picture, gradients, parameters, require_finite
 from utils.optimizers import Optimizers
-from utils.run import StopRequest, choose_device, open_model_folder
+from utils.run import StopRequest, begin_run, choose_device, open_model_folder
 
 N_TEST_VIEWS = 17  # views per split that are scored while training
+CHECK_EVERY = 10  # steps between looks for NaN in the model, which a finite loss may hide
 
 
 @dataclass(frozen=True)
@@ -46,19 +48,28 @@ def train(settings: Settings) -> Path:
     scene = load_scene(settings.dataset, settings.model)
     method = make_method(scene, settings, device)
     stages = method.stages()
-    model_path = open_model_folder(settings)
-    logger = Logger(model_path, quiet=settings.run.quiet)
-    logger.say(str(expected_memory(settings, scene, method)))
-    loader = FrameLoader(settings.run.cache_mb, device)
-    loader.preload(scene.train)
-    checkpoints = Checkpoints(model_path, [stage.name for stage in stages], settings.run)
-    with StopRequest() as stop:
-        run = Run(settings, scene, method, loader, checkpoints, logger, stop)
-        for stage in stages:
-            train_stage(stage, run)
-    folder = checkpoints.export(stages[-1], stages[-1].iterations, method)
-    logger.close()
-    logger.say(f"done: {folder}; next: python render.py --model_path {model_path}")
+    with open_model_folder(settings) as model_path:
+        names = [stage.name for stage in stages]
+        checkpoints = Checkpoints(model_path, names, settings.run, fingerprint(scene.train))
+        logger = Logger(model_path, quiet=settings.run.quiet)
+        folder = checkpoints.finished(stages[-1])
+        if folder:
+            logger.say(f"{folder}: this run is finished; --restart begins it anew")
+            return folder
+        bound = expected_memory(scene, method, stages, settings.run.cache_mb)
+        logger.say(str(bound))
+        loader = FrameLoader(settings.run.cache_mb, device)
+        loader.preload(scene.train + scene.test)
+        begin_run(settings, model_path)
+        with StopRequest() as stop:
+            run = Run(settings, scene, method, loader, checkpoints, logger, stop)
+            for stage in stages:
+                train_stage(stage, run)
+        last = stages[-1]
+        folder = checkpoints.finished(last) or checkpoints.export(last, last.iterations, method)
+        logger.close()
+        logger.say(bound.beside_peak())
+        logger.say(f"done: {folder}; next: python render.py --model_path {model_path}")
     return folder
 
 
@@ -79,13 +90,16 @@ def train_stage(stage: Stage, run: Run) -> None:
         frames = [method.prepare(run.loader.load(frame, background)) for frame in next(batches)]
         renders = [render(f.camera, stage.pose(f), f.background) for f in frames]
         losses = {term.name: term(renders, frames, step) for term in stage.losses}
-        require_finite(losses, f"the loss at {stage.name} step {step}")
+        causes = partial(from_model_to_picture, method, frames, renders)
+        require_finite(losses, f"the loss at {stage.name} step {step}", causes)
         sum(losses.values()).backward()
         if 0 <= options.debug_from < step:
             require_finite(gradients(method), f"the gradient at {stage.name} step {step}")
         stage.strategy.observe(renders)
         stage.strategy.update(step, method.table, optimizers)  # parity: 3DGS resizes, then steps
         optimizers.step()
+        if step % CHECK_EVERY == 0:
+            require_finite(parameters(method), f"the model after {stage.name} step {step}")
         logger.step(stage.name, step, losses, renders, frames)
         last = step == stage.iterations
         if last or step in options.test_iterations:

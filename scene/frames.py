@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from scene.cameras import Camera
-from utils.images import read_image, resize_premultiplied
+from utils.images import check_image, read_image, resize_premultiplied
+
+RGBA_BYTES = 4  # of a pixel in the cache; pictures without alpha take 3
 
 
 @dataclass(frozen=True)
@@ -65,12 +67,17 @@ class FrameLoader:
         return replace(frame, image=image, alpha=pixels[3:])
 
     def preload(self, frames: Iterable[Frame]) -> None:
-        """Fill the cache, so that a broken file is found before training and not in the middle."""
+        """Fill the cache; what does not fit is read through without decoding it.
+
+        So a broken file is found before training and not in the middle. Raises as `load` does.
+        """
         for frame in frames:
-            if self.used >= self.budget:
-                return
-            if frame.image_path is not None:
+            if frame.image_path is None:
+                continue
+            if self.used + RGBA_BYTES * frame.camera.width * frame.camera.height <= self.budget:
                 self._read(frame)
+            else:
+                check_image(frame.image_path)
 
     def _read(self, frame: Frame) -> np.ndarray:
         width, height = frame.camera.width, frame.camera.height

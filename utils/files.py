@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from utils.errors import InputError
+
+PART = ".part"  # ends the name of a folder that is being written or removed
 
 
 @contextmanager
@@ -23,10 +27,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        raise InputError(
-            f"{path}: cannot be written ({error.strerror or error}); "
-            "check free space and permissions"
-        ) from error
+        raise _cannot_write(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -35,6 +36,15 @@ def write_text(path: Path, text: str) -> None:
     """Write UTF-8 `text` to `path`, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def append_text(path: Path, text: str) -> None:
+    """Add UTF-8 `text` to the end of `path`; raises `InputError` where that is not possible."""
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
 
 
 def write_json(path: Path, value: object) -> None:
@@ -47,6 +57,40 @@ def read_json(path: Path) -> object:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file") from error
+        raise InputError(f"{path}: no such file; check the path") from error
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as JSON ({error}); write it again") from error
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder that must never be seen half removed: it loses its name first."""
+    aside = folder.with_name(f"{folder.name}.old{PART}")
+    shutil.rmtree(aside, ignore_errors=True)
+    os.rename(folder, aside)
+    shutil.rmtree(aside)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes were writing in `folder` and the folders in it."""
+    for path in [*folder.glob(f"*{PART}"), *folder.glob(f"*/*{PART}")]:
+        shutil.rmtree(path)
+    for path in [*folder.glob(".*"), *folder.glob("*/.*")]:
+        writer = re.fullmatch(r"\..+\.(\d+)(\.\w+)?", path.name)
+        if writer and not _runs(int(writer[1])):
+            path.unlink()
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
+
+
+def _cannot_write(path: Path, error: OSError) -> InputError:
+    return InputError(
+        f"{path}: cannot be written ({error.strerror or error}); check free space and permissions"
+    )

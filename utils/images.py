@@ -26,6 +26,7 @@ Pixels = NDArray[np.uint8]  # "H W C"
 TO_RGB = {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}
 FROM_RGB = {1: cv2.COLOR_GRAY2BGR, 3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}
 
+PNG_HEADER_BYTES = 24  # to the end of width and height
 HEADER_BYTES = 2**20  # enough for the frame header of a JPEG behind thumbnails and colour profiles
 PNG_START, JPEG_START = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 JPEG_QUALITY = 95
@@ -40,10 +41,7 @@ def read_image(path: Path) -> Pixels:
 
     Raises InputError naming the file when it is missing, damaged, cut short or of another kind.
     """
-    data = _read_bytes(path)
-    _header_size(path, data)
-    if not _is_whole(data):
-        raise InputError(f"{path}: the picture is damaged or cut short; copy or write it again")
+    data = _read_whole(path)
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:
@@ -56,9 +54,15 @@ def read_image(path: Path) -> Pixels:
     return cv2.cvtColor(pixels, TO_RGB[channels])
 
 
+def check_image(path: Path) -> None:
+    """Raise InputError as `read_image` does, without the cost of decoding."""
+    _read_whole(path)
+
+
 def image_size(path: Path) -> tuple[int, int]:
     """Width and height of a PNG or JPEG file from its header alone; InputError as `read_image`."""
-    return _header_size(path, _read_bytes(path, HEADER_BYTES))
+    start = _read_bytes(path, PNG_HEADER_BYTES)
+    return _header_size(path, start if start.startswith(PNG_START) else _read_bytes(path, HEADER_BYTES))
 
 
 def write_image(path: Path, image: Tensor | Pixels) -> None:
@@ -174,9 +178,17 @@ def _read_bytes(path: Path, count: int = -1) -> bytes:
                          ) from error
 
 
+def _read_whole(path: Path) -> bytes:
+    data = _read_bytes(path)
+    _header_size(path, data)
+    if not _is_whole(data):
+        raise InputError(f"{path}: the picture is damaged or cut short; copy or write it again")
+    return data
+
+
 def _header_size(path: Path, data: bytes) -> tuple[int, int]:
     """Width and height as the header says."""
-    if data.startswith(PNG_START) and len(data) >= 24:
+    if data.startswith(PNG_START) and len(data) >= PNG_HEADER_BYTES:
         return struct.unpack(">II", data[16:24])
     if data.startswith(JPEG_START):
         size = _jpeg_size(data)

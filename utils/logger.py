@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
-from types import ModuleType
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 from tqdm import tqdm
@@ -15,9 +16,12 @@ from gaussian_renderer import Render
 from scene.frames import Frame
 from utils.curves import draw_curves
 from utils.evaluate import Evaluation
-from utils.files import write_text
+from utils.files import append_text, write_text
 from utils.images import contact_sheet, error_map, write_image
 from utils.metrics import psnr
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 LOG_EVERY = 10  # steps between lines of log.jsonl; also how often the picture's PSNR is taken
 SMOOTHING = 0.6  # of the loss and PSNR on the bar, as in 3DGS
@@ -29,10 +33,14 @@ class Logger:
     def __init__(self, model_path: Path, *, quiet: bool) -> None:
         self.model_path, self.quiet = model_path, quiet
         self.file = model_path / "log.jsonl"
-        self.board = _tensorboard(model_path)
         self.shown: dict[str, float] = {}
         self.bar: tqdm | None = None
         self.since = (0, time.perf_counter())
+
+    @cached_property
+    def board(self) -> SummaryWriter | None:
+        """Made at the first scalar: a run that stops before it leaves no file."""
+        return _tensorboard(self.model_path)
 
     def say(self, text: str) -> None:
         if not self.quiet:
@@ -95,8 +103,7 @@ class Logger:
             self.board.close()
 
     def _write(self, row: Mapping[str, object]) -> None:
-        with self.file.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        append_text(self.file, json.dumps(row) + "\n")
 
     def _scalar(self, tag: str, value: float, step: int) -> None:
         if self.board is not None:
@@ -117,7 +124,7 @@ class Logger:
         write_text(self.file, "".join(kept))
 
 
-def _tensorboard(folder: Path) -> ModuleType | None:
+def _tensorboard(folder: Path) -> SummaryWriter | None:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:

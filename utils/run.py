@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
-import shutil
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, NoReturn
@@ -13,6 +16,7 @@ import torch
 
 from arguments import differences, load_settings, save_settings
 from utils.errors import InputError
+from utils.files import remove_folder, remove_leftovers
 
 if TYPE_CHECKING:
     from arguments.settings import Settings
@@ -30,40 +34,83 @@ def choose_device(name: str) -> torch.device:
     raise InputError(f"--device {name}: only 'cpu' is supported so far; leave --device out")
 
 
-def open_model_folder(settings: Settings) -> Path:
-    """Create the run's folder and its config.json; a folder with a run of other settings is refused.
+@contextmanager
+def open_model_folder(settings: Settings) -> Iterator[Path]:
+    """Make the run's folder and hold it: a second run in it is refused until the block ends.
 
-    The same command again goes on where the run in the folder stopped; `--restart` empties it first.
+    The same command goes on where the run in the folder stopped; a run of other settings is refused,
+    unless `--restart` will empty the folder. Nothing is written here, and a folder that is empty at the
+    end is removed.
     """
     folder = Path(settings.model.model_path)
-    config = folder / "config.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK):
-            raise PermissionError("permission denied")
-        if settings.run.restart:
-            _empty(folder)
-        if config.is_file() and not settings.run.start_checkpoint:
-            other = differences(load_settings(config), settings)
-            if other and (folder / "checkpoints").is_dir():
-                raise InputError(
-                    f"{folder}: it holds a run with other settings ({', '.join(other)}); choose another "
-                    "--expname, or --restart to begin anew"
-                )
-        save_settings(settings, config)
+            raise PermissionError(errno.EACCES, "no permission")
+        held = os.open(folder, os.O_RDONLY)
     except OSError as error:
         raise InputError(
-            f"{folder}: the output folder cannot be written ({error.strerror or error}); choose another -m"
+            f"{folder}: the output folder cannot be written ({error.strerror}); choose another with -m"
         ) from None
-    return folder
+    try:
+        _lock(held, folder)
+        _refuse_another_run(folder, settings)
+        yield folder
+    finally:
+        os.close(held)
+        with suppress(OSError):
+            folder.rmdir()  # refused where there is something in it
 
 
-def _empty(folder: Path) -> None:
-    for path in (path for pattern in WRITTEN for path in folder.glob(pattern)):
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+def begin_run(settings: Settings, folder: Path) -> None:
+    """Empty the folder where `--restart` asks for it, and write config.json."""
+    if settings.run.restart:
+        for path in (path for pattern in WRITTEN for path in folder.glob(pattern)):
+            if path.is_dir():
+                remove_folder(path)
+            else:
+                path.unlink()
+    remove_leftovers(folder)
+    save_settings(settings, folder / "config.json")
+
+
+def _lock(held: int, folder: Path) -> None:
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise InputError(
+            f"{folder}: another run is writing there; wait for it, or choose another --expname"
+        ) from None
+    except OSError:
+        return  # a file system without locks
+
+
+def _refuse_another_run(folder: Path, settings: Settings) -> None:
+    config, start = folder / "config.json", settings.run.start_checkpoint
+    if settings.run.restart:
+        if start and folder.resolve() in Path(start).resolve().parents:
+            raise InputError(
+                f"{start}: --restart would remove it with the run in {folder}; choose another --expname"
+            )
+        return
+    if not any((folder / "checkpoints").glob("*/state.json")):
+        return
+    try:
+        stored = load_settings(config)
+    except InputError as error:
+        raise InputError(f"{error}; or --restart to begin the run in this folder anew") from None
+    other = differences(stored, settings)
+    if other:
+        raise InputError(
+            f"{folder}: it holds a run with other settings ({', '.join(other)}); choose another "
+            "--expname (--start_checkpoint begins there from a checkpoint of this run), or --restart "
+            "to begin anew"
+        )
+    if start not in ("", stored.run.start_checkpoint):
+        raise InputError(
+            f"{folder}: it holds a run that did not begin at {start}; leave --start_checkpoint out to "
+            "go on with it, or choose another --expname"
+        )
 
 
 class StopRequest:

@@ -68,7 +68,7 @@ def _read_split(file: Path, params: ModelParams, *, required: bool) -> list[dict
 def _read_frame(file: Path, content: dict[str, Any], row: int, params: ModelParams) -> dict[str, Any]:
     frame = content["frames"][row]
     where = f"{file}: frame {row}"
-    if not isinstance(frame, dict) or "file_path" not in frame:
+    if not isinstance(frame, dict) or not isinstance(frame.get("file_path"), str):
         raise InputError(f"{where} has no 'file_path'; every frame names its picture")
     where += f" ({frame['file_path']})"
     image = file.parent / frame["file_path"]
@@ -95,7 +95,10 @@ def _read_frame(file: Path, content: dict[str, Any], row: int, params: ModelPara
 
 def _intrinsics(where: str, values: dict[str, Any], width: int, height: int) -> Tensor:
     """Per-frame `fl_x`, `fl_y`, `cx`, `cy`, `w`, `h` where given, else `camera_angle_x`."""
-    declared = (values.get("w", width), values.get("h", height))
+    declared = tuple(
+        _number(where, values, key) if key in values else size
+        for key, size in (("w", width), ("h", height))
+    )
     if declared != (width, height):
         raise InputError(
             f"{where}: the picture is {width}x{height} but its camera says {declared[0]:g}x{declared[1]:g}; "
@@ -109,7 +112,13 @@ def _intrinsics(where: str, values: dict[str, Any], width: int, height: int) -> 
     fy = _number(where, values, "fl_y") if "fl_y" in values else fx
     if not (math.isfinite(fx) and math.isfinite(fy) and fx > 0 and fy > 0):
         raise InputError(f"{where}: focal lengths {fx}, {fy} are not positive; check fl_x or camera_angle_x")
-    return intrinsics(fx, fy, float(values.get("cx", width / 2)), float(values.get("cy", height / 2)))
+    cx, cy = (
+        _number(where, values, key) if key in values else size / 2
+        for key, size in (("cx", width), ("cy", height))
+    )
+    if not (math.isfinite(cx) and math.isfinite(cy)):
+        raise InputError(f"{where}: the principal point is {cx}, {cy}; correct cx and cy")
+    return intrinsics(fx, fy, cx, cy)
 
 
 def _number(where: str, values: dict[str, Any], key: str) -> float:
@@ -131,7 +140,7 @@ def _points(path: Path, cameras: list[Camera], params: ModelParams) -> PointClou
     distance gives the published half-size of 1.3 for D-NeRF's own rig.
     """
     if (path / "fused.ply").is_file():
-        return read_points(path / "fused.ply")
+        return _usable(path / "fused.ply", read_points(path / "fused.ply"))
     center = focus(cameras)
     distance = torch.stack([(c.center - center).norm() for c in cameras]).median()
     half = 0.9 * float(distance) * math.tan(cameras[0].fov_x / 2)
@@ -139,3 +148,12 @@ def _points(path: Path, cameras: list[Camera], params: ModelParams) -> PointClou
     unit = 2 * torch.rand(params.init_points, 3, generator=source) - 1
     grey = 0.5 + 0.28 / 255 * torch.rand(params.init_points, 3, generator=source)
     return PointCloud(center + half * unit, grey)
+
+
+def _usable(file: Path, points: PointCloud) -> PointCloud:
+    if not len(points.xyz):
+        raise InputError(f"{file}: it holds no points; write it again, or remove it to start from random points")
+    bad = int((~torch.isfinite(points.xyz).all(1)).sum())
+    if bad:
+        raise InputError(f"{file}: {bad} of its {len(points.xyz)} points are not finite; remove them from the file")
+    return points

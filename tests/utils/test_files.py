@@ -1,0 +1,74 @@
+import errno
+import json
+import os
+import subprocess
+
+import pytest
+
+from utils.errors import InputError
+from utils.files import append_text, read_json, remove_folder, remove_leftovers, replacing, write_json, write_text
+
+
+def test_an_error_keeps_the_old_file_and_leaves_no_other(tmp_path):
+    write_text(tmp_path / "a.txt", "old")
+
+    def interrupted():
+        with replacing(tmp_path / "a.txt") as part:
+            part.write_text("ne")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert (tmp_path / "a.txt").read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_full_disk_is_one_sentence_naming_the_file(tmp_path):
+    def full():
+        with replacing(tmp_path / "a.txt"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(InputError, match=r"a\.txt: cannot be written \(No space left"):
+        full()
+    with pytest.raises(InputError, match=r"nowhere/a\.txt: cannot be written"):
+        append_text(tmp_path / "nowhere" / "a.txt", "x")
+
+
+def test_json_comes_back_and_nan_is_refused(tmp_path):
+    write_json(tmp_path / "a.json", {"a": [1, 2.5, None]})
+    assert read_json(tmp_path / "a.json") == {"a": [1, 2.5, None]}
+    with pytest.raises(ValueError):
+        write_json(tmp_path / "a.json", float("nan"))
+    assert read_json(tmp_path / "a.json") == {"a": [1, 2.5, None]}
+
+
+@pytest.mark.parametrize("content", [b'{"a": [1, 2', b"", b"\xff\xfe{}"])
+def test_a_broken_json_file_is_named(tmp_path, content):
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.json: cannot be read as JSON"):
+        read_json(tmp_path / "a.json")
+
+
+def test_what_killed_processes_left_goes_and_nothing_else(tmp_path):
+    process = subprocess.Popen(["true"])
+    process.wait()
+    gone, here = process.pid, os.getpid()
+    (tmp_path / "sheets").mkdir()
+    left = [f".config.{gone}.json", f"sheets/.fine_10.{gone}.png", f".LICENSE.{gone}"]
+    kept = [f".config.{here}.json", ".hidden.json", "config.1.json", "log.jsonl"]
+    for name in left + kept:
+        (tmp_path / name).write_text(json.dumps(name))
+    (tmp_path / "checkpoints" / "fine_10.part").mkdir(parents=True)
+    remove_leftovers(tmp_path)
+    found = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert found == set(kept)
+    assert not list(tmp_path.glob("checkpoints/*"))
+
+
+def test_a_removed_folder_loses_its_name_before_its_files(tmp_path, monkeypatch):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "file").write_text("x")
+    seen = []
+    monkeypatch.setattr("shutil.rmtree", lambda path, ignore_errors=False: seen.append((tmp_path / "a").exists()))
+    remove_folder(tmp_path / "a")
+    assert seen[-1] is False
