@@ -70,25 +70,21 @@ def build_library(compiler: list[str], library: Path) -> None:
 
 class BuildLibrary(build_ext):
     def get_ext_filename(self, fullname: str) -> str:
-        return "libfused_fields.so"
+        return os.path.join(*fullname.split(".")[:-1], "libfused_fields.so")
 
     def build_extension(self, ext: Extension) -> None:
-        compiler = find_compiler()
+        compiler, library = find_compiler(), Path(self.get_ext_fullpath(ext.name))
+        library.unlink(missing_ok=True)  # never install what an older source left behind
         try:
             if compiler is None:
                 raise FileNotFoundError("no C++ compiler found (c++, g++, clang++, ziglang)")
-            build_library(compiler, Path(self.get_ext_fullpath(ext.name)))
+            build_library(compiler, library)
         except (OSError, subprocess.CalledProcessError) as error:
             ext.optional = True
             self.warn(f"fused-fields is installed without native kernels and will be slow: {error}")
 
     def get_outputs(self) -> list[str]:
         return [path for path in super().get_outputs() if os.path.exists(path)]
-
-    def copy_extensions_to_source(self) -> None:
-        library = Path(self.get_ext_fullpath("fused_fields._kernels"))
-        if library.exists():
-            super().copy_extensions_to_source()
 
 
 class AnyPythonWheel(bdist_wheel):
