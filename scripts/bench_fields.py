@@ -19,10 +19,12 @@ from pathlib import Path
 import fused_fields
 import torch
 from fused_fields import HEXPLANE_PAIRS, reference
+from torch import nn
 
 Step = Callable[[], None]
 # (resolution x y z t, level multipliers of x y z, channels, points): the D-NeRF setting of 4DGS
 FIELD = ((64, 64, 64, 25), (1, 2), 32, 30_000)
+MLP = (64, 64, (3, 3, 4))  # features, width, outputs of the heads: the same setting
 IMAGE = (3, 400, 400)
 
 
@@ -61,6 +63,22 @@ def lookup_steps() -> dict[str, tuple[Step, Step]]:
         return step(fast), step(slow)
 
     return {"lookup, one time": both(0.3), "lookup, time per point": both(per_point)}
+
+
+def mlp_steps() -> dict[str, tuple[Step, Step]]:
+    """Name -> (fused, PyTorch) steps of the deformation MLP."""
+    n_features, width, sizes = MLP
+    trunk, hidden = nn.Linear(n_features, width), nn.Linear(width, width * len(sizes))
+    layers = [trunk, hidden, *(nn.Linear(width, size) for size in sizes)]
+    first, second, *heads = [(layer.weight, layer.bias) for layer in layers]
+    features = torch.randn(FIELD[3], n_features, requires_grad=True)
+    upstream = [torch.randn(FIELD[3], size) for size in sizes]
+    wanted = [features, *(tensor for layer in (first, second, *heads) for tensor in layer)]
+
+    def step(mlp: Callable) -> Step:
+        return lambda: torch.autograd.grad(mlp(features, [first], second, heads), wanted, upstream)
+
+    return {"deformation MLP": (step(fused_fields.offset_mlp), step(reference.offset_mlp))}
 
 
 def penalty_steps() -> dict[str, tuple[Step, Step]]:
@@ -107,7 +125,9 @@ def main() -> None:
     print(f"kernels: {fused_fields.variant()}, {torch.get_num_threads()} threads")
     print(f"{'forward + backward':<26}{'fused':>10}{'torch':>12}{'ratio':>9}")
     table = {}
-    for name, (fused, plain) in (lookup_steps() | penalty_steps() | ssim_steps()).items():
+    for name, (fused, plain) in (
+        lookup_steps() | mlp_steps() | penalty_steps() | ssim_steps()
+    ).items():
         row = table[name] = measure(fused, plain, args.repeats)
         print(
             f"{name:<26}{row['fused_ms']:>7.2f} ms{row['torch_ms']:>9.2f} ms{row['ratio']:>8.1f}x"
