@@ -47,7 +47,8 @@ class AlignedBuffer {
     Buffer<T> buffer_;
 };
 
-// Offsets into the scratch memory: packed weights, and the activations of a tile.
+// Where a layer finds what belongs to it: offsets into the packed weights, into the gradients of a
+// chunk, and into the activations of a tile.
 struct MlpLayout {
     int64_t by_output;  // weights "inputs x outputs", then a row of biases: for the forward pass
     int64_t by_input;   // weights "outputs x inputs": for the backward pass
@@ -124,7 +125,9 @@ class MlpPlan {
                 continue;
             }
             here.input = activations;
-            here.input_stride = row_stride<T>(l < mlp.body ? layer.inputs : mlp.layers[l - 1].outputs);
+            // The first head sees the activations of all heads.
+            const int64_t width = l < mlp.body ? layer.inputs : mlp.layers[l - 1].outputs;
+            here.input_stride = row_stride<T>(width);
             activations += kTilePoints * here.input_stride;
         }
         gradients += kLanes<T>;
@@ -163,7 +166,7 @@ class MlpWork : public StagedWork {
         }
     }
 
-    // Fills the activations behind layer `first` of the body from those before it.
+    // All layers of the body: activations 1, 2, ... from the features of `count` points.
     void run_body(T* activations, const T* features, int64_t stride, int64_t count) const {
         for (int l = 0; l < plan_.mlp.body; ++l) {
             const MlpLayout& from = plan_.at(l);

@@ -48,9 +48,11 @@ void multiply_block(const Product<T>& product, int64_t row, int64_t col) {
     const Product<T> m = product;
     Vec<T, W> sums[Rows][Vectors] = {};
     if (m.start) {
-        FF_UNROLL for (int r = 0; r < Rows; ++r) {
+        FF_UNROLL
+        for (int r = 0; r < Rows; ++r) {
             const T* from = m.start + (row + r) * m.start_row + col;
-            FF_UNROLL for (int v = 0; v < Vectors; ++v) sums[r][v] = load<T, W>(from + v * W);
+            FF_UNROLL
+            for (int v = 0; v < Vectors; ++v) sums[r][v] = load<T, W>(from + v * W);
         }
     }
     const T* a = m.a + row * m.a_row;
@@ -64,9 +66,11 @@ void multiply_block(const Product<T>& product, int64_t row, int64_t col) {
         }
     }
     const int64_t cols = m.cols - col;
-    FF_UNROLL for (int r = 0; r < Rows; ++r) {
+    FF_UNROLL
+    for (int r = 0; r < Rows; ++r) {
         T* to = m.c + (row + r) * m.c_row + col;
-        FF_UNROLL for (int v = 0; v < Vectors; ++v) {
+        FF_UNROLL
+        for (int v = 0; v < Vectors; ++v) {
             const Vec<T, W> value = finished(m.finish, sums[r][v], to + v * W);
             if ((v + 1) * W <= cols) {
                 store<T, W>(to + v * W, value);
