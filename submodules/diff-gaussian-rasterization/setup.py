@@ -1,4 +1,4 @@
-"""Builds the native library with any GCC or Clang: no torch headers, no Python headers, a few seconds."""
+"""Builds the native library with any GCC or Clang: no torch or Python headers, a few seconds."""
 
 import hashlib
 import importlib.util
@@ -23,7 +23,14 @@ except ImportError:  # setuptools < 70.1
 CSRC = Path(__file__).resolve().parent / "csrc"
 LIBRARY = "_native.so"
 # Forward and backward must round alike on every set, so nothing here may relax IEEE arithmetic.
-COMMON = ["-std=gnu++17", "-O3", "-fPIC", "-fvisibility=hidden", "-fno-math-errno", "-ffp-contract=fast"]
+COMMON = [
+    "-std=gnu++17",
+    "-O3",
+    "-fPIC",
+    "-fvisibility=hidden",
+    "-fno-math-errno",
+    "-ffp-contract=fast",
+]
 SETS = {
     "portable": [],
     "avx2": ["-mavx2", "-mfma"],
@@ -52,26 +59,36 @@ def source_hash() -> str:
 
 
 def compile_library(compiler: list[str], target: Path) -> None:
-    """Compile every instruction set in parallel, link, and move the result into place in one step."""
+    """Compile all variants in parallel, link, and move the result into place in one step."""
     x86 = platform.machine().lower() in ("x86_64", "amd64")
     with tempfile.TemporaryDirectory() as folder:
         border = [f'-DDGR_SOURCES="{source_hash()}"', *(["-DDGR_X86"] if x86 else [])]
         jobs = [("rasterizer.cpp", border, "rasterizer.o")]
         for name, flags in SETS.items():
             if x86 or name == "portable":
-                jobs.append(("kernels.cpp", [f"-DDGR_NAMESPACE=dgr_{name}", "-Wno-psabi", *flags], f"{name}.o"))
+                jobs.append(
+                    (
+                        "kernels.cpp",
+                        [f"-DDGR_NAMESPACE=dgr_{name}", "-Wno-psabi", *flags],
+                        f"{name}.o",
+                    )
+                )
 
         def run(job: tuple[str, list[str], str]) -> str:
             source, flags, output = job
             path = str(Path(folder) / output)
-            subprocess.run([*compiler, *COMMON, *flags, "-c", str(CSRC / source), "-o", path], check=True)
+            subprocess.run(
+                [*compiler, *COMMON, *flags, "-c", str(CSRC / source), "-o", path], check=True
+            )
             return path
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             objects = list(pool.map(run, jobs))
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{target.name}.{os.getpid()}")
-        subprocess.run([*compiler, "-shared", *objects, "-pthread", "-o", str(temporary)], check=True)
+        subprocess.run(
+            [*compiler, "-shared", *objects, "-pthread", "-o", str(temporary)], check=True
+        )
         os.replace(temporary, target)
 
 

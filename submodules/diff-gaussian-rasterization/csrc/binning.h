@@ -1,5 +1,6 @@
-// Which Gaussians meet which tile, nearest first: one radix sort of all drawn Gaussians by depth, then one
-// counting sort by tile that keeps this order. The result is the same for any number of threads.
+// Which Gaussians meet which tile, nearest first: one radix sort of all drawn Gaussians by depth,
+// then one counting sort by tile that keeps this order. The result is the same for any number of
+// threads.
 #pragma once
 
 #include <cstdint>
@@ -69,7 +70,8 @@ class Binning {
         start = total;
         total += count;
       }
-      for (int64_t i = 0; i < drawn_; ++i) spare_[starts[keys_[i].depth >> shift & (kBuckets - 1)]++] = keys_[i];
+      for (int64_t i = 0; i < drawn_; ++i)
+        spare_[starts[keys_[i].depth >> shift & (kBuckets - 1)]++] = keys_[i];
       keys_.swap(spare_);
     }
   }
@@ -86,7 +88,8 @@ class Binning {
     return bits;
   }
 
-  // The thread's share of the drawn Gaussians, nearest first: visit(gaussian, slot) for each of their pairs.
+  // The thread's share of the drawn Gaussians, nearest first: visit(gaussian, slot) for each of
+  // their pairs.
   template <class Visit>
   void visit_share(const Team& team, int rank, const Visit& visit) const {
     const int64_t begin = drawn_ * rank / team.size(), end = drawn_ * (rank + 1) / team.size();

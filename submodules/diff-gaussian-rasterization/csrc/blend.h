@@ -1,8 +1,9 @@
 // Splats to pixels and back, one SIMD lane per pixel, one tile at a time.
 //
-// A tile of 16 x 16 pixels is cut into blocks of one vector each: eight pixels wide where the vector has
-// that many lanes (8 x 2 for 16 floats), so that a block is nearly square and few lanes miss the ellipse.
-// All of a tile's state stays in the first-level cache while its Gaussians pass, nearest first.
+// A tile of 16 x 16 pixels is cut into blocks of one vector each: eight pixels wide where the
+// vector has that many lanes (8 x 2 for 16 floats), so that a block is nearly square and few lanes
+// miss the ellipse. All of a tile's state stays in the first-level cache while its Gaussians pass,
+// nearest first.
 #pragma once
 
 #include "project.h"
@@ -55,9 +56,9 @@ struct Lanes {
   }
 };
 
-// What a tile keeps per block while Gaussians pass, one vector each; then one per channel: the colour so far,
-// or its gradient. kThreshold is the alpha from which on a Gaussian counts at a pixel: 1/255, or kNeverDrawn
-// once the pixel is closed.
+// What a tile keeps per block while Gaussians pass, one vector each; then one per channel: the
+// colour so far, or its gradient. kThreshold is the alpha from which on a Gaussian counts at a
+// pixel: 1/255, or kNeverDrawn once the pixel is closed.
 enum BlockField { kLight, kThreshold, kDepthSum, kAlphaSum, kRest, kColors };
 
 template <class S, int kC>
@@ -87,7 +88,9 @@ class Tile {
     }
   }
 
-  static int64_t bytes(int channels) { return (int64_t)(kColors + channels) * kTile * kTile * sizeof(S); }
+  static int64_t bytes(int channels) {
+    return (int64_t)(kColors + channels) * kTile * kTile * sizeof(S);
+  }
 
   DGR_FN int channels() const { return kC ? kC : channels_; }
 
@@ -122,7 +125,8 @@ class Tile {
   template <class Visit>
   DGR_FN void for_blocks(Visit visit) const {
     for (int column = 0; column < B::kColumns && x0 + column * B::kWidth < width_; ++column)
-      for (int row = 0; row < B::kRows && y0 + row * B::kHeight < height_; ++row) visit(column, row);
+      for (int row = 0; row < B::kRows && y0 + row * B::kHeight < height_; ++row)
+        visit(column, row);
   }
 
  private:
@@ -138,7 +142,8 @@ class Tile {
   template <class Visit>
   void for_pixels(int column, int row, Visit visit) const {
     for (int i = 0; i < B::kLanes; ++i)
-      if (x0 + column * B::kWidth + i % B::kWidth < width_ && y0 + row * B::kHeight + i / B::kWidth < height_)
+      if (x0 + column * B::kWidth + i % B::kWidth < width_ &&
+          y0 + row * B::kHeight + i / B::kWidth < height_)
         visit(i, (int64_t)(i / B::kWidth) * width_ + i % B::kWidth);
   }
   Mask<S> inside(int column, int row) const {
@@ -154,8 +159,8 @@ class Tile {
 // One Gaussian over one block: what both passes must find alike.
 template <class S>
 struct Hit {
-  Vec<S> alpha, before;    // before: light in front of the Gaussian
-  Vec<S> raw;              // alpha without its upper bound
+  Vec<S> alpha, before;  // before: light in front of the Gaussian
+  Vec<S> raw;            // alpha without its upper bound
   Mask<S> drawn;
 };
 
@@ -191,18 +196,19 @@ struct RowStarts {
 template <class S>
 constexpr RowStarts<S> kRowStarts{};
 
-// Calls body(block, column, row, dy, exponent) for every live block that a pair can reach, and after each
-// block column that was entered, end_column(dx).
+// Calls body(block, column, row, dy, exponent) for every live block that a pair can reach, and
+// after each block column that was entered, end_column(dx).
 template <class S, int kC, class Body, class End>
-DGR_FN void visit_blocks(const Tile<S, kC>& tile, const Lanes<S>& lanes, const DgrPair& pair, const S* splat, Body body,
-                         End end_column) {
+DGR_FN void visit_blocks(const Tile<S, kC>& tile, const Lanes<S>& lanes, const DgrPair& pair,
+                         const S* splat, Body body, End end_column) {
   typedef Blocks<S> B;
   typedef Vec<S> V;
   constexpr int kPerHalf = 8 / B::kWidth;
   const V a(splat[kConicA]), b(splat[kConicB]), c(splat[kConicC]), log_opacity(splat[kLogOpacity]);
   const V y = lanes.y + V(S(tile.y0) + S(0.5) - splat[kV]);
   for (int half = 0; half < 2; ++half) {
-    const int from = pair.rows[2 * half] / B::kHeight, to = (pair.rows[2 * half + 1] + B::kHeight - 1) / B::kHeight;
+    const int from = pair.rows[2 * half] / B::kHeight,
+              to = (pair.rows[2 * half + 1] + B::kHeight - 1) / B::kHeight;
     const uint32_t reach = ((1u << to) - 1) & ~((1u << from) - 1);
     for (int column = half * kPerHalf; column < (half + 1) * kPerHalf; ++column) {
       uint32_t rows = tile.live[column] & reach;
@@ -222,24 +228,28 @@ DGR_FN void visit_blocks(const Tile<S, kC>& tile, const Lanes<S>& lanes, const D
 
 // The pairs of a tile, nearest first, until no pixel is open; returns the first one not visited.
 template <class S, int kC, class Visit>
-DGR_FN const DgrPair* visit_pairs(const DgrScene& scene, const DgrState& state, const Tile<S, kC>& tile, int number,
-                                  Visit visit) {
+DGR_FN const DgrPair* visit_pairs(const DgrScene& scene, const DgrState& state,
+                                  const Tile<S, kC>& tile, int number, Visit visit) {
   const int channels = tile.channels();
-  const S *splats = (const S*)state.splats, *features = (const S*)(scene.sh ? state.features : scene.colors);
-  const DgrPair *pair = state.pairs + state.tiles[number], *last = state.pairs + state.tiles[number + 1];
+  const S *splats = (const S*)state.splats,
+          *features = (const S*)(scene.sh ? state.features : scene.colors);
+  const DgrPair *pair = state.pairs + state.tiles[number],
+                *last = state.pairs + state.tiles[number + 1];
   for (; pair < last && !tile.dark(); ++pair) {
     constexpr int kAhead = 6;  // pairs; splats lie all over the second-level cache
     const int64_t ahead = pair[pair + kAhead < last ? kAhead : 0].gaussian;
     __builtin_prefetch(splats + ahead * kSplat);
     __builtin_prefetch(features + ahead * channels);
-    visit(*pair, splats + (int64_t)pair->gaussian * kSplat, features + (int64_t)pair->gaussian * channels);
+    visit(*pair, splats + (int64_t)pair->gaussian * kSplat,
+          features + (int64_t)pair->gaussian * channels);
   }
   return pair;
 }
 
 // kC: channels known when compiled, or 0 for any number.
 template <class S, int kC>
-void blend_tile(const DgrScene& scene, const DgrState& state, const DgrImage& image, int number, void* scratch) {
+void blend_tile(const DgrScene& scene, const DgrState& state, const DgrImage& image, int number,
+                void* scratch) {
   typedef Vec<S> V;
   Tile<S, kC> tile(scene, number, scratch);
   const int channels = tile.channels();
@@ -266,19 +276,23 @@ void blend_tile(const DgrScene& scene, const DgrState& state, const DgrImage& im
     const V light = V::load(block + kLight * V::kLanes);
     for (int c = 0; c < channels; ++c) {
       const V color = V::load(block + (kColors + c) * V::kLanes);
-      tile.write(background ? fma(light, V(background[c]), color) : color, (S*)image.color + c * plane, column, row);
+      tile.write(background ? fma(light, V(background[c]), color) : color,
+                 (S*)image.color + c * plane, column, row);
     }
     tile.write(V::load(block + kDepthSum * V::kLanes), image.depth, column, row);
     tile.write(V(S(1)) - light, image.alpha, column, row);
   });
 }
 
-// -------------------------------------------------------------------------------------------------- backward
+// -----------------------------------------------------------------------------------------------
+// backward
 
-// Loads the image's gradient into the tile and, into kRest, its product with the image: what the Gaussians
-// not yet passed, and the background, contribute to the loss to first order. False when all are zero.
+// Loads the image's gradient into the tile and, into kRest, its product with the image: what the
+// Gaussians not yet passed, and the background, contribute to the loss to first order. False when
+// all are zero.
 template <class S, int kC>
-bool load_gradient(const DgrScene& scene, const DgrImage& image, const DgrGradients& grad, const Tile<S, kC>& tile) {
+bool load_gradient(const DgrScene& scene, const DgrImage& image, const DgrGradients& grad,
+                   const Tile<S, kC>& tile) {
   typedef Vec<S> V;
   const int64_t plane = (int64_t)scene.width * scene.height;
   constexpr uint32_t kAll = (uint32_t)((1ull << V::kLanes) - 1);
@@ -292,7 +306,8 @@ bool load_gradient(const DgrScene& scene, const DgrImage& image, const DgrGradie
       rest = fma(g, tile.read((const S*)values + offset, column, row), rest);
       some |= lane_bits(g == V(S(0))) != kAll;
     };
-    for (int c = 0; grad.color && c < tile.channels(); ++c) load(grad.color, image.color, c * plane, kColors + c);
+    for (int c = 0; grad.color && c < tile.channels(); ++c)
+      load(grad.color, image.color, c * plane, kColors + c);
     if (grad.depth) load(grad.depth, image.depth, 0, kDepthSum);
     if (grad.alpha) load(grad.alpha, image.alpha, 0, kAlphaSum);
     rest.store(block + kRest * V::kLanes);
@@ -300,8 +315,8 @@ bool load_gradient(const DgrScene& scene, const DgrImage& image, const DgrGradie
   return some;
 }
 
-// One pair's share of the gradients, one partial sum per lane. Named fields, no arrays of them: these live in
-// registers.
+// One pair's share of the gradients, one partial sum per lane. Named fields, no arrays of them:
+// these live in registers.
 template <class S, int kC, bool kAux>
 class PairSums {
  public:
@@ -336,8 +351,8 @@ class PairSums {
   // A row of PairGradients.
   DGR_FN void write(S* out, int stride) const {
     const V zero(S(0));
-    V all[kSumsAtOnce] = {sum_one_, sum_x_, sum_y_, sum_xx_, sum_xy_, sum_yy_, depth_,
-                          zero,     zero,   zero,   zero,    zero,    zero,    zero,   zero, zero};
+    V all[kSumsAtOnce] = {sum_one_, sum_x_, sum_y_, sum_xx_, sum_xy_, sum_yy_, depth_, zero,
+                          zero,     zero,   zero,   zero,    zero,    zero,    zero,   zero};
     for (int c = 0; c < kC; ++c) all[kMoments + c] = few_[c];
     sum_each(all, out);
     if (kC) return;
@@ -349,7 +364,8 @@ class PairSums {
   DGR_FN V& channel(int c) { return kC ? few_[c] : many_[c]; }
 
   V one_{S(0)}, y_{S(0)}, yy_{S(0)};  // of the current block column
-  V sum_one_{S(0)}, sum_x_{S(0)}, sum_y_{S(0)}, sum_xx_{S(0)}, sum_xy_{S(0)}, sum_yy_{S(0)}, depth_{S(0)};
+  V sum_one_{S(0)}, sum_x_{S(0)}, sum_y_{S(0)}, sum_xx_{S(0)}, sum_xy_{S(0)}, sum_yy_{S(0)},
+      depth_{S(0)};
   V few_[kC ? kC : 1];
   V* const many_;
   const int channels_;
@@ -358,7 +374,8 @@ class PairSums {
 // kAux: the loss sees depth or alpha, too.
 template <class S, int kC, bool kAux>
 void blend_tile_backward(const DgrScene& scene, const DgrState& state, const DgrImage& image,
-                         const DgrGradients& grad, const PairGradients& pairs, int number, void* scratch) {
+                         const DgrGradients& grad, const PairGradients& pairs, int number,
+                         void* scratch) {
   typedef Vec<S> V;
   Tile<S, kC> tile(scene, number, scratch);
   const int channels = tile.channels();
@@ -381,7 +398,8 @@ void blend_tile_backward(const DgrScene& scene, const DgrState& state, const Dgr
             along = fma(V::load(block + (kColors + c) * V::kLanes), V(color[c]), along);
           const V rest = V::load(block + kRest * V::kLanes) - weight * along;
           rest.store(block + kRest * V::kLanes);
-          // dL/dalpha: this Gaussian's own light, less what all behind it, and the background, lose.
+          // dL/dalpha: this Gaussian's own light, less what all behind it, and the background,
+          // lose.
           const V grad_alpha = hit.before * along - rest * reciprocal(V(S(1)) - hit.alpha);
           const Mask<S> moves = at_least(hit.drawn, V(S(kMaxAlpha)), hit.raw);
           sums.add(block, weight, zero_unless(moves, grad_alpha * hit.alpha), dy);
@@ -390,18 +408,18 @@ void blend_tile_backward(const DgrScene& scene, const DgrState& state, const Dgr
     pairs.touched[pair.slot] = touched != 0;
     if (touched) sums.write((S*)pairs.rows + (int64_t)pair.slot * pairs.stride, pairs.stride);
   };
-  const DgrPair *pair = state.pairs + state.tiles[number], *last = state.pairs + state.tiles[number + 1];
-  if (load_gradient(scene, image, grad, tile)) pair = visit_pairs(scene, state, tile, number, pair_backward);
+  const DgrPair *pair = state.pairs + state.tiles[number],
+                *last = state.pairs + state.tiles[number + 1];
+  if (load_gradient(scene, image, grad, tile))
+    pair = visit_pairs(scene, state, tile, number, pair_backward);
   for (; pair < last; ++pair) pairs.touched[pair->slot] = 0;
   if (!pairs.backgrounds) return;
-  // The light that reaches the background is the finished image's, not this loop's.
-  const int64_t plane = (int64_t)scene.width * scene.height;
   for (int c = 0; c < channels; ++c) {
     V total(S(0));
     tile.for_blocks([&](int column, int row) {
-      if (grad.color)
-        total = fma(tile.read((const S*)grad.color + c * plane, column, row),
-                    V(S(1)) - tile.read(image.alpha, column, row), total);
+      const S* block = tile.block(column, row);
+      total = fma(V::load(block + (kColors + c) * V::kLanes),
+                  V::load(block + kLight * V::kLanes), total);
     });
     ((S*)pairs.backgrounds)[(int64_t)number * channels + c] = sum(total);
   }

@@ -1,9 +1,10 @@
-// The mathematics of one Gaussian, for any device and any number type T: float, double, or a SIMD vector
-// of either. Every derivative ("_vjp": gradient of the output in, gradient of the input out) stands
-// directly under its forward function. Files that include this one only decide who computes what when.
+// The mathematics of one Gaussian, for any device and any number type T: float, double, or a SIMD
+// vector of either. Every derivative ("_vjp": gradient of the output in, gradient of the input out)
+// stands directly under its forward function. Files that include this one only decide who computes
+// what when.
 //
-// Conventions: column vectors, p_cam = W m + t, OpenCV axes (x right, y down, z ahead), quaternions wxyz,
-// pixel (i, j) has its centre at (i + 0.5, j + 0.5).
+// Conventions: column vectors, p_cam = W m + t, OpenCV axes (x right, y down, z ahead), quaternions
+// wxyz, pixel (i, j) has its centre at (i + 0.5, j + 0.5).
 #pragma once
 
 #if defined(__CUDACC__) || defined(__CUDACC_RTC__)
@@ -83,7 +84,8 @@ DGR_FN Vec3<T> normalize_vjp(const Vec3<T>& v, const Vec3<T>& grad) {
   return inverse * (grad - dot(unit, grad) * unit);
 }
 
-// ------------------------------------------------------------------------------------------------ rotation
+// -----------------------------------------------------------------------------------------------
+// rotation
 
 template <class T>
 struct Quat {
@@ -110,8 +112,10 @@ DGR_FN Quat<T> rotation_vjp(const Quat<T>& q, const Mat3<T>& g) {
   const T s = T(1) / norm(q), w = s * q.w, x = s * q.x, y = s * q.y, z = s * q.z;
   const T two(2);
   // Sums and differences of mirrored entries: the odd part turns with w, the even part does not.
-  const T odd_x = g.row[2].y - g.row[1].z, odd_y = g.row[0].z - g.row[2].x, odd_z = g.row[1].x - g.row[0].y;
-  const T even_x = g.row[2].y + g.row[1].z, even_y = g.row[0].z + g.row[2].x, even_z = g.row[1].x + g.row[0].y;
+  const T odd_x = g.row[2].y - g.row[1].z, odd_y = g.row[0].z - g.row[2].x,
+          odd_z = g.row[1].x - g.row[0].y;
+  const T even_x = g.row[2].y + g.row[1].z, even_y = g.row[0].z + g.row[2].x,
+          even_z = g.row[1].x + g.row[0].y;
   const T dw = two * (x * odd_x + y * odd_y + z * odd_z);
   const T dx = two * (w * odd_x + y * even_z + z * even_y - two * x * (g.row[1].y + g.row[2].z));
   const T dy = two * (w * odd_y + x * even_z + z * even_x - two * y * (g.row[0].x + g.row[2].z));
@@ -120,14 +124,16 @@ DGR_FN Quat<T> rotation_vjp(const Quat<T>& q, const Mat3<T>& g) {
   return {s * (dw - along * w), s * (dx - along * x), s * (dy - along * y), s * (dz - along * z)};
 }
 
-// ---------------------------------------------------------------------------------------------- projection
+// ----------------------------------------------------------------------------------------------
+// projection
 
 template <class T>
 struct Camera {
   Mat3<T> rotation;     // W, rows
   Vec3<T> translation;  // t
   T fx, fy, cx, cy;     // pixels
-  T x_min, x_max, y_min, y_max;  // the slope x/z may not leave these in the Jacobian (1.3 times the frustum)
+  T x_min, x_max, y_min,
+      y_max;  // the slope x/z may not leave these in the Jacobian (1.3 times the frustum)
 };
 
 template <class T>
@@ -150,13 +156,14 @@ DGR_FN void center_vjp(const Camera<T>& camera, const Vec3<T>& grad, PoseGrad<T>
   pose.rotation.row[2] = pose.rotation.row[2] - camera.translation.z * grad;
 }
 
-// A mean seen by the camera: its place in camera space and on the image, and the two rows of J W, the
-// Jacobian of the pixel with respect to a world point (EWA splatting, Zwicker et al. 2001, eq. 29).
+// A mean seen by the camera: its place in camera space and on the image, and the two rows of J W,
+// the Jacobian of the pixel with respect to a world point (EWA splatting, Zwicker et al. 2001, eq.
+// 29).
 template <class T>
 struct Projected {
   Vec3<T> camera_point;
-  T u, v;                // pixels
-  Vec3<T> du, dv;        // rows of J W
+  T u, v;          // pixels
+  Vec3<T> du, dv;  // rows of J W
 };
 
 template <class T>
@@ -169,20 +176,26 @@ DGR_FN Projected<T> project(const Camera<T>& camera, const Vec3<T>& mean) {
           (camera.fy * inverse) * (W[1] - clamp(y, camera.y_min, camera.y_max) * W[2])};
 }
 
-// Gradients of u, v, the depth z, and the Jacobian rows, to the mean; the pose's are added to `pose`.
+// Gradients of u, v, the depth z, and the Jacobian rows, to the mean; the pose's are added to
+// `pose`.
 template <class T>
-DGR_FN Vec3<T> project_vjp(const Camera<T>& camera, const Vec3<T>& mean, const Projected<T>& out, T grad_u,
-                           T grad_v, T grad_z, const Vec3<T>& grad_du, const Vec3<T>& grad_dv,
-                           PoseGrad<T>& pose) {
+DGR_FN Vec3<T> project_vjp(const Camera<T>& camera, const Vec3<T>& mean, const Projected<T>& out,
+                           T grad_u, T grad_v, T grad_z, const Vec3<T>& grad_du,
+                           const Vec3<T>& grad_dv, PoseGrad<T>& pose) {
   const Vec3<T>& p = out.camera_point;
   const Vec3<T>* W = camera.rotation.row;
   const T zero(0), inverse = T(1) / p.z, x = p.x * inverse, y = p.y * inverse;
-  const T clamped_x = clamp(x, camera.x_min, camera.x_max), clamped_y = clamp(y, camera.y_min, camera.y_max);
+  const T clamped_x = clamp(x, camera.x_min, camera.x_max),
+          clamped_y = clamp(y, camera.y_min, camera.y_max);
   const T kx = camera.fx * inverse, ky = camera.fy * inverse;
-  const T grad_x = camera.fx * grad_u + select(clamped_x == x, zero - kx * dot(grad_du, W[2]), zero);
-  const T grad_y = camera.fy * grad_v + select(clamped_y == y, zero - ky * dot(grad_dv, W[2]), zero);
-  const T grad_inverse = p.x * grad_x + p.y * grad_y + p.z * (dot(grad_du, out.du) + dot(grad_dv, out.dv));
-  const Vec3<T> grad_p = {inverse * grad_x, inverse * grad_y, grad_z - inverse * inverse * grad_inverse};
+  const T grad_x =
+      camera.fx * grad_u + select(clamped_x == x, zero - kx * dot(grad_du, W[2]), zero);
+  const T grad_y =
+      camera.fy * grad_v + select(clamped_y == y, zero - ky * dot(grad_dv, W[2]), zero);
+  const T grad_inverse =
+      p.x * grad_x + p.y * grad_y + p.z * (dot(grad_du, out.du) + dot(grad_dv, out.dv));
+  const Vec3<T> grad_p = {inverse * grad_x, inverse * grad_y,
+                          grad_z - inverse * inverse * grad_inverse};
   pose.rotation.row[0] = pose.rotation.row[0] + kx * grad_du + grad_p.x * mean;
   pose.rotation.row[1] = pose.rotation.row[1] + ky * grad_dv + grad_p.y * mean;
   pose.rotation.row[2] = pose.rotation.row[2] + grad_p.z * mean - (kx * clamped_x) * grad_du -
@@ -191,9 +204,11 @@ DGR_FN Vec3<T> project_vjp(const Camera<T>& camera, const Vec3<T>& mean, const P
   return transposed_times(camera.rotation, grad_p);
 }
 
-// ---------------------------------------------------------------------------------------------- covariance
+// ----------------------------------------------------------------------------------------------
+// covariance
 
-constexpr double kDilation = 0.3;  // square pixels added to both variances (3DGS): no splat falls between pixels
+constexpr double kDilation =
+    0.3;  // square pixels added to both variances (3DGS): no splat falls between pixels
 
 // The 2-D covariance [[a, b], [b, c]] with its determinant, which is > 0.
 template <class T>
@@ -201,19 +216,22 @@ struct Cov2 {
   T a, b, c, det;
 };
 
-// From scales and rotation: with M = J W R S, the 2-D covariance is M Mᵀ + 0.3 I. Its determinant is taken
-// from the cross product of M's rows (Lagrange's identity): ac - b² would cancel for needle-like Gaussians.
+// From scales and rotation: with M = J W R S, the 2-D covariance is M Mᵀ + 0.3 I. Its determinant
+// is taken from the cross product of M's rows (Lagrange's identity): ac - b² would cancel for
+// needle-like Gaussians.
 template <class T>
 DGR_FN Cov2<T> covariance(const Projected<T>& out, const Mat3<T>& R, const Vec3<T>& scales) {
-  const Vec3<T> m0 = times(transposed_times(R, out.du), scales), m1 = times(transposed_times(R, out.dv), scales);
+  const Vec3<T> m0 = times(transposed_times(R, out.du), scales),
+                m1 = times(transposed_times(R, out.dv), scales);
   const Vec3<T> minors = cross(m0, m1);
   const T k(kDilation), a = dot(m0, m0), c = dot(m1, m1);
   return {a + k, dot(m0, m1), c + k, dot(minors, minors) + k * (a + c) + k * k};
 }
 
 template <class T>
-DGR_FN void covariance_vjp(const Projected<T>& out, const Mat3<T>& R, const Vec3<T>& scales, T grad_a, T grad_b,
-                           T grad_c, Vec3<T>& grad_du, Vec3<T>& grad_dv, Mat3<T>& grad_R, Vec3<T>& grad_scales) {
+DGR_FN void covariance_vjp(const Projected<T>& out, const Mat3<T>& R, const Vec3<T>& scales,
+                           T grad_a, T grad_b, T grad_c, Vec3<T>& grad_du, Vec3<T>& grad_dv,
+                           Mat3<T>& grad_R, Vec3<T>& grad_scales) {
   const Vec3<T> r0 = transposed_times(R, out.du), r1 = transposed_times(R, out.dv);
   const Vec3<T> m0 = times(r0, scales), m1 = times(r1, scales);
   const Vec3<T> g0 = (T(2) * grad_a) * m0 + grad_b * m1, g1 = (T(2) * grad_c) * m1 + grad_b * m0;
@@ -241,13 +259,14 @@ DGR_FN Vec3<T> operator*(const Cov3<T>& s, const Vec3<T>& v) {
 template <class T>
 DGR_FN Cov2<T> covariance(const Projected<T>& out, const Cov3<T>& sigma) {
   const Vec3<T> s0 = sigma * out.du;
-  const T k(kDilation), a = dot(out.du, s0) + k, b = dot(out.dv, s0), c = dot(out.dv, sigma * out.dv) + k;
+  const T k(kDilation), a = dot(out.du, s0) + k, b = dot(out.dv, s0),
+                        c = dot(out.dv, sigma * out.dv) + k;
   return {a, b, c, a * c - b * b};
 }
 
 template <class T>
-DGR_FN void covariance_vjp(const Projected<T>& out, const Cov3<T>& sigma, T grad_a, T grad_b, T grad_c,
-                           Vec3<T>& grad_du, Vec3<T>& grad_dv, Cov3<T>& grad_sigma) {
+DGR_FN void covariance_vjp(const Projected<T>& out, const Cov3<T>& sigma, T grad_a, T grad_b,
+                           T grad_c, Vec3<T>& grad_du, Vec3<T>& grad_dv, Cov3<T>& grad_sigma) {
   const Vec3<T>&p = out.du, &q = out.dv;
   const Vec3<T> s0 = sigma * p, s1 = sigma * q;
   const T two(2);
@@ -273,8 +292,9 @@ DGR_FN Conic<T> conic(const Cov2<T>& s) {
   return {s.c * inverse, T(0) - s.b * inverse, s.a * inverse};
 }
 
-// Gradient to (a, b, c) of the covariance: -Q G Q, where G is the gradient to the conic Q as a matrix. The
-// gradient of an off-diagonal entry, here and in `grad`, counts both places where it stands.
+// Gradient to (a, b, c) of the covariance: -Q G Q, where G is the gradient to the conic Q as a
+// matrix. The gradient of an off-diagonal entry, here and in `grad`, counts both places where it
+// stands.
 template <class T>
 DGR_FN Conic<T> conic_vjp(const Conic<T>& q, const Conic<T>& grad) {
   const T half = T(0.5) * grad.b, zero(0);
@@ -290,45 +310,50 @@ DGR_FN T radius(const Cov2<T>& s) {
   return T(3) * root(mid + root(select(square > T(0.1), square, T(0.1))));
 }
 
-// --------------------------------------------------------------------------------------------------- alpha
+// -----------------------------------------------------------------------------------------------
+// alpha
 
 constexpr double kMaxAlpha = 0.99;
-constexpr double kMinAlpha = 1.0 / 255.0;       // fainter is not drawn
-constexpr double kMinTransmittance = 1e-4;      // a Gaussian that would leave less light ends the pixel
+constexpr double kMinAlpha = 1.0 / 255.0;   // fainter is not drawn
+constexpr double kMinTransmittance = 1e-4;  // a Gaussian that would leave less light ends the pixel
 constexpr double kLog2E = 1.4426950408889634;
 constexpr double kLn2 = 0.6931471805599453;
 
-// Offsets from the mean that enter the exponent, and what the exponent needs of one Gaussian: the conic in
-// units of log2 (factors -log2(e)/2, -log2(e), -log2(e)/2) and log2 of the opacity, so that one exp2 gives
-// alpha before its bound.
+// Offsets from the mean that enter the exponent, and what the exponent needs of one Gaussian: the
+// conic in units of log2 (factors -log2(e)/2, -log2(e), -log2(e)/2) and log2 of the opacity, so
+// that one exp2 gives alpha before its bound.
 template <class T>
 DGR_FN T log2_alpha(T dy, T c, T b_dx, T a_dx2_plus_opacity) {
   return fma(dy, fma(c, dy, b_dx), a_dx2_plus_opacity);
 }
 
-// Gradient of the exponent to mean and conic from the moments m* = Σ g dx^i dy^j over pixels, where g is
-// the gradient to the natural exponent: g = dL/dalpha · alpha.
+// Gradient of the exponent to mean and conic from the moments m* = Σ g dx^i dy^j over pixels, where
+// g is the gradient to the natural exponent: g = dL/dalpha · alpha.
 template <class T>
 struct Moments {
   T one, x, y, xx, xy, yy;
 };
 
 template <class T>
-DGR_FN void exponent_vjp(const Conic<T>& q, const Moments<T>& m, T& grad_u, T& grad_v, Conic<T>& grad) {
+DGR_FN void exponent_vjp(const Conic<T>& q, const Moments<T>& m, T& grad_u, T& grad_v,
+                         Conic<T>& grad) {
   grad_u = q.a * m.x + q.b * m.y;
   grad_v = q.b * m.x + q.c * m.y;
   grad = {T(-0.5) * m.xx, T(0) - m.xy, T(-0.5) * m.yy};
 }
 
-// ------------------------------------------------------------------------------------- spherical harmonics
+// ------------------------------------------------------------------------------------- spherical
+// harmonics
 
 constexpr int kMaxShBases = 16;
 constexpr double kSh0 = 0.28209479177387814, kSh1 = 0.4886025119029199;
-constexpr double kSh2a = 1.0925484305920792, kSh2b = 0.31539156525252005, kSh2c = 0.5462742152960396;
+constexpr double kSh2a = 1.0925484305920792, kSh2b = 0.31539156525252005,
+                 kSh2c = 0.5462742152960396;
 constexpr double kSh3a = 0.5900435899266435, kSh3b = 2.890611442640554, kSh3c = 0.4570457994644658;
 constexpr double kSh3d = 0.3731763325901154, kSh3e = 1.445305721320277;
 
-// Real spherical harmonics of a unit direction, in the order and with the signs that 3DGS files use.
+// Real spherical harmonics of a unit direction, in the order and with the signs that 3DGS files
+// use.
 template <class T>
 DGR_FN void sh_basis(const Vec3<T>& d, int degree, T* basis) {
   const T x = d.x, y = d.y, z = d.z;
@@ -361,21 +386,24 @@ DGR_FN Vec3<T> sh_basis_vjp(const Vec3<T>& d, int degree, const T* g) {
   if (degree < 1) return out;
   out = {T(-kSh1) * g[3], T(-kSh1) * g[1], T(kSh1) * g[2]};
   if (degree < 2) return out;
-  const T a4 = T(kSh2a) * g[4], a5 = T(-kSh2a) * g[5], a6 = T(2 * kSh2b) * g[6], a7 = T(-kSh2a) * g[7];
+  const T a4 = T(kSh2a) * g[4], a5 = T(-kSh2a) * g[5], a6 = T(2 * kSh2b) * g[6],
+          a7 = T(-kSh2a) * g[7];
   const T a8 = T(2 * kSh2c) * g[8];
   out = out + Vec3<T>{a4 * y + a7 * z - a6 * x + a8 * x, a4 * x + a5 * z - a6 * y - a8 * y,
                       a5 * y + two * a6 * z + a7 * x};
   if (degree < 3) return out;
   const T xx = x * x, yy = y * y, zz = z * z, xy = x * y, xz = x * z, yz = y * z;
-  const T b9 = T(-kSh3a) * g[9], b10 = T(kSh3b) * g[10], b11 = T(-kSh3c) * g[11], b12 = T(kSh3d) * g[12];
+  const T b9 = T(-kSh3a) * g[9], b10 = T(kSh3b) * g[10], b11 = T(-kSh3c) * g[11],
+          b12 = T(kSh3d) * g[12];
   const T b13 = T(-kSh3c) * g[13], b14 = T(kSh3e) * g[14], b15 = T(-kSh3a) * g[15];
   const T six(6), eight(8);
-  return out + Vec3<T>{b9 * six * xy + b10 * yz - b11 * two * xy - b12 * six * xz +
-                           b13 * (T(4) * zz - three * xx - yy) + b14 * two * xz + b15 * three * (xx - yy),
-                       b9 * three * (xx - yy) + b10 * xz + b11 * (T(4) * zz - xx - three * yy) -
-                           b12 * six * yz - b13 * two * xy - b14 * two * yz - b15 * six * xy,
-                       b10 * xy + b11 * eight * yz + b12 * (six * zz - three * (xx + yy)) + b13 * eight * xz +
-                           b14 * (xx - yy)};
+  return out +
+         Vec3<T>{b9 * six * xy + b10 * yz - b11 * two * xy - b12 * six * xz +
+                     b13 * (T(4) * zz - three * xx - yy) + b14 * two * xz + b15 * three * (xx - yy),
+                 b9 * three * (xx - yy) + b10 * xz + b11 * (T(4) * zz - xx - three * yy) -
+                     b12 * six * yz - b13 * two * xy - b14 * two * yz - b15 * six * xy,
+                 b10 * xy + b11 * eight * yz + b12 * (six * zz - three * (xx + yy)) +
+                     b13 * eight * xz + b14 * (xx - yy)};
 }
 
 }  // namespace DGR_NAMESPACE

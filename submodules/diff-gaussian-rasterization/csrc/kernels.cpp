@@ -1,6 +1,7 @@
-// The kernels for one instruction set. The build compiles this file once per set, with -DDGR_NAMESPACE=...
-// and the matching -m flags. Nothing here may use inline functions shared with other files (no STL
-// containers or algorithms): the linker keeps one copy of such a function, perhaps the AVX-512 one.
+// The kernels for one instruction set. The build compiles this file once per set, with
+// -DDGR_NAMESPACE=... and the matching -m flags. Nothing here may use inline functions shared with
+// other files (no STL containers or algorithms): the linker keeps one copy of such a function,
+// perhaps the AVX-512 one.
 #include "blend.h"
 #include "project.h"
 #include "project_backward.h"
@@ -15,17 +16,18 @@ int64_t scratch_bytes(const DgrScene& scene) {
 }
 
 template <class S>
-void blend(const DgrScene& scene, const DgrState& state, const DgrImage& image, int tile, void* scratch) {
+void blend(const DgrScene& scene, const DgrState& state, const DgrImage& image, int tile,
+           void* scratch) {
   const auto run = scene.channels == 3 ? blend_tile<S, 3> : blend_tile<S, 0>;
   run(scene, state, image, tile, scratch);
 }
 
 template <class S>
-void blend_backward(const DgrScene& scene, const DgrState& state, const DgrImage& image, const DgrGradients& grad,
-                    const PairGradients& pairs, int tile, void* scratch) {
-  const auto run = scene.channels != 3          ? blend_tile_backward<S, 0, true>
+void blend_backward(const DgrScene& scene, const DgrState& state, const DgrImage& image,
+                    const DgrGradients& grad, const PairGradients& pairs, int tile, void* scratch) {
+  const auto run = scene.channels != 3        ? blend_tile_backward<S, 0, true>
                    : grad.depth || grad.alpha ? blend_tile_backward<S, 3, true>
-                                                : blend_tile_backward<S, 3, false>;
+                                              : blend_tile_backward<S, 3, false>;
   run(scene, state, image, grad, pairs, tile, scratch);
 }
 

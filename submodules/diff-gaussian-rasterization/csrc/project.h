@@ -6,8 +6,9 @@
 
 namespace DGR_NAMESPACE {
 
-// A splat is eight numbers: mean u v (pixels), conic a b c and opacity as log2_alpha wants them, depth, and
-// the variance along x (pixels²), which with the conic gives the outline without cancellation.
+// A splat is eight numbers: mean u v (pixels), conic a b c and opacity as log2_alpha wants them,
+// depth, and the variance along x (pixels²), which with the conic gives the outline without
+// cancellation.
 enum SplatField { kU, kV, kConicA, kConicB, kConicC, kLogOpacity, kDepth, kVarianceX };
 
 template <class S>
@@ -18,8 +19,8 @@ Camera<Vec<S>> load_camera(const DgrScene& scene) {
   c.translation = {w[3], w[7], w[11]};
   const S fx = k[0], fy = k[4], cx = k[2], cy = k[5], width = scene.width, height = scene.height;
   c.fx = fx, c.fy = fy, c.cx = cx, c.cy = cy;
-  // 3DGS bounds x/z by 1.3 times the half frustum; for a principal point off the centre the extra 0.3
-  // stands on either side of what the image sees (as gsplat does).
+  // 3DGS bounds x/z by 1.3 times the half frustum; for a principal point off the centre the extra
+  // 0.3 stands on either side of what the image sees (as gsplat does).
   const S extra_x = S(0.15) * width / fx, extra_y = S(0.15) * height / fy;
   c.x_min = -cx / fx - extra_x, c.x_max = (width - cx) / fx + extra_x;
   c.y_min = -cy / fy - extra_y, c.y_max = (height - cy) / fy + extra_y;
@@ -54,19 +55,22 @@ DGR_FN Vec<S> load1(const void* base, int64_t first, int valid) {
   return c;
 }
 
-// --------------------------------------------------------------------------------------- tiles of one splat
+// --------------------------------------------------------------------------------------- tiles of
+// one splat
 
-// Calls visit(tile, rows) for every tile in which the ellipse alpha >= 1/255 can hold a pixel centre, tile
-// columns from left to right, then rows from top to bottom. Works on strips eight pixels wide, a lane each:
-// within a strip the outline y(x) is concave, so its top lies at the ellipse's top or at the strip's edge.
+// Calls visit(tile, rows) for every tile in which the ellipse alpha >= 1/255 can hold a pixel
+// centre, tile columns from left to right, then rows from top to bottom. Works on strips eight
+// pixels wide, a lane each: within a strip the outline y(x) is concave, so its top lies at the
+// ellipse's top or at the strip's edge.
 template <class S, class Visit>
 DGR_FN void visit_tiles(const S* splat, int width, int height, Visit visit) {
   typedef Vec<S> V;
   constexpr int W = V::kLanes;
   const S u = splat[kU], v = splat[kV], variance = splat[kVarianceX];
-  const S slope = -splat[kConicB] / (2 * splat[kConicC]);   // of the ridge y(x), = cov xy / var x
-  const S given_x = S(-0.5 * kLog2E) / splat[kConicC];      // variance of y at fixed x, = 1 / conic c
-  // Squared Mahalanobis radius where alpha falls under 1/255, with a margin for rounding: the pixel decides.
+  const S slope = -splat[kConicB] / (2 * splat[kConicC]);  // of the ridge y(x), = cov xy / var x
+  const S given_x = S(-0.5 * kLog2E) / splat[kConicC];  // variance of y at fixed x, = 1 / conic c
+  // Squared Mahalanobis radius where alpha falls under 1/255, with a margin for rounding: the pixel
+  // decides.
   const S square = S(2 * kLn2) * (splat[kLogOpacity] + S(7.994353436858858)) * S(1.00001) + S(1e-5);
   const S half_x = root(square * variance);
   const S top = slope * variance * root(square / (given_x + slope * slope * variance));
@@ -80,11 +84,14 @@ DGR_FN void visit_tiles(const S* splat, int width, int height, Visit visit) {
   for (int base = first; base <= last; base += W) {
     const V x0 = V::load(lanes) + V(S(8 * base) + S(0.5) - u), x1 = x0 + V(S(7));
     const V at_top = clamp(V(top), x0, x1), at_bottom = clamp(V(-top), x0, x1);
-    const V rise = root(V(given_x) * maximum(V(S(0)), V(square) - at_top * at_top * V(1 / variance)));
-    const V fall = root(V(given_x) * maximum(V(S(0)), V(square) - at_bottom * at_bottom * V(1 / variance)));
+    const V rise =
+        root(V(given_x) * maximum(V(S(0)), V(square) - at_top * at_top * V(1 / variance)));
+    const V fall =
+        root(V(given_x) * maximum(V(S(0)), V(square) - at_bottom * at_bottom * V(1 / variance)));
     const Mask<S> inside = and_not(x1 >= V(-half_x), x0 > V(half_x));
     const V zero(S(0)), bottom_edge{S(height)};
-    // Rows whose centres lie between: ceil(low - 1/2) .. floor(high - 1/2) + 1, each moved outwards a little.
+    // Rows whose centres lie between: ceil(low - 1/2) .. floor(high - 1/2) + 1, each moved outwards
+    // a little.
     const V low = clamp(V(v + S(0.499)) + V(slope) * at_bottom - fall, zero, bottom_edge);
     const V high = clamp(V(v + S(0.501)) + V(slope) * at_top + rise, zero, bottom_edge);
     alignas(kVectorBytes) S begin[W], end[W];
@@ -94,7 +101,8 @@ DGR_FN void visit_tiles(const S* splat, int width, int height, Visit visit) {
       const int b0 = (int)begin[i], e0 = (int)end[i], b1 = (int)begin[i + 1], e1 = (int)end[i + 1];
       const bool some0 = e0 > b0, some1 = e1 > b1 && base + i + 1 <= last;
       if (!some0 && !some1) continue;
-      const int from = !some1 || (some0 && b0 < b1) ? b0 : b1, to = !some1 || (some0 && e0 > e1) ? e0 : e1;
+      const int from = !some1 || (some0 && b0 < b1) ? b0 : b1,
+                to = !some1 || (some0 && e0 > e1) ? e0 : e1;
       for (int row = from / kTile; row * kTile < to; ++row) {
         const auto within = [row](int y) {
           const int local = y - row * kTile;
@@ -102,13 +110,15 @@ DGR_FN void visit_tiles(const S* splat, int width, int height, Visit visit) {
         };
         const uint8_t rows[4] = {some0 ? within(b0) : (uint8_t)0, some0 ? within(e0) : (uint8_t)0,
                                  some1 ? within(b1) : (uint8_t)0, some1 ? within(e1) : (uint8_t)0};
-        if (rows[1] > rows[0] || rows[3] > rows[2]) visit((uint32_t)(row * tiles_x + (base + i) / 2), rows);
+        if (rows[1] > rows[0] || rows[3] > rows[2])
+          visit((uint32_t)(row * tiles_x + (base + i) / 2), rows);
       }
     }
   }
 }
 
-// ---------------------------------------------------------------------------------------------- forward
+// ----------------------------------------------------------------------------------------------
+// forward
 
 template <class S>
 struct ShColor {
@@ -159,8 +169,8 @@ uint32_t finite_colors(const DgrScene& scene, int64_t first, int valid) {
 
 // The 2-D covariance of W rows; clears mask lanes whose shape is not finite or has no rotation.
 template <class S>
-DGR_FN Cov2<Vec<S>> shape(const DgrScene& scene, const Projected<Vec<S>>& seen, int64_t first, int valid,
-                          Mask<S>& drawn) {
+DGR_FN Cov2<Vec<S>> shape(const DgrScene& scene, const Projected<Vec<S>>& seen, int64_t first,
+                          int valid, Mask<S>& drawn) {
   const Vec<S> zero(S(0));
   Cov2<Vec<S>> cov;
   if (scene.covariances) {
@@ -172,17 +182,24 @@ DGR_FN Cov2<Vec<S>> shape(const DgrScene& scene, const Projected<Vec<S>>& seen, 
     drawn = drawn & (norm(quat) > zero);
   }
   const Vec<S> inverse = Vec<S>(S(1)) / cov.det;
-  drawn = drawn & (cov.det > zero) & (inverse > zero) & is_finite(cov.a + cov.c) & is_finite(cov.det);
+  drawn =
+      drawn & (cov.det > zero) & (inverse > zero) & is_finite(cov.a + cov.c) & is_finite(cov.det);
   return cov;
 }
 
 template <class S>
-DGR_FN void write_splats(const Projected<Vec<S>>& seen, const Cov2<Vec<S>>& cov, const S* log_opacity, S* splats,
-                         int valid) {
+DGR_FN void write_splats(const Projected<Vec<S>>& seen, const Cov2<Vec<S>>& cov,
+                         const S* log_opacity, S* splats, int valid) {
   const Conic<Vec<S>> q = conic(cov);
   const Vec<S> half(S(-0.5 * kLog2E)), full(S(-kLog2E));
-  const Vec<S> columns[kSplat] = {seen.u, seen.v, half * q.a, full * q.b, half * q.c, Vec<S>::load(log_opacity),
-                                  seen.camera_point.z, cov.a};  // as SplatField orders them
+  const Vec<S> columns[kSplat] = {seen.u,
+                                  seen.v,
+                                  half * q.a,
+                                  full * q.b,
+                                  half * q.c,
+                                  Vec<S>::load(log_opacity),
+                                  seen.camera_point.z,
+                                  cov.a};  // as SplatField orders them
   store_columns(columns, kSplat, splats, kSplat, valid);
 }
 
@@ -191,19 +208,21 @@ inline double log_2(double x) { return __builtin_log2(x); }
 
 // Lanes of one group that are drawn; writes their splats, features, and numbers of tiles.
 template <class S>
-uint32_t project_group(const DgrScene& scene, const DgrState& state, const Camera<Vec<S>>& camera, int64_t first,
-                       int valid, Vec<S>& radii) {
+uint32_t project_group(const DgrScene& scene, const DgrState& state, const Camera<Vec<S>>& camera,
+                       int64_t first, int valid, Vec<S>& radii) {
   typedef Vec<S> V;
   const Vec3<V> mean = load3<S>(scene.means, first, valid);
   const Projected<V> seen = project(camera, mean);
   const V z = seen.camera_point.z;
-  Mask<S> drawn = (z > V(S(scene.near_plane))) & (V(S(scene.far_plane)) > z) & is_finite(seen.u) & is_finite(seen.v);
+  Mask<S> drawn = (z > V(S(scene.near_plane))) & (V(S(scene.far_plane)) > z) & is_finite(seen.u) &
+                  is_finite(seen.v);
   if (!any(drawn)) return 0;
   const V opacity = load1<S>(scene.opacities, first, valid);
   drawn = drawn & (opacity >= V(S(kMinAlpha))) & is_finite(opacity);
   if (!any(drawn)) return 0;
   const Cov2<V> cov = shape(scene, seen, first, valid, drawn);
-  // No part of the image lies within the box of the widest ellipse an opacity of this size can have.
+  // No part of the image lies within the box of the widest ellipse an opacity of this size can
+  // have.
   alignas(kVectorBytes) S log_opacity[V::kLanes], bound[V::kLanes];
   opacity.store(log_opacity);
   for (int i = 0; i < V::kLanes; ++i) {
@@ -211,12 +230,14 @@ uint32_t project_group(const DgrScene& scene, const DgrState& state, const Camer
     log_opacity[i] = log_2(o);
     bound[i] = S(2 * kLn2) * (log_opacity[i] + S(7.995));
   }
-  const V reach_x = root(V::load(bound) * cov.a), reach_y = root(V::load(bound) * cov.c), zero(S(0));
+  const V reach_x = root(V::load(bound) * cov.a), reach_y = root(V::load(bound) * cov.c),
+          zero(S(0));
   drawn = drawn & (seen.u + reach_x > zero) & (V(S(scene.width)) > seen.u - reach_x);
   drawn = drawn & (seen.v + reach_y > zero) & (V(S(scene.height)) > seen.v - reach_y);
   uint32_t bits = lane_bits(drawn) & (uint32_t)((1ull << valid) - 1);
   if (!bits) return 0;
-  bits &= scene.sh ? color_from_sh(scene, state, camera, mean, first, valid) : finite_colors<S>(scene, first, valid);
+  bits &= scene.sh ? color_from_sh(scene, state, camera, mean, first, valid)
+                   : finite_colors<S>(scene, first, valid);
   S* splats = (S*)state.splats + first * kSplat;
   write_splats(seen, cov, log_opacity, splats, valid);
   radii = radius(cov);
@@ -245,7 +266,8 @@ void project_rows(const DgrScene& scene, const DgrState& state, int64_t begin, i
 }
 
 template <class S>
-void place_rows(const DgrScene& scene, const DgrState& state, Placed* placed, int64_t begin, int64_t end) {
+void place_rows(const DgrScene& scene, const DgrState& state, Placed* placed, int64_t begin,
+                int64_t end) {
   for (int64_t i = begin; i < end; ++i) {
     if (state.radii[i] == 0) continue;
     Placed* out = placed + state.offsets[i];

@@ -38,7 +38,8 @@ void clear_group(const DgrScene& scene, const DgrGradients& out, int64_t first, 
 
 // Adds up each Gaussian's pairs, always in slot order: sums[i] gets the W-strided row of lane i.
 template <class S>
-void sum_pairs(const DgrState& state, const PairGradients& pairs, int64_t first, int valid, S* sums) {
+void sum_pairs(const DgrState& state, const PairGradients& pairs, int64_t first, int valid,
+               S* sums) {
   constexpr int W = Vec<S>::kLanes;
   for (int i = 0; i < valid; ++i) {
     S* sum = sums + i * pairs.stride;
@@ -47,7 +48,8 @@ void sum_pairs(const DgrState& state, const PairGradients& pairs, int64_t first,
     for (uint32_t slot = state.offsets[first + i]; slot < state.offsets[first + i + 1]; ++slot) {
       if (!pairs.touched[slot]) continue;
       const S* row = (const S*)pairs.rows + (int64_t)slot * pairs.stride;
-      for (int k = 0; k < pairs.stride; k += W) (Vec<S>::load(sum + k) + Vec<S>::load(row + k)).store(sum + k);
+      for (int k = 0; k < pairs.stride; k += W)
+        (Vec<S>::load(sum + k) + Vec<S>::load(row + k)).store(sum + k);
     }
   }
 }
@@ -55,14 +57,15 @@ void sum_pairs(const DgrState& state, const PairGradients& pairs, int64_t first,
 // Gradient to SH coefficients (rows written whole) and, through the view direction, to the mean.
 template <class S>
 Vec3<Vec<S>> sh_backward(const DgrScene& scene, const DgrState& state, const Camera<Vec<S>>& camera,
-                         const Vec3<Vec<S>>& mean, const DgrGradients& out, Mask<S> drawn, int64_t first, int valid,
-                         Vec3<Vec<S>> grad) {
+                         const Vec3<Vec<S>>& mean, const DgrGradients& out, Mask<S> drawn,
+                         int64_t first, int valid, Vec3<Vec<S>> grad) {
   typedef Vec<S> V;
   const ShColor<S> sh = sh_color<S>(camera, mean, scene.sh_degree);
   const Vec3<V> color = load3<S>(state.features, first, valid);
   const V zero(S(0));
   // Colours are held at >= 0; where that bound acts, no gradient passes.
-  grad = {zero_unless(drawn & (color.x > zero), grad.x), zero_unless(drawn & (color.y > zero), grad.y),
+  grad = {zero_unless(drawn & (color.x > zero), grad.x),
+          zero_unless(drawn & (color.y > zero), grad.y),
           zero_unless(drawn & (color.z > zero), grad.z)};
   const int64_t stride = 3 * scene.sh_bases;
   const int active = 3 * sh.bases;
@@ -83,15 +86,17 @@ Vec3<Vec<S>> sh_backward(const DgrScene& scene, const DgrState& state, const Cam
   Vec<S> coefficients[3 * kMaxShBases], grad_basis[kMaxShBases];
   load_columns((const S*)scene.sh + first * stride, stride, valid, active, coefficients);
   for (int b = 0; b < sh.bases; ++b)
-    grad_basis[b] = grad.x * coefficients[3 * b] + grad.y * coefficients[3 * b + 1] + grad.z * coefficients[3 * b + 2];
+    grad_basis[b] = grad.x * coefficients[3 * b] + grad.y * coefficients[3 * b + 1] +
+                    grad.z * coefficients[3 * b + 2];
   return normalize_vjp(sh.offset, sh_basis_vjp(sh.direction, scene.sh_degree, grad_basis));
 }
 
 // From the covariance's gradient to shape inputs (written) and Jacobian rows.
 template <class S>
-DGR_FN void shape_backward(const DgrScene& scene, const DgrGradients& out, const Projected<Vec<S>>& seen,
-                           const Moments<Vec<S>>& moments, Mask<S> drawn, int64_t first, int valid, Vec<S>& grad_u,
-                           Vec<S>& grad_v, Vec3<Vec<S>>& grad_du, Vec3<Vec<S>>& grad_dv) {
+DGR_FN void shape_backward(const DgrScene& scene, const DgrGradients& out,
+                           const Projected<Vec<S>>& seen, const Moments<Vec<S>>& moments,
+                           Mask<S> drawn, int64_t first, int valid, Vec<S>& grad_u, Vec<S>& grad_v,
+                           Vec3<Vec<S>>& grad_du, Vec3<Vec<S>>& grad_dv) {
   typedef Vec<S> V;
   Conic<V> grad_conic;
   if (scene.covariances) {
@@ -101,7 +106,8 @@ DGR_FN void shape_backward(const DgrScene& scene, const DgrGradients& out, const
     const Conic<V> g = conic_vjp(q, grad_conic);
     Cov3<V> grad_sigma;
     covariance_vjp(seen, sigma, g.a, g.b, g.c, grad_du, grad_dv, grad_sigma);
-    V columns[6] = {grad_sigma.xx, grad_sigma.xy, grad_sigma.xz, grad_sigma.yy, grad_sigma.yz, grad_sigma.zz};
+    V columns[6] = {grad_sigma.xx, grad_sigma.xy, grad_sigma.xz,
+                    grad_sigma.yy, grad_sigma.yz, grad_sigma.zz};
     put(drawn, columns, 6, out.covariances, first, valid);
     return;
   }
@@ -123,15 +129,25 @@ DGR_FN void shape_backward(const DgrScene& scene, const DgrGradients& out, const
 template <class S>
 DGR_FN void add_pose(Mask<S> drawn, const PoseGrad<Vec<S>>& pose, Vec<S>* totals) {
   const Vec3<Vec<S>>* r = pose.rotation.row;
-  const Vec<S> numbers[kPoseNumbers] = {r[0].x, r[0].y, r[0].z, r[1].x, r[1].y, r[1].z, r[2].x, r[2].y, r[2].z,
-                                        pose.translation.x, pose.translation.y, pose.translation.z};
+  const Vec<S> numbers[kPoseNumbers] = {r[0].x,
+                                        r[0].y,
+                                        r[0].z,
+                                        r[1].x,
+                                        r[1].y,
+                                        r[1].z,
+                                        r[2].x,
+                                        r[2].y,
+                                        r[2].z,
+                                        pose.translation.x,
+                                        pose.translation.y,
+                                        pose.translation.z};
   for (int k = 0; k < kPoseNumbers; ++k) totals[k] = totals[k] + zero_unless(drawn, numbers[k]);
 }
 
 template <class S>
 void backward_group(const DgrScene& scene, const DgrState& state, const Camera<Vec<S>>& camera,
-                    const DgrGradients& out, const PairGradients& pairs, Mask<S> drawn, int64_t first, int valid,
-                    S* sums, Vec<S>* pose_totals) {
+                    const DgrGradients& out, const PairGradients& pairs, Mask<S> drawn,
+                    int64_t first, int valid, S* sums, Vec<S>* pose_totals) {
   typedef Vec<S> V;
   sum_pairs(state, pairs, first, valid, sums);
   V column[kMoments + 3];
@@ -143,8 +159,10 @@ void backward_group(const DgrScene& scene, const DgrState& state, const Camera<V
   V grad_u, grad_v;
   Vec3<V> grad_du, grad_dv;
   shape_backward(scene, out, seen, moments, drawn, first, valid, grad_u, grad_v, grad_du, grad_dv);
-  PoseGrad<V> pose = {{{{zero, zero, zero}, {zero, zero, zero}, {zero, zero, zero}}}, {zero, zero, zero}};
-  Vec3<V> grad_mean = project_vjp(camera, mean, seen, grad_u, grad_v, grad_z, grad_du, grad_dv, pose);
+  PoseGrad<V> pose = {{{{zero, zero, zero}, {zero, zero, zero}, {zero, zero, zero}}},
+                      {zero, zero, zero}};
+  Vec3<V> grad_mean =
+      project_vjp(camera, mean, seen, grad_u, grad_v, grad_z, grad_du, grad_dv, pose);
   if (scene.sh) {
     const Vec3<V> direction = sh_backward(scene, state, camera, mean, out, drawn, first, valid,
                                           {column[7], column[8], column[9]});
@@ -161,7 +179,8 @@ void backward_group(const DgrScene& scene, const DgrState& state, const Camera<V
   V grad_opacity = moments.one / load1<S>(scene.opacities, first, valid);
   put(drawn, &grad_opacity, 1, out.opacities, first, valid);
   // 3DGS measures this gradient in NDC, which spans two units over the image.
-  put3(drawn, {V(S(0.5) * scene.width) * grad_u, V(S(0.5) * scene.height) * grad_v, zero}, out.means2d, first, valid);
+  put3(drawn, {V(S(0.5) * scene.width) * grad_u, V(S(0.5) * scene.height) * grad_v, zero},
+       out.means2d, first, valid);
 }
 
 template <class S>
@@ -181,8 +200,8 @@ void project_backward_rows(const DgrScene& scene, const DgrState& state, const D
       some |= one;
     }
     if (some)
-      backward_group<S>(scene, state, camera, out, pairs, Vec<S>::load(drawn) > Vec<S>(S(0)), first, valid,
-                        (S*)scratch, pairs.poses ? pose : nullptr);
+      backward_group<S>(scene, state, camera, out, pairs, Vec<S>::load(drawn) > Vec<S>(S(0)), first,
+                        valid, (S*)scratch, pairs.poses ? pose : nullptr);
     else
       clear_group<S>(scene, out, first, valid);
   }

@@ -1,5 +1,5 @@
-// The C interface: picks the instruction set, deals out tasks to threads, and keeps exceptions inside.
-// Compiled for the oldest machine the build supports.
+// The C interface: picks the instruction set, deals out tasks to threads, and keeps exceptions
+// inside. Compiled for the oldest machine the build supports.
 #include "rasterizer.h"
 
 #include <algorithm>
@@ -27,35 +27,36 @@ namespace {
 
 enum Failure : int64_t { kBadCamera = -1, kNoMemory = -2, kTooManyPairs = -3 };
 
-struct InstructionSet {
+struct Variant {
   const char* name;
   const Kernels* kernels;
   bool (*runs_here)();
 };
 
 // Best first.
-constexpr InstructionSet kSets[] = {
+constexpr Variant kVariants[] = {
 #ifdef DGR_X86
     {"avx512", dgr_avx512::kernels,
      [] {
        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
               __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
      }},
-    {"avx2", dgr_avx2::kernels, [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }},
+    {"avx2", dgr_avx2::kernels,
+     [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }},
 #endif
     {"portable", dgr_portable::kernels, [] { return true; }},
 };
 
-const InstructionSet* best_set() {
+const Variant* best_variant() {
 #ifdef DGR_X86
   __builtin_cpu_init();
 #endif
-  for (const InstructionSet& set : kSets)
+  for (const Variant& set : kVariants)
     if (set.runs_here()) return &set;
   return nullptr;
 }
 
-const InstructionSet* chosen = best_set();
+const Variant* chosen = best_variant();
 
 template <class S>
 bool camera_is_good(const DgrScene& scene) {
@@ -81,7 +82,8 @@ Buffer aligned(int64_t bytes) {
 // One aligned piece of scratch per thread.
 class Scratch {
  public:
-  Scratch(int64_t bytes, int threads) : each_((bytes + 63) / 64 * 64), all_(aligned(each_ * threads)) {}
+  Scratch(int64_t bytes, int threads)
+      : each_((bytes + 63) / 64 * 64), all_(aligned(each_ * threads)) {}
   void* of(int rank) const { return (char*)all_.get() + each_ * rank; }
 
  private:
@@ -129,12 +131,14 @@ void finish_pose(const void* poses, int64_t chunks, void* viewmat) {
 }
 
 int64_t project(const DgrScene& scene, const DgrState& state) {
-  if (!(scene.is_double ? camera_is_good<double>(scene) : camera_is_good<float>(scene))) return kBadCamera;
+  if (!(scene.is_double ? camera_is_good<double>(scene) : camera_is_good<float>(scene)))
+    return kBadCamera;
   const Kernels& kernels = chosen->kernels[scene.is_double];
   const int64_t count = (scene.count + kChunk - 1) / kChunk;
   Tasks chunks(count);
   Team::run(team_size(scene, count), [&](Team&, int) {
-    for_chunks(scene, chunks, [&](int64_t begin, int64_t end) { kernels.project(scene, state, begin, end); });
+    for_chunks(scene, chunks,
+               [&](int64_t begin, int64_t end) { kernels.project(scene, state, begin, end); });
   });
   int64_t pairs = 0;
   state.offsets[0] = 0;
@@ -161,16 +165,19 @@ int64_t blend(const DgrScene& scene, const DgrState& state, const DgrImage& imag
   return 0;
 }
 
-int64_t backward(const DgrScene& scene, const DgrState& state, const DgrImage& image, const DgrGradients& grad) {
+int64_t backward(const DgrScene& scene, const DgrState& state, const DgrImage& image,
+                 const DgrGradients& grad) {
   const Kernels& kernels = chosen->kernels[scene.is_double];
   const int64_t number = scene.is_double ? sizeof(double) : sizeof(float);
-  const int64_t pair_count = state.offsets[scene.count], chunk_count = (scene.count + kChunk - 1) / kChunk;
+  const int64_t pair_count = state.offsets[scene.count],
+                chunk_count = (scene.count + kChunk - 1) / kChunk;
   const int tiles_count = tile_count(scene), threads = team_size(scene, tiles_count);
   const int stride = pair_stride(scene.channels);
   const Buffer rows = aligned(pair_count * stride * number), touched = aligned(pair_count);
   const Buffer poses = aligned(grad.viewmat ? chunk_count * kPoseNumbers * number : 0);
   const Buffer backgrounds = aligned(grad.background ? tiles_count * scene.channels * number : 0);
-  const PairGradients pairs = {rows.get(), (uint8_t*)touched.get(), stride, grad.viewmat ? poses.get() : nullptr,
+  const PairGradients pairs = {rows.get(), (uint8_t*)touched.get(), stride,
+                               grad.viewmat ? poses.get() : nullptr,
                                grad.background ? backgrounds.get() : nullptr};
   const Scratch scratch(kernels.scratch(scene), threads);
   Tasks tiles(tiles_count), chunks(chunk_count);
@@ -184,10 +191,11 @@ int64_t backward(const DgrScene& scene, const DgrState& state, const DgrImage& i
     });
   });
   if (grad.viewmat)
-    (scene.is_double ? finish_pose<double> : finish_pose<float>)(poses.get(), chunk_count, grad.viewmat);
+    (scene.is_double ? finish_pose<double> : finish_pose<float>)(poses.get(), chunk_count,
+                                                                 grad.viewmat);
   if (grad.background)
-    (scene.is_double ? add_up<double> : add_up<float>)(backgrounds.get(), tiles_count, scene.channels,
-                                                       grad.background);
+    (scene.is_double ? add_up<double> : add_up<float>)(backgrounds.get(), tiles_count,
+                                                       scene.channels, grad.background);
   return 0;
 }
 
@@ -211,11 +219,11 @@ int32_t dgr_interface() { return 1; }
 // Hash of the sources this library was built from.
 const char* dgr_sources() { return DGR_SOURCES; }
 
-const char* dgr_instruction_set() { return chosen->name; }
+const char* dgr_variant() { return chosen->name; }
 
 // 0 when done, -1 for a name this build does not have, -2 for a set this processor cannot run.
 int32_t dgr_choose(const char* name) {
-  for (const InstructionSet& set : kSets) {
+  for (const Variant& set : kVariants) {
     if (std::strcmp(set.name, name) != 0) continue;
     if (!set.runs_here()) return -2;
     chosen = &set;
@@ -235,7 +243,8 @@ int64_t dgr_blend(const DgrScene* scene, const DgrState* state, const DgrImage* 
 }
 
 // Fills every gradient that is not null. Returns 0 or a Failure.
-int64_t dgr_backward(const DgrScene* scene, const DgrState* state, const DgrImage* image, const DgrGradients* grad) {
+int64_t dgr_backward(const DgrScene* scene, const DgrState* state, const DgrImage* image,
+                     const DgrGradients* grad) {
   return guarded([&] { return backward(*scene, *state, *image, *grad); });
 }
 }

@@ -1,5 +1,5 @@
-// What crosses the C border (plain structs of pointers, filled by Python through ctypes), and the table
-// of kernels that each instruction set provides.
+// What crosses the C border (plain structs of pointers, filled by Python through ctypes), and the
+// table of kernels that each instruction set provides.
 #pragma once
 
 #include <cstdint>
@@ -29,8 +29,8 @@ struct DgrScene {
   const void* background;   // C, or null for zeros
 };
 
-// One (tile, Gaussian) pair. `rows` holds the first row and one past the last row of the tile that the
-// Gaussian can reach, for its left eight columns and for its right eight.
+// One (tile, Gaussian) pair. `rows` holds the first row and one past the last row of the tile that
+// the Gaussian can reach, for its left eight columns and for its right eight.
 struct DgrPair {
   uint32_t gaussian;
   uint32_t slot;  // the pair's number in Gaussian order: where the backward pass leaves its share
@@ -39,12 +39,12 @@ struct DgrPair {
 
 // What the forward pass leaves for the backward pass.
 struct DgrState {
-  void* splats;        // N 8, see Splat in project.h; only rows with radii > 0 are written
-  void* features;      // N C, only when colours come from sh
-  int32_t* radii;      // N
-  uint32_t* offsets;   // N + 1: pairs of Gaussian i are slots offsets[i] .. offsets[i + 1]
-  DgrPair* pairs;      // sorted by tile, then by depth
-  uint32_t* tiles;     // T + 1: pairs of tile t are tiles[t] .. tiles[t + 1]
+  void* splats;       // N 8, see Splat in project.h; only rows with radii > 0 are written
+  void* features;     // N C, only when colours come from sh
+  int32_t* radii;     // N
+  uint32_t* offsets;  // N + 1: pairs of Gaussian i are slots offsets[i] .. offsets[i + 1]
+  DgrPair* pairs;     // sorted by tile, then by depth
+  uint32_t* tiles;    // T + 1: pairs of tile t are tiles[t] .. tiles[t + 1]
 };
 
 struct DgrImage {
@@ -56,14 +56,15 @@ struct DgrImage {
 // Gradients in (of the image; null = none) and out (null = not wanted).
 struct DgrGradients {
   const void *color, *depth, *alpha;
-  void *means, *quats, *scales, *covariances, *opacities, *sh, *colors, *means2d, *viewmat, *background;
+  void *means, *quats, *scales, *covariances, *opacities, *sh, *colors, *means2d, *viewmat,
+      *background;
 };
 }
 
-constexpr int kTile = 16;         // pixels
-constexpr int kChunk = 512;       // Gaussians per task; fixed, so that sums never depend on the threads
-constexpr int kSplat = 8;         // numbers per splat
-constexpr int kMoments = 7;       // six moments of the exponent's gradient, and the depth's gradient
+constexpr int kTile = 16;    // pixels
+constexpr int kChunk = 512;  // Gaussians per task; fixed, so that sums never depend on the threads
+constexpr int kSplat = 8;    // numbers per splat
+constexpr int kMoments = 7;  // six moments of the exponent's gradient, and the depth's gradient
 constexpr int kPoseNumbers = 12;  // rotation rows, translation
 
 // A pair before sorting, in Gaussian order.
@@ -92,6 +93,6 @@ struct Kernels {
   void (*blend)(const DgrScene&, const DgrState&, const DgrImage&, int tile, void* scratch);
   void (*blend_backward)(const DgrScene&, const DgrState&, const DgrImage&, const DgrGradients&,
                          const PairGradients&, int tile, void* scratch);
-  void (*project_backward)(const DgrScene&, const DgrState&, const DgrGradients&, const PairGradients&,
-                           int64_t begin, int64_t end, void* scratch);
+  void (*project_backward)(const DgrScene&, const DgrState&, const DgrGradients&,
+                           const PairGradients&, int64_t begin, int64_t end, void* scratch);
 };

@@ -1,6 +1,6 @@
-// Vectors of float or double as wide as the instruction set this file is compiled for: 64 bytes with
-// AVX-512, 32 with AVX2, else 16. GCC and Clang vector extensions do the arithmetic; only what they
-// cannot say well (masks, fused multiply-add, exponent scaling) is written for each set.
+// Vectors of float or double as wide as the instruction set this file is compiled for: 64 bytes
+// with AVX-512, 32 with AVX2, else 16. GCC and Clang vector extensions do the arithmetic; only what
+// they cannot say well (masks, fused multiply-add, exponent scaling) is written for each set.
 #pragma once
 
 #include <cstdint>
@@ -56,15 +56,24 @@ struct Vec {
 };
 
 template <class S>
-DGR_FN Vec<S> operator+(Vec<S> a, Vec<S> b) { return a.v + b.v; }
+DGR_FN Vec<S> operator+(Vec<S> a, Vec<S> b) {
+  return a.v + b.v;
+}
 template <class S>
-DGR_FN Vec<S> operator-(Vec<S> a, Vec<S> b) { return a.v - b.v; }
+DGR_FN Vec<S> operator-(Vec<S> a, Vec<S> b) {
+  return a.v - b.v;
+}
 template <class S>
-DGR_FN Vec<S> operator*(Vec<S> a, Vec<S> b) { return a.v * b.v; }
+DGR_FN Vec<S> operator*(Vec<S> a, Vec<S> b) {
+  return a.v * b.v;
+}
 template <class S>
-DGR_FN Vec<S> operator/(Vec<S> a, Vec<S> b) { return a.v / b.v; }
+DGR_FN Vec<S> operator/(Vec<S> a, Vec<S> b) {
+  return a.v / b.v;
+}
 
-// ------------------------------------------------------------------------------------ masks and selection
+// ------------------------------------------------------------------------------------ masks and
+// selection
 
 #if defined(__AVX512F__)
 
@@ -81,17 +90,29 @@ DGR_FN Mask<double> compare(Vec<double> a, Vec<double> b) {
   return {_mm512_cmp_pd_mask((__m512d)a.v, (__m512d)b.v, kCompare)};
 }
 template <class S>
-DGR_FN Mask<S> operator<(Vec<S> a, Vec<S> b) { return compare<_CMP_LT_OQ>(a, b); }
+DGR_FN Mask<S> operator<(Vec<S> a, Vec<S> b) {
+  return compare<_CMP_LT_OQ>(a, b);
+}
 template <class S>
-DGR_FN Mask<S> operator>(Vec<S> a, Vec<S> b) { return compare<_CMP_GT_OQ>(a, b); }
+DGR_FN Mask<S> operator>(Vec<S> a, Vec<S> b) {
+  return compare<_CMP_GT_OQ>(a, b);
+}
 template <class S>
-DGR_FN Mask<S> operator>=(Vec<S> a, Vec<S> b) { return compare<_CMP_GE_OQ>(a, b); }
+DGR_FN Mask<S> operator>=(Vec<S> a, Vec<S> b) {
+  return compare<_CMP_GE_OQ>(a, b);
+}
 template <class S>
-DGR_FN Mask<S> operator==(Vec<S> a, Vec<S> b) { return compare<_CMP_EQ_OQ>(a, b); }
+DGR_FN Mask<S> operator==(Vec<S> a, Vec<S> b) {
+  return compare<_CMP_EQ_OQ>(a, b);
+}
 template <class S>
-DGR_FN Mask<S> operator&(Mask<S> a, Mask<S> b) { return {(uint16_t)(a.m & b.m)}; }
+DGR_FN Mask<S> operator&(Mask<S> a, Mask<S> b) {
+  return {(uint16_t)(a.m & b.m)};
+}
 template <class S>
-DGR_FN Mask<S> and_not(Mask<S> a, Mask<S> b) { return {(uint16_t)(a.m & ~b.m)}; }
+DGR_FN Mask<S> and_not(Mask<S> a, Mask<S> b) {
+  return {(uint16_t)(a.m & ~b.m)};
+}
 // where & (a >= b), the comparison made only where asked.
 DGR_FN Mask<float> at_least(Mask<float> where, Vec<float> a, Vec<float> b) {
   return {_mm512_mask_cmp_ps_mask(where.m, (__m512)a.v, (__m512)b.v, _CMP_GE_OQ)};
@@ -100,11 +121,17 @@ DGR_FN Mask<double> at_least(Mask<double> where, Vec<double> a, Vec<double> b) {
   return {_mm512_mask_cmp_pd_mask((__mmask8)where.m, (__m512d)a.v, (__m512d)b.v, _CMP_GE_OQ)};
 }
 template <class S>
-DGR_FN bool same(Mask<S> a, Mask<S> b) { return a.m == b.m; }
+DGR_FN bool same(Mask<S> a, Mask<S> b) {
+  return a.m == b.m;
+}
 template <class S>
-DGR_FN uint32_t lane_bits(Mask<S> a) { return a.m; }
+DGR_FN uint32_t lane_bits(Mask<S> a) {
+  return a.m;
+}
 template <class S>
-DGR_FN bool any(Mask<S> a) { return a.m != 0; }
+DGR_FN bool any(Mask<S> a) {
+  return a.m != 0;
+}
 DGR_FN Vec<float> select(Mask<float> m, Vec<float> yes, Vec<float> no) {
   return (Vec<float>::Native)_mm512_mask_mov_ps((__m512)no.v, (__mmask16)m.m, (__m512)yes.v);
 }
@@ -125,19 +152,33 @@ struct Mask {
   typename Vec<S>::Int m;  // all ones or all zeros per lane
 };
 template <class S>
-DGR_FN Mask<S> operator<(Vec<S> a, Vec<S> b) { return {a.v < b.v}; }
+DGR_FN Mask<S> operator<(Vec<S> a, Vec<S> b) {
+  return {a.v < b.v};
+}
 template <class S>
-DGR_FN Mask<S> operator>(Vec<S> a, Vec<S> b) { return {a.v > b.v}; }
+DGR_FN Mask<S> operator>(Vec<S> a, Vec<S> b) {
+  return {a.v > b.v};
+}
 template <class S>
-DGR_FN Mask<S> operator>=(Vec<S> a, Vec<S> b) { return {a.v >= b.v}; }
+DGR_FN Mask<S> operator>=(Vec<S> a, Vec<S> b) {
+  return {a.v >= b.v};
+}
 template <class S>
-DGR_FN Mask<S> operator==(Vec<S> a, Vec<S> b) { return {a.v == b.v}; }
+DGR_FN Mask<S> operator==(Vec<S> a, Vec<S> b) {
+  return {a.v == b.v};
+}
 template <class S>
-DGR_FN Mask<S> operator&(Mask<S> a, Mask<S> b) { return {a.m & b.m}; }
+DGR_FN Mask<S> operator&(Mask<S> a, Mask<S> b) {
+  return {a.m & b.m};
+}
 template <class S>
-DGR_FN Mask<S> and_not(Mask<S> a, Mask<S> b) { return {a.m & ~b.m}; }
+DGR_FN Mask<S> and_not(Mask<S> a, Mask<S> b) {
+  return {a.m & ~b.m};
+}
 template <class S>
-DGR_FN Mask<S> at_least(Mask<S> where, Vec<S> a, Vec<S> b) { return {where.m & (a.v >= b.v)}; }
+DGR_FN Mask<S> at_least(Mask<S> where, Vec<S> a, Vec<S> b) {
+  return {where.m & (a.v >= b.v)};
+}
 template <class S>
 DGR_FN Vec<S> zero_unless(Mask<S> m, Vec<S> x) {
   return (typename Vec<S>::Native)((typename Vec<S>::Int)x.v & m.m);
@@ -159,13 +200,18 @@ DGR_FN uint32_t lane_bits(Mask<S> a) {
 }
 #endif
 template <class S>
-DGR_FN bool any(Mask<S> a) { return lane_bits(a) != 0; }
+DGR_FN bool any(Mask<S> a) {
+  return lane_bits(a) != 0;
+}
 template <class S>
-DGR_FN bool same(Mask<S> a, Mask<S> b) { return lane_bits(a) == lane_bits(b); }
+DGR_FN bool same(Mask<S> a, Mask<S> b) {
+  return lane_bits(a) == lane_bits(b);
+}
 
 #endif
 
-// ------------------------------------------------------------------------------------------------- numbers
+// -------------------------------------------------------------------------------------------------
+// numbers
 
 // Written out, never left to the compiler: forward and backward must round alpha alike.
 #if defined(__AVX512F__)
@@ -200,7 +246,9 @@ DGR_FN Vec<float> maximum(Vec<float> a, Vec<float> b) {
 }
 #else
 template <class S>
-DGR_FN Vec<S> fma(Vec<S> a, Vec<S> b, Vec<S> c) { return a.v * b.v + c.v; }
+DGR_FN Vec<S> fma(Vec<S> a, Vec<S> b, Vec<S> c) {
+  return a.v * b.v + c.v;
+}
 template <class S>
 DGR_FN Vec<S> root(Vec<S> x) {
   Vec<S> out;
@@ -210,11 +258,17 @@ DGR_FN Vec<S> root(Vec<S> x) {
 #endif
 
 template <class S>
-DGR_FN Vec<S> minimum(Vec<S> a, Vec<S> b) { return select(a < b, a, b); }
+DGR_FN Vec<S> minimum(Vec<S> a, Vec<S> b) {
+  return select(a < b, a, b);
+}
 template <class S>
-DGR_FN Vec<S> maximum(Vec<S> a, Vec<S> b) { return select(a > b, a, b); }
+DGR_FN Vec<S> maximum(Vec<S> a, Vec<S> b) {
+  return select(a > b, a, b);
+}
 template <class S>
-DGR_FN Mask<S> is_finite(Vec<S> x) { return (x - x) == Vec<S>(S(0)); }
+DGR_FN Mask<S> is_finite(Vec<S> x) {
+  return (x - x) == Vec<S>(S(0));
+}
 
 template <class S>
 DGR_FN S sum(Vec<S> x) {
@@ -237,7 +291,8 @@ DGR_FN Vec<float> reciprocal(Vec<float> x) { return Vec<float>(1.0f) / x; }
 #endif
 DGR_FN Vec<double> reciprocal(Vec<double> x) { return Vec<double>(1.0) / x; }
 
-// 2^f for |f| <= 1/2 by interpolation at Chebyshev nodes: relative error 1.0e-7 (float), 4e-18 (double).
+// 2^f for |f| <= 1/2 by interpolation at Chebyshev nodes: relative error 1.0e-7 (float), 4e-18
+// (double).
 DGR_FN Vec<float> exp2_fraction(Vec<float> f) {
   Vec<float> p(0.0013390863364671234381f);
   p = fma(p, f, Vec<float>(0.0096760319183220540794f));
@@ -247,31 +302,42 @@ DGR_FN Vec<float> exp2_fraction(Vec<float> f) {
   return fma(p, f, Vec<float>(1.000000075454897193f));
 }
 DGR_FN Vec<double> exp2_fraction(Vec<double> f) {
-  constexpr double kCoefficients[] = {
-      7.0741942972885210056e-9, 1.0178057087733941105e-7, 1.3215432535912376166e-6, 1.5252733841556772589e-5,
-      1.5403530463724354209e-4, 1.3333558146406470697e-3, 9.6181291075872566681e-3, 5.5504108664821627039e-2,
-      2.4022650695910159567e-1, 6.9314718055994530925e-1, 1.0};
+  constexpr double kCoefficients[] = {7.0741942972885210056e-9,
+                                      1.0178057087733941105e-7,
+                                      1.3215432535912376166e-6,
+                                      1.5252733841556772589e-5,
+                                      1.5403530463724354209e-4,
+                                      1.3333558146406470697e-3,
+                                      9.6181291075872566681e-3,
+                                      5.5504108664821627039e-2,
+                                      2.4022650695910159567e-1,
+                                      6.9314718055994530925e-1,
+                                      1.0};
   Vec<double> p(4.455817908336064493e-10);
   for (double c : kCoefficients) p = fma(p, f, Vec<double>(c));
   return p;
 }
 
-// 2^x for x < 128, 0 far below the smallest normal number. No NaN goes in: such rows are culled before.
+// 2^x for x < 128, 0 far below the smallest normal number. No NaN goes in: such rows are culled
+// before.
 #if defined(__AVX512F__)
 DGR_FN Vec<float> exp2(Vec<float> x) {
-  const __m512 whole = _mm512_roundscale_ps((__m512)x.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  const __m512 whole =
+      _mm512_roundscale_ps((__m512)x.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   const Vec<float> p = exp2_fraction(x - Vec<float>((Vec<float>::Native)whole));
   return (Vec<float>::Native)_mm512_scalef_ps((__m512)p.v, whole);
 }
 DGR_FN Vec<double> exp2(Vec<double> x) {
-  const __m512d whole = _mm512_roundscale_pd((__m512d)x.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  const __m512d whole =
+      _mm512_roundscale_pd((__m512d)x.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   const Vec<double> p = exp2_fraction(x - Vec<double>((Vec<double>::Native)whole));
   return (Vec<double>::Native)_mm512_scalef_pd((__m512d)p.v, whole);
 }
 #else
 template <class S>
 DGR_FN Vec<S> exp2(Vec<S> x) {
-  // Adding 1.5 · 2^mantissa rounds to an integer and leaves it in the low bits, ready for the exponent field.
+  // Adding 1.5 · 2^mantissa rounds to an integer and leaves it in the low bits, ready for the
+  // exponent field.
   constexpr int kMantissa = sizeof(S) == 4 ? 23 : 52;
   const Vec<S> magic(sizeof(S) == 4 ? S(12582912.0) : S(6755399441055744.0));
   x = maximum(x, Vec<S>(sizeof(S) == 4 ? S(-126) : S(-1022)));
@@ -282,14 +348,16 @@ DGR_FN Vec<S> exp2(Vec<S> x) {
 }
 #endif
 
-// ----------------------------------------------------------------------------- rows to columns and back
+// ----------------------------------------------------------------------------- rows to columns and
+// back
 
 // columns[k] = number k of up to kLanes rows; rows past `valid` repeat the last one.
 template <class S>
 DGR_FN void load_columns(const S* rows, int64_t stride, int valid, int count, Vec<S>* columns) {
   for (int k = 0; k < count; ++k) {
     alignas(kVectorBytes) S out[Vec<S>::kLanes];
-    for (int i = 0; i < Vec<S>::kLanes; ++i) out[i] = rows[(i < valid ? i : valid - 1) * stride + k];
+    for (int i = 0; i < Vec<S>::kLanes; ++i)
+      out[i] = rows[(i < valid ? i : valid - 1) * stride + k];
     columns[k] = Vec<S>::load(out);
   }
 }
@@ -319,12 +387,15 @@ DGR_FN void sum_each<float>(const Vec<float>* parts, float* out) {
   __m512 v[16];
   for (int i = 0; i < 16; ++i) v[i] = (__m512)parts[i].v;
   for (int i = 0; i < 8; ++i)
-    v[i] = _mm512_add_ps(_mm512_shuffle_f32x4(v[i], v[i + 8], 0x44), _mm512_shuffle_f32x4(v[i], v[i + 8], 0xee));
+    v[i] = _mm512_add_ps(_mm512_shuffle_f32x4(v[i], v[i + 8], 0x44),
+                         _mm512_shuffle_f32x4(v[i], v[i + 8], 0xee));
   for (int i = 0; i < 4; ++i)
-    v[i] = _mm512_add_ps(_mm512_shuffle_f32x4(v[i], v[i + 4], 0x88), _mm512_shuffle_f32x4(v[i], v[i + 4], 0xdd));
+    v[i] = _mm512_add_ps(_mm512_shuffle_f32x4(v[i], v[i + 4], 0x88),
+                         _mm512_shuffle_f32x4(v[i], v[i + 4], 0xdd));
   for (int i = 0; i < 2; ++i) {
     const __m512d a = _mm512_castps_pd(v[i]), b = _mm512_castps_pd(v[i + 2]);
-    v[i] = _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(a, b)), _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)));
+    v[i] = _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(a, b)),
+                         _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)));
   }
   v[0] = _mm512_add_ps(_mm512_shuffle_ps(v[0], v[1], 0x88), _mm512_shuffle_ps(v[0], v[1], 0xdd));
   // The steps above leave the sums in the order 0 2 1 3, 8 10 9 11, 4 6 5 7, 12 14 13 15.
@@ -356,7 +427,8 @@ DGR_FN void transpose(__m512* v) {
 }
 
 template <>
-DGR_FN void load_columns<float>(const float* rows, int64_t stride, int valid, int count, Vec<float>* columns) {
+DGR_FN void load_columns<float>(const float* rows, int64_t stride, int valid, int count,
+                                Vec<float>* columns) {
   for (int first = 0; first < count; first += 16) {
     const int width = count - first < 16 ? count - first : 16;
     const __mmask16 mask = (__mmask16)((1u << width) - 1);
@@ -369,12 +441,14 @@ DGR_FN void load_columns<float>(const float* rows, int64_t stride, int valid, in
 }
 
 template <>
-DGR_FN void store_columns<float>(const Vec<float>* columns, int count, float* rows, int64_t stride, int valid) {
+DGR_FN void store_columns<float>(const Vec<float>* columns, int count, float* rows, int64_t stride,
+                                 int valid) {
   for (int first = 0; first < count; first += 16) {
     const int width = count - first < 16 ? count - first : 16;
     const __mmask16 mask = (__mmask16)((1u << width) - 1);
     __m512 v[16];
-    for (int k = 0; k < 16; ++k) v[k] = k < width ? (__m512)columns[first + k].v : _mm512_setzero_ps();
+    for (int k = 0; k < 16; ++k)
+      v[k] = k < width ? (__m512)columns[first + k].v : _mm512_setzero_ps();
     transpose(v);
     for (int i = 0; i < 16; ++i)
       if (i < valid) _mm512_mask_storeu_ps(rows + i * stride + first, mask, v[i]);

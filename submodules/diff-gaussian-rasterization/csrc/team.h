@@ -1,5 +1,6 @@
-// A team of threads that lives for one call. Waiting threads sleep: they never spin, so another job on the
-// machine costs its share and no more; and with nothing left running between calls, fork stays safe.
+// A team of threads that lives for one call. Waiting threads sleep: they never spin, so another job
+// on the machine costs its share and no more; and with nothing left running between calls, fork
+// stays safe.
 #pragma once
 
 #include <atomic>

@@ -1,11 +1,14 @@
-"""Differentiable rasterizer for 3D Gaussians: the typed `rasterize`, and the classes 3DGS code calls."""
+"""Differentiable rasterizer for 3D Gaussians: typed `rasterize`, and the classes 3DGS code calls."""
 
-from diff_gaussian_rasterization.native import choose_instruction_set, instruction_set
+from diff_gaussian_rasterization.dropin import GaussianRasterizationSettings, GaussianRasterizer
+from diff_gaussian_rasterization.native import choose_variant, variant
 from diff_gaussian_rasterization.typed import RasterOutput, rasterize
 
 __all__ = [
+    "GaussianRasterizationSettings",
+    "GaussianRasterizer",
     "RasterOutput",
-    "choose_instruction_set",
-    "instruction_set",
+    "choose_variant",
     "rasterize",
+    "variant",
 ]

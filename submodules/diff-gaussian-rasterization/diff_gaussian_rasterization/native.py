@@ -11,10 +11,10 @@ from pathlib import Path
 import torch
 
 INTERFACE = 1  # must equal dgr_interface() of the library
-CHOICE = "DIFF_GAUSSIAN_RASTERIZATION_SET"  # environment: avx512, avx2 or portable
+CHOICE = "DIFF_GAUSSIAN_RASTERIZATION_VARIANT"  # environment: avx512, avx2 or portable
 _HERE = Path(__file__).resolve().parent
 _LIBRARY = _HERE / "_native.so"
-_REBUILD = "rebuild it with `pip install --no-build-isolation ./submodules/diff-gaussian-rasterization`"
+_REBUILD = "rebuild it: pip install --no-build-isolation ./submodules/diff-gaussian-rasterization"
 
 _P, _I32, _I64, _F64 = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64, ctypes.c_double
 
@@ -40,9 +40,7 @@ class Scene(ctypes.Structure):
 class State(ctypes.Structure):
     """DgrState of csrc/rasterizer.h."""
 
-    _fields_ = [
-        (name, _P) for name in ("splats", "features", "radii", "offsets", "pairs", "tiles")
-    ]
+    _fields_ = [(name, _P) for name in ("splats", "features", "radii", "offsets", "pairs", "tiles")]
 
 
 class Image(ctypes.Structure):
@@ -83,7 +81,7 @@ def library() -> ctypes.CDLL:
         raise ImportError(
             f"{_LIBRARY} has interface {interface}, this package needs {INTERFACE}; {_REBUILD}"
         )
-    lib.dgr_sources.restype = lib.dgr_instruction_set.restype = ctypes.c_char_p
+    lib.dgr_sources.restype = lib.dgr_variant.restype = ctypes.c_char_p
     built_from, sources = lib.dgr_sources().decode(), _source_hash()
     if sources is not None and sources != built_from:
         raise ImportError(
@@ -98,12 +96,12 @@ def library() -> ctypes.CDLL:
     return lib
 
 
-def instruction_set() -> str:
+def variant() -> str:
     """Name of the kernels in use: avx512, avx2 or portable."""
-    return library().dgr_instruction_set().decode()
+    return library().dgr_variant().decode()
 
 
-def choose_instruction_set(name: str) -> None:
+def choose_variant(name: str) -> None:
     """Use the kernels for `name` from now on; ValueError when this machine cannot run them."""
     _choose(library(), name)
 

@@ -58,8 +58,8 @@ class Saved(NamedTuple):
     tiles: Tensor
 
 
+TENSORS = 11  # leading fields of Inputs that are tensors
 _DIFFERENTIABLE = Inputs._fields[:10]
-_TENSORS = 11
 _INPUTS = (
     "Tensor means, Tensor? quats, Tensor? scales, Tensor? covariances, Tensor opacities, "
     "Tensor? sh, Tensor? colors, Tensor? means2d, Tensor viewmat, Tensor? background, Tensor K, "
@@ -99,12 +99,12 @@ def _(*args):
     schema=f"({_INPUTS}, {_SAVED}, {_GRADS}) -> Tensor[]",
 )
 def backward(*args):
-    """Gradients to those of `_DIFFERENTIABLE` whose bits are set in `wanted`; empty for the others."""
+    """Gradients to the fields of `_DIFFERENTIABLE` whose bits `wanted` has; the others are empty."""
     *args, grad_color, grad_depth, grad_alpha, wanted = args
     inputs = _dense(Inputs(*args[: len(Inputs._fields)]))
     saved = Saved(*args[len(Inputs._fields) :])._asdict()
     results = _empty_gradients(inputs, wanted)
-    incoming = dict(color=grad_color, depth=grad_depth, alpha=grad_alpha)
+    incoming = {"color": grad_color, "depth": grad_depth, "alpha": grad_alpha}
     incoming = {name: None if g is None else g.contiguous() for name, g in incoming.items()}
     outgoing = {name: g for name, g in zip(_DIFFERENTIABLE, results, strict=True) if g.numel()}
     native.call(
@@ -124,8 +124,8 @@ def _(*args):
 
 def _setup_context(ctx, inputs, output):
     ctx.set_materialize_grads(False)
-    ctx.save_for_backward(*inputs[:_TENSORS], *output)
-    ctx.numbers = inputs[_TENSORS:]
+    ctx.save_for_backward(*inputs[:TENSORS], *output)
+    ctx.numbers = inputs[TENSORS:]
 
 
 def _differentiate(ctx, *grads):
@@ -136,7 +136,7 @@ def _differentiate(ctx, *grads):
         return tuple(nothing)
     tensors = ctx.saved_tensors
     results = torch.ops.diff_gaussian_rasterization.backward(
-        *tensors[:_TENSORS], *ctx.numbers, *tensors[_TENSORS:], *image_grads, wanted
+        *tensors[:TENSORS], *ctx.numbers, *tensors[TENSORS:], *image_grads, wanted
     )
     for i, result in enumerate(results):
         if wanted >> i & 1:

@@ -38,7 +38,8 @@ def forward(
     far: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Returns color "C H W", depth "1 H W", alpha "1 H W", radii "N" int32; see `rasterize`."""
-    if not (torch.isfinite(viewmat).all() and torch.isfinite(K).all() and K[0, 0] > 0 and K[1, 1] > 0):
+    finite = torch.isfinite(viewmat).all() and torch.isfinite(K).all()
+    if not (finite and K[0, 0] > 0 and K[1, 1] > 0):
         raise ValueError("viewmat and K must be finite, with K[0, 0] > 0 and K[1, 1] > 0")
     n = len(means)
     opacities = opacities.reshape(n)
@@ -60,9 +61,11 @@ def forward(
         reach, wide = _extent(cov2d, opacities)
         size = uv.new_tensor([width, height])
         seen = ((uv + reach > 0) & (uv - reach < size)).all(1) & (opacities >= MIN_ALPHA)
-        seen &= torch.isfinite(reach).all(1) & torch.isfinite(uv).all(1) & torch.isfinite(features).all(1)
+        for x in (reach, uv, features):
+            seen &= torch.isfinite(x).all(1)
         order = torch.nonzero(seen)[:, 0][torch.argsort(z[seen], stable=True)]
-    image, drawn = _blend(uv[order], cov2d[order], z[order], opacities[order], features[order], width, height)
+    splats = (x[order] for x in (uv, cov2d, z, opacities, features))
+    image, drawn = _blend(*splats, width, height)
     radii = torch.zeros(n, dtype=torch.int32, device=means.device)
     radii[rows[order[drawn]]] = wide[order[drawn]].ceil().clamp(max=1e9).to(torch.int32)
     color, depth, alpha = image[:channels], image[channels : channels + 1], image[channels + 1 :]
@@ -83,14 +86,16 @@ def rotation(quats: Tensor) -> Tensor:
 
 
 def sh_colors(sh: Tensor, means: Tensor, viewmat: Tensor, degree: int) -> Tensor:
-    """Colours "N 3" of sh "N B 3" seen from the camera: max(0, 1/2 + sum of basis times coefficient)."""
+    """Colours "N 3" of sh "N B 3" seen from the camera: max(0, 1/2 + Σ basis · coefficient)."""
     camera = -viewmat[:3, :3].T @ viewmat[:3, 3]
     direction = torch.nn.functional.normalize(means - camera, dim=1)
     basis = _sh_basis(direction, degree)
     return (0.5 + torch.einsum("nb,nbc->nc", basis, sh[:, : basis.shape[1]])).clamp_min(0)
 
 
-def _usable(means, quats, scales, covariances, opacities, viewmat, near: float, far: float) -> Tensor:
+def _usable(
+    means, quats, scales, covariances, opacities, viewmat, near: float, far: float
+) -> Tensor:
     """Indices of rows with finite numbers, a rotation, and near < z < far."""
     z = means @ viewmat[2, :3] + viewmat[2, 3]
     good = (z > near) & (z < far) & torch.isfinite(means).all(1) & torch.isfinite(opacities)
@@ -111,7 +116,8 @@ def _project(means, viewmat, K, width: int, height: int) -> tuple[Tensor, Tensor
     focal, center = K.diagonal()[:2], K[:2, 2]
     size = means.new_tensor([width, height])
     extra = (FRUSTUM - 1) * size / (2 * focal)
-    bounded = torch.maximum(torch.minimum(slope, (size - center) / focal + extra), -center / focal - extra)
+    lowest, highest = -center / focal - extra, (size - center) / focal + extra
+    bounded = torch.maximum(torch.minimum(slope, highest), lowest)
     jacobian = (focal / z[:, None])[..., None] * (W[:2] - bounded[..., None] * W[2])
     return slope * focal + center, jacobian, z
 
@@ -137,19 +143,18 @@ def _blend(uv, cov2d, z, opacities, features, width: int, height: int) -> tuple[
     det = cov2d[:, 0, 0] * cov2d[:, 1, 1] - cov2d[:, 0, 1] ** 2
     a, b, c = cov2d[:, 1, 1] / det, -cov2d[:, 0, 1] / det, cov2d[:, 0, 0] / det
     values = torch.cat([features, z[:, None], torch.ones_like(z)[:, None]], 1)
-    x = torch.arange(width, dtype=uv.dtype, device=uv.device) + 0.5
+    x, y = (torch.arange(n, dtype=uv.dtype, device=uv.device) + 0.5 for n in (width, height))
     rows_at_once = max(1, _PIXELS_AT_ONCE // width)
     bands, drawn = [], torch.zeros(len(uv), dtype=torch.bool, device=uv.device)
-    for top in range(0, height, rows_at_once):
-        y = torch.arange(top, min(top + rows_at_once, height), dtype=uv.dtype, device=uv.device) + 0.5
-        dx = x - uv[:, 0, None, None]
-        dy = y[:, None] - uv[:, 1, None, None]
-        power = -0.5 * (a[:, None, None] * dx**2 + c[:, None, None] * dy**2) - b[:, None, None] * dx * dy
-        alpha = (opacities[:, None, None] * torch.exp(power)).clamp_max(MAX_ALPHA)
+    a, b, c, u, v, opacities = (t[:, None, None] for t in (a, b, c, *uv.unbind(1), opacities))
+    for band in y.split(rows_at_once):
+        dx, dy = x - u, band[:, None] - v
+        power = -0.5 * (a * dx**2 + c * dy**2) - b * dx * dy
+        alpha = (opacities * torch.exp(power)).clamp_max(MAX_ALPHA)
         reached = alpha >= MIN_ALPHA
         alpha = torch.where(reached, alpha, 0)
         after = torch.cumprod(1 - alpha, 0)
-        # The product only falls, so this also drops all that lies behind the Gaussian that closes a pixel.
+        # The product only falls, so all behind the Gaussian that closes a pixel is dropped, too.
         open_ = after >= MIN_TRANSMITTANCE
         before = torch.cat([torch.ones_like(after[:1]), after[:-1]]) if len(after) else after
         weights = torch.where(open_, alpha * before, 0)
@@ -179,7 +184,7 @@ def _sh_basis(direction: Tensor, degree: int) -> Tensor:
     for n in range(degree + 1):
         for m in range(-n, n + 1):
             k = abs(m)
-            scale = math.sqrt((2 * n + 1) / (4 * math.pi) * math.factorial(n - k) / math.factorial(n + k))
-            scale *= math.sqrt(2) if k else 1
+            square = (2 * n + 1) / (4 * math.pi) * math.factorial(n - k) / math.factorial(n + k)
+            scale = math.sqrt(2 * square if k else square)
             columns.append(scale * legendre[n, k] * powers[k][1 if m < 0 else 0])
     return torch.stack(columns, 1)

@@ -60,25 +60,24 @@ def rasterize(
 
     Raises TypeError for a wrong type, dtype or device, ValueError for a wrong shape or value.
     """
-    _check_tensors(means, dict(quats=quats, scales=scales, covariances=covariances,
-                               opacities=opacities, sh=sh, colors=colors, means2d=means2d,
-                               viewmat=viewmat, background=background, K=K))  # fmt: skip
+    inputs = ops.Inputs(
+        means, quats, scales, covariances, opacities, sh, colors, means2d, viewmat, background, K,
+        width, height, sh_degree, float(near), float(far),
+    )  # fmt: skip
+    _check_tensors(inputs)
     _check_choices(quats, scales, covariances, sh, colors, sh_degree)
     _check_shapes(means, quats, scales, covariances, opacities, sh, colors, means2d)
     _check_camera(viewmat, K, width, height, near, far)
     channels = 3 if colors is None else colors.shape[1]
     if background is not None and tuple(background.shape) != (channels,):
         raise _shape_error("background", background, f"({channels},), one number per channel")
-    draw = _backend(means.device.type)
-    image = draw(means, quats, scales, covariances, opacities, sh, colors, means2d, viewmat,
-                 background, K, width, height, sh_degree, float(near), float(far))  # fmt: skip
-    return RasterOutput(*image[:4])
+    return RasterOutput(*_backend(means.device.type)(*inputs)[:4])
 
 
 @functools.cache
 def _backend(device: str):
     if device != "cpu" or native.is_built():
-        return torch.ops.diff_gaussian_rasterization.forward
+        return ops.forward
     warnings.warn(
         "diff-gaussian-rasterization was installed without native code: drawing with the slow "
         "PyTorch twin; install a C++ compiler or the ziglang wheel and reinstall the package",
@@ -87,13 +86,14 @@ def _backend(device: str):
     return reference.forward
 
 
-def _check_tensors(means: Tensor, others: dict[str, Tensor | None]) -> None:
+def _check_tensors(inputs: ops.Inputs) -> None:
+    means = inputs.means
     if not isinstance(means, Tensor):
         raise TypeError(f"means is {type(means).__name__}, expected a Tensor")
     if means.dtype not in (torch.float32, torch.float64):
         raise TypeError(f"means has dtype {means.dtype}, expected torch.float32 or torch.float64")
     dtype, device = means.dtype, means.device
-    for name, tensor in others.items():
+    for name, tensor in zip(ops.Inputs._fields[: ops.TENSORS], inputs, strict=False):
         if tensor is None:
             continue
         if not isinstance(tensor, Tensor):
@@ -106,7 +106,8 @@ def _check_tensors(means: Tensor, others: dict[str, Tensor | None]) -> None:
 
 def _check_choices(quats, scales, covariances, sh, colors, sh_degree: int) -> None:
     if (sh is None) == (colors is None):
-        raise ValueError(f"{'neither' if sh is None else 'both'} of sh and colors given, expected one")
+        found = "neither" if sh is None else "both"
+        raise ValueError(f"{found} of sh and colors given, expected exactly one")
     if (quats is None) != (scales is None) or (quats is None) == (covariances is None):
         raise ValueError("expected either quats and scales or covariances")
     if not 0 <= sh_degree <= MAX_SH_DEGREE:
@@ -122,8 +123,10 @@ def _check_shapes(means, quats, scales, covariances, opacities, sh, colors, mean
     if means.dim() != 2 or means.shape[1] != 3:
         raise _shape_error("means", means, "(N, 3)")
     n = means.shape[0]
-    rows = dict(quats=(quats, 4), scales=(scales, 3), covariances=(covariances, 6), means2d=(means2d, 3))
-    for name, (tensor, columns) in rows.items():
+    rows = {"quats": 4, "scales": 3, "covariances": 6, "means2d": 3}
+    for (name, columns), tensor in zip(
+        rows.items(), (quats, scales, covariances, means2d), strict=True
+    ):
         if tensor is not None and tuple(tensor.shape) != (n, columns):
             raise _shape_error(name, tensor, f"({n}, {columns})")
     if tuple(opacities.shape) not in ((n, 1), (n,)):
