@@ -39,10 +39,11 @@ def open_model_folder(settings: Settings) -> Iterator[Path]:
     """Make the run's folder and hold it: a second run in it is refused until the block ends.
 
     The same command goes on where the run in the folder stopped; a run of other settings is refused,
-    unless `--restart` will empty the folder. Nothing is written here, and a folder that is empty at the
-    end is removed.
+    unless `--restart` will empty the folder. Nothing is written here, and a folder that was made for
+    nothing is removed.
     """
     folder = Path(settings.model.model_path)
+    is_new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK):
@@ -57,9 +58,10 @@ def open_model_folder(settings: Settings) -> Iterator[Path]:
         _refuse_another_run(folder, settings)
         yield folder
     finally:
+        if is_new:
+            with suppress(OSError):
+                folder.rmdir()  # refused where there is something in it
         os.close(held)
-        with suppress(OSError):
-            folder.rmdir()  # refused where there is something in it
 
 
 def begin_run(settings: Settings, folder: Path) -> None:

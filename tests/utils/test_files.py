@@ -6,7 +6,15 @@ import subprocess
 import pytest
 
 from utils.errors import InputError
-from utils.files import append_text, read_json, remove_folder, remove_leftovers, replacing, write_json, write_text
+from utils.files import (
+    append_text,
+    read_json,
+    remove_folder,
+    remove_leftovers,
+    replacing,
+    write_json,
+    write_text,
+)
 
 
 def test_an_error_keeps_the_old_file_and_leaves_no_other(tmp_path):
