@@ -196,16 +196,16 @@ struct RowStarts {
 template <class S>
 constexpr RowStarts<S> kRowStarts{};
 
-// Calls body(block, column, row, dy, exponent) for every live block that a pair can reach, and
-// after each block column that was entered, end_column(dx).
+// Calls body(block, column, row, off, log2 of alpha) for every live block that a pair can reach,
+// and after each block column that was entered, end_column(dx).
 template <class S, int kC, class Body, class End>
 DGR_FN void visit_blocks(const Tile<S, kC>& tile, const Lanes<S>& lanes, const DgrPair& pair,
                          const S* splat, Body body, End end_column) {
   typedef Blocks<S> B;
   typedef Vec<S> V;
   constexpr int kPerHalf = 8 / B::kWidth;
-  const V a(splat[kConicA]), b(splat[kConicB]), c(splat[kConicC]), log_opacity(splat[kLogOpacity]);
-  const V y = lanes.y + V(S(tile.y0) + S(0.5) - splat[kV]);
+  const V weight_x(splat[kWeightX]), weight_y(splat[kWeightY]), log_opacity(splat[kLogOpacity]);
+  const V slope(splat[kSlope]), y = lanes.y + V(S(tile.y0) + S(0.5) - splat[kV]);
   for (int half = 0; half < 2; ++half) {
     const int from = pair.rows[2 * half] / B::kHeight,
               to = (pair.rows[2 * half + 1] + B::kHeight - 1) / B::kHeight;
@@ -214,12 +214,12 @@ DGR_FN void visit_blocks(const Tile<S, kC>& tile, const Lanes<S>& lanes, const D
       uint32_t rows = tile.live[column] & reach;
       if (!rows) continue;
       const V dx = lanes.x + V(S(tile.x0 + column * B::kWidth) + S(0.5) - splat[kU]);
-      const V b_dx = b * dx, rest = fma(a * dx, dx, log_opacity);
+      const V part_x = log2_alpha_x(dx, weight_x, log_opacity), from_ridge = y - slope * dx;
       do {
         const int row = __builtin_ctz(rows);
         rows &= rows - 1;
-        const V dy = y + V(kRowStarts<S>[row]);
-        body(tile.block(column, row), column, row, dy, log2_alpha(dy, c, b_dx, rest));
+        const V off = from_ridge + V(kRowStarts<S>[row]);
+        body(tile.block(column, row), column, row, off, log2_alpha(off, weight_y, part_x));
       } while (rows);
       end_column(dx);
     }
@@ -328,11 +328,11 @@ class PairSums {
   }
 
   // One block: g = gradient to the exponent, weight = the Gaussian's part in the pixel.
-  DGR_FN void add(const S* block, V weight, V g, V dy) {
-    const V g_dy = g * dy;
+  DGR_FN void add(const S* block, V weight, V g, V off) {
+    const V g_off = g * off;
     one_ = one_ + g;
-    y_ = y_ + g_dy;
-    yy_ = fma(g_dy, dy, yy_);
+    off_ = off_ + g_off;
+    off_off_ = fma(g_off, off, off_off_);
     if (kAux) depth_ = fma(weight, V::load(block + kDepthSum * V::kLanes), depth_);
     for (int c = 0; c < channels_; ++c)
       channel(c) = fma(weight, V::load(block + (kColors + c) * V::kLanes), channel(c));
@@ -342,17 +342,18 @@ class PairSums {
     const V one_dx = one_ * dx;
     sum_one_ = sum_one_ + one_;
     sum_x_ = sum_x_ + one_dx;
-    sum_y_ = sum_y_ + y_;
+    sum_off_ = sum_off_ + off_;
     sum_xx_ = fma(one_dx, dx, sum_xx_);
-    sum_xy_ = fma(y_, dx, sum_xy_);
-    sum_yy_ = sum_yy_ + yy_;
-    one_ = y_ = yy_ = V(S(0));
+    sum_x_off_ = fma(off_, dx, sum_x_off_);
+    sum_off_off_ = sum_off_off_ + off_off_;
+    one_ = off_ = off_off_ = V(S(0));
   }
   // A row of PairGradients.
   DGR_FN void write(S* out, int stride) const {
     const V zero(S(0));
-    V all[kSumsAtOnce] = {sum_one_, sum_x_, sum_y_, sum_xx_, sum_xy_, sum_yy_, depth_, zero,
-                          zero,     zero,   zero,   zero,    zero,    zero,    zero,   zero};
+    V all[kSumsAtOnce] = {sum_one_, sum_x_, sum_off_, sum_xx_, sum_x_off_, sum_off_off_,
+                          depth_,   zero,   zero,     zero,    zero,       zero,
+                          zero,     zero,   zero,     zero};
     for (int c = 0; c < kC; ++c) all[kMoments + c] = few_[c];
     sum_each(all, out);
     if (kC) return;
@@ -363,9 +364,10 @@ class PairSums {
  private:
   DGR_FN V& channel(int c) { return kC ? few_[c] : many_[c]; }
 
-  V one_{S(0)}, y_{S(0)}, yy_{S(0)};  // of the current block column
-  V sum_one_{S(0)}, sum_x_{S(0)}, sum_y_{S(0)}, sum_xx_{S(0)}, sum_xy_{S(0)}, sum_yy_{S(0)},
-      depth_{S(0)};
+  V one_{S(0)}, off_{S(0)}, off_off_{S(0)};  // of the current block column
+  V sum_one_{S(0)}, sum_x_{S(0)}, sum_off_{S(0)}, sum_xx_{S(0)}, sum_x_off_{S(0)},
+      sum_off_off_{S(0)};
+  V depth_{S(0)};
   V few_[kC ? kC : 1];
   V* const many_;
   const int channels_;
@@ -386,7 +388,7 @@ void blend_tile_backward(const DgrScene& scene, const DgrState& state, const Dgr
     uint32_t touched = 0;
     visit_blocks(
         tile, lanes, pair, splat,
-        [&](S* block, int column, int row, V dy, V exponent) {
+        [&](S* block, int column, int row, V off, V exponent) {
           const Hit<S> hit = hit_block(tile, block, column, row, exponent);
           touched |= lane_bits(hit.drawn);
           const V weight = zero_unless(hit.drawn, hit.alpha * hit.before);
@@ -402,7 +404,7 @@ void blend_tile_backward(const DgrScene& scene, const DgrState& state, const Dgr
           // lose.
           const V grad_alpha = hit.before * along - rest * reciprocal(V(S(1)) - hit.alpha);
           const Mask<S> moves = at_least(hit.drawn, V(S(kMaxAlpha)), hit.raw);
-          sums.add(block, weight, zero_unless(moves, grad_alpha * hit.alpha), dy);
+          sums.add(block, weight, zero_unless(moves, grad_alpha * hit.alpha), off);
         },
         [&](V dx) { sums.end_column(dx); });
     pairs.touched[pair.slot] = touched != 0;
@@ -418,8 +420,8 @@ void blend_tile_backward(const DgrScene& scene, const DgrState& state, const Dgr
     V total(S(0));
     tile.for_blocks([&](int column, int row) {
       const S* block = tile.block(column, row);
-      total = fma(V::load(block + (kColors + c) * V::kLanes),
-                  V::load(block + kLight * V::kLanes), total);
+      total = fma(V::load(block + (kColors + c) * V::kLanes), V::load(block + kLight * V::kLanes),
+                  total);
     });
     ((S*)pairs.backgrounds)[(int64_t)number * channels + c] = sum(total);
   }

@@ -84,8 +84,7 @@ DGR_FN Vec3<T> normalize_vjp(const Vec3<T>& v, const Vec3<T>& grad) {
   return inverse * (grad - dot(unit, grad) * unit);
 }
 
-// -----------------------------------------------------------------------------------------------
-// rotation
+// ------------------------------------------------------------------------------------ rotation
 
 template <class T>
 struct Quat {
@@ -124,8 +123,7 @@ DGR_FN Quat<T> rotation_vjp(const Quat<T>& q, const Mat3<T>& g) {
   return {s * (dw - along * w), s * (dx - along * x), s * (dy - along * y), s * (dz - along * z)};
 }
 
-// ----------------------------------------------------------------------------------------------
-// projection
+// ---------------------------------------------------------------------------------- projection
 
 template <class T>
 struct Camera {
@@ -204,37 +202,45 @@ DGR_FN Vec3<T> project_vjp(const Camera<T>& camera, const Vec3<T>& mean, const P
   return transposed_times(camera.rotation, grad_p);
 }
 
-// ----------------------------------------------------------------------------------------------
-// covariance
+// ---------------------------------------------------------------------------------- covariance
 
-constexpr double kDilation =
-    0.3;  // square pixels added to both variances (3DGS): no splat falls between pixels
+// Square pixels added to both variances (3DGS): no Gaussian falls between pixels.
+constexpr double kDilation = 0.3;
 
-// The 2-D covariance [[a, b], [b, c]] with its determinant, which is > 0.
+// The 2-D covariance [[a, b], [b, c]], factored: variance a of x, slope b/a of the ridge y(x), and
+// spread c - b²/a, the variance of y at fixed x. The exponent is then a sum of two squares,
+//   -1/2 (dx² / variance + (dy - slope dx)² / spread),
+// so float32 keeps the thickness of a needle, where the usual conic (inverse covariance) cancels.
 template <class T>
-struct Cov2 {
-  T a, b, c, det;
+struct Footprint {
+  T variance, slope, spread;
 };
 
-// From scales and rotation: with M = J W R S, the 2-D covariance is M Mᵀ + 0.3 I. Its determinant
-// is taken from the cross product of M's rows (Lagrange's identity): ac - b² would cancel for
-// needle-like Gaussians.
+// From scales and rotation: the 2-D covariance is M Mᵀ + 0.3 I, M = J W R S with rows m0 and m1. By
+// Lagrange's identity its determinant is |m0 × m1|² + 0.3 (|m0|² + |m1|²) + 0.09: nothing cancels.
 template <class T>
-DGR_FN Cov2<T> covariance(const Projected<T>& out, const Mat3<T>& R, const Vec3<T>& scales) {
-  const Vec3<T> m0 = times(transposed_times(R, out.du), scales),
-                m1 = times(transposed_times(R, out.dv), scales);
-  const Vec3<T> minors = cross(m0, m1);
-  const T k(kDilation), a = dot(m0, m0), c = dot(m1, m1);
-  return {a + k, dot(m0, m1), c + k, dot(minors, minors) + k * (a + c) + k * k};
+DGR_FN Footprint<T> footprint(const Projected<T>& out, const Mat3<T>& R, const Vec3<T>& scales) {
+  const Vec3<T> m0 = times(transposed_times(R, out.du), scales);
+  const Vec3<T> m1 = times(transposed_times(R, out.dv), scales);
+  const T k(kDilation), variance = dot(m0, m0) + k, inverse = T(1) / variance;
+  const Vec3<T> minors = root(inverse) * cross(m0, m1);
+  return {variance, inverse * dot(m0, m1), dot(minors, minors) + k * inverse * dot(m1, m1) + k};
 }
 
 template <class T>
-DGR_FN void covariance_vjp(const Projected<T>& out, const Mat3<T>& R, const Vec3<T>& scales,
-                           T grad_a, T grad_b, T grad_c, Vec3<T>& grad_du, Vec3<T>& grad_dv,
-                           Mat3<T>& grad_R, Vec3<T>& grad_scales) {
+DGR_FN void footprint_vjp(const Projected<T>& out, const Mat3<T>& R, const Vec3<T>& scales,
+                          const Footprint<T>& grad, Vec3<T>& grad_du, Vec3<T>& grad_dv,
+                          Mat3<T>& grad_R, Vec3<T>& grad_scales) {
   const Vec3<T> r0 = transposed_times(R, out.du), r1 = transposed_times(R, out.dv);
   const Vec3<T> m0 = times(r0, scales), m1 = times(r1, scales);
-  const Vec3<T> g0 = (T(2) * grad_a) * m0 + grad_b * m1, g1 = (T(2) * grad_c) * m1 + grad_b * m0;
+  const T two(2), k(kDilation), inverse = T(1) / (dot(m0, m0) + k), slope = inverse * dot(m0, m1);
+  // m1 - slope m0, again without cancellation: ((m0 × m1) × m0 + 0.3 m1) / variance.
+  const Vec3<T> unit = root(inverse) * m0;
+  const Vec3<T> across = cross(cross(unit, m1), unit) + (k * inverse) * m1;
+  const T turn = inverse * grad.slope;
+  const Vec3<T> g0 = (two * grad.variance) * m0 + turn * (across - slope * m0) -
+                     (two * slope * grad.spread) * across;
+  const Vec3<T> g1 = (two * grad.spread) * across + turn * m0;
   grad_scales = times(g0, r0) + times(g1, r1);
   const Vec3<T> h0 = times(g0, scales), h1 = times(g1, scales);
   grad_du = R * h0;
@@ -257,61 +263,44 @@ DGR_FN Vec3<T> operator*(const Cov3<T>& s, const Vec3<T>& v) {
 }
 
 template <class T>
-DGR_FN Cov2<T> covariance(const Projected<T>& out, const Cov3<T>& sigma) {
+DGR_FN Footprint<T> footprint(const Projected<T>& out, const Cov3<T>& sigma) {
   const Vec3<T> s0 = sigma * out.du;
-  const T k(kDilation), a = dot(out.du, s0) + k, b = dot(out.dv, s0),
-                        c = dot(out.dv, sigma * out.dv) + k;
-  return {a, b, c, a * c - b * b};
+  const T k(kDilation), a = dot(out.du, s0) + k, b = dot(out.dv, s0), slope = b / a;
+  return {a, slope, dot(out.dv, sigma * out.dv) + k - slope * b};
 }
 
 template <class T>
-DGR_FN void covariance_vjp(const Projected<T>& out, const Cov3<T>& sigma, T grad_a, T grad_b,
-                           T grad_c, Vec3<T>& grad_du, Vec3<T>& grad_dv, Cov3<T>& grad_sigma) {
+DGR_FN void footprint_vjp(const Projected<T>& out, const Cov3<T>& sigma, const Footprint<T>& grad,
+                          Vec3<T>& grad_du, Vec3<T>& grad_dv, Cov3<T>& grad_sigma) {
   const Vec3<T>&p = out.du, &q = out.dv;
   const Vec3<T> s0 = sigma * p, s1 = sigma * q;
-  const T two(2);
-  grad_du = (two * grad_a) * s0 + grad_b * s1;
-  grad_dv = (two * grad_c) * s1 + grad_b * s0;
-  grad_sigma = {grad_a * p.x * p.x + grad_b * p.x * q.x + grad_c * q.x * q.x,
-                two * (grad_a * p.x * p.y + grad_c * q.x * q.y) + grad_b * (p.x * q.y + p.y * q.x),
-                two * (grad_a * p.x * p.z + grad_c * q.x * q.z) + grad_b * (p.x * q.z + p.z * q.x),
-                grad_a * p.y * p.y + grad_b * p.y * q.y + grad_c * q.y * q.y,
-                two * (grad_a * p.y * p.z + grad_c * q.y * q.z) + grad_b * (p.y * q.z + p.z * q.y),
-                grad_a * p.z * p.z + grad_b * p.z * q.z + grad_c * q.z * q.z};
+  const T two(2), inverse = T(1) / (dot(p, s0) + T(kDilation)), slope = inverse * dot(q, s0);
+  const T turn = inverse * grad.slope, c = grad.spread;
+  const T a = grad.variance - turn * slope + c * slope * slope, b = turn - two * c * slope;
+  grad_du = (two * a) * s0 + b * s1;
+  grad_dv = (two * c) * s1 + b * s0;
+  grad_sigma = {a * p.x * p.x + b * p.x * q.x + c * q.x * q.x,
+                two * (a * p.x * p.y + c * q.x * q.y) + b * (p.x * q.y + p.y * q.x),
+                two * (a * p.x * p.z + c * q.x * q.z) + b * (p.x * q.z + p.z * q.x),
+                a * p.y * p.y + b * p.y * q.y + c * q.y * q.y,
+                two * (a * p.y * p.z + c * q.y * q.z) + b * (p.y * q.z + p.z * q.y),
+                a * p.z * p.z + b * p.z * q.z + c * q.z * q.z};
 }
 
-// The inverse [[a, b], [b, c]] of the 2-D covariance.
 template <class T>
-struct Conic {
-  T a, b, c;
-};
-
-template <class T>
-DGR_FN Conic<T> conic(const Cov2<T>& s) {
-  const T inverse = T(1) / s.det;
-  return {s.c * inverse, T(0) - s.b * inverse, s.a * inverse};
-}
-
-// Gradient to (a, b, c) of the covariance: -Q G Q, where G is the gradient to the conic Q as a
-// matrix. The gradient of an off-diagonal entry, here and in `grad`, counts both places where it
-// stands.
-template <class T>
-DGR_FN Conic<T> conic_vjp(const Conic<T>& q, const Conic<T>& grad) {
-  const T half = T(0.5) * grad.b, zero(0);
-  const T x = q.a * grad.a + q.b * half, y = q.a * half + q.b * grad.c;
-  const T z = q.b * grad.a + q.c * half, w = q.b * half + q.c * grad.c;
-  return {zero - (x * q.a + y * q.b), T(-2) * (x * q.b + y * q.c), zero - (z * q.b + w * q.c)};
+DGR_FN T variance_y(const Footprint<T>& f) {
+  return f.spread + f.slope * f.slope * f.variance;
 }
 
 // The 3DGS radius: three standard deviations along the longer axis, in pixels.
 template <class T>
-DGR_FN T radius(const Cov2<T>& s) {
-  const T mid = T(0.5) * (s.a + s.c), square = mid * mid - s.det;
-  return T(3) * root(mid + root(select(square > T(0.1), square, T(0.1))));
+DGR_FN T radius(const Footprint<T>& f) {
+  const T a = f.variance, c = variance_y(f), b = f.slope * a, half = T(0.5) * (a - c);
+  const T square = half * half + b * b;
+  return T(3) * root(T(0.5) * (a + c) + root(select(square > T(0.1), square, T(0.1))));
 }
 
-// -----------------------------------------------------------------------------------------------
-// alpha
+// --------------------------------------------------------------------------------------- alpha
 
 constexpr double kMaxAlpha = 0.99;
 constexpr double kMinAlpha = 1.0 / 255.0;   // fainter is not drawn
@@ -319,31 +308,34 @@ constexpr double kMinTransmittance = 1e-4;  // a Gaussian that would leave less 
 constexpr double kLog2E = 1.4426950408889634;
 constexpr double kLn2 = 0.6931471805599453;
 
-// Offsets from the mean that enter the exponent, and what the exponent needs of one Gaussian: the
-// conic in units of log2 (factors -log2(e)/2, -log2(e), -log2(e)/2) and log2 of the opacity, so
-// that one exp2 gives alpha before its bound.
+// log2 of alpha before its bound. Per Gaussian: log_opacity = log2 of the opacity, and weight_x,
+// weight_y = -log2(e) / 2 over variance and spread; per pixel: dx and off = dy - slope dx. The part
+// that depends on dx alone is shared by a column of pixels.
 template <class T>
-DGR_FN T log2_alpha(T dy, T c, T b_dx, T a_dx2_plus_opacity) {
-  return fma(dy, fma(c, dy, b_dx), a_dx2_plus_opacity);
+DGR_FN T log2_alpha_x(T dx, T weight_x, T log_opacity) {
+  return fma(weight_x * dx, dx, log_opacity);
+}
+template <class T>
+DGR_FN T log2_alpha(T off, T weight_y, T part_x) {
+  return fma(weight_y * off, off, part_x);
 }
 
-// Gradient of the exponent to mean and conic from the moments m* = Σ g dx^i dy^j over pixels, where
-// g is the gradient to the natural exponent: g = dL/dalpha · alpha.
+// Sums over pixels of g, g dx, g off, g dx², g dx off, g off², where g = dL/dalpha · alpha is the
+// gradient to the (natural) exponent.
 template <class T>
 struct Moments {
-  T one, x, y, xx, xy, yy;
+  T one, x, off, xx, x_off, off_off;
 };
 
 template <class T>
-DGR_FN void exponent_vjp(const Conic<T>& q, const Moments<T>& m, T& grad_u, T& grad_v,
-                         Conic<T>& grad) {
-  grad_u = q.a * m.x + q.b * m.y;
-  grad_v = q.b * m.x + q.c * m.y;
-  grad = {T(-0.5) * m.xx, T(0) - m.xy, T(-0.5) * m.yy};
+DGR_FN Footprint<T> exponent_vjp(const Footprint<T>& f, const Moments<T>& m, T& grad_u, T& grad_v) {
+  const T per_x = T(1) / f.variance, per_y = T(1) / f.spread, half(0.5);
+  grad_v = per_y * m.off;
+  grad_u = per_x * m.x - f.slope * grad_v;
+  return {half * per_x * per_x * m.xx, per_y * m.x_off, half * per_y * per_y * m.off_off};
 }
 
-// ------------------------------------------------------------------------------------- spherical
-// harmonics
+// ------------------------------------------------------------------------- spherical harmonics
 
 constexpr int kMaxShBases = 16;
 constexpr double kSh0 = 0.28209479177387814, kSh1 = 0.4886025119029199;

@@ -6,10 +6,10 @@
 
 namespace DGR_NAMESPACE {
 
-// A splat is eight numbers: mean u v (pixels), conic a b c and opacity as log2_alpha wants them,
-// depth, and the variance along x (pixels²), which with the conic gives the outline without
-// cancellation.
-enum SplatField { kU, kV, kConicA, kConicB, kConicC, kLogOpacity, kDepth, kVarianceX };
+// A splat: mean u v (pixels), weight_x, slope, weight_y and log_opacity as gaussian_math.h's alpha
+// wants them, depth (world units).
+enum SplatField { kU, kV, kWeightX, kSlope, kWeightY, kLogOpacity, kDepth, kSplatFields };
+static_assert(kSplatFields <= kSplat, "");
 
 template <class S>
 Camera<Vec<S>> load_camera(const DgrScene& scene) {
@@ -66,14 +66,14 @@ template <class S, class Visit>
 DGR_FN void visit_tiles(const S* splat, int width, int height, Visit visit) {
   typedef Vec<S> V;
   constexpr int W = V::kLanes;
-  const S u = splat[kU], v = splat[kV], variance = splat[kVarianceX];
-  const S slope = -splat[kConicB] / (2 * splat[kConicC]);  // of the ridge y(x), = cov xy / var x
-  const S given_x = S(-0.5 * kLog2E) / splat[kConicC];  // variance of y at fixed x, = 1 / conic c
+  const S u = splat[kU], v = splat[kV], slope = splat[kSlope];
+  const S variance = S(-0.5 * kLog2E) / splat[kWeightX],
+          spread = S(-0.5 * kLog2E) / splat[kWeightY];
   // Squared Mahalanobis radius where alpha falls under 1/255, with a margin for rounding: the pixel
   // decides.
   const S square = S(2 * kLn2) * (splat[kLogOpacity] + S(7.994353436858858)) * S(1.00001) + S(1e-5);
   const S half_x = root(square * variance);
-  const S top = slope * variance * root(square / (given_x + slope * slope * variance));
+  const S top = slope * variance * root(square / (spread + slope * slope * variance));
   const S left = u - half_x - S(0.501), right = u + half_x - S(0.499);
   if (!(right >= 0 && left <= width - 1)) return;
   const int first = (left > 0 ? (int)left : 0) / kTile * 2;
@@ -85,9 +85,9 @@ DGR_FN void visit_tiles(const S* splat, int width, int height, Visit visit) {
     const V x0 = V::load(lanes) + V(S(8 * base) + S(0.5) - u), x1 = x0 + V(S(7));
     const V at_top = clamp(V(top), x0, x1), at_bottom = clamp(V(-top), x0, x1);
     const V rise =
-        root(V(given_x) * maximum(V(S(0)), V(square) - at_top * at_top * V(1 / variance)));
+        root(V(spread) * maximum(V(S(0)), V(square) - at_top * at_top * V(1 / variance)));
     const V fall =
-        root(V(given_x) * maximum(V(S(0)), V(square) - at_bottom * at_bottom * V(1 / variance)));
+        root(V(spread) * maximum(V(S(0)), V(square) - at_bottom * at_bottom * V(1 / variance)));
     const Mask<S> inside = and_not(x1 >= V(-half_x), x0 > V(half_x));
     const V zero(S(0)), bottom_edge{S(height)};
     // Rows whose centres lie between: ceil(low - 1/2) .. floor(high - 1/2) + 1, each moved outwards
@@ -167,40 +167,37 @@ uint32_t finite_colors(const DgrScene& scene, int64_t first, int valid) {
   return bits;
 }
 
-// The 2-D covariance of W rows; clears mask lanes whose shape is not finite or has no rotation.
+// The footprints of W rows; clears mask lanes that have no finite footprint or no rotation.
 template <class S>
-DGR_FN Cov2<Vec<S>> shape(const DgrScene& scene, const Projected<Vec<S>>& seen, int64_t first,
-                          int valid, Mask<S>& drawn) {
+DGR_FN Footprint<Vec<S>> load_footprint(const DgrScene& scene, const Projected<Vec<S>>& seen,
+                                        int64_t first, int valid, Mask<S>& drawn) {
   const Vec<S> zero(S(0));
-  Cov2<Vec<S>> cov;
+  Footprint<Vec<S>> f;
   if (scene.covariances) {
-    cov = covariance(seen, load_cov3<S>(scene.covariances, first, valid));
-    drawn = drawn & (cov.a > zero) & (cov.c > zero);
+    f = footprint(seen, load_cov3<S>(scene.covariances, first, valid));
   } else {
     const Quat<Vec<S>> quat = load_quat<S>(scene.quats, first, valid);
-    cov = covariance(seen, rotation(quat), load3<S>(scene.scales, first, valid));
+    f = footprint(seen, rotation(quat), load3<S>(scene.scales, first, valid));
     drawn = drawn & (norm(quat) > zero);
   }
-  const Vec<S> inverse = Vec<S>(S(1)) / cov.det;
-  drawn =
-      drawn & (cov.det > zero) & (inverse > zero) & is_finite(cov.a + cov.c) & is_finite(cov.det);
-  return cov;
+  drawn = drawn & (f.variance > zero) & (f.spread > zero) & is_finite(f.variance);
+  drawn = drawn & is_finite(variance_y(f));
+  return f;
 }
 
 template <class S>
-DGR_FN void write_splats(const Projected<Vec<S>>& seen, const Cov2<Vec<S>>& cov,
+DGR_FN void write_splats(const Projected<Vec<S>>& seen, const Footprint<Vec<S>>& f,
                          const S* log_opacity, S* splats, int valid) {
-  const Conic<Vec<S>> q = conic(cov);
-  const Vec<S> half(S(-0.5 * kLog2E)), full(S(-kLog2E));
-  const Vec<S> columns[kSplat] = {seen.u,
-                                  seen.v,
-                                  half * q.a,
-                                  full * q.b,
-                                  half * q.c,
-                                  Vec<S>::load(log_opacity),
-                                  seen.camera_point.z,
-                                  cov.a};  // as SplatField orders them
-  store_columns(columns, kSplat, splats, kSplat, valid);
+  const Vec<S> half(S(-0.5 * kLog2E));
+  const Vec<S> columns[kSplatFields] = {// as SplatField orders them
+                                        seen.u,
+                                        seen.v,
+                                        half / f.variance,
+                                        f.slope,
+                                        half / f.spread,
+                                        Vec<S>::load(log_opacity),
+                                        seen.camera_point.z};
+  store_columns(columns, kSplatFields, splats, kSplat, valid);
 }
 
 inline float log_2(float x) { return __builtin_log2f(x); }
@@ -220,7 +217,7 @@ uint32_t project_group(const DgrScene& scene, const DgrState& state, const Camer
   const V opacity = load1<S>(scene.opacities, first, valid);
   drawn = drawn & (opacity >= V(S(kMinAlpha))) & is_finite(opacity);
   if (!any(drawn)) return 0;
-  const Cov2<V> cov = shape(scene, seen, first, valid, drawn);
+  const Footprint<V> shape = load_footprint(scene, seen, first, valid, drawn);
   // No part of the image lies within the box of the widest ellipse an opacity of this size can
   // have.
   alignas(kVectorBytes) S log_opacity[V::kLanes], bound[V::kLanes];
@@ -230,8 +227,8 @@ uint32_t project_group(const DgrScene& scene, const DgrState& state, const Camer
     log_opacity[i] = log_2(o);
     bound[i] = S(2 * kLn2) * (log_opacity[i] + S(7.995));
   }
-  const V reach_x = root(V::load(bound) * cov.a), reach_y = root(V::load(bound) * cov.c),
-          zero(S(0));
+  const V reach_x = root(V::load(bound) * shape.variance),
+          reach_y = root(V::load(bound) * variance_y(shape)), zero(S(0));
   drawn = drawn & (seen.u + reach_x > zero) & (V(S(scene.width)) > seen.u - reach_x);
   drawn = drawn & (seen.v + reach_y > zero) & (V(S(scene.height)) > seen.v - reach_y);
   uint32_t bits = lane_bits(drawn) & (uint32_t)((1ull << valid) - 1);
@@ -239,8 +236,8 @@ uint32_t project_group(const DgrScene& scene, const DgrState& state, const Camer
   bits &= scene.sh ? color_from_sh(scene, state, camera, mean, first, valid)
                    : finite_colors<S>(scene, first, valid);
   S* splats = (S*)state.splats + first * kSplat;
-  write_splats(seen, cov, log_opacity, splats, valid);
-  radii = radius(cov);
+  write_splats(seen, shape, log_opacity, splats, valid);
+  radii = radius(shape);
   return bits;
 }
 

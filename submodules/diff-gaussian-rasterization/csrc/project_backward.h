@@ -91,35 +91,29 @@ Vec3<Vec<S>> sh_backward(const DgrScene& scene, const DgrState& state, const Cam
   return normalize_vjp(sh.offset, sh_basis_vjp(sh.direction, scene.sh_degree, grad_basis));
 }
 
-// From the covariance's gradient to shape inputs (written) and Jacobian rows.
+// From the exponent's gradient to the image position, the shape inputs (written) and the Jacobian.
 template <class S>
 DGR_FN void shape_backward(const DgrScene& scene, const DgrGradients& out,
                            const Projected<Vec<S>>& seen, const Moments<Vec<S>>& moments,
                            Mask<S> drawn, int64_t first, int valid, Vec<S>& grad_u, Vec<S>& grad_v,
                            Vec3<Vec<S>>& grad_du, Vec3<Vec<S>>& grad_dv) {
   typedef Vec<S> V;
-  Conic<V> grad_conic;
   if (scene.covariances) {
     const Cov3<V> sigma = load_cov3<S>(scene.covariances, first, valid);
-    const Conic<V> q = conic(covariance(seen, sigma));
-    exponent_vjp(q, moments, grad_u, grad_v, grad_conic);
-    const Conic<V> g = conic_vjp(q, grad_conic);
-    Cov3<V> grad_sigma;
-    covariance_vjp(seen, sigma, g.a, g.b, g.c, grad_du, grad_dv, grad_sigma);
-    V columns[6] = {grad_sigma.xx, grad_sigma.xy, grad_sigma.xz,
-                    grad_sigma.yy, grad_sigma.yz, grad_sigma.zz};
+    const Footprint<V> grad = exponent_vjp(footprint(seen, sigma), moments, grad_u, grad_v);
+    Cov3<V> g;
+    footprint_vjp(seen, sigma, grad, grad_du, grad_dv, g);
+    V columns[6] = {g.xx, g.xy, g.xz, g.yy, g.yz, g.zz};
     put(drawn, columns, 6, out.covariances, first, valid);
     return;
   }
   const Quat<V> quat = load_quat<S>(scene.quats, first, valid);
   const Vec3<V> scales = load3<S>(scene.scales, first, valid);
   const Mat3<V> R = rotation(quat);
-  const Conic<V> q = conic(covariance(seen, R, scales));
-  exponent_vjp(q, moments, grad_u, grad_v, grad_conic);
-  const Conic<V> g = conic_vjp(q, grad_conic);
+  const Footprint<V> grad = exponent_vjp(footprint(seen, R, scales), moments, grad_u, grad_v);
   Mat3<V> grad_R;
   Vec3<V> grad_scales;
-  covariance_vjp(seen, R, scales, g.a, g.b, g.c, grad_du, grad_dv, grad_R, grad_scales);
+  footprint_vjp(seen, R, scales, grad, grad_du, grad_dv, grad_R, grad_scales);
   put3(drawn, grad_scales, out.scales, first, valid);
   const Quat<V> grad_quat = rotation_vjp(quat, grad_R);
   V columns[4] = {grad_quat.w, grad_quat.x, grad_quat.y, grad_quat.z};
