@@ -67,10 +67,10 @@ def test_opaque_gaussians_are_bounded_alike():
 
 @pytest.mark.parametrize("length", [1.0, 10.0, 30.0])
 def test_needles_keep_their_thickness_in_float32(variant, length):
-    """Axes of up to 600 pixels by half a pixel, where the usual conic loses all digits."""
+    """Axes of up to 600 by half a pixel; float32 through the usual conic errs by up to 9e-2 here."""
     scene = random_scene(20)
     scene["scales"] = torch.tensor([length, 1e-3, 1e-4], dtype=torch.float64).expand(20, 3)
-    assert_agree(scene, torch.float32, 1e-5, 1e-5)
+    assert_agree(scene, torch.float32, 1e-5, 2e-5)
 
 
 @pytest.mark.parametrize("seen", [(0,), (1,), (2,), (0, 2)])
