@@ -1,8 +1,8 @@
-"""Time the rasterizer: forward and backward, beside its slow twin and any other CPU rasterizer here.
+"""Time the rasterizer beside its slow twin and any other CPU rasterizer installed here.
 
     python scripts/bench_rasterizer.py [--threads 2] [--repeats 20] [--json results.json]
 
-Each row is the median over the repeats, in milliseconds. The scenes: means N(0, 0.6²), log-scales
+Rows are medians in milliseconds. The scenes: means N(0, 0.6²), log-scales
 N(-4.2, 0.4²), random rotations, opacities sigmoid(N(0, 1.5²)), SH of degree 3; the camera stands 4
 units away with a focal length of 1.2 times the width. The loss weighs colour only, as training does.
 """
@@ -20,11 +20,10 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
 import diff_gaussian_rasterization as rasterizer
+import torch
 from diff_gaussian_rasterization import ops, reference
+from torch import Tensor
 
 SCENES = ((50_000, 800), (30_000, 400))  # Gaussians, pixels on a side
 TWIN_SCENES = ((500, 64),)  # dense: time and memory grow with Gaussians times pixels
