@@ -17,6 +17,11 @@ struct Blocks {
   static constexpr int kHeight = kLanes / kWidth;
   static constexpr int kColumns = kTile / kWidth;  // of blocks in a tile
   static constexpr int kRows = kTile / kHeight;
+  // Blocks are numbered column by column. Sets of them are words of bits: one word, or, where
+  // vectors are short, several.
+  static constexpr int kCount = kColumns * kRows;
+  static constexpr int kPerWord = kCount < 64 ? kCount : 64;
+  static constexpr int kWords = kCount / kPerWord;
 };
 
 // The rows of one block in an image whose rows are `width` apart.
@@ -75,16 +80,13 @@ class Tile {
         height_(scene.height),
         channels_(scene.channels),
         data_((S*)scratch) {
-    for (int column = 0; column < B::kColumns; ++column) {
-      live[column] = 0;
-      for (int row = 0; row < B::kRows; ++row) {
-        const Mask<S> open = inside(column, row);
-        S* p = block(column, row);
-        V(S(1)).store(p + kLight * B::kLanes);
-        select(open, V(S(kMinAlpha)), V(S(kNeverDrawn))).store(p + kThreshold * B::kLanes);
-        for (int k = kDepthSum; k < kColors + channels(); ++k) V(S(0)).store(p + k * B::kLanes);
-        live[column] |= (uint32_t)any(open) << row;
-      }
+    for (int number = 0; number < B::kCount; ++number) {
+      const Mask<S> open = inside(number / B::kRows, number % B::kRows);
+      S* p = block(number);
+      V(S(1)).store(p + kLight * B::kLanes);
+      select(open, V(S(kMinAlpha)), V(S(kNeverDrawn))).store(p + kThreshold * B::kLanes);
+      for (int k = kDepthSum; k < kColors + channels(); ++k) V(S(0)).store(p + k * B::kLanes);
+      live[number / B::kPerWord] |= (uint64_t)any(open) << number % B::kPerWord;
     }
   }
 
@@ -94,27 +96,29 @@ class Tile {
 
   DGR_FN int channels() const { return kC ? kC : channels_; }
 
-  uint32_t live[B::kColumns];  // bit per row of blocks: one of the block's pixels is open
+  uint64_t live[B::kWords] = {};  // blocks that have an open pixel
 
   DGR_FN bool dark() const {
-    uint32_t all = 0;
-    for (uint32_t column : live) all |= column;
+    uint64_t all = 0;
+    for (uint64_t word : live) all |= word;
     return all == 0;
   }
 
-  DGR_FN S* block(int column, int row) const {
-    return data_ + (int64_t)(column * B::kRows + row) * (kColors + channels()) * B::kLanes;
+  DGR_FN S* block(int number) const {
+    return data_ + (int64_t)number * (kColors + channels()) * B::kLanes;
   }
 
-  // A block of an image plane; pixels outside read as zero and are not written.
-  DGR_FN V read(const void* plane, int column, int row) const {
+  // A block of an image plane; pixels outside the image read as zero and are not written.
+  DGR_FN V read(const void* plane, int number) const {
+    const int column = number / B::kRows, row = number % B::kRows;
     const S* p = (const S*)plane + first_pixel(column, row);
     if (complete(column, row)) return Rows::read(p, width_);
     alignas(kVectorBytes) S out[B::kLanes] = {};
     for_pixels(column, row, [&](int lane, int64_t offset) { out[lane] = p[offset]; });
     return V::load(out);
   }
-  DGR_FN void write(V x, void* plane, int column, int row) const {
+  DGR_FN void write(V x, void* plane, int number) const {
+    const int column = number / B::kRows, row = number % B::kRows;
     S* p = (S*)plane + first_pixel(column, row);
     if (complete(column, row)) return Rows::write(x, p, width_);
     alignas(kVectorBytes) S in[B::kLanes];
@@ -126,7 +130,7 @@ class Tile {
   DGR_FN void for_blocks(Visit visit) const {
     for (int column = 0; column < B::kColumns && x0 + column * B::kWidth < width_; ++column)
       for (int row = 0; row < B::kRows && y0 + row * B::kHeight < height_; ++row)
-        visit(column, row);
+        visit(column * B::kRows + row);
   }
 
  private:
@@ -165,7 +169,8 @@ struct Hit {
 };
 
 template <class S, int kC>
-DGR_FN Hit<S> hit_block(Tile<S, kC>& tile, S* block, int column, int row, Vec<S> exponent) {
+DGR_FN Hit<S> hit_block(Tile<S, kC>& tile, S* block, int number, Vec<S> exponent) {
+  typedef Blocks<S> B;
   typedef Vec<S> V;
   Hit<S> hit;
   hit.raw = exp2(exponent);
@@ -179,49 +184,60 @@ DGR_FN Hit<S> hit_block(Tile<S, kC>& tile, S* block, int column, int row, Vec<S>
   if (__builtin_expect(!same(reached, hit.drawn), 0)) {
     const V closed = select(and_not(reached, hit.drawn), V(S(kNeverDrawn)), threshold);
     closed.store(block + kThreshold * V::kLanes);
-    if (!any(V(S(1)) > closed)) tile.live[column] &= ~(1u << row);
+    if (!any(V(S(1)) > closed)) tile.live[number / B::kPerWord] &= ~(1ull << number % B::kPerWord);
   }
   return hit;
 }
 
-// First pixel row of each row of blocks.
+// Where the blocks of a tile begin, in pixels from its corner.
 template <class S>
-struct RowStarts {
-  S y[Blocks<S>::kRows];
-  constexpr RowStarts() : y() {
-    for (int row = 0; row < Blocks<S>::kRows; ++row) y[row] = S(row * Blocks<S>::kHeight);
+struct BlockStarts {
+  S x[Blocks<S>::kColumns], y[Blocks<S>::kRows];
+  constexpr BlockStarts() : x(), y() {
+    for (int i = 0; i < Blocks<S>::kColumns; ++i) x[i] = S(i * Blocks<S>::kWidth);
+    for (int i = 0; i < Blocks<S>::kRows; ++i) y[i] = S(i * Blocks<S>::kHeight);
   }
-  constexpr S operator[](int row) const { return y[row]; }
 };
 template <class S>
-constexpr RowStarts<S> kRowStarts{};
+constexpr BlockStarts<S> kBlockStarts{};
 
-// Calls body(block, column, row, off, log2 of alpha) for every live block that a pair can reach,
-// and after each block column that was entered, end_column(dx).
-template <class S, int kC, class Body, class End>
+// The blocks of one word that a pair can reach.
+template <class S>
+DGR_FN uint64_t reach(const DgrPair& pair, int word) {
+  typedef Blocks<S> B;
+  constexpr int kPerHalf = 8 / B::kWidth, kColumnsPerWord = B::kPerWord / B::kRows;
+  uint64_t blocks = 0;
+  for (int column = 0; column < kColumnsPerWord; ++column) {
+    const uint8_t* rows = pair.rows + (word * kColumnsPerWord + column) / kPerHalf * 2;
+    const int from = rows[0] / B::kHeight, to = (rows[1] + B::kHeight - 1) / B::kHeight;
+    blocks |= (uint64_t)(((1u << to) - 1) & ~((1u << from) - 1)) << column * B::kRows;
+  }
+  return blocks;
+}
+
+// Calls body(block, number, dx, off, log2 of alpha) for every live block that a pair can reach.
+template <class S, int kC, class Body>
 DGR_FN void visit_blocks(const Tile<S, kC>& tile, const Lanes<S>& lanes, const DgrPair& pair,
-                         const S* splat, Body body, End end_column) {
+                         const S* splat, Body body) {
   typedef Blocks<S> B;
   typedef Vec<S> V;
-  constexpr int kPerHalf = 8 / B::kWidth;
   const V weight_x(splat[kWeightX]), weight_y(splat[kWeightY]), log_opacity(splat[kLogOpacity]);
-  const V slope(splat[kSlope]), y = lanes.y + V(S(tile.y0) + S(0.5) - splat[kV]);
-  for (int half = 0; half < 2; ++half) {
-    const int from = pair.rows[2 * half] / B::kHeight,
-              to = (pair.rows[2 * half + 1] + B::kHeight - 1) / B::kHeight;
-    const uint32_t reach = ((1u << to) - 1) & ~((1u << from) - 1);
-    for (int column = half * kPerHalf; column < (half + 1) * kPerHalf; ++column) {
-      uint32_t rows = tile.live[column] & reach;
-      if (!rows) continue;
-      const V dx = lanes.x + V(S(tile.x0 + column * B::kWidth) + S(0.5) - splat[kU]);
-      const V part_x = log2_alpha_x(dx, weight_x, log_opacity), from_ridge = y - slope * dx;
-      do {
-        const int row = __builtin_ctz(rows);
-        rows &= rows - 1;
-        const V off = from_ridge + V(kRowStarts<S>[row]);
-        body(tile.block(column, row), column, row, off, log2_alpha(off, weight_y, part_x));
-      } while (rows);
-      end_column(dx);
+  const V x = lanes.x + V(S(tile.x0) + S(0.5) - splat[kU]);
+  const V y = lanes.y + V(S(tile.y0) + S(0.5) - splat[kV]), slope(splat[kSlope]);
+  V dx[B::kColumns], part_x[B::kColumns], from_ridge[B::kColumns];
+  for (int column = 0; column < B::kColumns; ++column) {
+    dx[column] = x + V(kBlockStarts<S>.x[column]);
+    part_x[column] = log2_alpha_x(dx[column], weight_x, log_opacity);
+    from_ridge[column] = y - slope * dx[column];
+  }
+  for (int word = 0; word < B::kWords; ++word) {
+    uint64_t blocks = tile.live[word] & reach<S>(pair, word);
+    while (blocks) {
+      const int number = word * B::kPerWord + __builtin_ctzll(blocks);
+      blocks &= blocks - 1;
+      const int column = number / B::kRows, row = number % B::kRows;
+      const V off = from_ridge[column] + V(kBlockStarts<S>.y[row]);
+      body(tile.block(number), number, dx[column], off, log2_alpha(off, weight_y, part_x[column]));
     }
   }
 }
@@ -237,10 +253,10 @@ DGR_FN const DgrPair* visit_pairs(const DgrScene& scene, const DgrState& state,
                 *last = state.pairs + state.tiles[number + 1];
   for (; pair < last && !tile.dark(); ++pair) {
     constexpr int kAhead = 6;  // pairs; splats lie all over the second-level cache
-    const int64_t ahead = pair[pair + kAhead < last ? kAhead : 0].gaussian;
-    __builtin_prefetch(splats + ahead * kSplat);
-    __builtin_prefetch(features + ahead * channels);
-    visit(*pair, splats + (int64_t)pair->gaussian * kSplat,
+    const DgrPair& next = pair[pair + kAhead < last ? kAhead : 0];
+    __builtin_prefetch(splats + (int64_t)next.gaussian * kSplat);
+    __builtin_prefetch(features + (int64_t)next.gaussian * channels);
+    visit(*pair, next, splats + (int64_t)pair->gaussian * kSplat,
           features + (int64_t)pair->gaussian * channels);
   }
   return pair;
@@ -252,35 +268,33 @@ void blend_tile(const DgrScene& scene, const DgrState& state, const DgrImage& im
                 void* scratch) {
   typedef Vec<S> V;
   Tile<S, kC> tile(scene, number, scratch);
-  const int channels = tile.channels();
   const Lanes<S> lanes;
-  visit_pairs(scene, state, tile, number, [&](const DgrPair& pair, const S* splat, const S* color) {
-    visit_blocks(
-        tile, lanes, pair, splat,
-        [&](S* block, int column, int row, V, V exponent) {
-          const Hit<S> hit = hit_block(tile, block, column, row, exponent);
-          const V weight = zero_unless(hit.drawn, hit.alpha * hit.before);
-          const auto add = [&](int field, S value) {
-            S* p = block + field * V::kLanes;
-            fma(weight, V(value), V::load(p)).store(p);
-          };
-          add(kDepthSum, splat[kDepth]);
-          for (int c = 0; c < channels; ++c) add(kColors + c, color[c]);
-        },
-        [](V) {});
-  });
+  const auto blend_pair = [&](const DgrPair& pair, const DgrPair&, const S* splat,
+                              const S* color) DGR_INLINE {
+    visit_blocks(tile, lanes, pair, splat, [&](S* block, int number, V, V, V exponent) DGR_INLINE {
+      const Hit<S> hit = hit_block(tile, block, number, exponent);
+      const V weight = zero_unless(hit.drawn, hit.alpha * hit.before);
+      const auto add = [&](int field, S value) DGR_INLINE {
+        S* p = block + field * V::kLanes;
+        fma(weight, V(value), V::load(p)).store(p);
+      };
+      add(kDepthSum, splat[kDepth]);
+      for (int c = 0; c < tile.channels(); ++c) add(kColors + c, color[c]);
+    });
+  };
+  visit_pairs(scene, state, tile, number, blend_pair);
   const int64_t plane = (int64_t)scene.width * scene.height;
   const S* background = (const S*)scene.background;
-  tile.for_blocks([&](int column, int row) {
-    const S* block = tile.block(column, row);
+  tile.for_blocks([&](int number) {
+    const S* block = tile.block(number);
     const V light = V::load(block + kLight * V::kLanes);
-    for (int c = 0; c < channels; ++c) {
+    for (int c = 0; c < tile.channels(); ++c) {
       const V color = V::load(block + (kColors + c) * V::kLanes);
       tile.write(background ? fma(light, V(background[c]), color) : color,
-                 (S*)image.color + c * plane, column, row);
+                 (S*)image.color + c * plane, number);
     }
-    tile.write(V::load(block + kDepthSum * V::kLanes), image.depth, column, row);
-    tile.write(V(S(1)) - light, image.alpha, column, row);
+    tile.write(V::load(block + kDepthSum * V::kLanes), image.depth, number);
+    tile.write(V(S(1)) - light, image.alpha, number);
   });
 }
 
@@ -297,13 +311,13 @@ bool load_gradient(const DgrScene& scene, const DgrImage& image, const DgrGradie
   const int64_t plane = (int64_t)scene.width * scene.height;
   constexpr uint32_t kAll = (uint32_t)((1ull << V::kLanes) - 1);
   bool some = false;
-  tile.for_blocks([&](int column, int row) {
-    S* block = tile.block(column, row);
+  tile.for_blocks([&](int number) {
+    S* block = tile.block(number);
     V rest(S(0));
     const auto load = [&](const void* gradient, const void* values, int64_t offset, int field) {
-      const V g = tile.read((const S*)gradient + offset, column, row);
+      const V g = tile.read((const S*)gradient + offset, number);
       g.store(block + field * V::kLanes);
-      rest = fma(g, tile.read((const S*)values + offset, column, row), rest);
+      rest = fma(g, tile.read((const S*)values + offset, number), rest);
       some |= lane_bits(g == V(S(0))) != kAll;
     };
     for (int c = 0; grad.color && c < tile.channels(); ++c)
@@ -324,36 +338,27 @@ class PairSums {
 
   // `many` holds the channels' sums when their number is not known to the compiler.
   DGR_FN PairSums(V* many, int channels) : many_(many), channels_(channels) {
-    for (int c = 0; c < channels; ++c) channel(c) = V(S(0));
+    for (int c = 0; c < this->channels(); ++c) channel(c) = V(S(0));
   }
 
   // One block: g = gradient to the exponent, weight = the Gaussian's part in the pixel.
-  DGR_FN void add(const S* block, V weight, V g, V off) {
-    const V g_off = g * off;
+  DGR_FN void add(const S* block, V weight, V g, V dx, V off) {
+    const V g_x = g * dx, g_off = g * off;
     one_ = one_ + g;
+    x_ = x_ + g_x;
     off_ = off_ + g_off;
+    xx_ = fma(g_x, dx, xx_);
+    x_off_ = fma(g_x, off, x_off_);
     off_off_ = fma(g_off, off, off_off_);
     if (kAux) depth_ = fma(weight, V::load(block + kDepthSum * V::kLanes), depth_);
-    for (int c = 0; c < channels_; ++c)
+    for (int c = 0; c < channels(); ++c)
       channel(c) = fma(weight, V::load(block + (kColors + c) * V::kLanes), channel(c));
-  }
-  // All blocks since the last call share dx.
-  DGR_FN void end_column(V dx) {
-    const V one_dx = one_ * dx;
-    sum_one_ = sum_one_ + one_;
-    sum_x_ = sum_x_ + one_dx;
-    sum_off_ = sum_off_ + off_;
-    sum_xx_ = fma(one_dx, dx, sum_xx_);
-    sum_x_off_ = fma(off_, dx, sum_x_off_);
-    sum_off_off_ = sum_off_off_ + off_off_;
-    one_ = off_ = off_off_ = V(S(0));
   }
   // A row of PairGradients.
   DGR_FN void write(S* out, int stride) const {
     const V zero(S(0));
-    V all[kSumsAtOnce] = {sum_one_, sum_x_, sum_off_, sum_xx_, sum_x_off_, sum_off_off_,
-                          depth_,   zero,   zero,     zero,    zero,       zero,
-                          zero,     zero,   zero,     zero};
+    V all[kSumsAtOnce] = {one_, x_,   off_, xx_,  x_off_, off_off_, depth_, zero,
+                          zero, zero, zero, zero, zero,   zero,     zero,   zero};
     for (int c = 0; c < kC; ++c) all[kMoments + c] = few_[c];
     sum_each(all, out);
     if (kC) return;
@@ -362,12 +367,10 @@ class PairSums {
   }
 
  private:
+  DGR_FN int channels() const { return kC ? kC : channels_; }
   DGR_FN V& channel(int c) { return kC ? few_[c] : many_[c]; }
 
-  V one_{S(0)}, off_{S(0)}, off_off_{S(0)};  // of the current block column
-  V sum_one_{S(0)}, sum_x_{S(0)}, sum_off_{S(0)}, sum_xx_{S(0)}, sum_x_off_{S(0)},
-      sum_off_off_{S(0)};
-  V depth_{S(0)};
+  V one_{S(0)}, x_{S(0)}, off_{S(0)}, xx_{S(0)}, x_off_{S(0)}, off_off_{S(0)}, depth_{S(0)};
   V few_[kC ? kC : 1];
   V* const many_;
   const int channels_;
@@ -383,32 +386,33 @@ void blend_tile_backward(const DgrScene& scene, const DgrState& state, const Dgr
   const int channels = tile.channels();
   V* many = (V*)((char*)scratch + tile.bytes(channels));
   const Lanes<S> lanes;
-  const auto pair_backward = [&](const DgrPair& pair, const S* splat, const S* color) {
+  S* rows = (S*)pairs.rows;
+  const auto pair_backward = [&](const DgrPair& pair, const DgrPair& next, const S* splat,
+                                 const S* color) DGR_INLINE {
+    __builtin_prefetch(rows + (int64_t)next.slot * pairs.stride, 1);
     PairSums<S, kC, kAux> sums(many, channels);
     uint32_t touched = 0;
-    visit_blocks(
-        tile, lanes, pair, splat,
-        [&](S* block, int column, int row, V off, V exponent) {
-          const Hit<S> hit = hit_block(tile, block, column, row, exponent);
-          touched |= lane_bits(hit.drawn);
-          const V weight = zero_unless(hit.drawn, hit.alpha * hit.before);
-          V along(S(0));
-          if (kAux)
-            along = fma(V::load(block + kDepthSum * V::kLanes), V(splat[kDepth]),
-                        V::load(block + kAlphaSum * V::kLanes));
-          for (int c = 0; c < channels; ++c)
-            along = fma(V::load(block + (kColors + c) * V::kLanes), V(color[c]), along);
-          const V rest = V::load(block + kRest * V::kLanes) - weight * along;
-          rest.store(block + kRest * V::kLanes);
-          // dL/dalpha: this Gaussian's own light, less what all behind it, and the background,
-          // lose.
-          const V grad_alpha = hit.before * along - rest * reciprocal(V(S(1)) - hit.alpha);
-          const Mask<S> moves = at_least(hit.drawn, V(S(kMaxAlpha)), hit.raw);
-          sums.add(block, weight, zero_unless(moves, grad_alpha * hit.alpha), off);
-        },
-        [&](V dx) { sums.end_column(dx); });
+    visit_blocks(tile, lanes, pair, splat,
+                 [&](S* block, int number, V dx, V off, V exponent) DGR_INLINE {
+                   const Hit<S> hit = hit_block(tile, block, number, exponent);
+                   touched |= lane_bits(hit.drawn);
+                   const V weight = zero_unless(hit.drawn, hit.alpha * hit.before);
+                   V along(S(0));
+                   if (kAux)
+                     along = fma(V::load(block + kDepthSum * V::kLanes), V(splat[kDepth]),
+                                 V::load(block + kAlphaSum * V::kLanes));
+                   for (int c = 0; c < tile.channels(); ++c)
+                     along = fma(V::load(block + (kColors + c) * V::kLanes), V(color[c]), along);
+                   const V rest = V::load(block + kRest * V::kLanes) - weight * along;
+                   rest.store(block + kRest * V::kLanes);
+                   // dL/dalpha: this Gaussian's own light, less what all behind it, and the
+                   // background, lose.
+                   const V grad_alpha = hit.before * along - rest * reciprocal(V(S(1)) - hit.alpha);
+                   const Mask<S> moves = at_least(hit.drawn, V(S(kMaxAlpha)), hit.raw);
+                   sums.add(block, weight, zero_unless(moves, grad_alpha * hit.alpha), dx, off);
+                 });
     pairs.touched[pair.slot] = touched != 0;
-    if (touched) sums.write((S*)pairs.rows + (int64_t)pair.slot * pairs.stride, pairs.stride);
+    if (touched) sums.write(rows + (int64_t)pair.slot * pairs.stride, pairs.stride);
   };
   const DgrPair *pair = state.pairs + state.tiles[number],
                 *last = state.pairs + state.tiles[number + 1];
@@ -418,8 +422,8 @@ void blend_tile_backward(const DgrScene& scene, const DgrState& state, const Dgr
   if (!pairs.backgrounds) return;
   for (int c = 0; c < channels; ++c) {
     V total(S(0));
-    tile.for_blocks([&](int column, int row) {
-      const S* block = tile.block(column, row);
+    tile.for_blocks([&](int number) {
+      const S* block = tile.block(number);
       total = fma(V::load(block + (kColors + c) * V::kLanes), V::load(block + kLight * V::kLanes),
                   total);
     });

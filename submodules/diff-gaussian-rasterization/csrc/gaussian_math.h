@@ -12,6 +12,7 @@
 #else
 #define DGR_FN inline __attribute__((always_inline))
 #endif
+#define DGR_INLINE __attribute__((always_inline))  // for lambdas
 #ifndef DGR_NAMESPACE
 #define DGR_NAMESPACE dgr
 #endif
