@@ -10,6 +10,13 @@ namespace {
 using fused_fields::StagedWork;
 
 constexpr int64_t kForwardChunk = 256;
+constexpr int64_t kAhead = 4;  // points between asking for memory and using it
+
+template <class T>
+FF_INLINE void prefetch_row(const T* row, int64_t count) {
+    constexpr int64_t kLine = 64 / sizeof(T);
+    for (int64_t i = 0; i < count; i += kLine) __builtin_prefetch(row + i);
+}
 
 // Where one point falls on one plane.
 template <class T>
@@ -40,6 +47,20 @@ FF_INLINE void place_taps(const Sampled<T>* level, const Coordinates<T>& at, int
         tap.row_frac = at.frac[row];
         tap.row_slope = at.slope[row];
         tap.row_axis = plane.source->row_axis;
+    }
+}
+
+// Asks for the nodes that a point will read from the grids of a level: points jump about in planes
+// larger than a cache, and one point's work is too long for the processor to look past it.
+template <class T>
+FF_INLINE void prefetch_nodes(const Sampled<T>* level, const Coordinates<T>& at, int64_t i,
+                              int grids, int channels) {
+    for (int p = 0; p < grids; ++p) {
+        const Sampled<T>& plane = level[p];
+        const T* node = plane.values + at.cell[plane.col_slot * at.stride + i] * plane.col_step +
+                        at.cell[plane.row_slot * at.stride + i] * plane.row_step;
+        prefetch_row(node, 2 * channels);  // a cell's two columns lie side by side
+        prefetch_row(node + plane.row_step, 2 * channels);
     }
 }
 
@@ -120,7 +141,13 @@ class LookupForward final : public StagedWork {
                                    at_.stride};
         fill_coordinates(plan_, points_ + first * plan_.field.axes, count, at);
         with_layout(plan_, [&](auto layout) {
-            for (int64_t i = 0; i < count; ++i) one_point(layout, at, i, first + i);
+            for (int64_t i = 0; i < count; ++i) {
+                const int64_t soon = min_of(i + kAhead, count - 1);
+                for (int level = 0; level < plan_.field.levels; ++level) {
+                    prefetch_nodes(plan_.level(level), at, soon, layout.grids(), layout.channels());
+                }
+                one_point(layout, at, i, first + i);
+            }
         });
     }
 

@@ -17,15 +17,7 @@ namespace {
 constexpr int kMaxAxes = 8;  // columns of `points`; checked by the caller in Python
 constexpr int kGroups = 8;   // derive tasks of a block
 constexpr int64_t kGroupPoints = 128;
-constexpr int64_t kAhead = 6;  // points between asking for a row and using it
 constexpr int64_t kBlock = kGroups * kGroupPoints;
-
-// Sorted points visit the rows of grad_features in no order that the processor could foresee.
-template <class T>
-FF_INLINE void prefetch_row(const T* row, int64_t count) {
-    constexpr int64_t kLine = 64 / sizeof(T);
-    for (int64_t i = 0; i < count; i += kLine) __builtin_prefetch(row + i);
-}
 
 // What derive tasks leave for scatter tasks.
 template <class T>
@@ -132,8 +124,11 @@ class LookupBackward final : public StagedWork {
         T* sample_grads = block.sample_grads + start * layout.channels();
         const int64_t row = int64_t{plan_.field.levels} * layout.channels();
         for (int64_t i = 0; i < count; ++i) {
-            const int32_t soon = order[min_of(i + kAhead, count - 1)];
-            prefetch_row(grad_features_ + soon * row, row);
+            const int64_t soon = min_of(i + kAhead, count - 1);
+            prefetch_row(grad_features_ + order[soon] * row, row);
+            for (int level = 0; level < plan_.field.levels; ++level) {
+                prefetch_nodes(plan_.level(level), at, soon, layout.grids(), layout.channels());
+            }
             derive_point(layout, at, i, order[i], group, sample_grads + i * layout.channels());
         }
     }
@@ -223,6 +218,10 @@ class LookupBackward final : public StagedWork {
         // A plane of one row keeps the upper neighbour, which is the same row, in the same band.
         const int32_t next = plane.row_step != 0;
         for (int64_t i = 0; i < count; ++i) {
+            const int64_t soon = min_of(i + kAhead, count - 1);
+            const T* later = plane.grad + col[soon] * plane.col_step + row[soon] * plane.row_step;
+            prefetch_row(later, 2 * layout.channels());
+            prefetch_row(later + plane.row_step, 2 * layout.channels());
             T* node = plane.grad + col[i] * plane.col_step + row[i] * plane.row_step;
             const T* grad = grads + i * layout.channels();
             if (in_band(row[i], band)) {
