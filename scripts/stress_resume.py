@@ -24,11 +24,13 @@ from utils.checkpoint import read_tensors  # noqa: E402
 from utils.errors import InputError  # noqa: E402
 from utils.files import PART  # noqa: E402
 
-FINE = 240
+STEPS = {"coarse": 60, "fine": 240}
+EVERY = 7  # steps between checkpoints
 SHORT = (
-    f"--coarse_iterations 60 --iterations {FINE} --densify_from_iter 10 --densification_interval 20 "
-    "--pruning_from_iter 10 --pruning_interval 20 --opacity_reset_interval 60 --checkpoint_every 7 "
-    "--save_iterations 40 80 120 160 200 --test_iterations 90 180 --init_points 500 --multires 1 --quiet"
+    f"--coarse_iterations {STEPS['coarse']} --iterations {STEPS['fine']} --checkpoint_every {EVERY} "
+    "--densify_from_iter 10 --densification_interval 20 --pruning_from_iter 10 --pruning_interval 20 "
+    "--opacity_reset_interval 60 --save_iterations 40 80 120 160 200 --test_iterations 90 180 "
+    "--init_points 500 --multires 1 --quiet"
 ).split()
 WRITING_TIME = 0.03  # seconds; about what a folder takes
 MOMENTS = ("start-up", "step", "step", "writing")  # where the kills fall, each as likely
@@ -45,14 +47,14 @@ def main() -> int:
         scene = args.scene or write_tiny_scene(Path(temporary) / "tiny")
         start_up, steps = time_unbroken(command(scene, unbroken), unbroken)
         print(f"unbroken run: {start_up:.1f} s start-up, {steps:.1f} s steps and files")
-        moments = random.Random(args.seed)
+        moments, total = random.Random(args.seed), sum(STEPS.values())
+        pauses = dict.fromkeys(MOMENTS, EVERY * steps / total) | {"start-up": start_up}
         faults = []
-        for k in range(args.kills):
+        for k, goal in enumerate(sorted(moments.uniform(0, total) for _ in range(args.kills))):
             moment = moments.choice(MOMENTS)
-            pause = moments.uniform(0, start_up if moment == "start-up" else 2 * steps / args.kills)
-            delay = moments.uniform(0, WRITING_TIME) if moment == "writing" else 0.0
-            said = kill_once(command(scene, killed), killed, moment, pause, delay)
-            print(f"kill {k + 1:3d}: {said}; newest checkpoint {newest(killed)}", flush=True)
+            pause = moments.uniform(0, pauses[moment])
+            said = kill_once(command(scene, killed), killed, moment, goal, pause)
+            print(f"kill {k + 1:3d}: {said}; newest checkpoint {newest(killed) or 'none'}", flush=True)
             faults += unreadable(killed)
         subprocess.run(command(scene, killed), cwd=ROOT, check=True)
         faults += leftovers(killed) + differences(unbroken, killed)
@@ -68,44 +70,51 @@ def time_unbroken(train: list[str], out: Path) -> tuple[float, float]:
     """Seconds before the first checkpoint, and from there to the end."""
     begin = time.monotonic()
     process = subprocess.Popen(train, cwd=ROOT)
-    wait_for_steps(process, out)
+    wait_for_step(1, process, out)
     middle = time.monotonic()
     if process.wait():
         raise SystemExit("the unbroken run failed")
     return middle - begin, time.monotonic() - middle
 
 
-def kill_once(train: list[str], out: Path, moment: str, pause: float, delay: float) -> str:
-    """Start the run and kill it: `pause` seconds after its start (in start-up) or after its first new
-    checkpoint; when writing, `delay` seconds after the next folder is begun."""
+def kill_once(train: list[str], out: Path, moment: str, goal: float, pause: float) -> str:
+    """Start the run and kill it: `pause` seconds after its start (in start-up), or after a checkpoint of
+    step `goal` or later, or (when writing) a little after the next folder is begun."""
     process = subprocess.Popen(train, cwd=ROOT)
     if moment != "start-up":
-        wait_for_steps(process, out)
+        wait_for_step(goal, process, out)
     time.sleep(pause)
-    while moment == "writing" and process.poll() is None and not unfinished(out):
-        pass
-    time.sleep(delay)
+    if moment == "writing":
+        while process.poll() is None and not unfinished(out):
+            time.sleep(0.0005)
+        time.sleep(pause % WRITING_TIME)
     ended = process.poll() is not None
     process.kill()
     process.wait()
     if ended:
         return f"the run had ended by itself, code {process.returncode}"
-    at = " ".join(path.name for path in unfinished(out))
-    return f"{moment}, {pause:.2f} s" + (f", within {at}" if at else "")
+    at = ", ".join(f"{path.parent.name}/{path.name}" for path in unfinished(out))
+    return f"in {moment}" + (f", leaving {at}" if at else "")
 
 
-def wait_for_steps(process: subprocess.Popen, out: Path) -> None:
-    """Return when a new checkpoint appears, or the process has ended."""
-    before = newest(out)
-    while process.poll() is None and newest(out) == before:
+def wait_for_step(goal: float, process: subprocess.Popen, out: Path) -> None:
+    """Return when a checkpoint of step `goal` over all stages is there, or the process has ended."""
+    while process.poll() is None and steps_done(newest(out)) < goal:
         time.sleep(0.005)
 
 
+def steps_done(checkpoint: str) -> int:
+    """Steps of all stages up to a checkpoint's."""
+    stage, _, step = checkpoint.rpartition("_")
+    before = [STEPS[name] for name in list(STEPS)[: list(STEPS).index(stage)]] if stage else [0]
+    return sum(before) + int(step or 0)
+
+
 def newest(out: Path) -> str:
-    """Name of the newest checkpoint under its final name."""
+    """Name of the newest checkpoint under its final name, "" for none."""
     found = [path for path in out.glob("checkpoints/*") if path.suffix != PART]
     try:
-        return max(found, key=lambda path: path.stat().st_mtime_ns).name if found else "none"
+        return max(found, key=lambda path: path.stat().st_mtime_ns).name if found else ""
     except FileNotFoundError:  # replaced while looking
         return newest(out)
 

@@ -14,7 +14,8 @@ from scene.stage import Stage
 MIB = 2**20
 FLOAT = 4  # bytes
 COPIES = 4  # of every learned number: value, gradient, two Adam moments
-WORKING_IMAGES = 24  # pictures of floats alive at once: frame, render, losses and their gradients
+LIBRARIES = 128 * MIB  # loaded on first use: torch's compiler (by its optimizers), matplotlib
+WORKING_IMAGES = 24  # RGBA pictures of floats alive at once: frame, render, losses, their gradients
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def expected_memory(
     networks = COPIES * FLOAT * (sum(p.numel() for p in method.parameters()) - own)
     rows, views = method.max_rows, max(stage.batch_size for stage in stages)
     return MemoryBound(
-        program=peak() + views * WORKING_IMAGES * 4 * FLOAT * max(pixels),
+        program=peak() + LIBRARIES + views * WORKING_IMAGES * 4 * FLOAT * max(pixels),
         images=min(cache_mb * MIB, RGBA_BYTES * sum(pixels)),
         gaussians=rows * (per_row + views * method.working_bytes_per_row),
         networks=networks,

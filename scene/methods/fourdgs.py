@@ -122,6 +122,10 @@ class OptimizationParams:
     lambda_l2: float = setting(0.0, "weight of L2 beside L1 in the fine stage", valid=at_least(0))
     lambda_dssim: float = setting(0.0, "weight of 1 - SSIM beside L1", valid=at_least(0))
     lambda_lpips: float = setting(0.0, "weight of LPIPS beside L1", valid=at_least(0))
+    lambda_offsets: float = setting(
+        0.0, "weight of the mean length of all moves, in scene extents; keeps still what may be still",
+        valid=at_least(0),
+    )
     opacity_reset_interval: int = setting(
         3_000, "steps between resets of all opacities to 0.01", valid=at_least(1)
     )
@@ -207,7 +211,7 @@ class Method(MethodBase):
                   self._densify(coarse, pull, opaque), lambda step: self.background,
                   batch_size=o.batch_size, sampler=first),
             Stage("fine", fine, self.forward, self._table_groups(fine) + self._network_groups(fine),
-                  moving + self._plane_losses(), self._densify(fine, *self._fine_thresholds()),
+                  moving + self._plane_losses() + self._offset_losses(), self._densify(fine, *self._fine_thresholds()),
                   lambda step: self.background, batch_size=o.batch_size),
         ]  # fmt: skip
 
@@ -273,15 +277,28 @@ class Method(MethodBase):
 
         return [Loss("planes", constant(1.0), penalty)]
 
+    def _offset_losses(self) -> list[Loss]:
+        weight = self.optim.lambda_offsets
+        if not weight:
+            return []
+
+        def length(renders: list[Render], frames: list[Frame]) -> Tensor:
+            still = self.table.columns["means"]
+            moves = [(render.gaussians.means - still).norm(dim=1).mean() for render in renders]
+            return torch.stack(moves).mean() / self.extent
+
+        return [Loss("offsets", constant(weight), length)]
+
     @property
     def max_rows(self) -> int:
         return max(self.optim.max_gaussians, len(self.table))
 
     @property
     def working_bytes_per_row(self) -> int:
-        h = self.hidden
-        activations = 2 * self.grid.n_features + (max(h.defor_depth, 1) + len(self.mlp.out)) * h.net_width
-        return 4 * (4 * activations + 12 * sum(c[0].numel() for c in self.table.columns.values()))
+        # Features and their gradients; the row posed, activated, drawn, and the gradients of these.
+        # The MLP runs tile by tile and keeps no activations.
+        columns = sum(column[0].numel() for column in self.table.columns.values())
+        return 4 * (2 * self.grid.n_features + 5 * columns)
 
     def _fine_thresholds(self) -> tuple[Schedule, Schedule]:
         o, until = self.optim, self.optim.densify_until_iter
