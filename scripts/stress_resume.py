@@ -3,7 +3,7 @@
 One run goes through unbroken. The same command is then killed with SIGKILL at random moments, from its
 start-up to its last export, and started again each time until it ends by itself. Exit code 1 when a
 checkpoint under its final name cannot be read after a kill, when a temporary file is left at the end, or
-when the final model.safetensors differs from the unbroken run's.
+when a model or the last checkpoint differs from the unbroken run's.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def main() -> int:
             faults += unreadable(killed)
         subprocess.run(command(scene, killed), cwd=ROOT, check=True)
         faults += leftovers(killed) + differences(unbroken, killed)
-    print("\n".join(faults) or f"{args.kills} kills: the final model is byte-equal to the unbroken run's")
+    print("\n".join(faults) or f"{args.kills} kills: models and last checkpoint are byte-equal to the unbroken run's")
     return 1 if faults else 0
 
 
@@ -145,8 +145,9 @@ def leftovers(out: Path) -> list[str]:
 
 
 def differences(a: Path, b: Path) -> list[str]:
-    """Files of models that are not byte-equal, and names that only one run has."""
-    files = [{p.relative_to(run): p for p in run.glob("point_cloud/*/*")} for run in (a, b)]
+    """Files of models and checkpoints that are not byte-equal, and names that only one run has."""
+    folders = ("point_cloud", "checkpoints")
+    files = [{p.relative_to(run): p for f in folders for p in run.glob(f"{f}/*/*")} for run in (a, b)]
     odd = files[0].keys() ^ files[1].keys()
     same = files[0].keys() & files[1].keys()
     unequal = {name for name in same if files[0][name].read_bytes() != files[1][name].read_bytes()}

@@ -61,7 +61,7 @@ class Checkpoints:
         self.folder = model_path / "checkpoints"
         own = [] if options.restart else self._own()
         self.saved = own[-1] if own else None
-        self.outdated = [saved for saved in own[:-1] if not saved.kept]
+        self.outdated = [saved for saved in own if not saved.kept]  # the next save replaces these
         if self.saved and self.saved.scene != scene:
             raise InputError(
                 f"{self.saved.folder}: the pictures or times of the scene changed since it was written; "
@@ -117,7 +117,8 @@ class Checkpoints:
             state = {"stage": stage.name, "step": step, "scene": self.scene, "kept": kept}
             (part / "state.json").write_text(json.dumps(state, indent=1))
         for old in self.outdated:
-            remove_folder(old.folder)
+            if old.folder != folder:
+                remove_folder(old.folder)
         self.saved, self.outdated = saved, [] if kept else [saved]
 
     def export(self, stage: Stage, step: int, method: MethodBase) -> Path:

@@ -1,0 +1,104 @@
+import pytest
+import torch
+from torch import nn
+
+from utils.optimizers import Optimizers, ParamGroup
+from utils.schedules import constant, linear
+
+
+def groups(a, b):
+    return [
+        ParamGroup("a", lambda: [a], constant(0.1)),
+        ParamGroup("b", lambda: [b], linear(0.2, 0.1, 10)),
+    ]
+
+
+def parameters():
+    torch.manual_seed(0)
+    return nn.Parameter(torch.randn(5, 3)), nn.Parameter(torch.randn(4))
+
+
+def take_steps(optimizers, a, b, steps):
+    for step in steps:
+        optimizers.set_learning_rates(step)
+        source = torch.Generator().manual_seed(step)
+        target = torch.randn(5, 3, generator=source)
+        ((a - target).square().sum() + b.square().sum()).backward()
+        optimizers.step()
+
+
+def test_a_saved_and_loaded_state_goes_on_bit_for_bit():
+    a, b = parameters()
+    take_steps(Optimizers(groups(a, b)), a, b, range(1, 9))
+
+    c, d = parameters()
+    first = Optimizers(groups(c, d))
+    take_steps(first, c, d, range(1, 5))
+    state = {name: value.clone() for name, value in first.state().items()}
+    c, d = (nn.Parameter(x.detach().clone()) for x in (c, d))
+    take_steps(Optimizers(groups(c, d), state), c, d, range(5, 9))
+    assert torch.equal(a, c)
+    assert torch.equal(b, d)
+
+
+def test_one_step_is_adam_s():
+    """The first step of Adam moves by the learning rate against the sign of the gradient."""
+    a, b = parameters()
+    before_a, before_b = a.detach().clone(), b.detach().clone()
+    optimizers = Optimizers(groups(a, b))
+    optimizers.set_learning_rates(5)
+    (a.sum() - b.sum()).backward()
+    optimizers.step()
+    torch.testing.assert_close(a.detach(), before_a - 0.1)
+    torch.testing.assert_close(b.detach(), before_b + 0.15)
+
+
+def test_every_group_follows_its_own_schedule():
+    optimizers = Optimizers(groups(*parameters()))
+    for step, expected in ((0, 0.2), (5, 0.15), (10, 0.1), (99, 0.1)):
+        optimizers.set_learning_rates(step)
+        assert [g["lr"] for g in optimizers.adam.param_groups] == pytest.approx([0.1, expected])
+
+
+def test_a_step_drops_the_gradients_and_skips_parameters_without_one():
+    a, b = parameters()
+    before = b.detach().clone()
+    optimizers = Optimizers(groups(a, b))
+    a.sum().backward()
+    optimizers.step()
+    assert a.grad is None
+    assert torch.equal(b, before)
+    assert {name.split(".")[0] for name in optimizers.state()} == {"a"}
+
+
+def test_replaced_rows_keep_their_moments_and_new_rows_start_at_zero():
+    a, b = parameters()
+    optimizers = Optimizers(groups(a, b))
+    take_steps(optimizers, a, b, range(1, 4))
+    old = optimizers.state()["a.0.exp_avg"].clone()
+    kept = torch.tensor([3, 1])
+    new = nn.Parameter(torch.cat([a.detach()[kept], torch.ones(1, 3)]))
+    optimizers.replace(a, new, kept)
+    found = optimizers.state()["a.0.exp_avg"]
+    assert torch.equal(found[:2], old[kept])
+    assert torch.equal(found[2], torch.zeros(3))
+    new.sum().backward()
+    before = new.detach().clone()
+    optimizers.step()
+    assert not torch.equal(new, before)
+
+
+def test_zeroed_moments_leave_the_others():
+    a, b = parameters()
+    optimizers = Optimizers(groups(a, b))
+    take_steps(optimizers, a, b, range(1, 4))
+    optimizers.zero_moments(b)
+    state = optimizers.state()
+    assert not state["b.0.exp_avg"].any()
+    assert not state["b.0.exp_avg_sq"].any()
+    assert state["a.0.exp_avg"].any()
+
+
+def test_a_group_without_parameters_is_left_out():
+    optimizers = Optimizers([ParamGroup("none", lambda: [], constant(1.0)), *groups(*parameters())])
+    assert [g["name"] for g in optimizers.adam.param_groups] == ["a", "b"]
