@@ -4,8 +4,11 @@
 #pragma once
 
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <new>
+#include <vector>
 
 #include "rasterizer.h"
 #include "team.h"
@@ -15,29 +18,56 @@ struct SortKey {
   uint32_t gaussian;
 };
 
+// The pairs of all chunks, before they are sorted.
+class Chunks {
+ public:
+  explicit Chunks(int64_t count) : lists_(count) {}
+  Chunks(const Chunks&) = delete;
+  ~Chunks() {
+    for (PlacedList& list : lists_) std::free(list.data);
+  }
+  int64_t count() const { return (int64_t)lists_.size(); }
+  PlacedList& operator[](int64_t chunk) { return lists_[chunk]; }
+
+ private:
+  std::vector<PlacedList> lists_;
+};
+
 class Binning {
  public:
-  Binning(const DgrScene& scene, const DgrState& state, int threads)
+  Binning(const DgrScene& scene, const DgrState& state, Chunks& chunks, int threads)
       : scene_(scene),
         state_(state),
-        pairs_(state.offsets[scene.count]),
+        chunks_(chunks),
         tiles_((int64_t)((scene.width + kTile - 1) / kTile) * ((scene.height + kTile - 1) / kTile)),
-        placed_(new Placed[pairs_]),
         keys_(new SortKey[scene.count]),
         spare_(new SortKey[scene.count]),
         counts_(new uint32_t[tiles_ * threads]),
-        tasks_((scene.count + kChunk - 1) / kChunk + 1) {}
+        tasks_(chunks.count() + 1) {}
 
-  // Every thread of the team runs this.
-  void run(Team& team, int rank, const Kernels& kernels) {
+  // One thread, once all chunks are placed: numbers the slots. Returns how many there are.
+  int64_t number_slots() {
+    int64_t pairs = 0;
+    state_.offsets[0] = 0;
+    for (int64_t i = 1; i <= scene_.count; ++i) {
+      pairs += state_.offsets[i];
+      state_.offsets[i] = (uint32_t)pairs;
+    }
+    for (int64_t i = 0; i < chunks_.count(); ++i)
+      if (chunks_[i].failed) throw std::bad_alloc();
+    if (pairs <= UINT32_MAX) placed_.reset(new Placed[pairs]);
+    return pairs;
+  }
+
+  // Every thread of the team, after that.
+  void run(Team& team, int rank) {
     int64_t task;
     while (tasks_.take(task)) {
-      if (task == 0) {
+      if (task == 0)
         sort_by_depth();
-        continue;
-      }
-      const int64_t begin = (task - 1) * kChunk, end = begin + kChunk;
-      kernels.place(scene_, state_, placed_.get(), begin, end < scene_.count ? end : scene_.count);
+      else if (const PlacedList& list = chunks_[task - 1]; list.size > 0)
+        std::memcpy(placed_.get() + state_.offsets[(task - 1) * kChunk], list.data,
+                    list.size * sizeof(Placed));
     }
     team.meet();
     uint32_t* counts = counts_.get() + tiles_ * rank;
@@ -93,7 +123,10 @@ class Binning {
   template <class Visit>
   void visit_share(const Team& team, int rank, const Visit& visit) const {
     const int64_t begin = drawn_ * rank / team.size(), end = drawn_ * (rank + 1) / team.size();
+    const auto ahead = [&](int64_t i) { return keys_[i < end ? i : end - 1].gaussian; };
     for (int64_t i = begin; i < end; ++i) {
+      __builtin_prefetch(&state_.offsets[ahead(i + 16)]);
+      __builtin_prefetch(&placed_[state_.offsets[ahead(i + 8)]]);
       const uint32_t gaussian = keys_[i].gaussian, last = state_.offsets[gaussian + 1];
       for (uint32_t slot = state_.offsets[gaussian]; slot < last; ++slot) visit(gaussian, slot);
     }
@@ -116,7 +149,8 @@ class Binning {
 
   const DgrScene& scene_;
   const DgrState& state_;
-  const int64_t pairs_, tiles_;
+  Chunks& chunks_;
+  const int64_t tiles_;
   int64_t drawn_ = 0;
   std::unique_ptr<Placed[]> placed_;
   std::unique_ptr<SortKey[]> keys_, spare_;

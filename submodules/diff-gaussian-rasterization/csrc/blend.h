@@ -416,7 +416,7 @@ void blend_tile_backward(const DgrScene& scene, const DgrState& state, const Dgr
   };
   const DgrPair *pair = state.pairs + state.tiles[number],
                 *last = state.pairs + state.tiles[number + 1];
-  if (load_gradient(scene, image, grad, tile))
+  if ((pair < last || pairs.backgrounds) && load_gradient(scene, image, grad, tile))
     pair = visit_pairs(scene, state, tile, number, pair_backward);
   for (; pair < last; ++pair) pairs.touched[pair->slot] = 0;
   if (!pairs.backgrounds) return;

@@ -33,8 +33,7 @@ void blend_backward(const DgrScene& scene, const DgrState& state, const DgrImage
 
 template <class S>
 constexpr Kernels table() {
-  return {scratch_bytes<S>, project_rows<S>,   place_rows<S>,
-          blend<S>,         blend_backward<S>, project_backward_rows<S>};
+  return {scratch_bytes<S>, project_rows<S>, blend<S>, blend_backward<S>, project_backward_rows<S>};
 }
 
 extern const Kernels kernels[2];

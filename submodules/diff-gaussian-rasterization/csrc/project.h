@@ -1,8 +1,7 @@
 // Gaussians to splats and back, one SIMD lane per Gaussian.
 #pragma once
 
-#include "rasterizer.h"
-#include "simd.h"
+#include "outline.h"
 
 namespace DGR_NAMESPACE {
 
@@ -54,71 +53,6 @@ DGR_FN Vec<S> load1(const void* base, int64_t first, int valid) {
   load_columns((const S*)base + first, 1, valid, 1, &c);
   return c;
 }
-
-// --------------------------------------------------------------------------------------- tiles of
-// one splat
-
-// Calls visit(tile, rows) for every tile in which the ellipse alpha >= 1/255 can hold a pixel
-// centre, tile columns from left to right, then rows from top to bottom. Works on strips eight
-// pixels wide, a lane each: within a strip the outline y(x) is concave, so its top lies at the
-// ellipse's top or at the strip's edge.
-template <class S, class Visit>
-DGR_FN void visit_tiles(const S* splat, int width, int height, Visit visit) {
-  typedef Vec<S> V;
-  constexpr int W = V::kLanes;
-  const S u = splat[kU], v = splat[kV], slope = splat[kSlope];
-  const S variance = S(-0.5 * kLog2E) / splat[kWeightX],
-          spread = S(-0.5 * kLog2E) / splat[kWeightY];
-  // Squared Mahalanobis radius where alpha falls under 1/255, with a margin for rounding: the pixel
-  // decides.
-  const S square = S(2 * kLn2) * (splat[kLogOpacity] + S(7.994353436858858)) * S(1.00001) + S(1e-5);
-  const S half_x = root(square * variance);
-  const S top = slope * variance * root(square / (spread + slope * slope * variance));
-  const S left = u - half_x - S(0.501), right = u + half_x - S(0.499);
-  if (!(right >= 0 && left <= width - 1)) return;
-  const int first = (left > 0 ? (int)left : 0) / kTile * 2;
-  const int last = (right < width - 1 ? (int)right : width - 1) / 8;
-  const int tiles_x = (width + kTile - 1) / kTile;
-  S lanes[W];
-  for (int i = 0; i < W; ++i) lanes[i] = S(8 * i);
-  for (int base = first; base <= last; base += W) {
-    const V x0 = V::load(lanes) + V(S(8 * base) + S(0.5) - u), x1 = x0 + V(S(7));
-    const V at_top = clamp(V(top), x0, x1), at_bottom = clamp(V(-top), x0, x1);
-    const V rise =
-        root(V(spread) * maximum(V(S(0)), V(square) - at_top * at_top * V(1 / variance)));
-    const V fall =
-        root(V(spread) * maximum(V(S(0)), V(square) - at_bottom * at_bottom * V(1 / variance)));
-    const Mask<S> inside = and_not(x1 >= V(-half_x), x0 > V(half_x));
-    const V zero(S(0)), bottom_edge{S(height)};
-    // Rows whose centres lie between: ceil(low - 1/2) .. floor(high - 1/2) + 1, each moved outwards
-    // a little.
-    const V low = clamp(V(v + S(0.499)) + V(slope) * at_bottom - fall, zero, bottom_edge);
-    const V high = clamp(V(v + S(0.501)) + V(slope) * at_top + rise, zero, bottom_edge);
-    alignas(kVectorBytes) S begin[W], end[W];
-    zero_unless(inside, low).store(begin);
-    zero_unless(inside, high).store(end);
-    for (int i = 0; i < W && base + i <= last; i += 2) {
-      const int b0 = (int)begin[i], e0 = (int)end[i], b1 = (int)begin[i + 1], e1 = (int)end[i + 1];
-      const bool some0 = e0 > b0, some1 = e1 > b1 && base + i + 1 <= last;
-      if (!some0 && !some1) continue;
-      const int from = !some1 || (some0 && b0 < b1) ? b0 : b1,
-                to = !some1 || (some0 && e0 > e1) ? e0 : e1;
-      for (int row = from / kTile; row * kTile < to; ++row) {
-        const auto within = [row](int y) {
-          const int local = y - row * kTile;
-          return (uint8_t)(local < 0 ? 0 : local > kTile ? kTile : local);
-        };
-        const uint8_t rows[4] = {some0 ? within(b0) : (uint8_t)0, some0 ? within(e0) : (uint8_t)0,
-                                 some1 ? within(b1) : (uint8_t)0, some1 ? within(e1) : (uint8_t)0};
-        if (rows[1] > rows[0] || rows[3] > rows[2])
-          visit((uint32_t)(row * tiles_x + (base + i) / 2), rows);
-      }
-    }
-  }
-}
-
-// ----------------------------------------------------------------------------------------------
-// forward
 
 template <class S>
 struct ShColor {
@@ -203,77 +137,55 @@ DGR_FN void write_splats(const Projected<Vec<S>>& seen, const Footprint<Vec<S>>&
 inline float log_2(float x) { return __builtin_log2f(x); }
 inline double log_2(double x) { return __builtin_log2(x); }
 
-// Lanes of one group that are drawn; writes their splats, features, and numbers of tiles.
+// Lanes of one group that are drawn; writes their splats, features, radii and outlines.
 template <class S>
-uint32_t project_group(const DgrScene& scene, const DgrState& state, const Camera<Vec<S>>& camera,
-                       int64_t first, int valid, Vec<S>& radii) {
+DGR_FN uint32_t project_group(const DgrScene& scene, const DgrState& state,
+                              const Camera<Vec<S>>& camera, int64_t first, int valid, Vec<S>& radii,
+                              Outline<Vec<S>>& outlines) {
   typedef Vec<S> V;
   const Vec3<V> mean = load3<S>(scene.means, first, valid);
   const Projected<V> seen = project(camera, mean);
   const V z = seen.camera_point.z;
-  Mask<S> drawn = (z > V(S(scene.near_plane))) & (V(S(scene.far_plane)) > z) & is_finite(seen.u) &
-                  is_finite(seen.v);
+  Mask<S> drawn = (z > V(S(scene.near_plane))) & (V(S(scene.far_plane)) > z);
+  drawn = drawn & is_finite(seen.u) & is_finite(seen.v);
   if (!any(drawn)) return 0;
-  const V opacity = load1<S>(scene.opacities, first, valid);
-  drawn = drawn & (opacity >= V(S(kMinAlpha))) & is_finite(opacity);
+  const V opacity = load1<S>(scene.opacities, first, valid), faintest{S(kMinAlpha)}, zero{S(0)};
+  drawn = drawn & (opacity >= faintest) & is_finite(opacity);
   if (!any(drawn)) return 0;
   const Footprint<V> shape = load_footprint(scene, seen, first, valid, drawn);
-  // No part of the image lies within the box of the widest ellipse an opacity of this size can
-  // have.
-  alignas(kVectorBytes) S log_opacity[V::kLanes], bound[V::kLanes];
-  opacity.store(log_opacity);
-  for (int i = 0; i < V::kLanes; ++i) {
-    const S o = log_opacity[i] > S(kMinAlpha) ? log_opacity[i] : S(kMinAlpha);
-    log_opacity[i] = log_2(o);
-    bound[i] = S(2 * kLn2) * (log_opacity[i] + S(7.995));
-  }
-  const V reach_x = root(V::load(bound) * shape.variance),
-          reach_y = root(V::load(bound) * variance_y(shape)), zero(S(0));
-  drawn = drawn & (seen.u + reach_x > zero) & (V(S(scene.width)) > seen.u - reach_x);
-  drawn = drawn & (seen.v + reach_y > zero) & (V(S(scene.height)) > seen.v - reach_y);
-  uint32_t bits = lane_bits(drawn) & (uint32_t)((1ull << valid) - 1);
+  alignas(kVectorBytes) S log_opacity[V::kLanes];
+  maximum(opacity, faintest).store(log_opacity);
+  for (S& x : log_opacity) x = log_2(x);
+  outlines = outline(seen.u, seen.v, shape, V::load(log_opacity));
+  const V half_x = outlines.half_x, half_y = root(outlines.square * variance_y(shape));
+  drawn = drawn & (seen.u + half_x > zero) & (V(S(scene.width)) > seen.u - half_x);
+  drawn = drawn & (seen.v + half_y > zero) & (V(S(scene.height)) > seen.v - half_y);
+  const uint32_t bits = lane_bits(drawn) & (uint32_t)((1ull << valid) - 1);
   if (!bits) return 0;
-  bits &= scene.sh ? color_from_sh(scene, state, camera, mean, first, valid)
-                   : finite_colors<S>(scene, first, valid);
-  S* splats = (S*)state.splats + first * kSplat;
-  write_splats(seen, shape, log_opacity, splats, valid);
-  radii = radius(shape);
-  return bits;
+  write_splats(seen, shape, log_opacity, (S*)state.splats + first * kSplat, valid);
+  radii = minimum(radius(shape), V(S(1e9)));
+  return bits & (scene.sh ? color_from_sh(scene, state, camera, mean, first, valid)
+                          : finite_colors<S>(scene, first, valid));
 }
 
 template <class S>
-void project_rows(const DgrScene& scene, const DgrState& state, int64_t begin, int64_t end) {
+void project_rows(const DgrScene& scene, const DgrState& state, PlacedList& list, int64_t begin,
+                  int64_t end) {
   constexpr int W = Vec<S>::kLanes;
   const Camera<Vec<S>> camera = load_camera<S>(scene);
-  alignas(kVectorBytes) S radii[W];
   for (int64_t first = begin; first < end; first += W) {
     const int valid = end - first < W ? (int)(end - first) : W;
-    Vec<S> wide(S(0));
-    const uint32_t bits = project_group<S>(scene, state, camera, first, valid, wide);
-    minimum(wide, Vec<S>(S(1e9))).store(radii);
+    Vec<S> radii(S(0));
+    Outline<Vec<S>> outlines;
+    uint32_t counts[W] = {};
+    const uint32_t bits = project_group<S>(scene, state, camera, first, valid, radii, outlines);
+    if (bits) place_group<S>(outlines, bits, scene.width, scene.height, list, counts);
+    alignas(kVectorBytes) S wide[W];
+    radii.store(wide);
     for (int i = 0; i < valid; ++i) {
-      uint32_t tiles = 0;
-      if (bits >> i & 1)
-        visit_tiles((const S*)state.splats + (first + i) * kSplat, scene.width, scene.height,
-                    [&](uint32_t, const uint8_t*) { ++tiles; });
-      state.offsets[first + i + 1] = tiles;
-      state.radii[first + i] = tiles ? (int32_t)__builtin_ceil((double)radii[i]) : 0;
+      state.offsets[first + i + 1] = counts[i];
+      state.radii[first + i] = counts[i] ? (int32_t)__builtin_ceil((double)wide[i]) : 0;
     }
-  }
-}
-
-template <class S>
-void place_rows(const DgrScene& scene, const DgrState& state, Placed* placed, int64_t begin,
-                int64_t end) {
-  for (int64_t i = begin; i < end; ++i) {
-    if (state.radii[i] == 0) continue;
-    Placed* out = placed + state.offsets[i];
-    visit_tiles((const S*)state.splats + i * kSplat, scene.width, scene.height,
-                [&](uint32_t tile, const uint8_t* rows) {
-                  out->tile = tile;
-                  for (int k = 0; k < 4; ++k) out->rows[k] = rows[k];
-                  ++out;
-                });
   }
 }
 

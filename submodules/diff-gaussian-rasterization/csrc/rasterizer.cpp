@@ -68,6 +68,15 @@ bool camera_is_good(const DgrScene& scene) {
   return k[0] > 0 && k[4] > 0;
 }
 
+template <class Body>
+int64_t guarded(const Body& body) {
+  try {
+    return body();
+  } catch (const std::bad_alloc&) {
+    return kNoMemory;
+  }
+}
+
 struct Free {
   void operator()(void* p) const { std::free(p); }
 };
@@ -130,39 +139,39 @@ void finish_pose(const void* poses, int64_t chunks, void* viewmat) {
   for (int column = 0; column < 4; ++column) out[12 + column] = 0;
 }
 
-int64_t project(const DgrScene& scene, const DgrState& state) {
+int64_t forward(const DgrScene& scene, DgrState state, const DgrImage& image,
+                DgrAllocate allocate) {
   if (!(scene.is_double ? camera_is_good<double>(scene) : camera_is_good<float>(scene)))
     return kBadCamera;
   const Kernels& kernels = chosen->kernels[scene.is_double];
-  const int64_t count = (scene.count + kChunk - 1) / kChunk;
-  Tasks chunks(count);
-  Team::run(team_size(scene, count), [&](Team&, int) {
-    for_chunks(scene, chunks,
-               [&](int64_t begin, int64_t end) { kernels.project(scene, state, begin, end); });
-  });
-  int64_t pairs = 0;
-  state.offsets[0] = 0;
-  for (int64_t i = 1; i <= scene.count; ++i) {
-    pairs += state.offsets[i];
-    if (pairs > UINT32_MAX) return kTooManyPairs;
-    state.offsets[i] = (uint32_t)pairs;
-  }
-  return pairs;
-}
-
-int64_t blend(const DgrScene& scene, const DgrState& state, const DgrImage& image) {
-  const Kernels& kernels = chosen->kernels[scene.is_double];
-  const int count = tile_count(scene), threads = team_size(scene, count);
-  Binning binning(scene, state, threads);
+  const int tile_total = tile_count(scene), threads = team_size(scene, tile_total);
+  Chunks lists((scene.count + kChunk - 1) / kChunk);
+  Binning binning(scene, state, lists, threads);
   const Scratch scratch(kernels.scratch(scene), threads);
-  Tasks tiles(count);
+  Tasks chunks(lists.count()), tiles(tile_total);
+  int64_t result = 0;
+  const auto allocate_pairs = [&] {
+    result = guarded([&]() -> int64_t {
+      const int64_t pairs = binning.number_slots();
+      if (pairs > UINT32_MAX) return kTooManyPairs;
+      state.pairs = allocate(pairs);
+      return state.pairs ? pairs : kNoMemory;
+    });
+  };
   Team::run(threads, [&](Team& team, int rank) {
-    binning.run(team, rank, kernels);
+    for_chunks(scene, chunks, [&](int64_t begin, int64_t end) {
+      kernels.project(scene, state, lists[begin / kChunk], begin, end);
+    });
+    team.meet();
+    if (rank == 0) allocate_pairs();
+    team.meet();
+    if (result < 0) return;
+    binning.run(team, rank);
     team.meet();
     int64_t tile;
     while (tiles.take(tile)) kernels.blend(scene, state, image, (int)tile, scratch.of(rank));
   });
-  return 0;
+  return result;
 }
 
 int64_t backward(const DgrScene& scene, const DgrState& state, const DgrImage& image,
@@ -199,22 +208,13 @@ int64_t backward(const DgrScene& scene, const DgrState& state, const DgrImage& i
   return 0;
 }
 
-template <class Body>
-int64_t guarded(const Body& body) {
-  try {
-    return body();
-  } catch (const std::bad_alloc&) {
-    return kNoMemory;
-  }
-}
-
 }  // namespace
 
 #pragma GCC visibility push(default)
 extern "C" {
 
 // Changes with every change to the structs or functions of this border.
-int32_t dgr_interface() { return 1; }
+int32_t dgr_interface() { return 2; }
 
 // Hash of the sources this library was built from.
 const char* dgr_sources() { return DGR_SOURCES; }
@@ -232,14 +232,11 @@ int32_t dgr_choose(const char* name) {
   return -1;
 }
 
-// Fills radii, splats, features, offsets. Returns the number of pairs, or a Failure.
-int64_t dgr_project(const DgrScene* scene, const DgrState* state) {
-  return guarded([&] { return project(*scene, *state); });
-}
-
-// Fills pairs, tiles and the image. Returns 0 or a Failure.
-int64_t dgr_blend(const DgrScene* scene, const DgrState* state, const DgrImage* image) {
-  return guarded([&] { return blend(*scene, *state, *image); });
+// Fills the image and the state; asks for memory for its pairs once their number is known. Returns
+// that number, or a Failure.
+int64_t dgr_forward(const DgrScene* scene, const DgrState* state, const DgrImage* image,
+                    DgrAllocate allocate) {
+  return guarded([&] { return forward(*scene, *state, *image, allocate); });
 }
 
 // Fills every gradient that is not null. Returns 0 or a Failure.

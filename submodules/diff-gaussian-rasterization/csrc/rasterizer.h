@@ -53,6 +53,9 @@ struct DgrImage {
   void* alpha;  // H W
 };
 
+// Room for this many pairs, or null. Called on the thread that called dgr_forward.
+typedef DgrPair* (*DgrAllocate)(int64_t pairs);
+
 // Gradients in (of the image; null = none) and out (null = not wanted).
 struct DgrGradients {
   const void *color, *depth, *alpha;
@@ -73,6 +76,13 @@ struct Placed {
   uint8_t rows[4];
 };
 
+// Pairs of one chunk. Plain, with malloc behind it: the kernels may not use containers.
+struct PlacedList {
+  Placed* data;
+  int64_t size, capacity;
+  bool failed;  // no memory
+};
+
 // Scratch of one backward pass: one row of `stride` numbers per pair, written only where `touched`.
 struct PairGradients {
   void* rows;
@@ -87,9 +97,8 @@ inline int pair_stride(int channels) { return (kMoments + channels + 15) / 16 * 
 struct Kernels {
   // Bytes of 64-aligned scratch that one thread needs.
   int64_t (*scratch)(const DgrScene&);
-  // Rows begin .. end: radii, splats, features, and offsets[i + 1] = number of tiles.
-  void (*project)(const DgrScene&, const DgrState&, int64_t begin, int64_t end);
-  void (*place)(const DgrScene&, const DgrState&, Placed*, int64_t begin, int64_t end);
+  // Rows begin .. end: radii, splats, features, their tiles, and offsets[i + 1] = number of tiles.
+  void (*project)(const DgrScene&, const DgrState&, PlacedList&, int64_t begin, int64_t end);
   void (*blend)(const DgrScene&, const DgrState&, const DgrImage&, int tile, void* scratch);
   void (*blend_backward)(const DgrScene&, const DgrState&, const DgrImage&, const DgrGradients&,
                          const PairGradients&, int tile, void* scratch);

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-INTERFACE = 1  # must equal dgr_interface() of the library
+INTERFACE = 2  # must equal dgr_interface() of the library
 CHOICE = "DIFF_GAUSSIAN_RASTERIZATION_VARIANT"  # environment: avx512, avx2 or portable
 _HERE = Path(__file__).resolve().parent
 _LIBRARY = _HERE / "_native.so"
@@ -18,6 +18,9 @@ _REBUILD = "rebuild it: pip install --no-build-isolation ./submodules/diff-gauss
 
 _P, _I32, _I64, _F64 = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64, ctypes.c_double
 
+
+# DgrAllocate: room for so many pairs.
+Allocate = ctypes.CFUNCTYPE(_P, _I64)
 
 SCENE_TENSORS = (
     *("means", "quats", "scales", "covariances", "opacities"),
@@ -88,7 +91,7 @@ def library() -> ctypes.CDLL:
             f"{_LIBRARY} was built from other sources than those in csrc "
             f"({built_from}, not {sources}); {_REBUILD}"
         )
-    for function in (lib.dgr_project, lib.dgr_blend, lib.dgr_backward):
+    for function in (lib.dgr_forward, lib.dgr_backward):
         function.restype = _I64
     lib.dgr_choose.argtypes = [ctypes.c_char_p]
     if choice := os.environ.get(CHOICE):
@@ -106,9 +109,10 @@ def choose_variant(name: str) -> None:
     _choose(library(), name)
 
 
-def call(function: str, *structs: ctypes.Structure) -> int:
-    """Call by name with pointers to the structs; a negative result is raised as what it means."""
-    result = getattr(library(), function)(*map(ctypes.byref, structs))
+def call(function: str, *arguments) -> int:
+    """Call by name; structs go by address, and a negative result is raised as what it means."""
+    by_address = (ctypes.byref(x) if isinstance(x, ctypes.Structure) else x for x in arguments)
+    result = getattr(library(), function)(*by_address)
     if result == -1:
         raise ValueError("viewmat and K must be finite, with K[0, 0] > 0 and K[1, 1] > 0")
     if result == -2:

@@ -78,13 +78,16 @@ _GRADS = "Tensor? grad_color, Tensor? grad_depth, Tensor? grad_alpha, SymInt wan
 def forward(*args):
     """Draw `Inputs`; returns the fields of `Saved`."""
     inputs = _dense(Inputs(*args))
-    saved = _empty_saved(inputs, 0)
-    scene, state = _scene(inputs), _struct(native.State, saved._asdict())
-    pairs = native.call("dgr_project", scene, state)
-    saved = saved._replace(pairs=saved.pairs.new_empty((pairs, _PAIR)))
-    state.pairs = saved.pairs.data_ptr()
-    native.call("dgr_blend", scene, state, _struct(native.Image, saved._asdict()))
-    return tuple(saved)
+    saved = _empty_saved(inputs, 0)._asdict()
+
+    def allocate(pairs: int) -> int:
+        room = saved["pairs"].new_empty((max(pairs, 1), _PAIR))  # an empty tensor has no address
+        saved["pairs"] = room[:pairs]
+        return room.data_ptr()
+
+    state, image = _struct(native.State, saved), _struct(native.Image, saved)
+    native.call("dgr_forward", _scene(inputs), state, image, native.Allocate(allocate))
+    return tuple(saved.values())
 
 
 @forward.register_fake
