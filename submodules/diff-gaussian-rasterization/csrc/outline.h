@@ -66,8 +66,10 @@ DGR_FN void visit_tiles(const Outline<S>& o, int width, int height, Visit visit)
     Int begin, end;
     strip_rows(o, 8 * base, height, begin, end);
     for (int i = 0; i < W && base + i <= last; i += 2) {
-      // An empty strip has begin = end = 0.
-      const int b0 = (int)begin[i], e0 = (int)end[i], b1 = (int)begin[i + 1], e1 = (int)end[i + 1];
+      // An empty strip has begin = end = 0; so has one that lies in the tile but not in the image.
+      const bool second = base + i < last;
+      const int b0 = (int)begin[i], e0 = (int)end[i];
+      const int b1 = second ? (int)begin[i + 1] : 0, e1 = second ? (int)end[i + 1] : 0;
       const int to = e0 > e1 ? e0 : e1;
       const int from = b0 >= e0 ? b1 : b1 >= e1 ? b0 : b0 < b1 ? b0 : b1;
       for (int row = from / kTile; row * kTile < to; ++row) {
