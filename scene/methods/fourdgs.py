@@ -122,6 +122,10 @@ class OptimizationParams:
     lambda_l2: float = setting(0.0, "weight of L2 beside L1 in the fine stage", valid=at_least(0))
     lambda_dssim: float = setting(0.0, "weight of 1 - SSIM beside L1", valid=at_least(0))
     lambda_lpips: float = setting(0.0, "weight of LPIPS beside L1", valid=at_least(0))
+    lambda_alpha: float = setting(
+        0.0, "weight of L1 between drawn and given coverage; for pictures with an alpha channel",
+        valid=at_least(0),
+    )
     lambda_offsets: float = setting(
         0.0, "weight of the mean length of all moves, in scene extents; keeps still what may be still",
         valid=at_least(0),
@@ -201,7 +205,7 @@ class Method(MethodBase):
         o = self.optim
         first = first_moment if o.zerostamp_init else shuffled
         coarse, fine = o.coarse_iterations, o.iterations
-        shared = {"dssim": o.lambda_dssim, "lpips": o.lambda_lpips}
+        shared = {"dssim": o.lambda_dssim, "lpips": o.lambda_lpips, "alpha": o.lambda_alpha}
         static = photometric(l1=o.lambda_l1_coarse, l2=o.lambda_l2_coarse, **shared)
         moving = photometric(l1=1.0, l2=o.lambda_l2, **shared)
         opaque = constant(o.opacity_threshold_coarse)
