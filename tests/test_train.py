@@ -23,11 +23,11 @@ from utils.ply import read_gaussians
 
 ROOT = Path(__file__).parents[1]
 METHODS = ("fourdgs",)
-SHORT = (
+SHORT_RUN = (
     "--coarse_iterations 30 --iterations 60 --densify_from_iter 10 --densification_interval 20 "
     "--pruning_from_iter 10 --pruning_interval 20 --checkpoint_every 25 --multires 1 --init_points 200 "
     "--cache_mb 10 --quiet"
-).split()
+)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def scene(tmp_path_factory):
 
 
 def arguments(scene, out, *more):
-    return ["-s", str(scene), "-m", str(out), *SHORT, *more]
+    return ["-s", str(scene), "-m", str(out), *SHORT_RUN.split(), *more]
 
 
 def run(scene, out, *more):
@@ -52,6 +52,14 @@ def method(request):
 def unbroken(scene, tmp_path_factory, method):
     out = tmp_path_factory.mktemp("unbroken")
     run(scene, out, "--method", method)
+    return out
+
+
+@pytest.fixture(scope="module")
+def repeated(scene, tmp_path_factory, method):
+    """The same run again, keeping the checkpoints that tests begin at."""
+    out = tmp_path_factory.mktemp("repeated")
+    run(scene, out, "--method", method, "--checkpoint_iterations", "25", "30", "50")
     return out
 
 
@@ -80,21 +88,20 @@ def test_a_run_leaves_what_the_page_on_data_flow_promises(unbroken):
     assert torch.equal(columns["means"], table["table.columns.means"])
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(scene, unbroken, tmp_path, method):
-    run(scene, tmp_path / "same", "--method", method)
-    run(scene, tmp_path / "other", "--method", method, "--seed", "1")
-    assert model_bytes(tmp_path / "same") == model_bytes(unbroken)
-    assert model_bytes(tmp_path / "other") != model_bytes(unbroken)
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(
+    scene, unbroken, repeated, tmp_path, method
+):
+    run(scene, tmp_path, "--method", method, "--seed", "1")
+    assert model_bytes(repeated) == model_bytes(unbroken)
+    assert model_bytes(tmp_path) != model_bytes(unbroken)
 
 
 @pytest.mark.parametrize("moment", [("coarse", 25), ("coarse", 30), ("fine", 25), ("fine", 50)])
-def test_a_resumed_run_ends_in_the_same_bytes(scene, unbroken, tmp_path, method, moment):
+def test_a_resumed_run_ends_in_the_same_bytes(scene, unbroken, repeated, tmp_path, method, moment):
     stage, step = moment
-    keep = ["--checkpoint_iterations", str(step)]
-    run(scene, tmp_path / "a", "--method", method, *keep)
-    start = tmp_path / "a" / "checkpoints" / f"{stage}_{step}"
-    run(scene, tmp_path / "b", "--method", method, "--start_checkpoint", str(start))
-    assert model_bytes(tmp_path / "b") == model_bytes(unbroken)
+    start = repeated / "checkpoints" / f"{stage}_{step}"
+    run(scene, tmp_path, "--method", method, "--start_checkpoint", str(start))
+    assert model_bytes(tmp_path) == model_bytes(unbroken)
 
 
 def test_a_killed_run_goes_on_to_the_same_bytes(scene, unbroken, tmp_path, method):
@@ -111,6 +118,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(scene, unbroken, tmp_path, metho
         process.wait()
     subprocess.run(command, cwd=ROOT, env=environment, check=True)
     assert model_bytes(tmp_path) == model_bytes(unbroken)
+    assert {p.name for p in (tmp_path / "checkpoints").iterdir()} == {"fine_60"}
     steps = [(r["stage"], r["step"]) for r in log_rows(tmp_path) if "loss" in r]
     assert steps == [(r["stage"], r["step"]) for r in log_rows(unbroken) if "loss" in r]
 
@@ -119,6 +127,7 @@ def test_an_interrupt_saves_and_says_how_to_go_on(scene, unbroken, tmp_path, met
     command = [sys.executable, "train.py", *arguments(scene, tmp_path, "--method", method)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     while not (tmp_path / "log.jsonl").exists():
+        assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     output = process.communicate(timeout=60)[0]
