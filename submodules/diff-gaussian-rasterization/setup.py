@@ -46,7 +46,8 @@ def find_compiler() -> list[str] | None:
         if path := shutil.which(name):
             return [path]
     if importlib.util.find_spec("ziglang"):
-        return [sys.executable, "-m", "ziglang", "c++"]
+        # Its default is the building machine's processor; the portable variant must run anywhere.
+        return [sys.executable, "-m", "ziglang", "c++", "-mcpu=baseline"]
     return None
 
 

@@ -2,6 +2,10 @@
 // inside. Compiled for the oldest machine the build supports.
 #include "rasterizer.h"
 
+#ifdef DGR_X86
+#include <cpuid.h>
+#endif
+
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
@@ -27,6 +31,28 @@ namespace {
 
 enum Failure : int64_t { kBadCamera = -1, kNoMemory = -2, kTooManyPairs = -3 };
 
+#ifdef DGR_X86
+// What processor and system support, asked of the processor itself: the compilers' own helper does
+// not link into every shared library.
+struct Processor {
+  bool avx2 = false, avx512 = false;
+
+  Processor() {
+    unsigned eax, ebx, ecx, edx;
+    if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx)) return;
+    const bool fma = ecx >> 12 & 1, saves_state = ecx >> 27 & 1;
+    if (!saves_state || !__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx)) return;
+    unsigned low, high;
+    __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    // State that the system saves: bits 1, 2 = SSE, AVX; 5, 6, 7 = AVX-512. Of ebx: bit 5 = AVX2;
+    // 16, 17, 30, 31 = AVX-512 F, DQ, BW, VL.
+    avx2 = fma && (low & 0x06) == 0x06 && (ebx >> 5 & 1);
+    constexpr unsigned kSets = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;
+    avx512 = avx2 && (low & 0xe6) == 0xe6 && (ebx & kSets) == kSets;
+  }
+};
+#endif
+
 struct Variant {
   const char* name;
   const Kernels* kernels;
@@ -36,23 +62,15 @@ struct Variant {
 // Best first.
 constexpr Variant kVariants[] = {
 #ifdef DGR_X86
-    {"avx512", dgr_avx512::kernels,
-     [] {
-       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-              __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
-     }},
-    {"avx2", dgr_avx2::kernels,
-     [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }},
+    {"avx512", dgr_avx512::kernels, [] { return Processor().avx512; }},
+    {"avx2", dgr_avx2::kernels, [] { return Processor().avx2; }},
 #endif
     {"portable", dgr_portable::kernels, [] { return true; }},
 };
 
 const Variant* best_variant() {
-#ifdef DGR_X86
-  __builtin_cpu_init();
-#endif
-  for (const Variant& set : kVariants)
-    if (set.runs_here()) return &set;
+  for (const Variant& variant : kVariants)
+    if (variant.runs_here()) return &variant;
   return nullptr;
 }
 
@@ -221,12 +239,12 @@ const char* dgr_sources() { return DGR_SOURCES; }
 
 const char* dgr_variant() { return chosen->name; }
 
-// 0 when done, -1 for a name this build does not have, -2 for a set this processor cannot run.
+// 0 when done, -1 for a name this build does not have, -2 for a variant this processor cannot run.
 int32_t dgr_choose(const char* name) {
-  for (const Variant& set : kVariants) {
-    if (std::strcmp(set.name, name) != 0) continue;
-    if (!set.runs_here()) return -2;
-    chosen = &set;
+  for (const Variant& variant : kVariants) {
+    if (std::strcmp(variant.name, name) != 0) continue;
+    if (!variant.runs_here()) return -2;
+    chosen = &variant;
     return 0;
   }
   return -1;

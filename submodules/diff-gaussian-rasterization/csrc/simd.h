@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <cstring>
 
-#if defined(__AVX512F__) || defined(__AVX2__)
+#if defined(__SSE2__)
 #include <immintrin.h>
 #endif
 
@@ -191,6 +191,9 @@ DGR_FN Vec<S> select(Mask<S> m, Vec<S> yes, Vec<S> no) {
 #if defined(__AVX2__)
 DGR_FN uint32_t lane_bits(Mask<float> a) { return (uint32_t)_mm256_movemask_ps((__m256)a.m); }
 DGR_FN uint32_t lane_bits(Mask<double> a) { return (uint32_t)_mm256_movemask_pd((__m256d)a.m); }
+#elif defined(__SSE2__)
+DGR_FN uint32_t lane_bits(Mask<float> a) { return (uint32_t)_mm_movemask_ps((__m128)a.m); }
+DGR_FN uint32_t lane_bits(Mask<double> a) { return (uint32_t)_mm_movemask_pd((__m128d)a.m); }
 #else
 template <class S>
 DGR_FN uint32_t lane_bits(Mask<S> a) {
