@@ -3,6 +3,7 @@
 // other files (no STL containers or algorithms): the linker keeps one copy of such a function,
 // perhaps the AVX-512 one.
 #include "blend.h"
+#include "blend_backward.h"
 #include "project.h"
 #include "project_backward.h"
 

@@ -4,7 +4,7 @@
 #include <cstdlib>
 
 #include "rasterizer.h"
-#include "simd.h"
+#include "columns.h"
 
 namespace DGR_NAMESPACE {
 
