@@ -59,6 +59,7 @@ class DensifySettings:
     last_reset: int  # no reset after this step: what follows must have time to recover
     percent_dense: float  # of the extent: smaller Gaussians are cloned, larger ones split
     max_gaussians: int
+    patience: int  # views in a row that a row may be missing from before it is pruned
     extent: float  # world units
     seed: int
 
@@ -77,11 +78,12 @@ class GradientDensify:
         self.settings = settings
         self.grad_sum = torch.zeros(0)
         self.count = torch.zeros(0)
+        self.idle = torch.zeros(0)
 
     def observe(self, renders: list[Render]) -> None:
-        """Add up the screen gradients of the rows each view drew.
+        """Add up the screen gradients of the rows each view drew; count the views a row is missing from.
 
-        The loss is a mean over the batch; multiplying by its size keeps the threshold's meaning.
+        A row behind others, or too faint to draw, has a gradient of exactly zero. The loss is a mean over the batch; multiplying by its size keeps the threshold's meaning.
         """
         self._cover(renders[0].means2d)
         for render in renders:
@@ -90,6 +92,7 @@ class GradientDensify:
             norms = render.means2d.grad[:, :2].norm(dim=1)
             self.grad_sum.add_(norms, alpha=len(renders))
             self.count.add_(render.radii > 0)
+            self.idle.add_(1).mul_(norms == 0)
 
     def update(self, step: int, table: GaussianTable, optimizers: Optimizers) -> None:
         s = self.settings
@@ -103,10 +106,10 @@ class GradientDensify:
             self._reset_opacities(table, optimizers)
 
     def state(self) -> dict[str, Tensor]:
-        return {"grad_sum": self.grad_sum, "count": self.count}
+        return {"grad_sum": self.grad_sum, "count": self.count, "idle": self.idle}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        self.grad_sum, self.count = state["grad_sum"].clone(), state["count"].clone()
+        self.grad_sum, self.count, self.idle = (state[k].clone() for k in ("grad_sum", "count", "idle"))
 
     @torch.no_grad()
     def _densify(self, step: int, table: GaussianTable, optimizers: Optimizers) -> None:
@@ -119,6 +122,7 @@ class GradientDensify:
             chosen = torch.zeros_like(chosen)
             chosen[pull.topk(room).indices] = True
         small = table.columns["log_scales"].amax(1).exp() <= s.percent_dense * s.extent
+        idle = self.idle
         clones = table.rows((chosen & small).nonzero()[:, 0])
         parents = (chosen & ~small).nonzero()[:, 0]
         children = self._split(table.rows(parents.repeat(CHILDREN)), generator(s.seed, "split", step))
@@ -127,7 +131,8 @@ class GradientDensify:
         table.resize(
             keep, {name: torch.cat([clones[name], children[name]]) for name in clones}, optimizers
         )
-        self.grad_sum, self.count = torch.zeros(0), torch.zeros(0)
+        self._cover(table.columns["means"])
+        self.idle[: int(keep.sum())] = idle[keep]
 
     @staticmethod
     def _split(rows: dict[str, Tensor], source: torch.Generator) -> dict[str, Tensor]:
@@ -143,6 +148,7 @@ class GradientDensify:
         s = self.settings
         self._cover(table.columns["means"])
         keep = table.columns["opacity_logits"][:, 0].sigmoid() >= s.opacity_threshold(step)
+        keep &= self.idle <= s.patience
         if step > s.reset_interval:
             keep &= table.columns["log_scales"].amax(1).exp() <= TOO_LARGE * s.extent
         # A table without rows could never recover; the most opaque row stays.
@@ -150,6 +156,7 @@ class GradientDensify:
         if not bool(keep.all()):
             table.resize(keep, table.rows(keep.nonzero()[:0, 0]), optimizers)
             self.grad_sum, self.count = self.grad_sum[keep], self.count[keep]
+            self.idle = self.idle[keep]
 
     @torch.no_grad()
     def _reset_opacities(self, table: GaussianTable, optimizers: Optimizers) -> None:
@@ -162,3 +169,4 @@ class GradientDensify:
         if len(self.grad_sum) != len(rows):
             self.grad_sum = rows.new_zeros(len(rows))
             self.count = rows.new_zeros(len(rows))
+            self.idle = rows.new_zeros(len(rows))

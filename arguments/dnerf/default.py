@@ -2,6 +2,8 @@
 _base_ = "dnerf_default.py"
 
 ModelHiddenParams = dict(
-    # x, y, z, time: about half as many time rows as the clip has moments
-    kplanes_config=dict(resolution=[64, 64, 64, 50]),
+    # x, y, z, time: about a time row for every four moments; more rows fit single views
+    kplanes_config=dict(resolution=[64, 64, 64, 25]),
 )
+
+OptimizationParams = dict(lambda_l1_coarse=0.0, lambda_l2=5.0)

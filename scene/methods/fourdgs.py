@@ -172,7 +172,7 @@ class Method(MethodBase):
     def __init__(self, scene: Scene, settings: Settings) -> None:
         super().__init__()
         self.hidden, self.optim = settings.hidden, settings.optim
-        self.seed, self.extent = settings.run.seed, scene.extent
+        self.seed, self.extent, self.n_train = settings.run.seed, scene.extent, len(scene.train)
         self.sh_degree = settings.model.sh_degree
         self.background = torch.full((3,), float(settings.model.white_background))
         self.register_buffer("active_sh_degree", torch.zeros((), dtype=torch.int64))
@@ -327,6 +327,7 @@ class Method(MethodBase):
                 last_reset=min(o.densify_until_iter, iterations - o.opacity_reset_interval // 2),
                 percent_dense=o.percent_dense,
                 max_gaussians=o.max_gaussians,
+                patience=self.n_train,
                 extent=self.extent,
                 seed=self.seed,
             )

@@ -91,7 +91,7 @@ def test_the_readme_command_of_4dgs_parses():
     assert settings.model.source_path == "data/dnerf/bouncingballs"
     assert settings.model.model_path == "output/dnerf/bouncingballs"
     assert settings.run.port == 6017
-    assert settings.hidden.kplanes_config["resolution"] == [64, 64, 64, 75]
+    assert settings.hidden.kplanes_config["resolution"] == [64, 64, 64, 38]
     assert settings.optim.iterations == 20_000
 
 

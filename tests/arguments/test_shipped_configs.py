@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -35,14 +36,15 @@ def test_every_shipped_config_loads_and_names_nothing_without_effect(path, capsy
 
 
 @pytest.mark.parametrize(("scene", "moments"), D_NERF.items())
-def test_a_dnerf_scene_has_the_published_values(scene, moments):
+def test_a_dnerf_scene_keeps_the_published_values_but_for_the_defects(scene, moments):
     settings = parse_train_args(["-s", "x", "--configs", f"arguments/dnerf/{scene}.py"])
     hidden, optim = settings.hidden, settings.optim
-    assert hidden.kplanes_config["resolution"] == [64, 64, 64, moments // 2]
+    # The reference reads half of its time rows; half as many rows, all read, lie as far apart.
+    assert hidden.kplanes_config["resolution"] == [64, 64, 64, math.ceil(moments // 2 / 2)]
     assert hidden.kplanes_config["output_coordinate_dim"] == 32
     assert (hidden.multires, hidden.defor_depth, hidden.net_width) == ([1, 2], 0, 64)
     assert (hidden.plane_tv_weight, hidden.time_smoothness_weight) == (1e-4, 1e-2)
     assert (optim.coarse_iterations, optim.iterations, optim.batch_size) == (3_000, 20_000, 1)
     assert (optim.deformation_lr_init, optim.deformation_lr_final) == (1.6e-4, 1.6e-6)
     assert (optim.grid_lr_init, optim.grid_lr_final) == (1.6e-3, 1.6e-5)
-    assert (optim.pruning_interval, optim.opacity_reset_interval) == (8_000, 3_000)
+    assert optim.opacity_reset_interval == 3_000

@@ -23,6 +23,7 @@ SETTINGS = DensifySettings(
     last_reset=12_000,
     percent_dense=0.01,
     max_gaussians=1000,
+    patience=10,
     extent=1.0,
     seed=0,
 )
@@ -117,6 +118,22 @@ def test_transparent_rows_are_pruned_but_never_the_last(table):
         table.columns["opacity_logits"].fill_(-9.0)
     strategy.update(700, table, optimizers)
     assert len(table) == 1
+
+
+def test_rows_that_no_view_draws_for_a_whole_pass_are_pruned(table):
+    optimizers = optimizers_of(table)
+    strategy = GradientDensify(SETTINGS)
+    unseen = seen(torch.full((20,), 0.1).index_fill(0, torch.tensor([2, 7]), 0.0))
+    unseen.radii[:] = 1  # inside the picture, but behind others
+    for _ in range(10):
+        strategy.observe([unseen])
+    strategy.update(600, table, optimizers)
+    assert len(table) == 20
+    once_more = seen(torch.full((20,), 0.1).index_fill(0, torch.tensor([7]), 0.0))
+    strategy.observe([once_more])  # row 2 is drawn at last
+    kept = table.columns["means"].detach()[torch.arange(20) != 7]
+    strategy.update(700, table, optimizers)
+    torch.testing.assert_close(table.columns["means"].detach(), kept)
 
 
 def test_opacity_reset_caps_opacities_and_clears_their_moments(table):
