@@ -1,0 +1,124 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from arguments import parse_train_args
+from scene import load_scene
+from scene.methods import make_method
+from tests.tiny_scene import write_tiny_scene
+from utils.errors import InputError
+from utils.random import generator
+
+ARGV = ["--multires", "1", "--init_points", "100"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_tiny_scene(tmp_path_factory.mktemp("data") / "tiny")
+
+
+def build(folder, *flags):
+    settings = parse_train_args(["-s", str(folder), *ARGV, *flags])
+    scene = load_scene(settings.dataset, settings.model)
+    return make_method(scene, settings, torch.device("cpu")), scene
+
+
+def disturb(method):
+    """Heads that are no longer zero."""
+    for head in method.mlp.out.values():
+        with torch.no_grad():
+            head.weight.copy_(torch.randn(head.weight.shape, generator=generator(0, "test")) * 0.1)
+
+
+def test_untrained_method_draws_its_canonical_gaussians_at_every_time(folder):
+    method, scene = build(folder, "--no_do", "false", "--no_dshs", "false")
+    canonical = method.canonical(scene.train[0])
+    for frame in scene.train[::5]:
+        posed = method(frame)
+        for name in ("means", "quats", "scales", "opacities", "sh"):
+            assert torch.equal(getattr(posed, name), getattr(canonical, name)), name
+
+
+@pytest.mark.parametrize(
+    ("flag", "field"),
+    [("no_dx", "means"), ("no_ds", "scales"), ("no_dr", "quats"), ("no_do", "opacities"), ("no_dshs", "sh")],
+)
+def test_a_switched_off_head_leaves_its_column_alone_and_the_others_move(folder, flag, field):
+    every = ["no_dx", "no_ds", "no_dr", "no_do", "no_dshs"]
+    method, scene = build(folder, *[w for f in every for w in (f"--{f}", str(f == flag).lower())])
+    disturb(method)
+    still, posed = method.canonical(scene.train[0]), method(scene.train[0])
+    fields = ["means", "scales", "quats", "opacities", "sh"]
+    assert [n for n in fields if torch.equal(getattr(still, n), getattr(posed, n))] == [field]
+
+
+def test_composed_rotations_stay_unit_and_differ_from_added_ones(folder):
+    added, scene = build(folder)
+    composed, _ = build(folder, "--apply_rotation")
+    for method in (added, composed):
+        disturb(method)
+        with torch.no_grad():  # on the identity both are the same
+            method.table.columns["quats"].copy_(torch.tensor([0.5, -0.5, 0.5, 0.5]))
+    a, b = added(scene.train[1]).quats, composed(scene.train[1]).quats
+    torch.testing.assert_close(b.norm(dim=1), torch.ones(len(b)))
+    assert not torch.allclose(a, b, atol=1e-4)
+
+
+def test_sh_degree_climbs_every_thousand_steps_up_to_its_limit(folder):
+    method, _ = build(folder, "--sh_degree", "2")
+    degrees = []
+    for step in range(1, 4001):
+        method.on_step(step)
+        degrees.append(int(method.active_sh_degree))
+    assert [degrees[k] for k in (998, 999, 1999, 2999, 3999)] == [0, 1, 2, 2, 2]
+
+
+def test_terms_that_weigh_nothing_are_not_built(folder):
+    method, _ = build(folder, "--lambda_dssim", "0.2", "--plane_tv_weight", "0", "--time_smoothness_weight",
+                      "0", "--l1_time_planes", "0")  # fmt: skip
+    assert [[t.name for t in stage.losses] for stage in method.stages()] == [["l1", "dssim"], ["l1", "dssim"]]
+
+
+def test_still_gaussians_pay_no_offset_loss_and_moving_ones_their_mean_way(folder):
+    method, scene = build(folder, "--lambda_offsets", "1")
+    term = next(t for t in method.stages()[1].losses if t.name == "offsets")
+    still = replace_means(method.canonical(scene.train[0]), 0.0)
+    moved = replace_means(method.canonical(scene.train[0]), 0.3)
+    assert term([still], [scene.train[0]], 1).item() == 0
+    assert term([moved], [scene.train[0]], 1).item() == pytest.approx(0.3 / scene.extent, rel=1e-5)
+
+
+def replace_means(gaussians, way):
+    class Drawn:
+        pass
+
+    drawn = Drawn()
+    drawn.gaussians = replace(gaussians, means=gaussians.means + torch.tensor([way, 0.0, 0.0]))
+    return drawn
+
+
+def test_zerostamp_shows_the_coarse_stage_the_first_moment_only(folder):
+    method, scene = build(folder, "--zerostamp_init")
+    stage = method.stages()[0]
+    batches = stage.sampler(stage, scene.train, 0, 0)
+    assert {next(batches)[0].time for _ in range(5)} == {min(f.time for f in scene.train)}
+
+
+def test_a_state_of_more_rows_is_taken_over_and_a_foreign_one_is_refused(folder):
+    small, _ = build(folder)
+    large, _ = build(folder, "--init_points", "150")
+    small.load(large.state_dict())
+    assert len(small.table) == 150
+    state = dict(large.state_dict())
+    state["extra"] = state.pop("mlp.hidden.weight")
+    with pytest.raises(ValueError, match=r"missing: \['mlp.hidden.weight'\], unexpected: \['extra'\]"):
+        small.load(state)
+
+
+def test_a_frame_without_what_the_method_needs_stops_before_training(folder):
+    settings = parse_train_args(["-s", str(folder), *ARGV])
+    scene = load_scene(settings.dataset, settings.model)
+    timeless = replace(scene, train=[replace(f, time=None) for f in scene.train])
+    with pytest.raises(InputError, match=r"needs Frame\.time"):
+        make_method(timeless, settings, torch.device("cpu"))

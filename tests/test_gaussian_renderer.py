@@ -1,0 +1,46 @@
+import torch
+
+from gaussian_renderer import render
+from scene.cameras import Camera, intrinsics
+from scene.gaussian_model import Gaussians
+
+CAMERA = Camera(torch.eye(4), intrinsics(40.0, 40.0, 16.0, 12.0), 32, 24)
+
+
+def one_gaussian(mean=(0.0, 0.0, 4.0), opacity=0.99, scale=0.5):
+    return Gaussians(
+        means=torch.tensor([mean], requires_grad=True),
+        quats=torch.tensor([[1.0, 0.0, 0.0, 0.0]]),
+        scales=torch.full((1, 3), scale),
+        opacities=torch.tensor([[opacity]]),
+        colors=torch.tensor([[0.2, 0.4, 0.8]]),
+    )
+
+
+def test_depth_is_the_distance_along_the_axis_where_something_is_drawn():
+    view = render(CAMERA, one_gaussian(), torch.zeros(3))
+    assert abs(view.depth[0, 12, 16].item() - 4.0) < 1e-4
+    assert view.depth[0, 0, 0] == 0
+
+
+def test_the_background_shows_by_what_is_not_covered():
+    view = render(CAMERA, one_gaussian(), torch.ones(3))
+    expected = view.alpha * torch.tensor([0.2, 0.4, 0.8])[:, None, None] + (1 - view.alpha)
+    torch.testing.assert_close(view.image, expected)
+
+
+def test_drawing_gives_the_strategies_a_gradient_on_screen_and_changes_no_input():
+    gaussians = one_gaussian(mean=(0.4, 0.0, 4.0))
+    before = gaussians.means.detach().clone()
+    view = render(CAMERA, gaussians, torch.zeros(3))
+    view.image[:, :, 16:].sum().backward()
+    assert view.means2d.grad.shape == (1, 3)
+    assert view.means2d.grad[0, :2].any()
+    assert torch.equal(gaussians.means.detach(), before)
+    assert view.radii.tolist() != [0]
+
+
+def test_nothing_behind_the_camera_is_drawn():
+    view = render(CAMERA, one_gaussian(mean=(0.0, 0.0, -4.0)), torch.full((3,), 0.5))
+    assert view.radii.tolist() == [0]
+    assert torch.all(view.image == 0.5)
