@@ -11,6 +11,10 @@ void blend_tile(const DgrScene& scene, const DgrState& state, const DgrImage& im
                 void* scratch) {
   typedef Vec<S> V;
   Tile<S, kC> tile(scene, number, scratch);
+  const int64_t plane = (int64_t)scene.width * scene.height;
+  for (int c = 0; c < tile.channels(); ++c) tile.template prefetch<1>((S*)image.color + c * plane);
+  tile.template prefetch<1>(image.depth);
+  tile.template prefetch<1>(image.alpha);
   const Lanes<S> lanes;
   const auto blend_pair = [&](const DgrPair& pair, const DgrPair&, const S* splat,
                               const S* color) DGR_INLINE {
@@ -26,7 +30,6 @@ void blend_tile(const DgrScene& scene, const DgrState& state, const DgrImage& im
     });
   };
   visit_pairs(scene, state, tile, number, blend_pair);
-  const int64_t plane = (int64_t)scene.width * scene.height;
   const S* background = (const S*)scene.background;
   tile.for_blocks([&](int number) {
     const S* block = tile.block(number);

@@ -15,6 +15,10 @@ bool load_gradient(const DgrScene& scene, const DgrImage& image, const DgrGradie
                    const Tile<S, kC>& tile) {
   typedef Vec<S> V;
   const int64_t plane = (int64_t)scene.width * scene.height;
+  for (int c = 0; grad.color && c < tile.channels(); ++c) {
+    tile.template prefetch<0>((const S*)grad.color + c * plane);
+    tile.template prefetch<0>((const S*)image.color + c * plane);
+  }
   constexpr uint32_t kAll = (uint32_t)((1ull << V::kLanes) - 1);
   bool some = false;
   tile.for_blocks([&](int number) {

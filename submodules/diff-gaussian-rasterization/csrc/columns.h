@@ -87,6 +87,8 @@ DGR_FN void load_columns<float>(const float* rows, int64_t stride, int valid, in
     const int width = count - first < 16 ? count - first : 16;
     const __mmask16 mask = (__mmask16)((1u << width) - 1);
     __m512 v[16];
+    if (stride >= 16)  // rows of a cache line or more: the next group's are still far away
+      for (int i = 0; i < 16; ++i) __builtin_prefetch(rows + (16 + i) * stride + first);
     for (int i = 0; i < 16; ++i)
       v[i] = _mm512_maskz_loadu_ps(mask, rows + (i < valid ? i : valid - 1) * stride + first);
     transpose(v);
@@ -104,6 +106,8 @@ DGR_FN void store_columns<float>(const Vec<float>* columns, int count, float* ro
     for (int k = 0; k < 16; ++k)
       v[k] = k < width ? (__m512)columns[first + k].v : _mm512_setzero_ps();
     transpose(v);
+    if (stride >= 16)
+      for (int i = 0; i < 16; ++i) __builtin_prefetch(rows + (16 + i) * stride + first, 1);
     for (int i = 0; i < 16; ++i)
       if (i < valid) _mm512_mask_storeu_ps(rows + i * stride + first, mask, v[i]);
   }

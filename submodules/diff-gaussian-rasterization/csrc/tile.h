@@ -126,6 +126,14 @@ class Tile {
     for_pixels(column, row, [&](int lane, int64_t offset) { p[offset] = in[lane]; });
   }
 
+  // Asks for the tile's part of an image plane, to read or to write it soon.
+  template <int kWrite>
+  DGR_FN void prefetch(const void* plane) const {
+    const S* p = (const S*)plane + (int64_t)y0 * width_ + x0;
+    for (int row = 0; row < kTile && y0 + row < height_; ++row)
+      __builtin_prefetch(p + (int64_t)row * width_, kWrite);
+  }
+
   template <class Visit>
   DGR_FN void for_blocks(Visit visit) const {
     for (int column = 0; column < B::kColumns && x0 + column * B::kWidth < width_; ++column)
@@ -252,7 +260,7 @@ DGR_FN const DgrPair* visit_pairs(const DgrScene& scene, const DgrState& state,
   const DgrPair *pair = state.pairs + state.tiles[number],
                 *last = state.pairs + state.tiles[number + 1];
   for (; pair < last && !tile.dark(); ++pair) {
-    constexpr int kAhead = 6;  // pairs; splats lie all over the second-level cache
+    constexpr int kAhead = 8;  // pairs; splats lie all over the second-level cache
     const DgrPair& next = pair[pair + kAhead < last ? kAhead : 0];
     __builtin_prefetch(splats + (int64_t)next.gaussian * kSplat);
     __builtin_prefetch(features + (int64_t)next.gaussian * channels);
