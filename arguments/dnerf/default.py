@@ -5,5 +5,3 @@ ModelHiddenParams = dict(
     # x, y, z, time: about a time row for every four moments; more rows fit single views
     kplanes_config=dict(resolution=[64, 64, 64, 25]),
 )
-
-OptimizationParams = dict(lambda_l1_coarse=0.0, lambda_l2=5.0)

@@ -1,4 +1,4 @@
-# The scene of `make demo`: a D-NeRF folder of 100 training views at 200x200.
-_base_ = "dnerf_default.py"
+# The scene of `make demo`: a D-NeRF folder of 100 training views at 200x200, on a short schedule.
+_base_ = "default.py"
 
 OptimizationParams = dict(coarse_iterations=500, iterations=2_500)

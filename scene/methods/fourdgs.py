@@ -137,7 +137,12 @@ class OptimizationParams:
         100, "steps between clone-and-split", valid=at_least(1)
     )
     densify_from_iter: int = setting(500, "first step of densification")
-    densify_until_iter: int = setting(15_000, "last step of densification and opacity reset")
+    densify_until_iter: int = setting(
+        15_000,
+        "last step of densification, pruning and opacity reset; 0 is half of the fine stage, "
+        "so that what is born last still has time to converge",
+        valid=at_least(0),
+    )
     densify_grad_threshold_coarse: float = setting(
         2e-4, "screen-space gradient from which a Gaussian is densified, coarse stage"
     )
@@ -305,11 +310,15 @@ class Method(MethodBase):
         return 4 * (2 * self.grid.n_features + 5 * columns)
 
     def _fine_thresholds(self) -> tuple[Schedule, Schedule]:
-        o, until = self.optim, self.optim.densify_until_iter
+        o, until = self.optim, self._densify_until
         return (
             linear(o.densify_grad_threshold_fine_init, o.densify_grad_threshold_after, until),
             linear(o.opacity_threshold_fine_init, o.opacity_threshold_fine_after, until),
         )
+
+    @property
+    def _densify_until(self) -> int:
+        return self.optim.densify_until_iter or self.optim.iterations // 2
 
     def _densify(self, iterations: int, pull: Schedule, opaque: Schedule) -> GradientDensify:
         o = self.optim
@@ -318,13 +327,13 @@ class Method(MethodBase):
                 grad_threshold=pull,
                 opacity_threshold=opaque,
                 densify_from=o.densify_from_iter,
-                densify_until=o.densify_until_iter,
+                densify_until=self._densify_until,
                 densify_interval=o.densification_interval,
                 prune_from=o.pruning_from_iter,
                 prune_interval=o.pruning_interval,
                 reset_interval=o.opacity_reset_interval,
                 # A reset needs as long again to heal; the reference also resets on the last step.
-                last_reset=min(o.densify_until_iter, iterations - o.opacity_reset_interval // 2),
+                last_reset=min(self._densify_until, iterations - o.opacity_reset_interval // 2),
                 percent_dense=o.percent_dense,
                 max_gaussians=o.max_gaussians,
                 patience=self.n_train,
