@@ -7,6 +7,7 @@ import functools
 import hashlib
 import os
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 
@@ -31,7 +32,7 @@ SCENE_TENSORS = (
 class Scene(ctypes.Structure):
     """DgrScene of csrc/rasterizer.h."""
 
-    _fields_ = [
+    _fields_: ClassVar = [
         ("count", _I64),
         *((name, _I32) for name in ("width", "height", "channels", "sh_bases", "sh_degree")),
         *((name, _I32) for name in ("threads", "is_double", "unused")),
@@ -43,19 +44,19 @@ class Scene(ctypes.Structure):
 class State(ctypes.Structure):
     """DgrState of csrc/rasterizer.h."""
 
-    _fields_ = [(name, _P) for name in ("splats", "features", "radii", "offsets", "pairs", "tiles")]
+    _fields_: ClassVar = [(name, _P) for name in ("splats", "features", "radii", "offsets", "pairs", "tiles")]
 
 
 class Image(ctypes.Structure):
     """DgrImage of csrc/rasterizer.h."""
 
-    _fields_ = [(name, _P) for name in ("color", "depth", "alpha")]
+    _fields_: ClassVar = [(name, _P) for name in ("color", "depth", "alpha")]
 
 
 class Gradients(ctypes.Structure):
     """DgrGradients of csrc/rasterizer.h."""
 
-    _fields_ = [
+    _fields_: ClassVar = [
         *((name, _P) for name in ("color", "depth", "alpha")),
         *((name, _P) for name in ("means", "quats", "scales", "covariances", "opacities")),
         *((name, _P) for name in ("sh", "colors", "means2d", "viewmat", "background")),
