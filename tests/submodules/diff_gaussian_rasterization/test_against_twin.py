@@ -2,7 +2,16 @@
 
 import pytest
 import torch
-from raster_scenes import cast, draw_native, draw_twin, random_scene, weights, with_gradients, worst
+
+from tests.submodules.diff_gaussian_rasterization.raster_scenes import (
+    cast,
+    draw_native,
+    draw_twin,
+    random_scene,
+    weights,
+    with_gradients,
+    worst,
+)
 
 KINDS = {
     "sh": {},

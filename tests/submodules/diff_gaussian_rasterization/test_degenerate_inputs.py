@@ -5,7 +5,15 @@ import math
 import pytest
 import torch
 from diff_gaussian_rasterization import ops, rasterize
-from raster_scenes import cast, draw_native, draw_twin, random_scene, with_gradients, worst
+
+from tests.submodules.diff_gaussian_rasterization.raster_scenes import (
+    cast,
+    draw_native,
+    draw_twin,
+    random_scene,
+    with_gradients,
+    worst,
+)
 
 ROW = 7
 

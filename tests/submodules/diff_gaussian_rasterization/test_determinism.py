@@ -3,7 +3,14 @@
 import diff_gaussian_rasterization as package
 import pytest
 import torch
-from raster_scenes import cast, draw_native, random_scene, with_gradients, worst
+
+from tests.submodules.diff_gaussian_rasterization.raster_scenes import (
+    cast,
+    draw_native,
+    random_scene,
+    with_gradients,
+    worst,
+)
 
 
 def crowded(dtype):

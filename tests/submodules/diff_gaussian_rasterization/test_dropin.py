@@ -9,7 +9,8 @@ from diff_gaussian_rasterization import (
     GaussianRasterizer,
     rasterize,
 )
-from raster_scenes import cast, random_scene
+
+from tests.submodules.diff_gaussian_rasterization.raster_scenes import cast, random_scene
 
 FIELDS = (
     *("image_height", "image_width", "tanfovx", "tanfovy", "bg", "scale_modifier", "viewmatrix"),

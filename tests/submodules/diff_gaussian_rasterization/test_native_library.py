@@ -8,7 +8,12 @@ import diff_gaussian_rasterization as package
 import pytest
 import torch
 from diff_gaussian_rasterization import native, typed
-from raster_scenes import draw_native, draw_twin, random_scene
+
+from tests.submodules.diff_gaussian_rasterization.raster_scenes import (
+    draw_native,
+    draw_twin,
+    random_scene,
+)
 
 
 def run_python(code, **environment):
