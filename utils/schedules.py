@@ -30,3 +30,10 @@ def log_linear(start: float, end: float, steps: int) -> Schedule:
 def linear(start: float, end: float, steps: int) -> Schedule:
     """A straight line from `start` to `end` over `steps`, then flat."""
     return lambda step: start + (end - start) * min(max(step / steps, 0.0), 1.0) if steps > 0 else end
+
+
+def cooldown(steps: int, part: float) -> Schedule:
+    """A factor: 1, then over the last `part` of `steps` a straight line down to a tenth."""
+    length = part * steps
+    fall = linear(1.0, 0.1, max(round(length), 1))
+    return lambda step: fall(max(step - round(steps - length), 0))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 
-from arguments.settings import about, at_least, setting
+from arguments.settings import about, at_least, between, setting
 from scene import Scene
 from scene.deformation.hexplane import HexPlane
 from scene.deformation.mlp import OffsetMLP
@@ -20,7 +20,7 @@ from scene.strategy import DensifySettings, GradientDensify
 from utils.losses import photometric
 from utils.optimizers import ParamGroup
 from utils.rotations import compose
-from utils.schedules import Schedule, constant, linear, log_linear
+from utils.schedules import Schedule, constant, cooldown, linear, log_linear
 
 if TYPE_CHECKING:
     from arguments.settings import Settings
@@ -105,6 +105,10 @@ class OptimizationParams:
     deformation_lr_final: float = setting(1.6e-5, "of the MLP after position_lr_max_steps")
     grid_lr_init: float = setting(1.6e-3, "of the planes, whose gradients are sparse")
     grid_lr_final: float = setting(1.6e-4, "of the planes after position_lr_max_steps")
+    cooldown: float = setting(
+        0.0, "last part of the fine stage in which all rates fall to a tenth: 0.3 is the last 30 %",
+        valid=between(0, 1),
+    )
     feature_lr: float = setting(2.5e-3, "of SH of degree 0; the rest learns at a twentieth")
     opacity_lr: float = setting(0.05, "of the opacity logits")
     scaling_lr: float = setting(5e-3, "of the log-scales")
@@ -219,7 +223,7 @@ class Method(MethodBase):
             Stage("coarse", coarse, self.canonical, self._table_groups(coarse), static,
                   self._densify(coarse, pull, opaque), lambda step: self.background,
                   batch_size=o.batch_size, sampler=first),
-            Stage("fine", fine, self.forward, self._table_groups(fine) + self._network_groups(fine),
+            Stage("fine", fine, self.forward, self._moving_groups(fine),
                   moving + self._plane_losses() + self._offset_losses(), self._densify(fine, *self._fine_thresholds()),
                   lambda step: self.background, batch_size=o.batch_size),
         ]  # fmt: skip
@@ -260,6 +264,11 @@ class Method(MethodBase):
             "quats": constant(o.rotation_lr),
         }
         return [ParamGroup(name, lambda name=name: [columns[name]], lr) for name, lr in rates.items()]
+
+    def _moving_groups(self, iterations: int) -> list[ParamGroup]:
+        fall = cooldown(iterations, self.optim.cooldown)
+        groups = self._table_groups(iterations) + self._network_groups(iterations)
+        return [replace(g, lr=lambda step, g=g: g.lr(step) * fall(step)) for g in groups]
 
     def _network_groups(self, iterations: int) -> list[ParamGroup]:
         o, e = self.optim, self.extent

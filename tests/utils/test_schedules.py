@@ -1,6 +1,6 @@
 import pytest
 
-from utils.schedules import linear, log_linear
+from utils.schedules import cooldown, linear, log_linear
 
 
 @pytest.mark.parametrize(
@@ -14,3 +14,10 @@ def test_log_linear_gives_the_published_rates(step, value):
 def test_linear_ends_where_it_should():
     rate = linear(2.0, 1.0, 10)
     assert [rate(0), rate(5), rate(10), rate(99)] == [2.0, 1.5, 1.0, 1.0]
+
+
+def test_cooldown_holds_and_then_falls_to_a_tenth():
+    factor = cooldown(1000, 0.3)
+    assert [factor(k) for k in (1, 700, 1000)] == [1.0, 1.0, pytest.approx(0.1)]
+    assert factor(850) == pytest.approx(0.55)
+    assert cooldown(1000, 0.0)(1000) == 1.0
