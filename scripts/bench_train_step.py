@@ -41,6 +41,7 @@ def measure(argv: list[str]) -> None:
     stage = method.stages()[-1]
     optimizers = Optimizers(stage.params)
     loader = FrameLoader(settings.run.cache_mb, device)
+    loader.preload(scene.train)
     batches = stage.sampler(stage, scene.train, 0, 0)
     method.active_sh_degree.fill_(method.sh_degree)
     rows = [one_step(stage, optimizers, loader, next(batches), k + 1) for k in range(options.steps + WARM_UP)]
