@@ -72,7 +72,8 @@ TOO_LARGE = 0.1  # of the extent; such rows are pruned once opacities were reset
 
 class GradientDensify:
     """Adaptive density control (Kerbl et al. 2023, section 5): rows whose screen position is pulled
-    hard are cloned when small and split when large; transparent rows are pruned."""
+    hard are cloned when small and split when large; transparent rows are pruned, and so are rows that
+    no view of a whole pass drew: hidden under others, they would show as rubbish from new sides."""
 
     def __init__(self, settings: DensifySettings) -> None:
         self.settings = settings
@@ -83,7 +84,8 @@ class GradientDensify:
     def observe(self, renders: list[Render]) -> None:
         """Add up the screen gradients of the rows each view drew; count the views a row is missing from.
 
-        A row behind others, or too faint to draw, has a gradient of exactly zero. The loss is a mean over the batch; multiplying by its size keeps the threshold's meaning.
+        A row behind others, or too faint to draw, has a gradient of exactly zero. The loss is a mean
+        over the batch; multiplying by its size keeps the threshold's meaning.
         """
         self._cover(renders[0].means2d)
         for render in renders:
@@ -165,7 +167,8 @@ class GradientDensify:
         optimizers.zero_moments(logits)
 
     def _cover(self, rows: Tensor) -> None:
-        """Statistics for as many rows as there are; a fresh start where their number changed."""
+        """Statistics for as many rows as there are; they start afresh where the number changed, and run
+        on where a densification found nothing to do."""
         if len(self.grad_sum) != len(rows):
             self.grad_sum = rows.new_zeros(len(rows))
             self.count = rows.new_zeros(len(rows))
