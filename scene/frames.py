@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from scene.cameras import Camera
-from utils.images import check_image, read_image, resize_premultiplied
+from utils.images import check_image, read_image, resize_premultiplied, to_tensor
 
 RGBA_BYTES = 4  # of a pixel in the cache; pictures without alpha take 3
 
@@ -59,8 +59,7 @@ class FrameLoader:
         frame = replace(frame, camera=frame.camera.to(self.device), background=background)
         if frame.image_path is None:
             return frame
-        pixels = torch.from_numpy(self._read(frame)).to(self.device)
-        pixels = pixels.permute(2, 0, 1).to(torch.float32).div_(255)
+        pixels = to_tensor(self._read(frame), self.device)
         if len(pixels) == 3:
             return replace(frame, image=pixels, alpha=torch.ones_like(pixels[:1]))
         image = torch.lerp(background[:, None, None], pixels[:3], pixels[3:])

@@ -28,22 +28,6 @@ class Strategy(Protocol):
     def load_state(self, state: Mapping[str, Tensor]) -> None: ...
 
 
-class Keep:
-    """Change no rows."""
-
-    def observe(self, renders: list[Render]) -> None:
-        pass
-
-    def update(self, step: int, table: GaussianTable, optimizers: Optimizers) -> None:
-        pass
-
-    def state(self) -> dict[str, Tensor]:
-        return {}
-
-    def load_state(self, state: Mapping[str, Tensor]) -> None:
-        pass
-
-
 @dataclass(frozen=True)
 class DensifySettings:
     """Thresholds of `GradientDensify`. Steps count from 1."""

@@ -95,6 +95,11 @@ def to_pixels(image: Tensor | Pixels) -> Pixels:
     return levels.permute(1, 2, 0).cpu().contiguous().numpy()
 
 
+def to_tensor(pixels: Pixels, device: torch.device | str = "cpu") -> Tensor:
+    """Pixels "H W C" as floats "C H W" in [0, 1] on `device`; they travel there as bytes."""
+    return torch.from_numpy(pixels).to(device).permute(2, 0, 1).float() / 255
+
+
 def resize_premultiplied(image: Pixels, width: int, height: int) -> Pixels:
     """Shrink "H W 3" or "H W 4" with a box filter: each pixel is the mean over the area it covers.
 

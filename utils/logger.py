@@ -85,7 +85,7 @@ class Logger:
         self._scalar("total_points", n_gaussians, step)
 
     def evaluation(self, stage: str, step: int, split: str, found: Evaluation) -> None:
-        """Scores to the log and the terminal, pictures to a contact sheet, curves drawn anew."""
+        """Scores to the log and the terminal, pictures to a contact sheet."""
         self._write({"stage": stage, "step": step, "split": split, **found.scores})
         known = {key: value for key, value in found.scores.items() if value is not None}
         scores = ", ".join(f"{key} {value:.3f}" for key, value in known.items())

@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from utils.errors import InputError
-from utils.images import read_image
+from utils.images import read_image, to_tensor
 from utils.metrics import MS_SSIM_MIN_SIDE, d_ssim, fg_psnr, ms_ssim, psnr, ssim
 from utils.perceptual import HOW_TO_GET, MIN_SIDE, load_lpips
 
@@ -130,5 +130,4 @@ def read_pair(folder: Path, name: str) -> tuple[Tensor, Tensor]:
             f"{folder / PARTS[0] / name}: {image.shape[2]} channels of {found} pixels, its ground "
             f"truth {truth.shape[2]} of {expected}; expected RGB of one size: run render.py again"
         )
-    image, truth = (torch.from_numpy(x).permute(2, 0, 1).float() / 255 for x in (image, truth))
-    return image, truth
+    return to_tensor(image), to_tensor(truth)

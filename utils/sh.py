@@ -12,7 +12,3 @@ C0 = 0.5 / math.sqrt(math.pi)
 def rgb_to_sh(rgb: Tensor) -> Tensor:
     """Colours in [0, 1] to degree-0 coefficients; the rasterizer adds 0.5 back."""
     return (rgb - 0.5) / C0
-
-
-def sh_to_rgb(sh: Tensor) -> Tensor:
-    return sh * C0 + 0.5

@@ -33,8 +33,8 @@ def read(path: Path, params: ModelParams) -> Scene:
         for name in ("train", "test", "val")
     }
     last = max((frame["time"] for split in splits.values() for frame in split), default=0.0)
-    # Published scenes span [0, 1] over all splits; only other clocks are brought there.
-    scale = 1.0 if 0.0 < last <= 1.0 else (1.0 / last if last > 0 else 1.0)
+    # Published scenes span [0, 1] over all splits; only longer clocks are brought there.
+    scale = 1.0 / max(last, 1.0)
     moments = sorted({frame["time"] for split in splits.values() for frame in split})
     rows = {time: row for row, time in enumerate(moments)}
     train, test, val = (
@@ -46,8 +46,6 @@ def read(path: Path, params: ModelParams) -> Scene:
     )
     if not params.eval:
         train = train + test
-    if not train:
-        raise InputError(f"{path / 'transforms_train.json'}: it lists no frames; at least one is needed")
     cameras = [frame.camera for frame in train]
     return Scene(train, test, _video(cameras), _points(path, cameras, params), val)
 
