@@ -20,7 +20,7 @@ try:
 except ImportError:  # setuptools < 70.1
     from wheel.bdist_wheel import bdist_wheel
 
-CSRC = Path(__file__).resolve().parent / "csrc"
+CSRC = Path(__file__).resolve().parent / "diff_gaussian_rasterization" / "csrc"
 LIBRARY = "_native.so"
 # Forward and backward must round alike on every set, so nothing here may relax IEEE arithmetic.
 COMMON = [

@@ -57,7 +57,7 @@ def build_library(compiler: list[str], library: Path) -> None:
         def compile_one(job: tuple[int, tuple[str, list[str]]]) -> str:
             number, (source, flags) = job
             target = str(Path(folder, f"{number}.o"))
-            subprocess.run([*compiler, *COMMON, *flags, "-c", str(ROOT / "csrc" / source),
+            subprocess.run([*compiler, *COMMON, *flags, "-c", str(ROOT / "fused_fields" / "csrc" / source),
                             "-o", target], check=True)  # fmt: skip
             return target
 
@@ -95,6 +95,6 @@ class AnyPythonWheel(bdist_wheel):
 
 
 setup(
-    ext_modules=[Extension("fused_fields._kernels", sources=["csrc/kernels.cpp"])],
+    ext_modules=[Extension("fused_fields._kernels", sources=["fused_fields/csrc/kernels.cpp"])],
     cmdclass={"build_ext": BuildLibrary, "bdist_wheel": AnyPythonWheel},
 )

@@ -87,7 +87,7 @@ def library() -> ctypes.CDLL:
         )
     lib.dgr_sources.restype = lib.dgr_variant.restype = ctypes.c_char_p
     built_from, sources = lib.dgr_sources().decode(), _source_hash()
-    if sources is not None and sources != built_from:
+    if sources != built_from:
         raise ImportError(
             f"{_LIBRARY} was built from other sources than those in csrc "
             f"({built_from}, not {sources}); {_REBUILD}"
@@ -134,12 +134,9 @@ def _choose(lib: ctypes.CDLL, name: str) -> None:
         raise ValueError(f"this processor cannot run the {name!r} kernels")
 
 
-def _source_hash() -> str | None:
-    """As setup.py takes it; None when installed without sources."""
-    csrc = _HERE.parent / "csrc"
-    if not csrc.is_dir():
-        return None
+def _source_hash() -> str:
+    """As setup.py takes it."""
     digest = hashlib.sha256()
-    for path in sorted(csrc.glob("*.[ch]*")):
+    for path in sorted((_HERE / "csrc").glob("*.[ch]*")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
