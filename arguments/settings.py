@@ -23,6 +23,11 @@ def between(low: float, high: float) -> Valid:
     return (lambda value: low <= value <= high), f"from {low} to {high}"
 
 
+def one_of(*values: str) -> Valid:
+    """The value is one of these words."""
+    return (lambda value: value in values), f"one of {', '.join(values)}"
+
+
 def about(
     help: str,
     *,
@@ -75,6 +80,25 @@ class ModelParams:
     add_points: bool = setting(
         False, "add 100,000 random points inside the box of the initial points"
     )
+    part: str = setting(
+        "person",
+        "of a head dataset's pictures: all, person (its masks) or head (its parsing)",
+        valid=one_of("all", "person", "head"),
+    )
+    plate: bool = setting(
+        False, "draw in front of the dataset's picture of its background; needs part='all'"
+    )
+    hold_out: float = setting(
+        0.0,
+        "frames held out at the end of a video that states no split: a part of them if below 1, else "
+        "their number; 0 is the published number of the dataset",
+        valid=at_least(0),
+    )
+    head_model: str = setting(
+        "",
+        "file of a head model in FLAME's layout, as scripts/make_head_model.py writes it or your own",
+        is_path=True,
+    )
 
     short_flags: ClassVar[dict[str, str]] = {
         "source_path": "-s",
@@ -109,7 +133,9 @@ class RunParams:
     expname: str = setting("", "name of the output folder under output/", changes_result=False)
     seed: int = setting(0, "of every random choice", valid=at_least(0))
     device: str = setting(
-        "auto", "cpu, cuda, cuda:1, ...; auto takes a GPU where there is one", changes_result=False
+        "auto",
+        "cpu, cuda, cuda:1, ...; auto takes a GPU where our kernels run on one, else the CPU",
+        changes_result=False,
     )
     restart: bool = setting(
         False, "begin anew where the output folder holds an unfinished run", changes_result=False

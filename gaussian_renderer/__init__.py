@@ -25,7 +25,9 @@ class Render:
 
 
 def render(camera: Camera, gaussians: Gaussians, background: Tensor) -> Render:
-    """Draw Gaussians in front of `background` (C,); differentiable in every field of `gaussians`."""
+    """Draw Gaussians in front of a colour (C,) or a picture (C, H, W); differentiable in every field of
+    `gaussians`."""
+    color = background if background.ndim == 1 else None
     means2d = torch.zeros_like(gaussians.means, requires_grad=torch.is_grad_enabled())
     out = rasterize(
         gaussians.means,
@@ -39,10 +41,11 @@ def render(camera: Camera, gaussians: Gaussians, background: Tensor) -> Render:
         sh=gaussians.sh,
         colors=gaussians.colors,
         sh_degree=gaussians.sh_degree,
-        background=background,
+        background=color,
         near=camera.near,
         far=camera.far,
         means2d=means2d,
     )
     depth = out.depth / out.alpha.clamp(min=1e-6)
-    return Render(out.color, out.alpha, depth, out.radii, means2d, gaussians)
+    image = out.color if color is not None else out.color + (1 - out.alpha) * background
+    return Render(image, out.alpha, depth, out.radii, means2d, gaussians)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from scene import cameras
 from scene.frames import Frame, PointCloud
@@ -19,6 +20,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Subject:
+    """The person of a head dataset: what does not change from frame to frame."""
+
+    shape: Tensor  # (S,) identity coefficients of the head model, maybe none
+    scale: float = 1.0  # world units per metre of the head model (IMavatar: 4)
+
+
+@dataclass(frozen=True)
 class Scene:
     """What a dataset reader returns. Splits other than `train` may be empty."""
 
@@ -27,6 +36,8 @@ class Scene:
     video: list[Frame]  # novel views with time running; no pictures
     points: PointCloud
     val: list[Frame] = field(default_factory=list)
+    subject: Subject | None = None
+    regions: dict[str, Tensor] = field(default_factory=dict)  # name -> (2, 3) box in the head's frame
 
     @property
     def extent(self) -> float:

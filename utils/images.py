@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from utils.devices import CPU, send
 from utils.errors import InputError
 from utils.files import replacing
 
@@ -52,6 +53,29 @@ def read_image(path: Path) -> Pixels:
         pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
     return cv2.cvtColor(pixels, TO_RGB[channels])
+
+
+def read_matte(path: Path, keep: Sequence[tuple[int, int, int]] = ()) -> Pixels:
+    """Coverage "H W" uint8 from a mask: its grey levels, or 255 where its colour is one of `keep`.
+
+    A picture with alpha and no colours to keep gives its alpha.
+    """
+    pixels = read_image(path)
+    if not keep:
+        return pixels[..., 3] if pixels.shape[2] == 4 else pixels[..., :3].max(2)
+    kept = [(pixels[..., :3] == np.array(color, np.uint8)).all(2) for color in keep]
+    return np.logical_or.reduce(kept).astype(np.uint8) * 255
+
+
+def undistort(pixels: Pixels, K: Sequence[float], coefficients: Sequence[float]) -> Pixels:
+    """The picture that a pinhole camera of the same intrinsics fx fy cx cy would have taken.
+
+    `coefficients` are OpenCV's k1 k2 p1 p2 k3; pixel centres lie at .5. What the lens did not see is
+    transparent, or black in a picture without alpha.
+    """
+    fx, fy, cx, cy = K
+    matrix = np.array([[fx, 0, cx - 0.5], [0, fy, cy - 0.5], [0, 0, 1]])  # OpenCV: centres at integers
+    return cv2.undistort(pixels, matrix, np.array(coefficients, np.float64))
 
 
 def check_image(path: Path) -> None:
@@ -95,9 +119,9 @@ def to_pixels(image: Tensor | Pixels) -> Pixels:
     return levels.permute(1, 2, 0).cpu().contiguous().numpy()
 
 
-def to_tensor(pixels: Pixels, device: torch.device | str = "cpu") -> Tensor:
+def to_tensor(pixels: Pixels, device: torch.device = CPU) -> Tensor:
     """Pixels "H W C" as floats "C H W" in [0, 1] on `device`; they travel there as bytes."""
-    return torch.from_numpy(pixels).to(device).permute(2, 0, 1).float() / 255
+    return send(torch.from_numpy(pixels), device).permute(2, 0, 1).float() / 255
 
 
 def resize_premultiplied(image: Pixels, width: int, height: int) -> Pixels:
