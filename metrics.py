@@ -15,6 +15,7 @@ from pathlib import Path
 import cv2
 import torch
 
+from utils.devices import choose_device
 from utils.errors import InputError, run_command
 from utils.files import read_json, write_json
 from utils.perceptual import DEFAULT_WEIGHTS, find_weights
@@ -39,7 +40,7 @@ def main() -> None:
     parser.add_argument(*flags, nargs="+", type=Path, required=True, help="output folders of runs")
     parser.add_argument("--lpips_weights", type=Path, help=f"default: {DEFAULT_WEIGHTS}")
     parser.add_argument("--skip_lpips", action="store_true", help="LPIPS takes most of the time")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_args()
@@ -51,10 +52,11 @@ def run(args: argparse.Namespace) -> None:
     found = {model: find_views(model) for model in args.model_paths}
     weights = None if args.skip_lpips else find_weights(args.lpips_weights)
     missing = missing_lpips(skipped=args.skip_lpips)
-    metrics = [*pixel_metrics(), *lpips_metrics(weights, args.device, missing=missing)]
+    device = choose_device(args.device)
+    metrics = [*pixel_metrics(), *lpips_metrics(weights, device, missing=missing)]
     for model, all_views in found.items():
         scored = [
-            (views, score_views(views, metrics, args.device, quiet=args.quiet))
+            (views, score_views(views, metrics, device, quiet=args.quiet))
             for views in all_views
         ]
         write_scores(model, scored, metrics)

@@ -3,7 +3,6 @@
 import utils.threads  # isort: skip  # noqa: F401  (must come before torch)
 
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,9 +16,9 @@ from scene import SPLITS, load_scene
 from scene.frames import Frame, FrameLoader
 from scene.methods import MethodBase, make_method
 from utils.checkpoint import load_model, saved_iterations
+from utils.devices import choose_device, clock
 from utils.errors import InputError, run_command
-from utils.images import write_depth, write_image
-from utils.run import choose_device
+from utils.images import Pixels, to_pixels, write_depth, write_image
 from utils.video import VideoWriter
 
 VIDEO_FPS = 30
@@ -60,28 +59,31 @@ def choose_iteration(model_path: Path, wanted: int) -> int:
 @torch.no_grad()
 def write_split(folder: Path, frames: Iterator[Frame], method: MethodBase, depth: bool) -> str:
     """Stream one split to disk; returns a line with the FPS of the whole path and of drawing alone."""
+    device = next(method.parameters()).device
     times = []  # seconds of posing and of drawing, per view
     with VideoWriter(folder / "video_rgb.mp4", fps=VIDEO_FPS) as video:
         for k, frame in enumerate(frames):
-            begin = time.perf_counter()
+            begin = clock(device)
             gaussians = method(frame)
-            posed = time.perf_counter()
+            posed = clock(device)
             view = render(frame.camera, gaussians, frame.background)
-            times.append((posed - begin, time.perf_counter() - posed))
-            write_view(folder, f"{k:05d}.png", view, frame, depth)
-            video.add(view.image)
+            times.append((posed - begin, clock(device) - posed))
+            video.add(write_view(folder, f"{k:05d}.png", view, frame, depth))
     steady = times[1:] or times  # the first view loads kernels
     whole = len(steady) / sum(posing + drawing for posing, drawing in steady)
     alone = len(steady) / sum(drawing for _, drawing in steady)
     return f"{whole:.1f} FPS posing and drawing, {alone:.1f} FPS rasterizer alone"
 
 
-def write_view(folder: Path, name: str, view: Render, frame: Frame, depth: bool) -> None:
-    write_image(folder / "renders" / name, view.image)
+def write_view(folder: Path, name: str, view: Render, frame: Frame, depth: bool) -> Pixels:
+    """Write the picture of a view and what belongs to it; returns the picture."""
+    pixels = to_pixels(view.image)
+    write_image(folder / "renders" / name, pixels)
     if frame.image is not None:
         write_image(folder / "gt" / name, frame.image)
     if depth:
         write_depth(folder / "depth" / name, view.depth[0])
+    return pixels
 
 
 if __name__ == "__main__":

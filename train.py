@@ -17,16 +17,19 @@ from scene.frames import FrameLoader
 from scene.methods import MethodBase, make_method
 from scene.stage import Stage
 from utils.checkpoint import Checkpoints, fingerprint
+from utils.devices import choose_device, describe
 from utils.errors import run_command
 from utils.evaluate import evaluate, spread
 from utils.logger import Logger
 from utils.memory import expected_memory
 from utils.numerics import from_model_to_picture, gradients, parameters, require_finite
 from utils.optimizers import Optimizers
-from utils.run import StopRequest, begin_run, choose_device, open_model_folder
+from utils.run import StopRequest, begin_run, open_model_folder
 
 N_TEST_VIEWS = 17  # views per split that are scored while training
 CHECK_EVERY = 10  # steps between looks for NaN in the model, which a finite loss may hide
+# The same for the loss: a look at it waits for a GPU, which is then idle until the next kernel.
+CHECK_LOSS_EVERY = {"cpu": 1, "cuda": CHECK_EVERY}
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ def train(settings: Settings) -> Path:
             logger.say(f"{folder}: this run is finished; --restart begins it anew")
             return folder
         bound = expected_memory(scene, method, stages, settings.run.cache_mb)
+        logger.say(f"device: {describe(device)}")
         logger.say(str(bound))
         loader = FrameLoader(settings.run.cache_mb, device)
         loader.preload(scene.train + scene.test)
@@ -90,8 +94,9 @@ def train_stage(stage: Stage, run: Run) -> None:
         frames = [method.prepare(run.loader.load(frame, background)) for frame in next(batches)]
         renders = [render(f.camera, stage.pose(f), f.background) for f in frames]
         losses = {term.name: term(renders, frames, step) for term in stage.losses}
-        causes = partial(from_model_to_picture, method, frames, renders)
-        require_finite(losses, f"the loss at {stage.name} step {step}", causes)
+        if step % CHECK_LOSS_EVERY[run.loader.device.type] == 0:
+            causes = partial(from_model_to_picture, method, frames, renders)
+            require_finite(losses, f"the loss at {stage.name} step {step}", causes)
         sum(losses.values()).backward()
         if 0 <= options.debug_from < step:
             require_finite(gradients(method), f"the gradient at {stage.name} step {step}")

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from utils.devices import send
+
 OPENGL_TO_OPENCV = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0], dtype=torch.float64))
 
 
@@ -63,7 +65,7 @@ class Camera:
         return replace(self, K=self.K * factors[:, None], width=width, height=height)
 
     def to(self, device: torch.device) -> Camera:
-        return replace(self, viewmat=self.viewmat.to(device), K=self.K.to(device))
+        return replace(self, viewmat=send(self.viewmat, device), K=send(self.K, device))
 
 
 def intrinsics(fx: float, fy: float, cx: float, cy: float) -> Tensor:

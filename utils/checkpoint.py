@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -24,6 +25,7 @@ from torch import Tensor
 from scene.frames import Frame
 from scene.methods import MethodBase
 from scene.stage import Stage
+from utils.devices import CPU
 from utils.errors import InputError
 from utils.files import PART, remove_folder
 from utils.numerics import require_finite
@@ -92,7 +94,8 @@ class Checkpoints:
                 "set more iterations or choose an earlier checkpoint"
             )
         load_model(self.saved.folder / "model.safetensors", method)
-        moments = read_tensors(self.saved.folder / "optimizers.safetensors")
+        device = next(method.parameters()).device
+        moments = read_tensors(self.saved.folder / "optimizers.safetensors", device)
         stage.strategy.load_state(_under(moments, "strategy."))
         return self.saved.step, _under(moments, "adam.")
 
@@ -181,9 +184,10 @@ def load_model(file: Path, method: MethodBase) -> None:
         raise InputError(f"{file}: it does not fit this method and its settings: {error}") from None
 
 
-def read_tensors(file: Path) -> dict[str, Tensor]:
+def read_tensors(file: Path, device: torch.device = CPU) -> dict[str, Tensor]:
+    """The tensors of a safetensors file by name, on `device`; raises InputError if it is damaged."""
     try:
-        return load_file(file)
+        return load_file(file, device=str(device))
     except FileNotFoundError:
         raise InputError(f"{file}: there is no such file; train first, or name another iteration") from None
     except (SafetensorError, OSError) as error:

@@ -6,6 +6,8 @@ import resource
 import sys
 from dataclasses import dataclass
 
+import torch
+
 from scene import Scene
 from scene.frames import RGBA_BYTES
 from scene.methods import MethodBase
@@ -20,31 +22,51 @@ WORKING_IMAGES = 24  # RGBA pictures of floats alive at once: frame, render, los
 
 @dataclass(frozen=True)
 class MemoryBound:
-    """Bytes by purpose; the sum bounds the peak of the whole process."""
+    """Bytes by purpose; the sums bound the peak of the process, and of what it takes of a card."""
 
     program: int
     images: int
+    pictures: int
     gaussians: int
     networks: int
     max_gaussians: int
+    device: torch.device
 
     @property
-    def total(self) -> int:
-        return self.program + self.images + self.gaussians + self.networks
-
-    def __str__(self) -> str:
-        parts = {
-            "program": self.program,
-            "image cache": self.images,
+    def learned(self) -> dict[str, int]:
+        """What lives where the model lives, by name."""
+        return {
+            "pictures at work": self.pictures,
             f"up to {self.max_gaussians:,} Gaussians and their optimizer": self.gaussians,
             "networks and their optimizer": self.networks,
         }
-        listed = ", ".join(f"{size / MIB:,.0f} MiB {name}" for name, size in parts.items())
-        return f"memory: at most {self.total / MIB:,.0f} MiB ({listed})"
+
+    @property
+    def parts(self) -> dict[str, dict[str, int]]:
+        """Place -> what it holds: the process, and the card where the model is on one."""
+        own = {"program": self.program, "image cache": self.images}
+        if self.device.type == "cpu":
+            return {"": own | self.learned}
+        return {"": own, f" on {self.device}": self.learned}
+
+    def __str__(self) -> str:
+        said = []
+        for place, sizes in self.parts.items():
+            listed = ", ".join(f"{size / MIB:,.0f} MiB {name}" for name, size in sizes.items())
+            said.append(f"{self._total(place)}{place} ({listed})")
+        return f"memory: {'; '.join(said)}"
 
     def beside_peak(self) -> str:
-        """One line: what the process took, beside what was said before."""
-        return f"memory: {peak() / MIB:,.0f} MiB at the peak, at most {self.total / MIB:,.0f} MiB expected"
+        """One line: what was taken, beside what was said before."""
+        taken = zip((peak(), card_peak(self.device)), self.parts, strict=False)
+        said = [
+            f"{size / MIB:,.0f} MiB{place} at the peak, {self._total(place)} expected"
+            for size, place in taken
+        ]
+        return f"memory: {'; '.join(said)}"
+
+    def _total(self, place: str) -> str:
+        return f"at most {sum(self.parts[place].values()) / MIB:,.0f} MiB"
 
 
 def expected_memory(
@@ -57,12 +79,19 @@ def expected_memory(
     networks = COPIES * FLOAT * (sum(p.numel() for p in method.parameters()) - own)
     rows, views = method.max_rows, max(stage.batch_size for stage in stages)
     return MemoryBound(
-        program=peak() + LIBRARIES + views * WORKING_IMAGES * 4 * FLOAT * max(pixels),
+        program=peak() + LIBRARIES,
         images=min(cache_mb * MIB, RGBA_BYTES * sum(pixels)),
+        pictures=views * WORKING_IMAGES * 4 * FLOAT * max(pixels),
         gaussians=rows * (per_row + views * method.working_bytes_per_row),
         networks=networks,
         max_gaussians=rows,
+        device=next(method.parameters()).device,
     )
+
+
+def card_peak(device: torch.device) -> int:
+    """Bytes of a GPU that this process's tensors have held at most so far; 0 on the CPU."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
 
 
 def peak() -> int:

@@ -1,4 +1,4 @@
-"""Around a run: its folder, its device, its memory, and an orderly stop."""
+"""Around a run: its folder and an orderly stop."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, NoReturn
 
-import torch
-
 from arguments import differences, load_settings, save_settings
 from utils.errors import InputError
 from utils.files import remove_folder, remove_leftovers
@@ -25,13 +23,6 @@ WRITTEN = (
     "checkpoints", "point_cloud", "sheets", "train", "test", "val", "video", "log.jsonl", "*.html",
     "curves.png", "results*.json", "per_view*.json", "events.out.tfevents.*",
 )  # fmt: skip  (patterns of what a run and its commands write; --restart removes it)
-
-
-def choose_device(name: str) -> torch.device:
-    """`auto` is the fastest device that our kernels run on."""
-    if name in ("auto", "cpu"):
-        return torch.device("cpu")
-    raise InputError(f"--device {name}: only 'cpu' is supported so far; leave --device out")
 
 
 @contextmanager

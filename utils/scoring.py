@@ -87,7 +87,7 @@ LPIPS_FORMS = (
 )
 
 
-def lpips_metrics(weights: Path | None, device: str, *, missing: str) -> list[Metric]:
+def lpips_metrics(weights: Path | None, device: torch.device, *, missing: str) -> list[Metric]:
     """LPIPS of both networks in both forms; without `weights` they say `missing`."""
     metrics = []
     for net in ("vgg", "alex"):
@@ -105,13 +105,15 @@ def missing_lpips(*, skipped: bool) -> str:
 
 
 @torch.no_grad()
-def score_views(views: Views, metrics: list[Metric], device: str, *, quiet: bool) -> Scores:
+def score_views(
+    views: Views, metrics: list[Metric], device: torch.device, *, quiet: bool
+) -> Scores:
     """Score every view; raises `InputError` for an image that cannot be read or does not fit."""
     per_view: dict[str, dict[str, float | None]] = {metric.name: {} for metric in metrics}
     sizes = set()
     label = f"{views.folder.parent.name}/{views.folder.name}"
     for name in tqdm(views.names, desc=label, unit="view", disable=quiet):
-        image, truth = (tensor.to(device) for tensor in read_pair(views.folder, name))
+        image, truth = read_pair(views.folder, name, device)
         height, width = image.shape[-2:]
         sizes.add((width, height))
         for metric in metrics:
@@ -121,7 +123,7 @@ def score_views(views: Views, metrics: list[Metric], device: str, *, quiet: bool
     return Scores(per_view, sorted(sizes))
 
 
-def read_pair(folder: Path, name: str) -> tuple[Tensor, Tensor]:
+def read_pair(folder: Path, name: str, device: torch.device) -> tuple[Tensor, Tensor]:
     """Render and ground truth of one view, "3 H W" in [0, 1]."""
     image, truth = (read_image(folder / part / name) for part in PARTS)
     if image.shape != truth.shape or image.shape[2] != 3:
@@ -130,4 +132,4 @@ def read_pair(folder: Path, name: str) -> tuple[Tensor, Tensor]:
             f"{folder / PARTS[0] / name}: {image.shape[2]} channels of {found} pixels, its ground "
             f"truth {truth.shape[2]} of {expected}; expected RGB of one size: run render.py again"
         )
-    return to_tensor(image), to_tensor(truth)
+    return to_tensor(image, device), to_tensor(truth, device)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from tests.tiny_scene import write_tiny_scene
 from utils.memory import MIB, MemoryBound, peak
@@ -26,16 +27,24 @@ def test_the_peak_stays_under_what_was_announced_and_over_half_of_it(tmp_path):
         int(number.replace(",", ""))
         for number in re.search(r"memory: ([\d,]+) MiB at the peak, at most ([\d,]+) MiB", said).groups()
     )
-    assert f"memory: at most {expected:,} MiB (" in said.splitlines()[0]
+    assert f"memory: at most {expected:,} MiB (" in said.splitlines()[1]
     assert '"n_gaussians": 40000' in (tmp_path / "out/log.jsonl").read_text()
     assert 0.5 * expected < taken <= expected
 
 
+def bound_on(device):
+    return MemoryBound(*(k * MIB for k in (1, 2, 3, 4, 5)), 5000, torch.device(device))
+
+
 def test_the_parts_add_up_and_are_named():
-    bound = MemoryBound(1 * MIB, 2 * MIB, 3 * MIB, 4 * MIB, 5000)
-    assert bound.total == 10 * MIB
-    for part in ("at most 10 MiB", "2 MiB image cache", "3 MiB up to 5,000 Gaussians"):
-        assert part in str(bound)
+    for part in ("at most 15 MiB (", "2 MiB image cache", "4 MiB up to 5,000 Gaussians"):
+        assert part in str(bound_on("cpu"))
+
+
+def test_what_a_card_holds_is_said_apart():
+    on_card = str(bound_on("cuda:1"))
+    assert "memory: at most 3 MiB (1 MiB program, 2 MiB image cache); " in on_card
+    assert "at most 12 MiB on cuda:1 (3 MiB pictures at work, 4 MiB up to 5,000" in on_card
 
 
 def test_the_peak_counts_bytes():

@@ -6,7 +6,7 @@ import pytest
 
 from arguments import load_settings, parse_train_args
 from utils.errors import InputError, run_command
-from utils.run import StopRequest, begin_run, choose_device, open_model_folder
+from utils.run import StopRequest, begin_run, open_model_folder
 
 
 @pytest.fixture
@@ -84,12 +84,6 @@ def test_leaving_says_how_to_go_on_with_code_130(capsys):
         StopRequest.leave("fine", 7)
     assert stop.value.code == 130
     assert "fine step 7, saved; the same command again goes on" in capsys.readouterr().out
-
-
-def test_an_unknown_device_is_refused():
-    assert choose_device("auto").type == "cpu"
-    with pytest.raises(InputError, match="--device tpu"):
-        choose_device("tpu")
 
 
 def fail(error):

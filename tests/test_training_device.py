@@ -1,0 +1,66 @@
+"""A training step keeps to one device and reads nothing back: seen without a GPU, on tensors that have a
+place and a shape but no numbers. What mixes places, or asks such a tensor for a number, raises."""
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode, ShapeEnv
+
+from arguments import parse_train_args
+from gaussian_renderer import render
+from scene import load_scene
+from scene.frames import FrameLoader
+from scene.methods import make_method
+from tests.tiny_scene import write_tiny_scene
+from utils.numerics import require_finite
+
+ELSEWHERE = torch.device("meta")  # any place but the CPU
+LOSSES = "--lambda_dssim 0.2 --lambda_l2 1 --lambda_alpha 0.1 --lambda_offsets 0.1 --multires 1 2"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A scene and a method for it that lives elsewhere."""
+    folder = write_tiny_scene(tmp_path_factory.mktemp("scene") / "tiny")
+    flags = ["-s", str(folder), "-m", str(folder / "out"), "--init_points", "50", *LOSSES.split()]
+    settings = parse_train_args(flags)
+    scene = load_scene(settings.dataset, settings.model)
+    method = make_method(scene, settings, ELSEWHERE)
+    # One number is read back: the SH degree, a buffer so that it is saved, a plain number here.
+    del method._buffers["active_sh_degree"]
+    method.active_sh_degree = method.sh_degree
+    return scene, method
+
+
+@pytest.fixture
+def no_numbers():
+    with FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True):
+        yield
+
+
+def forward(scene, stage):
+    loader = FrameLoader(10, ELSEWHERE)
+    frames = [loader.load(frame, stage.background(1)) for frame in scene.train[:2]]
+    renders = [render(f.camera, stage.pose(f), f.background) for f in frames]
+    return renders, {term.name: term(renders, frames, 1) for term in stage.losses}
+
+
+@pytest.mark.parametrize("name", ["coarse", "fine"])
+def test_a_step_stays_on_its_device_and_reads_nothing_back(trained, no_numbers, name):
+    scene, method = trained
+    (stage,) = (stage for stage in method.stages() if stage.name == name)
+    renders, losses = forward(scene, stage)
+    assert len(losses) >= 3
+    sum(losses.values()).backward()
+    stage.strategy.observe(renders)
+    for group in stage.params:
+        for parameter in group.params():
+            assert parameter.grad.device == ELSEWHERE, group.name
+    assert {value.device for value in stage.strategy.state().values()} == {ELSEWHERE}
+
+
+def test_looking_for_nan_is_a_reading_that_this_would_notice(trained, no_numbers):
+    scene, method = trained
+    _, losses = forward(scene, method.stages()[0])
+    with pytest.raises(GuardOnDataDependentSymNode):
+        require_finite(losses, "the loss")
