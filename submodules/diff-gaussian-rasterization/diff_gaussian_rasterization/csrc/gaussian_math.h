@@ -1,5 +1,5 @@
-// The mathematics of one Gaussian, for any device and any number type T: float, double, or a SIMD
-// vector of either. Every derivative ("_vjp": gradient of the output in, gradient of the input out)
+// The mathematics of one Gaussian, for any device and any number type T: float, double, or (simd.h) a
+// SIMD vector of either. Every derivative ("_vjp": gradient of the output in, gradient of the input out)
 // stands directly under its forward function. Files that include this one only decide who computes
 // what when.
 //
@@ -7,7 +7,7 @@
 // wxyz, pixel (i, j) has its centre at (i + 0.5, j + 0.5).
 #pragma once
 
-#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+#if defined(__CUDACC__)
 #define DGR_FN __host__ __device__ inline
 #else
 #define DGR_FN inline __attribute__((always_inline))
@@ -22,8 +22,19 @@ namespace DGR_NAMESPACE {
 // What the vector types of simd.h provide under the same names.
 DGR_FN float select(bool mask, float yes, float no) { return mask ? yes : no; }
 DGR_FN double select(bool mask, double yes, double no) { return mask ? yes : no; }
+#if defined(__CUDACC__)
+DGR_FN float root(float x) { return ::sqrtf(x); }
+DGR_FN double root(double x) { return ::sqrt(x); }
+DGR_FN float fma(float a, float b, float c) { return ::fmaf(a, b, c); }
+DGR_FN double fma(double a, double b, double c) { return ::fma(a, b, c); }
+#else
 DGR_FN float root(float x) { return __builtin_sqrtf(x); }
 DGR_FN double root(double x) { return __builtin_sqrt(x); }
+DGR_FN float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+DGR_FN double fma(double a, double b, double c) { return __builtin_fma(a, b, c); }
+#endif
+DGR_FN float maximum(float a, float b) { return a > b ? a : b; }
+DGR_FN double maximum(double a, double b) { return a > b ? a : b; }
 
 template <class T>
 DGR_FN T clamp(T x, T low, T high) {
