@@ -1,10 +1,13 @@
-"""A training step keeps to one device and reads nothing back: seen without a GPU, on tensors that have a
-place and a shape but no numbers. What mixes places, or asks such a tensor for a number, raises."""
+"""A training step keeps to one device; once the pictures are there, it sends nothing and reads nothing back,
+since either waits for a GPU. Seen without one, on tensors that have a place and a shape but no numbers:
+what mixes places, or asks such a tensor for a number, raises."""
 
 import pytest
 import torch
+from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode, ShapeEnv
+from torch.overrides import TorchFunctionMode
 
 from arguments import parse_train_args
 from gaussian_renderer import render
@@ -38,21 +41,34 @@ def no_numbers():
         yield
 
 
-def forward(scene, stage):
+class NothingSent(TorchFunctionMode):
+    """Refuses to make tensors of Python's numbers, which live in the memory of the host."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        assert func not in (torch.tensor, torch.as_tensor, torch.from_numpy, Tensor.new_tensor)
+        return func(*args, **(kwargs or {}))
+
+
+def load(scene, stage):
     loader = FrameLoader(10, ELSEWHERE)
-    frames = [loader.load(frame, stage.background(1)) for frame in scene.train[:2]]
+    return [loader.load(frame, stage.background(1)) for frame in scene.train[:2]]
+
+
+def forward(frames, stage):
     renders = [render(f.camera, stage.pose(f), f.background) for f in frames]
     return renders, {term.name: term(renders, frames, 1) for term in stage.losses}
 
 
 @pytest.mark.parametrize("name", ["coarse", "fine"])
-def test_a_step_stays_on_its_device_and_reads_nothing_back(trained, no_numbers, name):
+def test_a_step_stays_on_its_device_sends_nothing_and_reads_nothing_back(trained, no_numbers, name):
     scene, method = trained
     (stage,) = (stage for stage in method.stages() if stage.name == name)
-    renders, losses = forward(scene, stage)
+    frames = load(scene, stage)
+    with NothingSent():
+        renders, losses = forward(frames, stage)
+        sum(losses.values()).backward()
+        stage.strategy.observe(renders)
     assert len(losses) >= 3
-    sum(losses.values()).backward()
-    stage.strategy.observe(renders)
     for group in stage.params:
         for parameter in group.params():
             assert parameter.grad.device == ELSEWHERE, group.name
@@ -61,6 +77,7 @@ def test_a_step_stays_on_its_device_and_reads_nothing_back(trained, no_numbers, 
 
 def test_looking_for_nan_is_a_reading_that_this_would_notice(trained, no_numbers):
     scene, method = trained
-    _, losses = forward(scene, method.stages()[0])
+    stage = method.stages()[0]
+    _, losses = forward(load(scene, stage), stage)
     with pytest.raises(GuardOnDataDependentSymNode):
         require_finite(losses, "the loss")

@@ -1,13 +1,12 @@
 """HexPlane: six planes over the pairs of (x, y, z, t) at several resolutions (Cao & Johnson, "HexPlane",
-CVPR 2023; multiplied features as in Fridovich-Keil et al., "K-Planes", CVPR 2023)."""
+CVPR 2023; multiplied features as in Fridovich-Keil et al., "K-Planes", CVPR 2023); without time, three."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import torch
-from fused_fields import HEXPLANE_PAIRS as PAIRS
-from fused_fields import plane_features, plane_penalties
+from fused_fields import HEXPLANE_PAIRS, TRIPLANE_PAIRS, plane_features, plane_penalties
 from torch import Tensor, nn
 
 TIME = 3  # the axis after x, y, z
@@ -28,17 +27,22 @@ class HexPlane(nn.Module):
         resolution: Sequence[int],
         channels: int,
         multipliers: Sequence[int],
+        in_time: bool = True,
         half_time: bool = False,
     ) -> None:
         """`low`, `high` (3,) bound the points; `resolution` is (x, y, z, t) of level 1, of which each
-        multiplier scales the spatial part. `half_time` is the parity setting of 4DGS."""
+        multiplier scales the spatial part. `in_time` False leaves the three time planes out.
+        `half_time` is the parity setting of 4DGS."""
         super().__init__()
         self.register_buffer("low", low.clone())
         self.register_buffer("high", high.clone())
+        in_time = torch.tensor([float(b == TIME) for _, b in PAIRS] * len(multipliers))
+        self.register_buffer("in_time", in_time, persistent=False)
         self.half_time = half_time
+        self.pairs = HEXPLANE_PAIRS if in_time else TRIPLANE_PAIRS
         self.n_features = channels * len(multipliers)
         self.levels = nn.ModuleList(
-            nn.ParameterList(self._plane(a, b, resolution, channels, factor) for a, b in PAIRS)
+            nn.ParameterList(self._plane(a, b, resolution, channels, factor) for a, b in self.pairs)
             for factor in multipliers
         )
 
@@ -51,9 +55,12 @@ class HexPlane(nn.Module):
     def forward(self, means: Tensor, time: float) -> Tensor:
         """Points (N, 3) in world units at one time in [0, 1] to features (N, n_features)."""
         points = 2 * (means - self.low) / (self.high - self.low) - 1
+        planes = [list(level) for level in self.levels]
+        if self.pairs == TRIPLANE_PAIRS:
+            return plane_features(planes, points, pairs=TRIPLANE_PAIRS)
         # parity: 4DGS feeds t itself, so that rows of the first half of a time plane are never read
         along = time if self.half_time else 2 * time - 1
-        return plane_features([list(level) for level in self.levels], points, time=along)
+        return plane_features(planes, points, time=along)
 
     def penalty(
         self, *, plane_smooth: float, time_smooth: float, time_l1: float, one_way: bool = False
@@ -64,8 +71,7 @@ class HexPlane(nn.Module):
         parity: `one_way` smooths spatial planes along their rows only, as 4DGS does.
         """
         terms = plane_penalties([plane for level in self.levels for plane in level])
-        in_time = terms.rows.new_tensor([b == TIME for _, b in PAIRS] * len(self.levels))
-        in_space = 1 - in_time
-        smooth = plane_smooth * in_space + time_smooth * in_time
-        loss = (smooth * terms.rows).sum() + time_l1 * (in_time * terms.ones).sum()
+        in_space = 1 - self.in_time
+        smooth = plane_smooth * in_space + time_smooth * self.in_time
+        loss = (smooth * terms.rows).sum() + time_l1 * (self.in_time * terms.ones).sum()
         return loss if one_way else loss + plane_smooth * (in_space * terms.cols).sum()
