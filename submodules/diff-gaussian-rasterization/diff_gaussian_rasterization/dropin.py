@@ -1,30 +1,26 @@
-"""The interface that 3DGS code calls, drawn by the typed `rasterize`.
+"""The interface that 3DGS code calls, drawn by the typed `rasterize`: (color, radii).
 
 This file alone knows the 3DGS conventions: matrices for row vectors (transposed), pixel centres on
-integers (half a pixel off ours), drawing from z > 0.2 on.
+integers (half a pixel off ours), drawing from z > 0.2 on. A module named after its return values
+(`color_radii_depth`, ...) serves the forks that return more; each adds one small class to this one.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from diff_gaussian_rasterization.typed import rasterize
+from diff_gaussian_rasterization import attributes, ops
+from diff_gaussian_rasterization.typed import RasterOutput, rasterize
 
 NEAR = 0.2  # world units; 3DGS draws what lies beyond
 _FOCAL_TOLERANCE = 1e-3  # relative, between tanfovx/y and projmatrix
 
 
-class GaussianRasterizationSettings(NamedTuple):
-    """Camera and options, field for field as 3DGS has them.
-
-    `viewmatrix` and `projmatrix` "4 4" act on row vectors from the left: world to camera, and world
-    to clip space. `campos`, `prefiltered` and `debug` are accepted and not needed: the camera centre
-    follows from a rigid `viewmatrix`.
-    """
-
+class _Fields(NamedTuple):
     image_height: int
     image_width: int
     tanfovx: float
@@ -36,7 +32,29 @@ class GaussianRasterizationSettings(NamedTuple):
     sh_degree: int
     campos: Tensor
     prefiltered: bool
-    debug: bool
+    debug: bool = False  # optional, as the fork of Dynamic 3D Gaussians leaves it out
+    antialiasing: bool = False  # a field of 3DGS since October 2024
+
+
+class GaussianRasterizationSettings(_Fields):
+    """Camera and options, field for field as 3DGS has them.
+
+    `viewmatrix` and `projmatrix` "4 4" (or "1 4 4") act on row vectors from the left: world to
+    camera, and world to clip space. `campos`, `prefiltered` and `debug` are accepted and not
+    needed: the camera centre follows from a rigid `viewmatrix`.
+
+    Raises TypeError for a field that it does not have.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, *values, **fields):
+        if unknown := sorted(fields.keys() - set(cls._fields)):
+            raise TypeError(
+                f"GaussianRasterizationSettings has no field {', '.join(map(repr, unknown))}; it "
+                f"has {', '.join(cls._fields)}; docs/drop-in.md lists the forks that are served"
+            )
+        return super().__new__(cls, *values, **fields)
 
 
 class GaussianRasterizer(nn.Module):
@@ -49,7 +67,7 @@ class GaussianRasterizer(nn.Module):
     @torch.no_grad()
     def markVisible(self, positions: Tensor) -> Tensor:
         """Bool "N": which positions "N 3" lie beyond the near plane."""
-        view = self.raster_settings.viewmatrix
+        view = self.raster_settings.viewmatrix.reshape(4, 4)
         return positions @ view[:3, 2] + view[3, 2] > NEAR
 
     def forward(
@@ -62,37 +80,85 @@ class GaussianRasterizer(nn.Module):
         scales: Tensor | None = None,
         rotations: Tensor | None = None,
         cov3D_precomp: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """Returns color "C H W" and radii "N" int32 (0 = not drawn).
+    ) -> tuple[Tensor, ...]:
+        """Returns color "C H W" and radii "N" int32 (0 = not drawn); a fork's form returns its own.
 
         Exactly one of shs "N B 3" and colors_precomp "N C", and exactly one of (scales "N 3",
         rotations "N 4" wxyz) and cov3D_precomp "N 6" (xx xy xz yy yz zz). Empty tensors count as
-        not given, as some callers pass them.
+        not given, as some callers pass them. Raises as `rasterize` does.
         """
-        settings = self.raster_settings
-        scales = _given(scales)
-        out = rasterize(
-            means3D,
-            _given(rotations),
-            None if scales is None else scales * settings.scale_modifier,
-            opacities,
-            viewmat=settings.viewmatrix.T.to(means3D),
-            K=_intrinsics(settings).to(means3D),
-            width=int(settings.image_width),
-            height=int(settings.image_height),
-            sh=_given(shs),
-            colors=_given(colors_precomp),
-            sh_degree=int(settings.sh_degree),
-            background=settings.bg.to(means3D),
-            near=NEAR,
-            far=float("inf"),
-            means2d=_given(means2D),
-            covariances=_given(cov3D_precomp),
-        )
+        inputs = typed_inputs(
+            self.raster_settings, means3D, means2D, opacities, shs, colors_precomp, scales,
+            rotations, cov3D_precomp)  # fmt: skip
+        return self.form(inputs)
+
+    def form(self, inputs: ops.Inputs) -> tuple[Tensor, ...]:
+        """What `forward` returns; a fork's form overrides this alone."""
+        out = rasterize(**inputs._asdict())
         return out.color, out.radii
 
 
-def _given(tensor: Tensor | None) -> Tensor | None:
+def draw_beside(inputs: ops.Inputs, values: Tensor) -> tuple[RasterOutput, Tensor]:
+    """Draw values "N A" in the same pass as the colours; returns the output and "A H W".
+
+    Blended like colour (sum of w_i values_i, not divided by alpha) on a background of zeros.
+    """
+    colors = inputs.colors
+    if colors is None:
+        colors = attributes.view_colors(inputs.sh, inputs.means, inputs.viewmat, inputs.sh_degree)
+    channels = colors.shape[1]
+    behind = torch.cat([inputs.background, values.new_zeros(values.shape[1])])
+    inputs = inputs._replace(sh=None, colors=torch.cat([colors, values], 1), background=behind)
+    out = rasterize(**inputs._asdict())
+    return replace(out, color=out.color[:channels]), out.color[channels:]
+
+
+def typed_inputs(
+    settings: GaussianRasterizationSettings,
+    means3D: Tensor,
+    means2D: Tensor | None,
+    opacities: Tensor,
+    shs: Tensor | None,
+    colors_precomp: Tensor | None,
+    scales: Tensor | None,
+    rotations: Tensor | None,
+    cov3D_precomp: Tensor | None,
+) -> ops.Inputs:
+    """The arguments of `rasterize` for a call in 3DGS's terms.
+
+    Raises ValueError when not exactly one of shs and colors_precomp is given, and for
+    antialiasing=True.
+    """
+    if settings.antialiasing:
+        raise ValueError(
+            "antialiasing=True is not available: every footprint is widened by 0.3 square pixels "
+            "and keeps its opacity, as antialiasing=False asks"
+        )
+    shs, colors, scales = given(shs), given(colors_precomp), given(scales)
+    if (shs is None) == (colors is None):
+        found = "neither" if shs is None else "both"
+        raise ValueError(f"{found} of shs and colors_precomp given, expected exactly one")
+    return ops.Inputs(
+        means=means3D,
+        quats=given(rotations),
+        scales=None if scales is None else scales * settings.scale_modifier,
+        covariances=given(cov3D_precomp),
+        opacities=opacities,
+        sh=shs,
+        colors=colors,
+        means2d=given(means2D),
+        viewmat=settings.viewmatrix.reshape(4, 4).T.to(means3D),
+        background=settings.bg.to(means3D),
+        K=_intrinsics(settings).to(means3D),
+        width=int(settings.image_width),
+        height=int(settings.image_height),
+        sh_degree=int(settings.sh_degree),
+        near=NEAR,
+        far=float("inf"),
+    )
+
+
+def given(tensor: Tensor | None) -> Tensor | None:
     """None for None and for the empty 1-D placeholder; N = 0 inputs keep their two dimensions."""
     return None if tensor is None or (tensor.dim() == 1 and tensor.numel() == 0) else tensor
 
@@ -101,11 +167,12 @@ def _intrinsics(settings: GaussianRasterizationSettings) -> Tensor:
     """K "3 3" float64 on the CPU, pixel centres at .5.
 
     NDC -1 and 1 are the image's outer edges, so the centre of a symmetric frustum is W / 2 here and
-    (W - 1) / 2 where centres are integers: this line is the half pixel.
+    (W - 1) / 2 where centres are integers: this function is the half pixel.
     """
     with torch.no_grad():
-        view = settings.viewmatrix.detach().double().cpu()
-        clip = torch.linalg.solve(view, settings.projmatrix.detach().double().cpu()).T
+        both = [settings.viewmatrix.reshape(4, 4), settings.projmatrix.reshape(4, 4)]
+        view, full = torch.stack(both).double().cpu()  # one transfer: it waits for the device
+        clip = torch.linalg.solve(view, full).T
     K = torch.eye(3, dtype=torch.float64)
     axes = (settings.image_width, settings.tanfovx), (settings.image_height, settings.tanfovy)
     for axis, (size, tangent) in enumerate(axes):

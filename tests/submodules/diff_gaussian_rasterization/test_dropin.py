@@ -1,6 +1,8 @@
 """The 3DGS interface against the typed one."""
 
+import copy
 import math
+import pickle
 
 import pytest
 import torch
@@ -14,7 +16,7 @@ from tests.submodules.diff_gaussian_rasterization.raster_scenes import cast, ran
 
 FIELDS = (
     *("image_height", "image_width", "tanfovx", "tanfovy", "bg", "scale_modifier", "viewmatrix"),
-    *("projmatrix", "sh_degree", "campos", "prefiltered", "debug"),
+    *("projmatrix", "sh_degree", "campos", "prefiltered", "debug", "antialiasing"),
 )
 
 
@@ -137,3 +139,45 @@ def test_contradicting_fields_of_view_are_refused():
             scene["scales"],
             scene["quats"],
         )
+
+
+def test_settings_may_leave_debug_out_and_carry_a_batch_of_one_camera():
+    """The cameras of Dynamic 3D Gaussians and SplaTAM: eleven fields, matrices 1 4 4."""
+    scene = random_scene()
+    whole = settings_of(scene)
+    fields = {name: value for name, value in whole._asdict().items() if name in FIELDS[:11]}
+    batched = {name: fields[name][None] for name in ("viewmatrix", "projmatrix")}
+    given = (scene["means"], None, scene["opacities"], scene["sh"], None,
+             scene["scales"], scene["quats"])  # fmt: skip
+    short = GaussianRasterizer(GaussianRasterizationSettings(**fields | batched))
+    for a, b in zip(short(*given), GaussianRasterizer(whole)(*given), strict=True):
+        assert torch.equal(a, b)
+    assert short.markVisible(scene["means"]).shape == (len(scene["means"]),)
+
+
+def test_settings_can_be_copied_changed_and_pickled():
+    settings = settings_of(random_scene())
+    others = copy.deepcopy(settings), pickle.loads(pickle.dumps(settings)), settings._replace()
+    for other in others:
+        assert type(other) is GaussianRasterizationSettings
+        assert torch.equal(other.viewmatrix, settings.viewmatrix)
+    assert settings._replace(sh_degree=0).sh_degree == 0
+
+
+def test_fields_of_forks_that_are_not_served_are_refused_by_name():
+    known = settings_of(random_scene())._asdict()
+    with pytest.raises(TypeError, match=r"no field 'kernel_size', 'subpixel_offset'; it has"):
+        GaussianRasterizationSettings(**known, kernel_size=0.1, subpixel_offset=None)
+
+
+def test_what_would_be_drawn_otherwise_than_asked_is_refused():
+    scene = random_scene()
+    given = {"means3D": scene["means"], "means2D": None, "opacities": scene["opacities"],
+             "scales": scene["scales"], "rotations": scene["quats"]}  # fmt: skip
+    with pytest.raises(ValueError, match="antialiasing=True is not available"):
+        GaussianRasterizer(settings_of(scene, antialiasing=True))(**given, shs=scene["sh"])
+    rasterizer = GaussianRasterizer(settings_of(scene))
+    with pytest.raises(ValueError, match="neither of shs and colors_precomp given"):
+        rasterizer(**given)
+    with pytest.raises(ValueError, match="both of shs and colors_precomp given"):
+        rasterizer(**given, shs=scene["sh"], colors_precomp=scene["sh"][:, 0])
