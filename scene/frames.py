@@ -23,6 +23,7 @@ from utils.images import (
     undistort,
 )
 
+CODES = ("expression", "flame_pose", "head_to_world")  # fields that go where the picture goes
 RGBA_BYTES = 4  # of a pixel in the cache; pictures without alpha take 3
 
 
@@ -92,7 +93,9 @@ class FrameLoader:
         if frame.plate_path is not None:
             plate = replace(frame, image_path=frame.plate_path, mask=None)
             behind = to_tensor(self._read(plate), self.device)[:3]
-        frame = replace(frame, camera=frame.camera.to(self.device), background=behind)
+        codes = {name: getattr(frame, name) for name in CODES}
+        codes = {k: None if v is None else send(v, self.device) for k, v in codes.items()}
+        frame = replace(frame, camera=frame.camera.to(self.device), background=behind, **codes)
         if frame.image_path is None:
             return frame
         pixels = to_tensor(self._read(frame), self.device)

@@ -36,10 +36,10 @@ class HexPlane(nn.Module):
         super().__init__()
         self.register_buffer("low", low.clone())
         self.register_buffer("high", high.clone())
-        in_time = torch.tensor([float(b == TIME) for _, b in PAIRS] * len(multipliers))
-        self.register_buffer("in_time", in_time, persistent=False)
         self.half_time = half_time
         self.pairs = HEXPLANE_PAIRS if in_time else TRIPLANE_PAIRS
+        runs = torch.tensor([float(b == TIME) for _, b in self.pairs] * len(multipliers))
+        self.register_buffer("runs_in_time", runs, persistent=False)
         self.n_features = channels * len(multipliers)
         self.levels = nn.ModuleList(
             nn.ParameterList(self._plane(a, b, resolution, channels, factor) for a, b in self.pairs)
@@ -71,7 +71,7 @@ class HexPlane(nn.Module):
         parity: `one_way` smooths spatial planes along their rows only, as 4DGS does.
         """
         terms = plane_penalties([plane for level in self.levels for plane in level])
-        in_space = 1 - self.in_time
-        smooth = plane_smooth * in_space + time_smooth * self.in_time
-        loss = (smooth * terms.rows).sum() + time_l1 * (self.in_time * terms.ones).sum()
+        in_space = 1 - self.runs_in_time
+        smooth = plane_smooth * in_space + time_smooth * self.runs_in_time
+        loss = (smooth * terms.rows).sum() + time_l1 * (self.runs_in_time * terms.ones).sum()
         return loss if one_way else loss + plane_smooth * (in_space * terms.cols).sum()

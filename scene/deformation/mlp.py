@@ -16,11 +16,15 @@ class OffsetMLP(nn.Module):
     Linear. Output layers start at zero, so that an untrained deformation is the identity.
     """
 
-    def __init__(self, n_features: int, width: int, depth: int, heads: Mapping[str, int]) -> None:
+    def __init__(
+        self, n_features: int, width: int, depth: int, heads: Mapping[str, int], code_width: int = 0
+    ) -> None:
         super().__init__()
         self.width = width
         sizes = [n_features] + [width] * max(depth, 1)
         self.trunk = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
+        # One code for all points, beside the features: its part of the first layer is one more bias.
+        self.code = nn.Linear(code_width, width, bias=False) if code_width else None
         # The first layers of all heads read the same input: one matrix product serves them all.
         self.hidden = nn.Linear(width, width * len(heads)) if heads else None
         self.out = nn.ModuleDict({name: nn.Linear(width, size) for name, size in heads.items()})
@@ -29,17 +33,22 @@ class OffsetMLP(nn.Module):
     def _initialise(self) -> None:
         for layer in self.trunk:
             nn.init.xavier_uniform_(layer.weight)
+        if self.code is not None:
+            nn.init.xavier_uniform_(self.code.weight)
         for block in self.hidden.weight.split(self.width) if self.hidden else ():
             nn.init.xavier_uniform_(block)
         for layer in self.out.values():
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def forward(self, features: Tensor) -> dict[str, Tensor]:
-        """(N, n_features) to one (N, size) offset per head."""
+    def forward(self, features: Tensor, code: Tensor | None = None) -> dict[str, Tensor]:
+        """(N, n_features), and the code (code_width,) that all points share, to one (N, size) offset per
+        head."""
         if self.hidden is None:
             return {}
         trunk = [(layer.weight, layer.bias) for layer in self.trunk]
+        if self.code is not None:
+            trunk[0] = (self.trunk[0].weight, self.trunk[0].bias + self.code(code))
         out = [(layer.weight, layer.bias) for layer in self.out.values()]
         offsets = offset_mlp(features, trunk, (self.hidden.weight, self.hidden.bias), out)
         return dict(zip(self.out, offsets, strict=True))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -21,11 +21,15 @@ if TYPE_CHECKING:
 class MethodBase(nn.Module):
     """What train.py and render.py may ask of a method."""
 
-    needs: ClassVar[tuple[str, ...]] = ()  # fields of Frame that must not be None
     table: GaussianTable
     background: Tensor  # (3,) behind test views and the video
     max_rows: int  # the most Gaussians that training may make
     working_bytes_per_row: int  # memory of a step beside parameters and optimizer, for the estimate
+
+    @classmethod
+    def needs(cls, settings: Settings) -> tuple[str, ...]:
+        """Fields of `Frame` that must not be None."""
+        return ()
 
     def prepare(self, frame: Frame) -> Frame:
         """The frame as this method wants it seen; the identity unless it refines cameras or codes."""
@@ -65,7 +69,7 @@ class MethodBase(nn.Module):
 def make_method(scene: Scene, settings: Settings, device: torch.device) -> MethodBase:
     """Build `scene/methods/<settings.method>.py`'s Method for the scene; check that it gets what it needs."""
     method = import_module(f"scene.methods.{settings.method}").Method
-    for need in method.needs:
+    for need in method.needs(settings):
         if any(getattr(frame, need) is None for frame in scene.train):
             raise InputError(
                 f"{settings.model.source_path}: method {settings.method!r} needs Frame.{need}, "

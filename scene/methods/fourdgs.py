@@ -1,4 +1,5 @@
-"""4DGS (Wu et al., "4D Gaussian Splatting for Real-Time Dynamic Scene Rendering", CVPR 2024)."""
+"""4DGS (Wu et al., "4D Gaussian Splatting for Real-Time Dynamic Scene Rendering", CVPR 2024), and, when
+told to, conditioned on expression and head pose as 4D-Gaussian-Head does."""
 
 from __future__ import annotations
 
@@ -12,22 +13,23 @@ from arguments.settings import about, at_least, between, setting
 from scene import Scene
 from scene.deformation.hexplane import HexPlane
 from scene.deformation.mlp import OffsetMLP
+from scene.frame_codes import ConditionCode, FrameCodes
 from scene.frames import Frame
 from scene.gaussian_model import Gaussians, GaussianTable, activate
 from scene.methods import MethodBase
+from scene.options import Densification, PhotometricWeights, TableRates
 from scene.stage import Loss, Stage, first_moment, shuffled
-from scene.strategy import DensifySettings, GradientDensify
+from scene.strategy import GradientDensify
 from utils.losses import photometric
 from utils.optimizers import ParamGroup
 from utils.rotations import compose
-from utils.schedules import Schedule, constant, cooldown, linear, log_linear
+from utils.schedules import Schedule, constant, cooldown, linear
 
 if TYPE_CHECKING:
     from arguments.settings import Settings
     from gaussian_renderer import Render
 
 SH_RAMP = 1000  # steps between one SH degree and the next
-FEATURE_REST = 20  # SH above degree 0 learn slower by this factor (3DGS)
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,17 @@ class ModelHiddenParams:
     no_do: bool = setting(True, "opacities do not change")
     no_dshs: bool = setting(True, "SH coefficients do not change")
     apply_rotation: bool = setting(False, "compose quaternions instead of adding them")
+    time_input: bool = setting(True, "the deformation knows the time; an avatar to be driven must not")
+    expression_input: bool = setting(False, "the deformation knows the expression coefficients")
+    flame_pose_input: bool = setting(False, "the deformation knows the FLAME pose")
+    code_width: int = setting(
+        30, "numbers that expression and pose are condensed to", valid=at_least(1)
+    )
+    latent_width: int = setting(
+        0, "numbers learned per moment, for what no coefficient says", valid=at_least(0)
+    )
+    refine_expression: bool = setting(False, "learn a correction of every moment's expression")
+    refine_flame_pose: bool = setting(False, "learn a correction of every moment's FLAME pose")
     legacy_time_range: bool = setting(  # parity: 4DGS reads only the later half of a time plane
         False, "read only the later half of every time plane, as the published code does"
     )
@@ -70,6 +83,7 @@ class ModelHiddenParams:
 
     # Accepted from 4DGS configs and reported.
     without_effect: ClassVar[dict[str, str]] = {
+        "flame_dims": "sizes follow from the data; see expression_input, flame_pose_input, code_width",
         "timebase_pe": "sizes of an encoding that no layer reads",
         "posebase_pe": "sizes of an encoding that no layer reads",
         "scale_rotation_pe": "sizes of an encoding that no layer reads",
@@ -85,7 +99,7 @@ class ModelHiddenParams:
 
 
 @dataclass(frozen=True)
-class OptimizationParams:
+class OptimizationParams(TableRates, PhotometricWeights, Densification):
     """Schedules, losses and densification. Iterations are optimiser steps."""
 
     iterations: int = setting(30_000, "steps of the fine stage", valid=at_least(0))
@@ -94,27 +108,14 @@ class OptimizationParams:
     )
     batch_size: int = setting(1, "views per step", valid=at_least(1))
     zerostamp_init: bool = setting(False, "the coarse stage sees only the first moment's frames")
-    position_lr_init: float = setting(
-        1.6e-4, "of the positions, times the scene extent, as are all rates named init and final"
-    )
-    position_lr_final: float = setting(1.6e-6, "of the positions after position_lr_max_steps")
-    position_lr_max_steps: int = setting(
-        20_000, "length of the exponential schedules; 0 is the length of the stage", valid=at_least(0)
-    )
     deformation_lr_init: float = setting(1.6e-4, "of the MLP")
     deformation_lr_final: float = setting(1.6e-5, "of the MLP after position_lr_max_steps")
     grid_lr_init: float = setting(1.6e-3, "of the planes, whose gradients are sparse")
     grid_lr_final: float = setting(1.6e-4, "of the planes after position_lr_max_steps")
+    frame_lr: float = setting(1e-3, "of latents and corrections, the rows learned per moment")
     cooldown: float = setting(
         0.0, "last part of the fine stage in which all rates fall to a tenth: 0.3 is the last 30 %",
         valid=between(0, 1),
-    )
-    feature_lr: float = setting(2.5e-3, "of SH of degree 0; the rest learns at a twentieth")
-    opacity_lr: float = setting(0.05, "of the opacity logits")
-    scaling_lr: float = setting(5e-3, "of the log-scales")
-    rotation_lr: float = setting(1e-3, "of the quaternions")
-    percent_dense: float = setting(
-        0.01, "of the scene extent: smaller Gaussians are cloned, larger ones split"
     )
     lambda_l1_coarse: float = setting(
         1.0, "weight of L1 in the coarse stage; alone it fits the median over time, which may be empty",
@@ -123,43 +124,23 @@ class OptimizationParams:
     lambda_l2_coarse: float = setting(
         0.0, "weight of L2 in the coarse stage; alone it fits the mean over time", valid=at_least(0)
     )
-    lambda_l2: float = setting(0.0, "weight of L2 beside L1 in the fine stage", valid=at_least(0))
-    lambda_dssim: float = setting(0.0, "weight of 1 - SSIM beside L1", valid=at_least(0))
-    lambda_lpips: float = setting(0.0, "weight of LPIPS beside L1", valid=at_least(0))
-    lambda_alpha: float = setting(
-        0.0, "weight of L1 between drawn and given coverage; for pictures with an alpha channel",
-        valid=at_least(0),
-    )
     lambda_offsets: float = setting(
         0.0, "weight of the mean length of all moves, in scene extents; keeps still what may be still",
         valid=at_least(0),
     )
-    opacity_reset_interval: int = setting(
-        3_000, "steps between resets of all opacities to 0.01", valid=at_least(1)
-    )
-    densification_interval: int = setting(
-        100, "steps between clone-and-split", valid=at_least(1)
-    )
-    densify_from_iter: int = setting(500, "first step of densification")
-    densify_until_iter: int = setting(
-        15_000,
-        "last step of densification, pruning and opacity reset; 0 is half of the fine stage, "
-        "so that what is born last still has time to converge",
-        valid=at_least(0),
+    lambda_frames: float = setting(
+        0.01, "weight of the mean square of latents and corrections", valid=at_least(0)
     )
     densify_grad_threshold_coarse: float = setting(
         2e-4, "screen-space gradient from which a Gaussian is densified, coarse stage"
     )
     densify_grad_threshold_fine_init: float = setting(2e-4, "the same, first fine step")
     densify_grad_threshold_after: float = setting(2e-4, "the same, step densify_until_iter")
-    pruning_from_iter: int = setting(500, "first step of pruning")
-    pruning_interval: int = setting(100, "steps between prunings", valid=at_least(1))
     opacity_threshold_coarse: float = setting(
         0.005, "opacity under which a Gaussian is pruned, coarse stage"
     )
     opacity_threshold_fine_init: float = setting(0.005, "the same, first fine step")
     opacity_threshold_fine_after: float = setting(0.005, "the same, step densify_until_iter")
-    max_gaussians: int = setting(360_000, "densification stops here", valid=at_least(1))
 
     without_effect: ClassVar[dict[str, str]] = {
         "dataloader": "frames always stream through the bounded cache",
@@ -176,7 +157,10 @@ class OptimizationParams:
 class Method(MethodBase):
     """4DGS: features of six space-time planes move, turn and stretch every Gaussian."""
 
-    needs = ("time",)
+    @classmethod
+    def needs(cls, settings: Settings) -> tuple[str, ...]:
+        time = ("time",) if settings.hidden.time_input else ()
+        return time + _condition_inputs(settings.hidden)
 
     def __init__(self, scene: Scene, settings: Settings) -> None:
         super().__init__()
@@ -189,11 +173,15 @@ class Method(MethodBase):
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
             self.grid = self._planes(scene)
+            self.frames, self.condition = self._conditioning(scene)
             self.mlp = self._heads()
+
+    def prepare(self, frame: Frame) -> Frame:
+        return frame if self.frames is None else self.frames.refine(frame)
 
     def forward(self, frame: Frame) -> Gaussians:
         columns = dict(self.table.columns)
-        offsets = self.mlp(self.grid(columns["means"], frame.time))
+        offsets = self.mlp(self.grid(columns["means"], frame.time), self._code(frame))
         if "sh" in offsets:
             sh = offsets.pop("sh").reshape(len(self.table), -1, 3)
             offsets["sh_dc"], offsets["sh_rest"] = sh[:, :1], sh[:, 1:]
@@ -220,11 +208,12 @@ class Method(MethodBase):
         opaque = constant(o.opacity_threshold_coarse)
         pull = constant(o.densify_grad_threshold_coarse)
         return [
-            Stage("coarse", coarse, self.canonical, self._table_groups(coarse), static,
+            Stage("coarse", coarse, self.canonical, o.table_groups(self.table, self.extent, coarse), static,
                   self._densify(coarse, pull, opaque), lambda step: self.background,
                   batch_size=o.batch_size, sampler=first),
             Stage("fine", fine, self.forward, self._moving_groups(fine),
-                  moving + self._plane_losses() + self._offset_losses(), self._densify(fine, *self._fine_thresholds()),
+                  moving + self._plane_losses() + self._offset_losses() + self._frame_losses(),
+                  self._densify(fine, *self._fine_thresholds()),
                   lambda step: self.background, batch_size=o.batch_size),
         ]  # fmt: skip
 
@@ -236,6 +225,7 @@ class Method(MethodBase):
             resolution=h.kplanes_config["resolution"],
             channels=h.kplanes_config["output_coordinate_dim"],
             multipliers=h.multires,
+            in_time=h.time_input,
             half_time=h.legacy_time_range,
         )
 
@@ -249,36 +239,40 @@ class Method(MethodBase):
             "sh": 0 if h.no_dshs else 3 * (self.sh_degree + 1) ** 2,
         }
         heads = {name: size for name, size in heads.items() if size}
-        return OffsetMLP(self.grid.n_features, h.net_width, h.defor_depth, heads)
+        code = (h.code_width if self.condition is not None else 0) + h.latent_width
+        return OffsetMLP(self.grid.n_features, h.net_width, h.defor_depth, heads, code)
 
-    def _table_groups(self, iterations: int) -> list[ParamGroup]:
-        o, columns = self.optim, self.table.columns
-        steps = o.position_lr_max_steps or iterations
-        means = log_linear(o.position_lr_init * self.extent, o.position_lr_final * self.extent, steps)
-        rates = {
-            "means": means,
-            "sh_dc": constant(o.feature_lr),
-            "sh_rest": constant(o.feature_lr / FEATURE_REST),
-            "opacity_logits": constant(o.opacity_lr),
-            "log_scales": constant(o.scaling_lr),
-            "quats": constant(o.rotation_lr),
-        }
-        return [ParamGroup(name, lambda name=name: [columns[name]], lr) for name, lr in rates.items()]
+    def _conditioning(self, scene: Scene) -> tuple[FrameCodes | None, ConditionCode | None]:
+        h, inputs = self.hidden, _condition_inputs(self.hidden)
+        refined = [name for name in inputs if getattr(h, f"refine_{name}")]
+        rows = FrameCodes(scene, refined, h.latent_width) if refined or h.latent_width else None
+        return rows, ConditionCode(scene.train, inputs, h.code_width) if inputs else None
+
+    def _code(self, frame: Frame) -> Tensor | None:
+        parts = [] if self.condition is None else [self.condition(frame)]
+        if self.hidden.latent_width:
+            parts.append(self.frames.latent(frame))
+        return torch.cat(parts) if parts else None
 
     def _moving_groups(self, iterations: int) -> list[ParamGroup]:
         fall = cooldown(iterations, self.optim.cooldown)
-        groups = self._table_groups(iterations) + self._network_groups(iterations)
+        groups = self.optim.table_groups(self.table, self.extent, iterations)
+        groups += self._network_groups(iterations)
         return [replace(g, lr=lambda step, g=g: g.lr(step) * fall(step)) for g in groups]
 
     def _network_groups(self, iterations: int) -> list[ParamGroup]:
-        o, e = self.optim, self.extent
-        steps = o.position_lr_max_steps or iterations
-        mlp = log_linear(o.deformation_lr_init * e, o.deformation_lr_final * e, steps)
-        grid = log_linear(o.grid_lr_init * e, o.grid_lr_final * e, steps)
-        return [
+        o = self.optim
+        mlp = o.falling(o.deformation_lr_init, o.deformation_lr_final, self.extent, iterations)
+        grid = o.falling(o.grid_lr_init, o.grid_lr_final, self.extent, iterations)
+        groups = [
             ParamGroup("deformation", self.mlp.parameters, mlp),
             ParamGroup("grid", self.grid.parameters, grid),
         ]
+        if self.condition is not None:
+            groups.append(ParamGroup("code", self.condition.parameters, mlp))
+        if self.frames is not None:
+            groups.append(ParamGroup("frames", self.frames.parameters, constant(o.frame_lr)))
+        return groups
 
     def _plane_losses(self) -> list[Loss]:
         h = self.hidden
@@ -307,6 +301,12 @@ class Method(MethodBase):
 
         return [Loss("offsets", constant(weight), length)]
 
+    def _frame_losses(self) -> list[Loss]:
+        weight = self.optim.lambda_frames
+        if self.frames is None or not weight:
+            return []
+        return [Loss("frames", constant(weight), lambda renders, frames: self.frames.size(frames))]
+
     @property
     def max_rows(self) -> int:
         return max(self.optim.max_gaussians, len(self.table))
@@ -330,26 +330,20 @@ class Method(MethodBase):
         return self.optim.densify_until_iter or self.optim.iterations // 2
 
     def _densify(self, iterations: int, pull: Schedule, opaque: Schedule) -> GradientDensify:
-        o = self.optim
-        return GradientDensify(
-            DensifySettings(
-                grad_threshold=pull,
-                opacity_threshold=opaque,
-                densify_from=o.densify_from_iter,
-                densify_until=self._densify_until,
-                densify_interval=o.densification_interval,
-                prune_from=o.pruning_from_iter,
-                prune_interval=o.pruning_interval,
-                reset_interval=o.opacity_reset_interval,
-                # A reset needs as long again to heal; the reference also resets on the last step.
-                last_reset=min(self._densify_until, iterations - o.opacity_reset_interval // 2),
-                percent_dense=o.percent_dense,
-                max_gaussians=o.max_gaussians,
-                patience=self.n_train,
-                extent=self.extent,
-                seed=self.seed,
-            )
+        return self.optim.densify(
+            iterations,
+            until=self._densify_until,
+            pull=pull,
+            opaque=opaque,
+            patience=self.n_train,
+            extent=self.extent,
+            seed=self.seed,
         )
+
+
+def _condition_inputs(hidden: ModelHiddenParams) -> tuple[str, ...]:
+    """Fields of `Frame` that the deformation is conditioned on, in the order of 4D-Gaussian-Head."""
+    return tuple(name for name in ("flame_pose", "expression") if getattr(hidden, f"{name}_input"))
 
 
 def as_turn(offset: Tensor) -> Tensor:

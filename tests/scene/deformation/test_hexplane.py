@@ -2,9 +2,10 @@ import math
 
 import pytest
 import torch
+from fused_fields import HEXPLANE_PAIRS as PAIRS
 from torch.nn import functional as F
 
-from scene.deformation.hexplane import PAIRS, HexPlane
+from scene.deformation.hexplane import HexPlane
 
 LOW, HIGH = torch.tensor([-1.0, -2.0, 0.0]), torch.tensor([1.0, 2.0, 3.0])
 

@@ -122,3 +122,51 @@ def test_a_frame_without_what_the_method_needs_stops_before_training(folder):
     timeless = replace(scene, train=[replace(f, time=None) for f in scene.train])
     with pytest.raises(InputError, match=r"needs Frame\.time"):
         make_method(timeless, settings, torch.device("cpu"))
+
+
+def test_a_conditioned_method_follows_the_expression_and_not_the_time(folder):
+    settings = parse_train_args(
+        ["-s", str(folder), *ARGV, "--time_input", "false", "--expression_input", "--code_width", "5"]
+    )
+    scene = load_scene(settings.dataset, settings.model)
+    spoken = [replace(f, expression=torch.tensor([float(k), -1.0])) for k, f in enumerate(scene.train)]
+    method = make_method(replace(scene, train=spoken), settings, torch.device("cpu"))
+    disturb(method)
+    first, other = spoken[0], spoken[-1]
+    posed = method(first).means
+    assert not torch.equal(posed, method(other).means)
+    assert torch.equal(posed, method(replace(other, expression=first.expression)).means)
+    assert all(len(level) == 3 for level in method.grid.levels)
+
+
+def test_conditioning_on_what_the_dataset_lacks_stops_before_training(folder):
+    with pytest.raises(InputError, match=r"needs Frame\.expression"):
+        build(folder, "--expression_input")
+
+
+def test_expression_gradients_equal_finite_differences(folder):
+    settings = parse_train_args(
+        ["-s", str(folder), *ARGV, "--expression_input", "--refine_expression", "--latent_width", "2"]
+    )
+    scene = load_scene(settings.dataset, settings.model)
+    spoken = [replace(f, expression=torch.tensor([0.1 * k, 1.0 - k])) for k, f in enumerate(scene.train)]
+    method = make_method(replace(scene, train=spoken), settings, torch.device("cpu")).double()
+    disturb(method)
+    frame = replace(spoken[3], expression=spoken[3].expression.double())
+
+    def loss():
+        return method(method.prepare(frame)).means.square().sum()
+
+    loss().backward()
+    for rows in method.frames.rows.values():
+        found, numeric = rows.grad[frame.index].clone(), torch.zeros_like(rows[0])
+        for k in range(len(numeric)):
+            ends = []
+            for step in (1e-6, -1e-6):
+                with torch.no_grad():
+                    rows[frame.index, k] += step
+                    ends.append(float(loss()))
+                    rows[frame.index, k] -= step
+            numeric[k] = (ends[0] - ends[1]) / 2e-6
+        assert found.abs().max() > 0
+        assert torch.allclose(found, numeric, rtol=1e-5, atol=1e-7)
