@@ -45,7 +45,7 @@ struct Wait {
 
   bool meets(const Wait& other) const {
     return operation == other.operation && line == other.line && mask == other.mask &&
-           std::strcmp(file, other.file) == 0;
+           (file == other.file || std::strcmp(file, other.file) == 0);
   }
 };
 
@@ -58,8 +58,14 @@ struct Thread {
   uint64_t result;
 };
 
+struct Warp {
+  uint32_t running = 0;  // lanes that exist and have not returned
+  uint32_t waiting = 0;  // lanes in a warp operation
+};
+
 struct Block {
   std::vector<Thread> threads;
+  Warp warps[kMaxThreads / kWarp];
   std::vector<unsigned char*> free_stacks;
   unsigned current = 0;
   unsigned running = 0;  // threads that have not returned
@@ -122,15 +128,9 @@ inline uint64_t barrier(Operation operation, bool value, const char* file, int l
   return me.result;
 }
 
-// Lanes of the warp that starts at thread `first` which exist and have not returned.
-inline uint32_t lanes_running(unsigned first) {
-  uint32_t lanes = 0;
-  for (unsigned i = 0; i < kWarp && first + i < block.threads.size(); i++)
-    if (block.threads[first + i].state != State::kReturned) lanes |= 1u << i;
-  return lanes;
-}
-
 inline uint64_t warp_result(unsigned first, uint32_t lanes, const Thread& lane) {
+  if (lane.wait.operation == Operation::kShuffle)
+    return block.threads[first + lane.wait.source].wait.value;
   uint32_t ballot = 0;
   for (unsigned i = 0; i < kWarp; i++)
     if (lanes >> i & 1 && block.threads[first + i].wait.value) ballot |= 1u << i;
@@ -138,21 +138,19 @@ inline uint64_t warp_result(unsigned first, uint32_t lanes, const Thread& lane) 
     case Operation::kBallot: return ballot;
     case Operation::kAny: return ballot != 0;
     case Operation::kAll: return ballot == lanes;
-    case Operation::kShuffle: return block.threads[first + lane.wait.source].wait.value;
     default: return 0;
   }
 }
 
 // Lets the operation that thread `waiting` waits in happen, if every lane it names has arrived.
 inline void try_warp_operation(unsigned waiting) {
+  Warp& warp = block.warps[waiting / kWarp];
   const unsigned first = waiting / kWarp * kWarp;
   const Wait wait = block.threads[waiting].wait;
-  const uint32_t lanes = wait.mask & lanes_running(first);
-  for (unsigned i = 0; i < kWarp; i++) {
-    if (!(lanes >> i & 1)) continue;
-    const Thread& t = block.threads[first + i];
-    if (t.state != State::kWarpOperation || !t.wait.meets(wait)) return;
-  }
+  const uint32_t lanes = wait.mask & warp.running;
+  if (lanes & ~warp.waiting) return;
+  for (unsigned i = 0; i < kWarp; i++)
+    if (lanes >> i & 1 && !block.threads[first + i].wait.meets(wait)) return;
   for (unsigned i = 0; i < kWarp; i++) {
     if (!(lanes >> i & 1)) continue;
     Thread& t = block.threads[first + i];
@@ -160,9 +158,9 @@ inline void try_warp_operation(unsigned waiting) {
       fail(place(first + i) + " and reads lane " + std::to_string(t.wait.source) +
            ", which takes no part");
     t.result = warp_result(first, lanes, t);
+    t.state = State::kReady;
   }
-  for (unsigned i = 0; i < kWarp; i++)
-    if (lanes >> i & 1) block.threads[first + i].state = State::kReady;
+  warp.waiting &= ~lanes;
 }
 
 inline uint64_t warp_operation(Wait wait) {
@@ -171,6 +169,7 @@ inline uint64_t warp_operation(Wait wait) {
   me.state = State::kWarpOperation;
   if (!(wait.mask >> block.current % kWarp & 1))
     fail(place(block.current) + ", which its own mask does not name");
+  block.warps[block.current / kWarp].waiting |= 1u << block.current % kWarp;
   try_warp_operation(block.current);
   back_to_scheduler();
   return me.result;
@@ -181,10 +180,11 @@ inline void thread_main() {
   Thread& me = block.threads[block.current];
   me.state = State::kReturned;
   block.running--;
+  block.warps[block.current / kWarp].running &= ~(1u << block.current % kWarp);
   // Others may have waited for this lane only.
   const unsigned first = block.current / kWarp * kWarp;
-  for (unsigned i = first; i < first + kWarp && i < block.threads.size(); i++)
-    if (block.threads[i].state == State::kWarpOperation) try_warp_operation(i);
+  for (unsigned i = 0; i < kWarp && block.warps[first / kWarp].waiting; i++)
+    if (block.warps[first / kWarp].waiting >> i & 1) try_warp_operation(first + i);
   for (;;) back_to_scheduler();
 }
 
@@ -229,9 +229,12 @@ inline void start_block() {
   block.threads.assign(n, Thread{});
   block.running = n;
   block.at_barrier = 0;
-  for (unsigned i = 0; i < n; i++)
+  for (Warp& warp : block.warps) warp = {};
+  for (unsigned i = 0; i < n; i++) {
     block.threads[i].index = {i % blockDim.x, i / blockDim.x % blockDim.y,
                               i / blockDim.x / blockDim.y};
+    block.warps[i / kWarp].running |= 1u << i % kWarp;
+  }
 }
 
 // Runs the block at blockIdx. `backward` takes its threads from the last to the first.
