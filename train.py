@@ -13,7 +13,8 @@ from arguments import parse_train_args
 from arguments.settings import Settings
 from gaussian_renderer import render
 from scene import Scene, load_scene
-from scene.frames import FrameLoader
+from scene.frames import Frame, FrameLoader
+from scene.gaussian_model import Gaussians
 from scene.methods import MethodBase, make_method
 from scene.stage import Stage
 from utils.checkpoint import Checkpoints, fingerprint
@@ -120,9 +121,13 @@ def train_stage(stage: Stage, run: Run) -> None:
 
 def score(stage: Stage, step: int, run: Run) -> None:
     """Scores and a contact sheet of some train and test views."""
+
+    def pose(frame: Frame) -> Gaussians:
+        return stage.pose(run.method.prepare(frame))
+
     for split in ("train", "test"):
         frames = spread(run.scene.split(split), N_TEST_VIEWS)
-        found = evaluate(stage.pose, frames, run.loader, stage.background(step))
+        found = evaluate(pose, frames, run.loader, stage.background(step), run.scene.regions)
         run.logger.evaluation(stage.name, step, split, found)
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import fmean
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from torch import Tensor
 from gaussian_renderer import render
 from scene.frames import Frame, FrameLoader
 from scene.gaussian_model import Gaussians
+from scene.regions import crop, rectangle
 from utils.metrics import fg_psnr, psnr, ssim
 
 Scores = dict[str, float | None]
@@ -32,9 +34,10 @@ def evaluate(
     frames: list[Frame],
     loader: FrameLoader,
     background: Tensor,
+    regions: Mapping[str, Tensor] = MappingProxyType({}),
     n_pictures: int = 4,
 ) -> Evaluation:
-    """PSNR, foreground PSNR and SSIM, each computed per picture and averaged."""
+    """PSNR, foreground PSNR, SSIM and the PSNR of each region, computed per picture and averaged."""
     rows: list[dict[str, float]] = []
     pictures = []
     for k, frame in enumerate(loader.load(f, background) for f in frames):
@@ -44,6 +47,7 @@ def evaluate(
                 "psnr": float(psnr(image, frame.image)),
                 "fg_psnr": float(fg_psnr(image, frame.image)),
                 "ssim": float(ssim(image, frame.image)),
+                **{f"{name}_psnr": _psnr_in(box, image, frame) for name, box in regions.items()},
             }
         )
         if k * n_pictures // len(frames) == len(pictures):
@@ -51,8 +55,14 @@ def evaluate(
     return Evaluation({key: _mean([row[key] for row in rows]) for key in rows[0]}, pictures)
 
 
+def _psnr_in(box: Tensor, image: Tensor, frame: Frame) -> float:
+    """PSNR where the frame shows the box; NaN where it does not."""
+    part = rectangle(box, frame)
+    return float(psnr(crop(image, part), crop(frame.image, part))) if part else math.nan
+
+
 def _mean(values: list[float]) -> float | None:
-    """Over the finite values: a view without foreground has no foreground PSNR."""
+    """Over the finite values: a view may have no foreground, or not show a region."""
     finite = [value for value in values if math.isfinite(value)]
     return fmean(finite) if finite else None
 

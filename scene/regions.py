@@ -1,0 +1,47 @@
+"""Boxes fixed in the head's frame, such as one around the mouth, and where pictures show them."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import torch
+from torch import Tensor
+
+from scene.cameras import Camera
+from scene.frames import Frame
+
+Rectangle = tuple[int, int, int, int]  # left, top, right, bottom in pixels; right and bottom excluded
+
+
+def rectangle(box: Tensor, frame: Frame) -> Rectangle | None:
+    """The part of the frame's picture that a box, (2, 3) lowest and highest corner, covers.
+
+    None where it lies behind the camera or outside the picture.
+    """
+    corners = torch.stack([box[list(pick), [0, 1, 2]] for pick in itertools.product((0, 1), repeat=3)])
+    if frame.head_to_world is not None:
+        turn = frame.head_to_world.to(corners)
+        corners = corners @ turn[:3, :3].T + turn[:3, 3]
+    return _bounds(frame.camera, corners)
+
+
+def _bounds(camera: Camera, points: Tensor) -> Rectangle | None:
+    viewmat, K = camera.viewmat.to(points), camera.K.to(points)
+    seen = points @ viewmat[:3, :3].T + viewmat[:3, 3]
+    if not bool((seen[:, 2] > camera.near).all()):
+        return None
+    pixels = seen @ K.T
+    pixels = pixels[:, :2] / pixels[:, 2:]
+    left, top = (max(math.floor(v), 0) for v in pixels.amin(0).tolist())
+    right, bottom = (
+        min(math.ceil(v), size)
+        for v, size in zip(pixels.amax(0).tolist(), (camera.width, camera.height), strict=True)
+    )
+    return (left, top, right, bottom) if left < right and top < bottom else None
+
+
+def crop(image: Tensor, part: Rectangle) -> Tensor:
+    """The rectangle of a picture (C, H, W)."""
+    left, top, right, bottom = part
+    return image[:, top:bottom, left:right]
