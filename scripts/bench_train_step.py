@@ -1,7 +1,11 @@
 """Time one fine step of 4DGS, part by part: python scripts/bench_train_step.py -s SCENE [-r 200] [flags of train.py]
 
-Starts from --init_points Gaussians (40,000 unless given) and never densifies. Medians over --steps.
+Starts from --init_points Gaussians (40,000 unless given) and never densifies. Medians over --steps; the
+device is waited for after each part, so that on a GPU the parts add up to more than a step of train.py,
+which is "unwatched".
 """
+
+from __future__ import annotations
 
 import sys
 from pathlib import Path
@@ -11,76 +15,76 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import utils.threads  # isort: skip  # noqa: F401  (must come before torch)
 
 import argparse
-import json
-import statistics
-import time
-from itertools import pairwise
 
 import torch
 
 from arguments import parse_train_args
+from arguments.settings import Settings
 from gaussian_renderer import render
 from scene import load_scene
 from scene.frames import FrameLoader
 from scene.methods import make_method
+from scripts.timing import Tick, machine, measure, print_table, save
+from utils.devices import choose_device
 from utils.errors import run_command
 from utils.optimizers import Optimizers
 
-WARM_UP = 3  # steps that are not timed
+
+class FineStep:
+    """A step of the last stage, as the loop of train.py takes it, called with what ends its parts."""
+
+    def __init__(self, settings: Settings, device: torch.device) -> None:
+        scene = load_scene(settings.dataset, settings.model)
+        self.method = make_method(scene, settings, device)
+        self.method.active_sh_degree.fill_(self.method.sh_degree)
+        self.stage = self.method.stages()[-1]
+        self.optimizers = Optimizers(self.stage.params)
+        self.loader = FrameLoader(settings.run.cache_mb, device)
+        self.loader.preload(scene.train)
+        self.batches = self.stage.sampler(self.stage, scene.train, 0, 0)
+        self.camera = scene.train[0].camera
+
+    def __call__(self, tick: Tick) -> None:
+        stage, step = self.stage, 1
+        self.optimizers.set_learning_rates(step)
+        frames = [self.loader.load(frame, stage.background(step)) for frame in next(self.batches)]
+        tick("load")
+        posed = [stage.pose(frame) for frame in frames]
+        tick("pose")
+        renders = [render(f.camera, g, f.background) for f, g in zip(frames, posed, strict=True)]
+        tick("render")
+        losses = [term(renders, frames, step) for term in stage.losses]
+        tick("losses")
+        sum(losses).backward()
+        tick("backward")
+        stage.strategy.observe(renders)
+        tick("observe")
+        self.optimizers.step()
+        tick("optimizer")
 
 
-def measure(argv: list[str]) -> None:
+def profile(settings: Settings, device: torch.device, steps: int) -> dict[str, object]:
+    """The parts of a step, `unwatched_ms` of a whole one, and what it was measured on."""
+    step = FineStep(settings, device)
+    found = measure(step, device, steps)
+    whole = measure(lambda tick: (step(lambda part: None), tick("unwatched")), device, steps)
+    size = f"{step.camera.width}x{step.camera.height}"
+    return {"gaussians": len(step.method.table), "image": size, **found, **whole, "total_ms": found["total_ms"]}
+
+
+def main(argv: list[str]) -> None:
     own = argparse.ArgumentParser(add_help=False)
     own.add_argument("--steps", type=int, default=20)
     own.add_argument("--json", type=Path)
     options, flags = own.parse_known_args(argv)
     settings = parse_train_args(["--init_points", "40000", *flags])
-    device = torch.device("cpu")
-    scene = load_scene(settings.dataset, settings.model)
-    method = make_method(scene, settings, device)
-    stage = method.stages()[-1]
-    optimizers = Optimizers(stage.params)
-    loader = FrameLoader(settings.run.cache_mb, device)
-    loader.preload(scene.train)
-    batches = stage.sampler(stage, scene.train, 0, 0)
-    method.active_sh_degree.fill_(method.sh_degree)
-    rows = [one_step(stage, optimizers, loader, next(batches), k + 1) for k in range(options.steps + WARM_UP)]
-    rows = rows[WARM_UP:]
-    table = {part: 1000 * statistics.median(row[part] for row in rows) for part in rows[0]}
-    table["whole step"] = 1000 * statistics.median(sum(row.values()) for row in rows)
-    size = scene.train[0].camera
-    print(f"{len(method.table):,} Gaussians, {size.width}x{size.height}, {torch.get_num_threads()} threads, median of {options.steps}")
-    for part, ms in table.items():
-        print(f"  {part:<12} {ms:7.1f} ms")
+    device = choose_device(settings.run.device)
+    report = machine(device) | profile(settings, device, options.steps)
+    rows = [{"what": key, "value": value} for key, value in report.items()]
+    print_table(rows, {"": "what", f"median of {options.steps}": "value"})
     if options.json:
-        options.json.write_text(json.dumps({"gaussians": len(method.table), "ms": table}, indent=1))
-
-
-def one_step(stage, optimizers, loader, frames, step) -> dict[str, float]:
-    """Seconds per part of one step of train.py's loop."""
-    ticks = {"start": time.perf_counter()}
-
-    def tick(part: str) -> None:
-        ticks[part] = time.perf_counter()
-
-    optimizers.set_learning_rates(step)
-    frames = [loader.load(frame, stage.background(step)) for frame in frames]
-    tick("load")
-    posed = [stage.pose(frame) for frame in frames]
-    tick("pose")
-    renders = [render(f.camera, g, f.background) for f, g in zip(frames, posed, strict=True)]
-    tick("render")
-    losses = [term(renders, frames, step) for term in stage.losses]
-    tick("losses")
-    sum(losses).backward()
-    tick("backward")
-    stage.strategy.observe(renders)
-    tick("observe")
-    optimizers.step()
-    tick("optimizer")
-    times = list(ticks.items())
-    return {name: at - before for (_, before), (name, at) in pairwise(times)}
+        save(options.json, report)
 
 
 if __name__ == "__main__":
-    run_command(lambda: measure(sys.argv[1:]), debug="--debug" in sys.argv)
+    run_command(lambda: main(sys.argv[1:]), debug="--debug" in sys.argv)
