@@ -13,6 +13,13 @@ from utils.devices import send
 
 OPENGL_TO_OPENCV = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0], dtype=torch.float64))
 
+# What a file may say before it is taken for damaged.
+MAX_SHEAR = 0.01  # of a rotation's axes against each other; files round to three digits at worst
+MAX_SKEW = 1e-3  # of the pixels, in focal lengths
+MAX_DISTANCE = 1e6  # world units from the origin: what float32 can tell apart
+MAX_ZOOM = 1e3  # focal length in image sides, and its inverse
+MAX_OFF_CENTRE = 10  # principal point in image sides
+
 
 @dataclass(frozen=True)
 class Camera:
@@ -29,15 +36,56 @@ class Camera:
     def from_opengl_c2w(cls, c2w: Tensor, K: Tensor, width: int, height: int) -> Camera:
         """From a camera-to-world matrix (4, 4) with OpenGL axes (x right, y up, z backward).
 
-        Raises ValueError when the matrix is not finite or cannot be inverted.
+        As all constructors: raises ValueError when the numbers are no pose or no lens; a pose may
+        hold one scale for all axes, which goes.
         """
-        c2w = c2w.double()
-        if not torch.isfinite(c2w).all():
-            raise ValueError("it holds NaN or infinite numbers")
-        if torch.linalg.det(c2w[:3, :3]).abs() < 1e-8 or (c2w[3] - c2w.new_tensor([0, 0, 0, 1])).any():
-            raise ValueError("it is singular or its last row is not 0 0 0 1")
-        viewmat = torch.linalg.inv(c2w @ OPENGL_TO_OPENCV)
-        return cls(viewmat.float(), K.float(), width, height)
+        return cls.from_opencv_w2c(_inverse(c2w.double() @ OPENGL_TO_OPENCV), K, width, height)
+
+    @classmethod
+    def from_opengl_w2c(cls, w2c: Tensor, K: Tensor, width: int, height: int) -> Camera:
+        """From a world-to-camera matrix (4, 4) with OpenGL axes."""
+        return cls.from_opencv_w2c(OPENGL_TO_OPENCV @ w2c.double(), K, width, height)
+
+    @classmethod
+    def from_opencv_c2w(cls, c2w: Tensor, K: Tensor, width: int, height: int) -> Camera:
+        """From a camera-to-world matrix (4, 4) with OpenCV axes (x right, y down, z forward)."""
+        return cls.from_opencv_w2c(_inverse(c2w.double()), K, width, height)
+
+    @classmethod
+    def from_opencv_w2c(cls, w2c: Tensor, K: Tensor, width: int, height: int) -> Camera:
+        """From a world-to-camera matrix (4, 4) with OpenCV axes: the project's own."""
+        return cls(_rigid(w2c.double()), _lens(K.float(), width, height), width, height)
+
+    @classmethod
+    def from_llff(cls, pose: Tensor, K: Tensor, width: int, height: int) -> Camera:
+        """From LLFF's (3, 4): the columns are the camera's down, right, back and position."""
+        down, right, back, position = pose.double().unbind(1)
+        c2w = torch.eye(4, dtype=torch.float64)
+        c2w[:3] = torch.stack([right, -down, back, position], dim=1)
+        return cls.from_opengl_c2w(c2w, K, width, height)
+
+    @classmethod
+    def from_projection(cls, P: Tensor, width: int, height: int) -> Camera:
+        """From a projection (3, 4) of world points to pixels, OpenCV axes, of any factor and sign.
+
+        P = s K [R | t] is taken apart by an RQ decomposition (Hartley and Zisserman, 2nd ed., 6.2.4).
+        """
+        P = P.double()
+        if not torch.isfinite(P).all() or torch.linalg.det(P[:, :3]).abs() < 1e-12:
+            raise ValueError("it is singular or holds NaN or infinite numbers")
+        P = P * torch.linalg.det(P[:, :3]).sign()
+        flip = torch.eye(3, dtype=P.dtype).flip(0)
+        q, r = torch.linalg.qr((flip @ P[:, :3]).mT)
+        K, rotation = flip @ r.mT @ flip, flip @ q.mT
+        signs = K.diagonal().sign()
+        K, rotation = K * signs, signs[:, None] * rotation
+        w2c = torch.eye(4, dtype=P.dtype)
+        w2c[:3, :3], w2c[:3, 3] = rotation, torch.linalg.solve(K, P[:, 3])
+        K = K / K[2, 2]
+        if abs(float(K[0, 1])) > MAX_SKEW * float(K[0, 0]):
+            raise ValueError(f"its pixels are skewed by {float(K[0, 1]):.3g}; a pinhole has none")
+        K[0, 1] = 0
+        return cls.from_opencv_w2c(w2c, K, width, height)
 
     @property
     def center(self) -> Tensor:
@@ -71,6 +119,43 @@ class Camera:
 def intrinsics(fx: float, fy: float, cx: float, cy: float) -> Tensor:
     """(3, 3) pinhole matrix, pixels."""
     return torch.tensor([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
+
+
+def _inverse(c2w: Tensor) -> Tensor:
+    _require_pose(c2w)
+    return torch.linalg.inv(c2w)
+
+
+def _require_pose(matrix: Tensor) -> None:
+    if not torch.isfinite(matrix).all():
+        raise ValueError("it holds NaN or infinite numbers")
+    if matrix[:3].abs().max() > MAX_DISTANCE:
+        raise ValueError(f"it holds numbers beyond {MAX_DISTANCE:g}")
+    if torch.linalg.det(matrix[:3, :3]).abs() < 1e-8 or (matrix[3] - matrix.new_tensor([0, 0, 0, 1])).any():
+        raise ValueError("it is singular or its last row is not 0 0 0 1")
+
+
+def _rigid(w2c: Tensor) -> Tensor:
+    """(4, 4) float32 without the scale that some tools leave in a pose; pixels do not change."""
+    _require_pose(w2c)
+    scale = torch.linalg.det(w2c[:3, :3]).sign() * torch.linalg.det(w2c[:3, :3]).abs() ** (1 / 3)
+    if scale < 0:
+        raise ValueError("it mirrors the world")
+    viewmat = torch.cat([w2c[:3] / scale, w2c[3:]])
+    rotation = viewmat[:3, :3]
+    if (rotation @ rotation.mT - torch.eye(3, dtype=rotation.dtype)).abs().max() > MAX_SHEAR:
+        raise ValueError("its axes are not at right angles")
+    return viewmat.float()
+
+
+def _lens(K: Tensor, width: int, height: int) -> Tensor:
+    side = max(width, height)
+    if not (torch.isfinite(K).all() and side / MAX_ZOOM < K.diagonal()[:2].min()
+            and K.diagonal()[:2].max() < side * MAX_ZOOM):
+        raise ValueError(f"focal lengths {float(K[0, 0]):g}, {float(K[1, 1]):g} are none for {width}x{height} pixels")
+    if K[:2, 2].abs().max() > MAX_OFF_CENTRE * side:
+        raise ValueError(f"principal point {float(K[0, 2]):g}, {float(K[1, 2]):g} is far outside {width}x{height} pixels")
+    return K
 
 
 def target_size(width: int, height: int, resolution: int) -> tuple[int, int]:

@@ -154,7 +154,7 @@ def test_a_key_under_the_wrong_section_takes_effect(config):
         ("ModelParms = dict(sh_degree=3)", "no section 'ModelParms'; did you mean 'ModelParams'?"),
         ("ModelParams = 3", "ModelParams is 3, expected a dict of settings"),
         ("method = 'fordgs'", "unknown method 'fordgs'; scene/methods has fourdgs"),
-        ("dataset = 'nerf'", "unknown dataset 'nerf'; scene/datasets has dnerf"),
+        ("dataset = 'nerf'", "unknown dataset 'nerf'; scene/datasets has auto, "),
         ("method = ['fourdgs']", "unknown method ['fourdgs']"),
     ],
 )

@@ -1,0 +1,46 @@
+"""Files of a folder, in the order people count them; the clock of their frames."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from utils.errors import InputError
+
+PICTURES = (".png", ".jpg", ".jpeg")
+
+
+def natural(name: str) -> list[tuple[int, int, str]]:
+    """A sorting key under which 2 comes before 10."""
+    parts = re.findall(r"(\d{1,300})|(\D+)", name)
+    return [(0, int(digits), "") if digits else (1, 0, word) for digits, word in parts]
+
+
+def pictures(folder: Path) -> list[Path]:
+    """The PNG and JPEG files of a folder, in natural order; none where there is no such folder."""
+    if not folder.is_dir():
+        return []
+    found = [
+        path for path in folder.iterdir()
+        if path.suffix.lower() in PICTURES and not path.name.startswith(".")
+    ]  # fmt: skip
+    return sorted(found, key=lambda path: natural(path.name))
+
+
+def require_pictures(folder: Path, what: str) -> list[Path]:
+    """`pictures(folder)`, at least one; InputError says that `what` was expected there."""
+    found = pictures(folder)
+    if not found:
+        raise InputError(f"{folder}: no PNG or JPEG file here; expected {what}")
+    return found
+
+
+def clock(moment: int, count: int) -> float:
+    """Time in [0, 1] of one of `count` moments at equal distances."""
+    return moment / max(count - 1, 1)
+
+
+def rows_of(moments: Iterable[float]) -> dict[float, int]:
+    """For every moment its row in tables that hold one row per moment."""
+    return {moment: row for row, moment in enumerate(sorted(set(moments)))}

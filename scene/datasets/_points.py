@@ -1,0 +1,68 @@
+"""Where the Gaussians start: points of a file, or random ones where a folder has none."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+
+from scene.cameras import Camera, focus
+from scene.frames import PointCloud
+from utils.errors import InputError
+from utils.ply import read_points
+from utils.random import generator
+
+GREY = 0.5
+GREY_SPREAD = 0.28 / 255  # of random colours (4DGS): grey, but no two the same
+
+
+def usable_points(file: Path) -> PointCloud:
+    """The coloured points of a PLY file; InputError where there are none or some are not finite."""
+    return checked_points(file, read_points(file))
+
+
+def checked_points(file: Path, points: PointCloud) -> PointCloud:
+    """`points` that came from `file`; InputError where there are none or some are not finite."""
+    if not len(points.xyz):
+        raise InputError(f"{file}: it holds no points; write it again, or remove it to start from random points")
+    bad = int((~torch.isfinite(points.xyz).all(1)).sum())
+    if bad:
+        raise InputError(f"{file}: {bad} of its {len(points.xyz)} points are not finite; remove them from the file")
+    return points
+
+
+def grey(xyz: torch.Tensor) -> PointCloud:
+    """Points (P, 3) whose colours nobody knows."""
+    noise = torch.rand(len(xyz), 3, generator=generator(0, "point colours"))
+    return PointCloud(xyz, GREY + GREY_SPREAD * noise)
+
+
+def cube_in_view(cameras: list[Camera], count: int) -> PointCloud:
+    """`count` random points in the cube that all cameras look at.
+
+    It is centred on the focus of the cameras; 0.9 of the half field of view at their median distance
+    gives the published half-size of 1.3 for D-NeRF's own rig.
+    """
+    center = focus(cameras)
+    distance = torch.stack([(c.center - center).norm() for c in cameras]).median()
+    half = 0.9 * float(distance) * math.tan(cameras[0].fov_x / 2)
+    unit = 2 * torch.rand(count, 3, generator=generator(0, "points in a cube")) - 1
+    return grey(center + half * unit)
+
+
+def points_in_view(cameras: list[Camera], count: int, *, near: float, far: float) -> PointCloud:
+    """`count` random points before the cameras: a random pixel each, uniform in 1 / depth.
+
+    So they lie as dense as pixels see them, for rigs that face one way into an open scene.
+    """
+    source = generator(0, "points in view")
+    which = torch.randint(len(cameras), (count,), generator=source)
+    u, v, s = torch.rand(3, count, generator=source)
+    size = torch.tensor([[c.width, c.height] for c in cameras])[which]
+    pixels = torch.stack([u * size[:, 0], v * size[:, 1], torch.ones(count)], dim=1)
+    depth = 1 / torch.lerp(torch.tensor(1 / near), torch.tensor(1 / far), s)
+    rays = torch.linalg.solve(torch.stack([c.K for c in cameras])[which], pixels)
+    viewmat = torch.stack([c.viewmat for c in cameras])[which]
+    local = depth[:, None] * rays - viewmat[:, :3, 3]
+    return grey((viewmat[:, :3, :3].mT @ local[:, :, None])[:, :, 0])
