@@ -1,10 +1,12 @@
-"""CPU kernels for plane fields (HexPlane, tri-plane), their regularisers, an MLP, and SSIM.
+"""Kernels for plane fields (HexPlane, tri-plane), their regularisers, an MLP, SSIM and Adam.
 
-Every function takes CPU tensors of float32 or float64 to native code, and any other tensor to a
-PyTorch twin with the same contract (`fused_fields.reference`). Planes are "rows cols C".
+Every function takes float32 and float64 tensors to native code on the CPU and to CUDA kernels on a
+GPU, and any other tensor to a PyTorch twin with the same contract (`fused_fields.reference`). Planes
+are "rows cols C".
 """
 
 from ._native import variant
+from .adam import adam_step
 from .mlp import offset_mlp
 from .penalties import PlanePenalties, plane_penalties
 from .planes import HEXPLANE_PAIRS, TRIPLANE_PAIRS, plane_features
@@ -14,6 +16,7 @@ __all__ = [
     "HEXPLANE_PAIRS",
     "TRIPLANE_PAIRS",
     "PlanePenalties",
+    "adam_step",
     "offset_mlp",
     "plane_features",
     "plane_penalties",

@@ -1,4 +1,4 @@
-"""The shared library: loading it, choosing its instruction set, and calling it with tensors."""
+"""What runs a call: the shared library, CUDA kernels, or neither; and how to call either."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import ctypes
 import os
 import warnings
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache, partial
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -76,6 +78,33 @@ class OffsetMlp(ctypes.Structure):
     _fields_ = (("layers", ctypes.POINTER(DenseLayer)), ("body", _i32), ("heads", _i32))
 
 
+class AdamTensor(ctypes.Structure):
+    """Mirrors `AdamTensor` in csrc/api.h."""
+
+    _fields_ = (
+        ("param", _pointer),
+        ("grad", _pointer),
+        ("exp_avg", _pointer),
+        ("exp_avg_sq", _pointer),
+        ("rows", _i64),
+        ("row_size", _i64),
+        ("rate", ctypes.c_double),
+        ("spread", ctypes.c_double),
+    )
+
+
+class AdamStep(ctypes.Structure):
+    """Mirrors `AdamStep` in csrc/api.h."""
+
+    _fields_ = (
+        ("tensors", ctypes.POINTER(AdamTensor)),
+        ("count", _i32),
+        ("beta1", ctypes.c_double),
+        ("beta2", ctypes.c_double),
+        ("eps", ctypes.c_double),
+    )
+
+
 def _signatures(real: type) -> dict[str, list[type]]:
     return {
         "lookup_forward": [_pointer, _pointer, _i64, _pointer, _i32],
@@ -86,6 +115,7 @@ def _signatures(real: type) -> dict[str, list[type]]:
         "ssim_backward": [*[_pointer] * 4, real, _pointer, _pointer, _i32],
         "mlp_forward": [_pointer, _pointer, _i64, _pointer, _i32],
         "mlp_backward": [_pointer, _pointer, _i64, _pointer, _pointer, _i32],
+        "adam_step": [_pointer, _pointer, _i32],
     }
 
 
@@ -126,15 +156,39 @@ def _declare(loaded: ctypes.CDLL) -> None:
 
 
 def variant() -> str:
-    """What runs: "avx512", "avx2", "portable", or "reference" (plain PyTorch)."""
+    """What runs on the CPU: "avx512", "avx2", "portable", or "reference" (plain PyTorch)."""
     loaded = library()
     return "reference" if loaded is None else loaded.ff_variant().decode()
 
 
-def runs_on(tensors: Sequence[Tensor]) -> bool:
-    """Whether the native kernels can take these tensors; otherwise the twins do."""
-    usable = all(t.device.type == "cpu" and t.dtype in SUFFIX for t in tensors)
-    return usable and library() is not None
+def runs_on(tensors: Sequence[Tensor], *, devices: Sequence[str] = ("cpu", "cuda")) -> bool:
+    """Whether kernels can take these tensors, all of one device; otherwise the twins do.
+
+    devices: those that the function has kernels for.
+    """
+    device = tensors[0].device
+    if device.type not in devices or any(t.dtype not in SUFFIX for t in tensors):
+        return False
+    return library() is not None if device.type == "cpu" else _gpu_runs(device)
+
+
+@cache
+def _gpu_runs(device: torch.device) -> bool:
+    """Whether the CUDA kernels run there; where they do not, one warning says why."""
+    if os.environ.get(VARIABLE) == "reference":
+        return False
+    reason = _why_no_gpu(device)
+    if reason is not None:
+        warnings.warn(f"fused_fields runs on slow PyTorch code on {device}: {reason}", stacklevel=5)
+    return reason is None
+
+
+def _why_no_gpu(device: torch.device) -> str | None:
+    if find_spec("nvrtc_launch") is None:
+        return "nvrtc_launch is missing; pip install ./submodules/nvrtc-launch"
+    from nvrtc_launch import why_not
+
+    return why_not(device)
 
 
 def call(name: str, dtype: torch.dtype, *arguments: object) -> None:
@@ -143,3 +197,10 @@ def call(name: str, dtype: torch.dtype, *arguments: object) -> None:
     plain = [a.data_ptr() if isinstance(a, Tensor) else a for a in arguments]
     if function(*plain, torch.get_num_threads()):
         raise MemoryError(f"fused_fields.{name}: not enough memory for the scratch buffers")
+
+
+def call_gpu(name: str, device: torch.device, *arguments: Any) -> Any:
+    """Call the function of that name of `fused_fields.cuda` with the kernels of a device."""
+    from . import cuda  # needs nvrtc_launch, which a CPU can do without
+
+    return getattr(cuda, name)(*arguments, partial(cuda.PROGRAM.kernels, device))

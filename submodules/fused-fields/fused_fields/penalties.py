@@ -44,7 +44,7 @@ def plane_penalties(planes: Sequence[Tensor]) -> PlanePenalties:
     return PlanePenalties(*_penalties([plane.contiguous() for plane in planes]).unbind(1))
 
 
-@torch.library.custom_op("fused_fields::penalties", mutates_args=())
+@torch.library.custom_op("fused_fields::penalties", mutates_args=(), device_types="cpu")
 def _penalties(planes: list[Tensor]) -> Tensor:
     """Terms "P 3": rows, cols, ones."""
     terms = planes[0].new_empty(len(planes), 3)
@@ -54,18 +54,28 @@ def _penalties(planes: list[Tensor]) -> Tensor:
     return terms
 
 
+@_penalties.register_kernel("cuda")
+def _(planes: list[Tensor]) -> Tensor:
+    return _native.call_gpu("penalties", planes[0].device, planes)
+
+
 @_penalties.register_fake
 def _(planes: list[Tensor]) -> Tensor:
     return planes[0].new_empty(len(planes), 3)
 
 
-@torch.library.custom_op("fused_fields::penalties_backward", mutates_args=())
+@torch.library.custom_op("fused_fields::penalties_backward", mutates_args=(), device_types="cpu")
 def _penalties_backward(grad: Tensor, planes: list[Tensor]) -> list[Tensor]:
     grads = [torch.empty_like(plane) for plane in planes]
     array = _array(planes, grads)
     _native.call("penalties_backward", grad.dtype, ctypes.addressof(array), len(planes),
                  planes[0].shape[2], grad)  # fmt: skip
     return grads
+
+
+@_penalties_backward.register_kernel("cuda")
+def _(grad: Tensor, planes: list[Tensor]) -> list[Tensor]:
+    return _native.call_gpu("penalties_backward", grad.device, grad, planes)
 
 
 @_penalties_backward.register_fake

@@ -120,7 +120,7 @@ def _check_planes(planes: Sequence[Sequence[Tensor]], points: Tensor, pairs: Pai
                 )
 
 
-@torch.library.custom_op("fused_fields::lookup", mutates_args=())
+@torch.library.custom_op("fused_fields::lookup", mutates_args=(), device_types="cpu")
 def _lookup(planes: list[Tensor], points: Tensor, axes: list[int], time: float) -> Tensor:
     levels = 2 * len(planes) // len(axes)
     features = points.new_empty(len(points), levels * planes[0].shape[2])
@@ -131,13 +131,18 @@ def _lookup(planes: list[Tensor], points: Tensor, axes: list[int], time: float) 
     return features
 
 
+@_lookup.register_kernel("cuda")
+def _(planes: list[Tensor], points: Tensor, axes: list[int], time: float) -> Tensor:
+    return _native.call_gpu("lookup", points.device, planes, points, axes, time)
+
+
 @_lookup.register_fake
 def _(planes: list[Tensor], points: Tensor, axes: list[int], time: float) -> Tensor:
     levels = 2 * len(planes) // len(axes)
     return points.new_empty(len(points), levels * planes[0].shape[2])
 
 
-@torch.library.custom_op("fused_fields::lookup_backward", mutates_args=())
+@torch.library.custom_op("fused_fields::lookup_backward", mutates_args=(), device_types="cpu")
 def _lookup_backward(
     grad: Tensor, planes: list[Tensor], points: Tensor, axes: list[int], time: float
 ) -> list[Tensor]:
@@ -149,6 +154,13 @@ def _lookup_backward(
         grad, grads[-1],
     )  # fmt: skip
     return grads
+
+
+@_lookup_backward.register_kernel("cuda")
+def _(
+    grad: Tensor, planes: list[Tensor], points: Tensor, axes: list[int], time: float
+) -> list[Tensor]:
+    return _native.call_gpu("lookup_backward", points.device, grad, planes, points, axes, time)
 
 
 @_lookup_backward.register_fake

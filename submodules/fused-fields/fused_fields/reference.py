@@ -91,3 +91,25 @@ def ssim(a: Tensor, b: Tensor, *, padding: str = "same") -> Tensor:
     luminance = (2 * mean_a * mean_b + C1) / (mean_a**2 + mean_b**2 + C1)
     structure = (2 * covariance + C2) / (var_a + var_b + C2)
     return (luminance * structure).mean()
+
+
+def adam_step(
+    params: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    exp_avgs: Sequence[Tensor],
+    exp_avg_sqs: Sequence[Tensor],
+    rows: Tensor | None,
+    rates: Sequence[float],
+    spreads: Sequence[float],
+    betas: Sequence[float],
+    eps: float,
+) -> None:
+    """In place; rates are lr / (1 - beta1^step), spreads 1 / sqrt(1 - beta2^step)."""
+    chosen = slice(None) if rows is None else rows.nonzero()[:, 0]
+    table = zip(params, grads, exp_avgs, exp_avg_sqs, rates, spreads, strict=True)
+    for param, grad, exp_avg, exp_avg_sq, rate, spread in table:
+        found = grad if rows is None else grad[chosen]
+        mean = betas[0] * exp_avg[chosen] + (1 - betas[0]) * found
+        square = betas[1] * exp_avg_sq[chosen] + (1 - betas[1]) * found**2
+        exp_avg[chosen], exp_avg_sq[chosen] = mean, square
+        param[chosen] -= rate * mean / (square.sqrt() * spread + eps)

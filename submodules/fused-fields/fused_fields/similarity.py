@@ -48,7 +48,7 @@ def _partials_shape(a: Tensor, margin: int, keep: bool) -> list[int]:
     return [4 if keep else 0, *lead, height - 2 * margin, width - 2 * margin]
 
 
-@torch.library.custom_op("fused_fields::ssim", mutates_args=())
+@torch.library.custom_op("fused_fields::ssim", mutates_args=(), device_types="cpu")
 def _ssim(a: Tensor, b: Tensor, margin: int, keep: bool) -> tuple[Tensor, Tensor]:
     """Mean SSIM, and its partial derivatives to the four windowed means when `keep`."""
     mean, partials = a.new_empty(()), a.new_empty(_partials_shape(a, margin, keep))
@@ -58,12 +58,17 @@ def _ssim(a: Tensor, b: Tensor, margin: int, keep: bool) -> tuple[Tensor, Tensor
     return mean, partials
 
 
+@_ssim.register_kernel("cuda")
+def _(a: Tensor, b: Tensor, margin: int, keep: bool) -> tuple[Tensor, Tensor]:
+    return _native.call_gpu("ssim", a.device, a, b, margin, keep)
+
+
 @_ssim.register_fake
 def _(a: Tensor, b: Tensor, margin: int, keep: bool) -> tuple[Tensor, Tensor]:
     return a.new_empty(()), a.new_empty(_partials_shape(a, margin, keep))
 
 
-@torch.library.custom_op("fused_fields::ssim_backward", mutates_args=())
+@torch.library.custom_op("fused_fields::ssim_backward", mutates_args=(), device_types="cpu")
 def _ssim_backward(
     a: Tensor, b: Tensor, partials: Tensor, scale: Tensor, margin: int, wants: list[bool]
 ) -> list[Tensor]:
@@ -75,6 +80,13 @@ def _ssim_backward(
                  *(grad if want else None for grad, want in zip(grads, wants, strict=True)),
                  )  # fmt: skip
     return grads
+
+
+@_ssim_backward.register_kernel("cuda")
+def _(
+    a: Tensor, b: Tensor, partials: Tensor, scale: Tensor, margin: int, wants: list[bool]
+) -> list[Tensor]:
+    return _native.call_gpu("ssim_backward", a.device, a, b, partials, scale, margin, wants)
 
 
 @_ssim_backward.register_fake

@@ -46,6 +46,21 @@ struct OffsetMlp {
     int32_t body, heads;
 };
 
+// rows x row_size numbers that one learning rate moves.
+struct AdamTensor {
+    void* param;
+    const void* grad;
+    void *exp_avg, *exp_avg_sq;
+    int64_t rows, row_size;
+    double rate, spread;  // lr / (1 - beta1^step), 1 / sqrt(1 - beta2^step)
+};
+
+struct AdamStep {
+    const AdamTensor* tensors;
+    int32_t count;
+    double beta1, beta2, eps;
+};
+
 // Each returns 0, or 1 when memory ran out.
 template <class T>
 struct Kernels {
@@ -64,6 +79,8 @@ struct Kernels {
                        int threads);
     int (*mlp_backward)(const OffsetMlp*, const T* features, int64_t n,
                         const T* const* grad_outputs, T* grad_features, int threads);
+    // rows: one flag per row, null for all of them
+    int (*adam_step)(const AdamStep*, const uint8_t* rows, int threads);
 };
 
 struct KernelSet {

@@ -99,6 +99,9 @@ int ff_select(const char* name) {
                                  const T* const* grad_outputs, T* grad_features, int threads) {  \
         return chosen->SUFFIX.mlp_backward(mlp, features, n, grad_outputs, grad_features,        \
                                            threads);                                             \
+    }                                                                                            \
+    int ff_adam_step_##SUFFIX(const AdamStep* step, const uint8_t* rows, int threads) {          \
+        return chosen->SUFFIX.adam_step(step, rows, threads);                                    \
     }
 
 FF_EXPORT(f32, float)

@@ -1,0 +1,141 @@
+"""Adam (Kingma and Ba 2015) in one pass over the numbers, for all rows or for those that appeared."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from . import _native, reference
+
+
+@torch.no_grad()
+def adam_step(
+    params: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    exp_avgs: Sequence[Tensor],
+    exp_avg_sqs: Sequence[Tensor],
+    *,
+    lr: float | Sequence[float],
+    step: int | Sequence[int],
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    rows: Tensor | None = None,
+) -> None:
+    """One step of `params` and their moments, in place, by the rule of `torch.optim.Adam`.
+
+    lr: learning rate, one for all tensors or one for each. step: the number of this step, counted
+    from 1, likewise; it corrects the moments for having started at zero.
+
+    rows: bool "N". All tensors then have N rows, and those where it is False keep parameter and
+    moments, whatever their gradients say: rows that no view of the step drew cost nothing, and
+    their moments do not fade (Taming 3DGS, Mallick et al. 2024). `step` still counts steps, not how
+    often a row appeared, as in `torch.optim.SparseAdam`.
+
+    Params and moments have to be contiguous. There is no weight decay and no AMSGrad. Raises
+    ValueError or TypeError naming the tensor that does not fit.
+    """
+    rates, steps = _each(lr, params, "lr"), _each(step, params, "step")
+    _check(params, grads, exp_avgs, exp_avg_sqs, steps, rows)
+    if not params:
+        return
+    columns = [list(params), [g.contiguous() for g in grads], list(exp_avgs), list(exp_avg_sqs)]
+    rates = [rate / (1 - betas[0] ** count) for rate, count in zip(rates, steps, strict=True)]
+    spreads = [1 / math.sqrt(1 - betas[1] ** count) for count in steps]
+    run = _step if _native.runs_on(params) else reference.adam_step
+    run(*columns, None if rows is None else rows.contiguous(), rates, spreads, list(betas), eps)
+
+
+def _each(value: float | Sequence[float], params: Sequence[Tensor], name: str) -> list[float]:
+    values = list(value) if isinstance(value, Sequence) else [value] * len(params)
+    if len(values) != len(params):
+        raise ValueError(f"{name} has {len(values)} values for {len(params)} params")
+    return values
+
+
+def _check(
+    params: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    exp_avgs: Sequence[Tensor],
+    exp_avg_sqs: Sequence[Tensor],
+    steps: Sequence[int],
+    rows: Tensor | None,
+) -> None:
+    lists = {"params": params, "grads": grads, "exp_avgs": exp_avgs, "exp_avg_sqs": exp_avg_sqs}
+    for name, tensors in lists.items():
+        if len(tensors) != len(params):
+            raise ValueError(f"{name} has {len(tensors)} tensors for {len(params)} params")
+        for k, (tensor, param) in enumerate(zip(tensors, params, strict=True)):
+            _check_tensor(f"{name}[{k}]", tensor, param, params[0])
+            if name != "grads" and not tensor.is_contiguous():
+                raise ValueError(f"{name}[{k}] has to be contiguous to be updated in place")
+    if any(step < 1 for step in steps):
+        raise ValueError(f"step is {min(steps)}; steps count from 1")
+    if rows is None:
+        return
+    if rows.dtype != torch.bool or rows.ndim != 1 or any(p.device != rows.device for p in params):
+        raise ValueError(
+            f"rows is {rows.dtype} {tuple(rows.shape)} on {rows.device}; expected bool (N,)"
+        )
+    for k, param in enumerate(params):
+        if param.shape[:1] != rows.shape:
+            raise ValueError(
+                f"params[{k}] has shape {tuple(param.shape)} and rows {len(rows)} values"
+            )
+
+
+def _check_tensor(name: str, tensor: Tensor, param: Tensor, first: Tensor) -> None:
+    if tensor.shape != param.shape:
+        raise ValueError(f"{name} has shape {tuple(tensor.shape)}; expected {tuple(param.shape)}")
+    if tensor.dtype != first.dtype or tensor.device != first.device:
+        raise TypeError(
+            f"{name} is {tensor.dtype} on {tensor.device} and params[0] is {first.dtype} "
+            f"on {first.device}; give both the same"
+        )
+
+
+@torch.library.custom_op(
+    "fused_fields::adam_step",
+    mutates_args=("params", "exp_avgs", "exp_avg_sqs"),
+    device_types="cpu",
+)
+def _step(
+    params: list[Tensor],
+    grads: list[Tensor],
+    exp_avgs: list[Tensor],
+    exp_avg_sqs: list[Tensor],
+    rows: Tensor | None,
+    rates: list[float],
+    spreads: list[float],
+    betas: list[float],
+    eps: float,
+) -> None:
+    """rates: lr / (1 - beta1^step); spreads: 1 / sqrt(1 - beta2^step)."""
+    tensors = (_native.AdamTensor * len(params))()
+    table = zip(params, grads, exp_avgs, exp_avg_sqs, rates, spreads, strict=True)
+    for k, (*columns, rate, spread) in enumerate(table):
+        count = columns[0].numel() if rows is None else len(rows)
+        row_size = columns[0].numel() // max(count, 1)
+        addresses = (column.data_ptr() for column in columns)
+        tensors[k] = _native.AdamTensor(*addresses, count, row_size, rate, spread)
+    whole = _native.AdamStep(tensors, len(params), *betas, eps)
+    _native.call("adam_step", params[0].dtype, ctypes.addressof(whole), rows)
+
+
+@_step.register_kernel("cuda")
+def _(
+    params: list[Tensor],
+    grads: list[Tensor],
+    exp_avgs: list[Tensor],
+    exp_avg_sqs: list[Tensor],
+    rows: Tensor | None,
+    rates: list[float],
+    spreads: list[float],
+    betas: list[float],
+    eps: float,
+) -> None:
+    _native.call_gpu("adam_step", params[0].device, params, grads, exp_avgs, exp_avg_sqs, rows,
+                     rates, spreads, betas, eps)  # fmt: skip

@@ -1,0 +1,24 @@
+"""The host side of the CUDA kernels: allocate with torch, launch, sort and add up with torch.
+
+Every function takes, last, `kernels`: called with defines it returns compiled kernels for the
+device of the tensors. It is `functools.partial(PROGRAM.kernels, device)` on a GPU; tests pass an
+emulation and CPU tensors. Nothing here waits for the device.
+"""
+
+from .adam import adam_step
+from .lookup import lookup, lookup_backward
+from .penalties import penalties, penalties_backward
+from .program import PROGRAM, VARIANTS
+from .ssim import ssim, ssim_backward
+
+__all__ = [
+    "PROGRAM",
+    "VARIANTS",
+    "adam_step",
+    "lookup",
+    "lookup_backward",
+    "penalties",
+    "penalties_backward",
+    "ssim",
+    "ssim_backward",
+]
