@@ -13,6 +13,8 @@ import torch
 
 INTERFACE = 2  # must equal dgr_interface() of the library
 CHOICE = "DIFF_GAUSSIAN_RASTERIZATION_VARIANT"  # environment: avx512, avx2 or portable
+BAD_CAMERA = "viewmat and K must be finite, with K[0, 0] > 0 and K[1, 1] > 0"
+TOO_MANY_PAIRS = "more than 2^{} pairs of tiles and Gaussians; are the scales too large?"
 _HERE = Path(__file__).resolve().parent
 _LIBRARY = _HERE / "_native.so"
 _REBUILD = "rebuild it: pip install --no-build-isolation ./submodules/diff-gaussian-rasterization"
@@ -115,11 +117,11 @@ def call(function: str, *arguments) -> int:
     by_address = (ctypes.byref(x) if isinstance(x, ctypes.Structure) else x for x in arguments)
     result = getattr(library(), function)(*by_address)
     if result == -1:
-        raise ValueError("viewmat and K must be finite, with K[0, 0] > 0 and K[1, 1] > 0")
+        raise ValueError(BAD_CAMERA)
     if result == -2:
         raise MemoryError("not enough memory for the rasterizer's tile lists")
     if result == -3:
-        raise ValueError("more than 2^32 pairs of tiles and Gaussians; are the scales too large?")
+        raise ValueError(TOO_MANY_PAIRS.format(32))
     return result
 
 

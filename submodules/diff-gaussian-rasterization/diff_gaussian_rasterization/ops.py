@@ -6,60 +6,20 @@ Another device registers its bodies with `forward.register_kernel(device)` and
 
 from __future__ import annotations
 
-import ctypes
-from typing import NamedTuple
+import functools
 
 import torch
-from torch import Tensor
 
-from diff_gaussian_rasterization import native
+from diff_gaussian_rasterization import cpu
+from diff_gaussian_rasterization.layout import (
+    DIFFERENTIABLE,
+    TENSORS,
+    Inputs,
+    Saved,
+    empty_gradients,
+    empty_saved,
+)
 
-_TILE = 16  # pixels, kTile of csrc/rasterizer.h
-_SPLAT = 8  # numbers, kSplat
-_PAIR = 3  # 32-bit words of a DgrPair
-
-
-class Inputs(NamedTuple):
-    """Arguments of `forward`, in order; tensors first."""
-
-    means: Tensor
-    quats: Tensor | None
-    scales: Tensor | None
-    covariances: Tensor | None
-    opacities: Tensor
-    sh: Tensor | None
-    colors: Tensor | None
-    means2d: Tensor | None
-    viewmat: Tensor
-    background: Tensor | None
-    K: Tensor
-    width: int
-    height: int
-    sh_degree: int
-    near: float
-    far: float
-
-    @property
-    def channels(self) -> int:
-        return 3 if self.colors is None else self.colors.shape[1]
-
-
-class Saved(NamedTuple):
-    """What `forward` returns: the image, then what only `backward` reads."""
-
-    color: Tensor
-    depth: Tensor
-    alpha: Tensor
-    radii: Tensor
-    splats: Tensor
-    features: Tensor
-    offsets: Tensor
-    pairs: Tensor
-    tiles: Tensor
-
-
-TENSORS = 11  # leading fields of Inputs that are tensors
-_DIFFERENTIABLE = Inputs._fields[:10]
 _INPUTS = (
     "Tensor means, Tensor? quats, Tensor? scales, Tensor? covariances, Tensor opacities, "
     "Tensor? sh, Tensor? colors, Tensor? means2d, Tensor viewmat, Tensor? background, Tensor K, "
@@ -77,22 +37,19 @@ _GRADS = "Tensor? grad_color, Tensor? grad_depth, Tensor? grad_alpha, SymInt wan
 )
 def forward(*args):
     """Draw `Inputs`; returns the fields of `Saved`."""
-    inputs = _dense(Inputs(*args))
-    saved = _empty_saved(inputs, 0)._asdict()
+    return tuple(cpu.forward(Inputs(*args)))
 
-    def allocate(pairs: int) -> int:
-        room = saved["pairs"].new_empty((max(pairs, 1), _PAIR))  # an empty tensor has no address
-        saved["pairs"] = room[:pairs]
-        return room.data_ptr()
 
-    state, image = _struct(native.State, saved), _struct(native.Image, saved)
-    native.call("dgr_forward", _scene(inputs), state, image, native.Allocate(allocate))
-    return tuple(saved.values())
+@forward.register_kernel("cuda")
+def _(*args):
+    from diff_gaussian_rasterization import cuda  # needs nvrtc-launch, which CPUs do without
+
+    return tuple(cuda.forward(Inputs(*args), _kernels(cuda, args)))
 
 
 @forward.register_fake
 def _(*args):
-    return tuple(_empty_saved(Inputs(*args), torch.library.get_ctx().new_dynamic_size()))
+    return tuple(empty_saved(Inputs(*args), torch.library.get_ctx().new_dynamic_size()))
 
 
 @torch.library.custom_op(
@@ -102,27 +59,30 @@ def _(*args):
     schema=f"({_INPUTS}, {_SAVED}, {_GRADS}) -> Tensor[]",
 )
 def backward(*args):
-    """Gradients to the fields of `_DIFFERENTIABLE` whose bits `wanted` has; the others are empty."""
-    *args, grad_color, grad_depth, grad_alpha, wanted = args
-    inputs = _dense(Inputs(*args[: len(Inputs._fields)]))
-    saved = Saved(*args[len(Inputs._fields) :])._asdict()
-    results = _empty_gradients(inputs, wanted)
-    incoming = {"color": grad_color, "depth": grad_depth, "alpha": grad_alpha}
-    incoming = {name: None if g is None else g.contiguous() for name, g in incoming.items()}
-    outgoing = {name: g for name, g in zip(_DIFFERENTIABLE, results, strict=True) if g.numel()}
-    native.call(
-        "dgr_backward",
-        _scene(inputs),
-        _struct(native.State, saved),
-        _struct(native.Image, saved),
-        _struct(native.Gradients, incoming | outgoing),
-    )
-    return results
+    """Gradients to the fields of DIFFERENTIABLE whose bits `wanted` has; the others are empty."""
+    return cpu.backward(*_split(args))
+
+
+@backward.register_kernel("cuda")
+def _(*args):
+    from diff_gaussian_rasterization import cuda
+
+    return cuda.backward(*_split(args), _kernels(cuda, args))
 
 
 @backward.register_fake
 def _(*args):
-    return _empty_gradients(Inputs(*args[: len(Inputs._fields)]), args[-1])
+    return empty_gradients(Inputs(*args[: len(Inputs._fields)]), args[-1])
+
+
+def _split(args):
+    """The flat arguments of `backward` as inputs, saved, gradients of the image, wanted."""
+    first, then = len(Inputs._fields), len(Inputs._fields) + len(Saved._fields)
+    return Inputs(*args[:first]), Saved(*args[first:then]), args[then:-1], args[-1]
+
+
+def _kernels(cuda, args):
+    return functools.partial(cuda.PROGRAM.kernels, args[0].device)
 
 
 def _setup_context(ctx, inputs, output):
@@ -132,7 +92,7 @@ def _setup_context(ctx, inputs, output):
 
 
 def _differentiate(ctx, *grads):
-    wanted = sum(1 << i for i in range(len(_DIFFERENTIABLE)) if ctx.needs_input_grad[i])
+    wanted = sum(1 << i for i in range(len(DIFFERENTIABLE)) if ctx.needs_input_grad[i])
     image_grads = grads[:3]
     nothing = [None] * len(Inputs._fields)
     if wanted == 0 or all(g is None for g in image_grads):
@@ -148,51 +108,3 @@ def _differentiate(ctx, *grads):
 
 
 forward.register_autograd(_differentiate, setup_context=_setup_context)
-
-
-def _dense(inputs: Inputs) -> Inputs:
-    return Inputs(*(x.contiguous() if isinstance(x, Tensor) else x for x in inputs))
-
-
-def _empty_saved(inputs: Inputs, pairs: int) -> Saved:
-    means, width, height, channels = inputs.means, inputs.width, inputs.height, inputs.channels
-    count, tiles = means.shape[0], -(-width // _TILE) * -(-height // _TILE)
-    return Saved(
-        color=means.new_empty((channels, height, width)),
-        depth=means.new_empty((1, height, width)),
-        alpha=means.new_empty((1, height, width)),
-        radii=means.new_empty((count,), dtype=torch.int32),
-        splats=means.new_empty((count, _SPLAT)),
-        features=means.new_empty((0 if inputs.sh is None else count, channels)),
-        offsets=means.new_empty((count + 1,), dtype=torch.int32),
-        pairs=means.new_empty((pairs, _PAIR), dtype=torch.int32),
-        tiles=means.new_empty((tiles + 1,), dtype=torch.int32),
-    )
-
-
-def _empty_gradients(inputs: Inputs, wanted: int) -> list[Tensor]:
-    return [
-        inputs.means.new_empty(getattr(inputs, name).shape if wanted >> i & 1 else (0,))
-        for i, name in enumerate(_DIFFERENTIABLE)
-    ]
-
-
-def _scene(inputs: Inputs) -> native.Scene:
-    tensors = inputs._asdict()
-    return native.Scene(
-        count=inputs.means.shape[0],
-        width=inputs.width,
-        height=inputs.height,
-        channels=inputs.channels,
-        sh_bases=0 if inputs.sh is None else inputs.sh.shape[1],
-        sh_degree=inputs.sh_degree,
-        threads=torch.get_num_threads(),
-        is_double=inputs.means.dtype == torch.float64,
-        near_plane=inputs.near,
-        far_plane=inputs.far,
-        **{name: native.pointer(tensors[name]) for name in native.SCENE_TENSORS},
-    )
-
-
-def _struct(kind: type[ctypes.Structure], tensors: dict[str, Tensor | None]) -> ctypes.Structure:
-    return kind(**{name: native.pointer(tensors.get(name)) for name, _ in kind._fields_})

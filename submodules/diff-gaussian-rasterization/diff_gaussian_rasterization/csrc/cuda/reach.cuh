@@ -1,0 +1,47 @@
+// The tiles one Gaussian can reach, one tile column at a time.
+#pragma once
+
+#include "device.cuh"
+#include "ellipse.h"
+
+namespace DGR_NAMESPACE {
+
+// A tile column: the pixel rows its two strips hold, and the tile rows these span.
+struct TileColumn {
+  Rows left, right, tiles;
+};
+
+DGR_FN Rows strip_rows(const Outline<Real>& o, int strip, int height) {
+  Real begin, end;
+  strip_rows(o, Real(8 * strip) + Real(0.5), Real(height), begin, end);
+  return {(int)begin, (int)end};
+}
+
+DGR_FN TileColumn tile_column(const Outline<Real>& o, Strips strips, int column, int height) {
+  const Rows left = strip_rows(o, 2 * column, height);
+  const bool second = 2 * column + 1 < strips.end;
+  const Rows right = second ? strip_rows(o, 2 * column + 1, height) : Rows{0, 0};
+  return {left, right, reached_tiles(left, right)};
+}
+
+DGR_FN Rows tiles_of_strip(Rows rows) {
+  if (rows.begin >= rows.end) return {0, 0};
+  return {rows.begin / kTile, (rows.end + kTile - 1) / kTile};
+}
+
+// How many tiles of the column hold a row.
+DGR_FN int count_tiles(const TileColumn& column) {
+  const Rows a = tiles_of_strip(column.left), b = tiles_of_strip(column.right);
+  const int both = (a.end < b.end ? a.end : b.end) - (a.begin > b.begin ? a.begin : b.begin);
+  return a.end - a.begin + b.end - b.begin - (both > 0 ? both : 0);
+}
+
+DGR_FN int64_t count_tiles(const Outline<Real>& o, int width, int height) {
+  const Strips strips = reached_strips(o, width);
+  int64_t count = 0;
+  for (int column = strips.first / 2; 2 * column < strips.end; ++column)
+    count += count_tiles(tile_column(o, strips, column, height));
+  return count;
+}
+
+}  // namespace DGR_NAMESPACE
