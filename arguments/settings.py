@@ -72,6 +72,12 @@ class ModelParams:
     eval: bool = setting(True, "hold the test frames out; otherwise train on them too")
     sh_degree: int = setting(3, "highest degree of the spherical harmonics", valid=between(0, 3))
     extension: str = setting(".png", "appended to the image names in a D-NeRF transforms file")
+    images: str = setting("images", "folder of the pictures in a COLMAP folder")
+    llffhold: int = setting(
+        8,
+        "every so many pictures of a COLMAP folder one is a test frame; 0 holds none out",
+        valid=at_least(0),
+    )
     init_points: int = setting(
         2_000,
         "random points to start from where the folder has no point cloud",
@@ -110,8 +116,6 @@ class ModelParams:
     without_effect: ClassVar[dict[str, str]] = {
         "data_device": "images wait in the bounded cache and move one batch at a time",
         "render_process": "a contact sheet is always written at the test iterations",
-        "images": "belongs to COLMAP folders, which no reader takes yet",
-        "llffhold": "belongs to COLMAP folders, which no reader takes yet",
     }
 
 

@@ -192,24 +192,57 @@ def focus(cameras: list[Camera]) -> Tensor:
     return torch.linalg.solve(across.mean(0) + damping, rhs).float()
 
 
-def orbit(cameras: list[Camera], count: int, elevation: float) -> list[Camera]:
+def orbit(cameras: list[Camera], count: int, elevation: float, up: Tensor | None = None) -> list[Camera]:
     """`count` cameras on a full circle about the focus of `cameras`, at their median distance.
 
-    `elevation` is the angle above the horizon in radians; the world's up axis is z. Size and
-    intrinsics are those of the first camera.
+    `elevation` is the angle above the horizon in radians, `up` (3,) the world's up axis, z where
+    nothing is said. Size and intrinsics are those of the first camera.
     """
     first, target = cameras[0], focus(cameras)
     radius = torch.stack([(c.center - target).norm() for c in cameras]).median()
-    up = torch.tensor([0.0, 0.0, 1.0])
+    _, y, z = torch.eye(3)
+    up = z if up is None else up
+    side = torch.nn.functional.normalize(torch.linalg.cross(y if abs(up[1]) < 0.9 else z, up), dim=0)
+    front = torch.linalg.cross(up, side)
     path = []
     for k in range(count):
         azimuth = -math.pi + 2 * math.pi * k / count
-        around = math.cos(elevation)
-        direction = torch.tensor(
-            [around * math.cos(azimuth), around * math.sin(azimuth), math.sin(elevation)]
-        )
-        path.append(replace(first, viewmat=look_at(target + radius * direction, target, up)))
+        flat = math.cos(azimuth) * side + math.sin(azimuth) * front
+        eye = target + radius * (math.cos(elevation) * flat + math.sin(elevation) * up)
+        path.append(replace(first, viewmat=look_at(eye, target, up)))
     return path
+
+
+def spiral(cameras: list[Camera], count: int, turns: int = 2) -> list[Camera]:
+    """`count` cameras that wind about the middle of `cameras` and look at their focus (LLFF's path).
+
+    The spiral is as wide as nine tenths of the cameras stand from the middle.
+    """
+    centers = torch.stack([c.center for c in cameras])
+    middle, target, up = centers.mean(0), focus(cameras), common_up(cameras)
+    axes = look_at(middle, target, up)[:3, :3]  # rows: right, down, forward
+    radii = torch.quantile(((centers - middle) @ axes.T).abs(), 0.9, dim=0)
+    path = []
+    for k in range(count):
+        angle = 2 * math.pi * turns * k / count
+        swing = torch.tensor([math.cos(angle), math.sin(angle), math.sin(angle / 2)])
+        eye = middle + (radii * swing) @ axes
+        path.append(replace(cameras[0], viewmat=look_at(eye, target, up)))
+    return path
+
+
+def tour(cameras: list[Camera], count: int) -> list[Camera]:
+    """A path to show the scene on: a spiral before cameras that face one way, else a circle."""
+    facing = torch.stack([c.forward for c in cameras]).mean(0).norm()
+    if facing > 0.5:
+        return spiral(cameras, count)
+    return orbit(cameras, count, math.radians(10), common_up(cameras))
+
+
+def common_up(cameras: list[Camera]) -> Tensor:
+    """(3,) the mean of the cameras' up directions: the world's, for cameras held upright."""
+    ups = torch.stack([-c.viewmat[1, :3] for c in cameras])
+    return torch.nn.functional.normalize(ups.mean(0), dim=0)
 
 
 def extent(cameras: list[Camera]) -> float:

@@ -25,6 +25,7 @@ from utils.images import (
 
 CODES = ("expression", "flame_pose", "head_to_world")  # fields that go where the picture goes
 RGBA_BYTES = 4  # of a pixel in the cache; pictures without alpha take 3
+EMPTY_ALPHA = 1  # of 255: some matting tools write it where there is nothing (STAG4D's anchors)
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,8 @@ def decode(frame: Frame) -> Pixels:
     Raises InputError naming the file that is missing, corrupt or does not fit the other.
     """
     pixels = read_image(frame.image_path)
+    if pixels.shape[2] == 4:
+        pixels[..., 3][pixels[..., 3] <= EMPTY_ALPHA] = 0
     if frame.mask is not None:
         alpha = read_matte(frame.mask.path, frame.mask.keep)
         if alpha.shape != pixels.shape[:2]:

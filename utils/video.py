@@ -92,14 +92,18 @@ def _finish(process: subprocess.Popen, messages: IO[bytes]) -> None:
         raise OSError(f"ffmpeg: {said[-1] if said else f'exit code {process.returncode}'}")
 
 
+def find_ffmpeg() -> str:
+    """The path of an ffmpeg program; InputError says how to get one."""
+    try:
+        import imageio_ffmpeg  # here: only those who make or read a video need it
+
+        return imageio_ffmpeg.get_ffmpeg_exe()
+    except (ImportError, RuntimeError) as error:
+        raise InputError(f"there is no ffmpeg for videos ({error}); "
+                         "run: pip install imageio-ffmpeg") from error
+
+
 def _command(width: int, height: int, fps: float) -> list[str]:
     """All of the ffmpeg command but the file it writes."""
-    try:
-        import imageio_ffmpeg  # here: only those who make a video need it
-
-        program = imageio_ffmpeg.get_ffmpeg_exe()
-    except (ImportError, RuntimeError) as error:
-        raise InputError(f"there is no ffmpeg to write videos with ({error}); "
-                         "run: pip install imageio-ffmpeg") from error
     frames = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(fps)]
-    return [program, "-nostdin", "-y", "-v", "error", *frames, "-i", "-", *ENCODER_FLAGS]
+    return [find_ffmpeg(), "-nostdin", "-y", "-v", "error", *frames, "-i", "-", *ENCODER_FLAGS]

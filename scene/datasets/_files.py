@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from utils.errors import InputError
+from utils.images import image_size
 
 PICTURES = (".png", ".jpg", ".jpeg")
 
@@ -34,6 +35,17 @@ def require_pictures(folder: Path, what: str) -> list[Path]:
     if not found:
         raise InputError(f"{folder}: no PNG or JPEG file here; expected {what}")
     return found
+
+
+def common_size(paths: Sequence[Path]) -> tuple[int, int]:
+    """Width and height of pictures that share one camera; InputError names one of another size."""
+    size = image_size(paths[0])
+    for path in paths[1:]:
+        other = image_size(path)
+        if other != size:
+            raise InputError(f"{path}: it has {other[0]}x{other[1]} pixels, {paths[0].name} has "
+                             f"{size[0]}x{size[1]}; give all the same size")
+    return size
 
 
 def clock(moment: int, count: int) -> float:

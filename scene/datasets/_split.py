@@ -1,0 +1,30 @@
+"""The split of videos that state none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scene.frames import Frame
+from utils.errors import InputError
+
+if TYPE_CHECKING:
+    from arguments.settings import ModelParams
+
+
+def last_moments(
+    frames: list[Frame], params: ModelParams, published: int = 0
+) -> tuple[list[Frame], list[Frame]]:
+    """Train and test frames: the last `params.hold_out` moments test; 0 means `published` of them.
+
+    The frames' rows run from 0 without a gap. Without `params.eval` the test frames train too.
+    Raises InputError where nothing would be left to train on.
+    """
+    moments = 1 + max(frame.index for frame in frames)
+    wanted = params.hold_out or published
+    count = round(wanted * moments) if wanted < 1 else round(wanted)
+    if count >= moments:
+        raise InputError(f"{params.source_path}: hold_out={wanted:g} holds out {count} of {moments} "
+                         "moments; leave some to train on")
+    first = moments - count
+    train = [frame for frame in frames if frame.index < first or not params.eval]
+    return train, [frame for frame in frames if frame.index >= first]

@@ -1,0 +1,113 @@
+"""A video whose frames COLMAP posed: `sparse/0` (binary or text) and a folder of pictures, as 3DGS and 4DGS
+read them. Poses are world-to-camera with OpenCV axes; pixel centres lie at .5."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from scene import Scene
+from scene.cameras import Camera, intrinsics, target_size, tour
+from scene.datasets._colmap import Shot, View, model_file, read_cloud, read_shots, read_views
+from scene.datasets._files import clock, natural, pictures
+from scene.datasets._points import checked_points
+from scene.datasets._values import camera_of
+from scene.frames import Frame, Lens
+from utils.errors import InputError
+from utils.images import image_size
+from utils.rotations import quats_to_matrices
+
+if TYPE_CHECKING:
+    from arguments.settings import ModelParams
+
+LOOKED_FOR = "sparse/0 with cameras.bin or cameras.txt"
+RATIOS = (2, 4, 8)  # of the folders images_2, images_4, images_8
+N_VIDEO_FRAMES = 120
+
+
+def recognise(path: Path) -> str:
+    sparse = _sparse(path)
+    if any((sparse / f"cameras{suffix}").is_file() for suffix in (".bin", ".txt")):
+        return f"{sparse.relative_to(path)} with a COLMAP model"
+    return ""
+
+
+def read(path: Path, params: ModelParams) -> Scene:
+    """Read the folder; `-r 2` takes the pictures of images_2 where they are there.
+
+    Time is the place of a name among the folder's pictures in natural order, so that frames COLMAP
+    could not pose leave a gap and do not shift the clock. Every `params.llffhold`-th posed one tests.
+    """
+    sparse = _sparse(path)
+    file = model_file(sparse, "images")
+    shots = sorted(read_shots(file), key=lambda shot: natural(shot.name))
+    if not shots:
+        raise InputError(f"{file}: it has no posed images; export the sparse model again")
+    views = read_views(model_file(sparse, "cameras"))
+    folder = _pictures(path, params)
+    names = sorted({*_names(folder), *(shot.name for shot in shots)}, key=natural)
+    rows = {name: row for row, name in enumerate(names)}
+    if len(shots) > len({shot.name for shot in shots}):
+        raise InputError(f"{file}: it poses an image twice; export the sparse model again")
+    frames = [
+        _read_frame(file, folder, shot, views, params, rows[shot.name], len(names)) for shot in shots
+    ]
+    hold = params.llffhold
+    test = frames[::hold] if hold else []
+    train = [frame for k, frame in enumerate(frames) if k % hold] if hold and params.eval else frames
+    cloud = model_file(sparse, "points3D")
+    cameras = [frame.camera for frame in train]
+    video = [Frame(c, k, clock(k, N_VIDEO_FRAMES)) for k, c in enumerate(tour(cameras, N_VIDEO_FRAMES))]
+    return Scene(train, test, video, checked_points(cloud, read_cloud(cloud)))
+
+
+def _sparse(path: Path) -> Path:
+    return path / "sparse" / "0" if (path / "sparse" / "0").is_dir() else path / "sparse"
+
+
+def _pictures(path: Path, params: ModelParams) -> Path:
+    smaller = path / f"{params.images}_{params.resolution}"
+    folder = smaller if params.resolution in RATIOS and smaller.is_dir() else path / params.images
+    if not folder.is_dir():
+        raise InputError(f"{folder}: there is no such folder; name the one with the pictures with --images")
+    return folder
+
+
+def _names(folder: Path) -> list[str]:
+    """Pictures of the folder and of the folders in it, as COLMAP names them."""
+    inside = [p for p in folder.iterdir() if p.is_dir()]
+    found = [image for place in [folder, *inside] for image in pictures(place)]
+    return [image.relative_to(folder).as_posix() for image in found]
+
+
+def _read_frame(
+    file: Path, folder: Path, shot: Shot, views: dict[int, View], params: ModelParams, row: int, count: int
+) -> Frame:
+    if shot.camera not in views:
+        raise InputError(f"{file}: image {shot.name!r} has camera {shot.camera}, which the model lacks; export it again")
+    image, view = folder / shot.name, views[shot.camera]
+    width, height = image_size(image)
+    # Smaller copies are rounded to whole pixels on each side.
+    if abs(width * view.height - height * view.width) > max(view.width, view.height):
+        raise InputError(f"{image}: it has {width}x{height} pixels, but COLMAP calibrated {view.width}x{view.height}; "
+                         "give the pictures that COLMAP saw, or smaller copies of the same shape")
+    w2c = torch.eye(4, dtype=torch.float64)
+    w2c[:3, :3] = quats_to_matrices(torch.tensor(shot.quat, dtype=torch.float64))
+    w2c[:3, 3] = torch.tensor(shot.translation, dtype=torch.float64)
+    with camera_of(f"{file}: image {shot.name!r}", "export the sparse model again"):
+        camera = Camera.from_opencv_w2c(w2c, intrinsics(*view.K), view.width, view.height)
+    camera = camera.resized(width, height)
+    lens = _lens(camera, view)
+    wanted = target_size(view.width, view.height, params.resolution)
+    if params.resolution != -1 and wanted[0] < width - 1:
+        camera = camera.resized(*wanted)
+    return Frame(camera, row, clock(row, count), image, lens=lens)
+
+
+def _lens(camera: Camera, view: View) -> Lens | None:
+    if not any(view.coefficients):
+        return None
+    K = camera.K.tolist()
+    return Lens((K[0][0], K[1][1], K[0][2], K[1][2]), view.coefficients)

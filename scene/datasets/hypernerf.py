@@ -1,0 +1,195 @@
+"""HyperNeRF / Nerfies folders: one camera file per picture, world-to-camera rotations with OpenCV
+axes (Park et al., "Nerfies", ICCV 2021; "HyperNeRF", SIGGRAPH Asia 2021).
+
+`scene.json` says how raw positions become the scene's: (x - center) * scale. Cameras and points both go
+that way, so that near and far, given in the scene's units, fit them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from scene import Scene
+from scene.cameras import Camera, intrinsics, target_size, tour
+from scene.datasets._files import rows_of
+from scene.datasets._points import checked_points, grey, points_in_view, usable_points
+from scene.datasets._values import camera_of, number, numbers, read_array, read_object
+from scene.frames import Frame, Lens, PointCloud
+from utils.errors import InputError
+from utils.images import image_size
+
+if TYPE_CHECKING:
+    from arguments.settings import ModelParams
+
+LOOKED_FOR = "dataset.json, metadata.json and a folder camera"
+RATIOS = (1, 2, 4, 8, 16)  # of the folders rgb/1x, rgb/2x, ...
+POINT_FILES = ("points3D_downsample2.ply", "points3D_downsample.ply", "points3D.ply")
+MAX_SKEW = 1e-3  # pixels; the pinhole that everything is drawn with has none
+INTERPOLATION = 4  # every fourth frame trains and the one between two of these tests (HyperNeRF)
+N_VIDEO_FRAMES = 120
+
+
+@dataclass(frozen=True)
+class Space:
+    """From raw positions to the scene's: (x - center) * scale; near and far in the scene's units."""
+
+    center: Tensor  # (3,) float64
+    scale: float
+    near: float
+    far: float
+
+    def __call__(self, xyz: Tensor) -> Tensor:
+        return (xyz.double() - self.center) * self.scale
+
+
+def recognise(path: Path) -> str:
+    if (path / "dataset.json").is_file() and (path / "metadata.json").is_file() and (path / "camera").is_dir():
+        return "dataset.json, metadata.json and camera/*.json"
+    return ""
+
+
+def read(path: Path, params: ModelParams) -> Scene:
+    """Read the folder; `-r 2` takes the pictures of rgb/2x where they are there."""
+    dataset = read_object(path / "dataset.json")
+    ids = _ids(path / "dataset.json", dataset, "ids")
+    train_ids, test_ids = _splits(path / "dataset.json", dataset, ids)
+    moments = _moments(path / "metadata.json", ids)
+    rows, last = rows_of(moments.values()), max(max(moments.values()), 1)
+    space = _space(path / "scene.json")
+    folder, ratio = _pictures(path / "rgb", params.resolution)
+    frames = {
+        name: _read_frame(path, folder, name, ratio, space, params, rows[moments[name]], moments[name] / last)
+        for name in [*train_ids, *test_ids]
+    }
+    train, test = ([frames[name] for name in names] for names in (train_ids, test_ids))
+    if not params.eval:
+        train = train + test
+    cameras = [frame.camera for frame in train]
+    video = [
+        Frame(camera, k, k / (N_VIDEO_FRAMES - 1))
+        for k, camera in enumerate(tour(cameras, N_VIDEO_FRAMES))
+    ]
+    return Scene(train, test, video, _points(path, cameras, space, params))
+
+
+def _ids(file: Path, dataset: dict[str, Any], key: str) -> list[str]:
+    found = dataset.get(key)
+    if not isinstance(found, list) or not all(isinstance(name, str) and name for name in found):
+        raise InputError(f"{file}: {key!r} is not a list of texts; expected the names of frames")
+    if len(set(found)) < len(found):
+        raise InputError(f"{file}: {key!r} names a frame twice; remove the repetition")
+    return found
+
+
+def _splits(file: Path, dataset: dict[str, Any], ids: list[str]) -> tuple[list[str], list[str]]:
+    """The lists of the file; where val_ids is empty, the interpolation rule of HyperNeRF."""
+    test = _ids(file, dataset, "val_ids")
+    train = _ids(file, dataset, "train_ids")
+    if not test:
+        first = range(0, len(ids), INTERPOLATION)
+        train, test = [ids[k] for k in first], [ids[k + INTERPOLATION // 2] for k in first[:-1]]
+    if not train:
+        raise InputError(f"{file}: 'train_ids' is empty; list the frames to train on")
+    strange = [name for name in [*train, *test] if name not in set(ids)]
+    if strange:
+        raise InputError(f"{file}: {strange[0]!r} is in a split but not among 'ids'; add or remove it")
+    both = set(train) & set(test)
+    if both:
+        raise InputError(f"{file}: {min(both)!r} is in train_ids and in val_ids; keep it in one of them")
+    return train, test
+
+
+def _moments(file: Path, ids: list[str]) -> dict[str, float]:
+    """The moment of each frame, on the file's own clock: its `warp_id`, or `time_id` where none."""
+    metadata, moments = read_object(file), {}
+    for name in ids:
+        where, entry = f"{file}: frame {name!r}", metadata.get(name)
+        if not isinstance(entry, dict):
+            raise InputError(f"{where} has no entry; expected an object with 'warp_id'")
+        moments[name] = number(where, entry, "warp_id" if "warp_id" in entry else "time_id")
+        if moments[name] < 0:
+            raise InputError(f"{where}: its moment is {moments[name]:g}; expected 0 or more")
+    return moments
+
+
+def _space(file: Path) -> Space:
+    values = read_object(file)
+    near, far, scale = (number(str(file), values, key) for key in ("near", "far", "scale"))
+    if not (0 < near < far and scale > 0):
+        raise InputError(f"{file}: near {near:g}, far {far:g}, scale {scale:g}; expected 0 < near < far and 0 < scale")
+    return Space(numbers(str(file), values, "center", (3,)), scale, near, far)
+
+
+def _pictures(rgb: Path, resolution: int) -> tuple[Path, int]:
+    """The folder with the smallest pictures that are not smaller than `resolution` wants."""
+    there = [ratio for ratio in RATIOS if (rgb / f"{ratio}x").is_dir()]
+    if not there:
+        raise InputError(f"{rgb}: it has none of the folders {', '.join(f'{r}x' for r in RATIOS)}; put the pictures there")
+    wanted = resolution if resolution in RATIOS else 1
+    ratio = max((ratio for ratio in there if ratio <= wanted), default=min(there))
+    return rgb / f"{ratio}x", ratio
+
+
+def _read_frame(
+    path: Path, folder: Path, name: str, ratio: int, space: Space, params: ModelParams, row: int, time: float
+) -> Frame:
+    file = path / "camera" / f"{name}.json"
+    where, values = str(file), read_object(file)
+    picture = next((p for p in (folder / f"{name}.png", folder / f"{name}.jpg") if p.is_file()), folder / f"{name}.png")
+    full_width, full_height = (int(n) for n in numbers(where, values, "image_size", (2,)))
+    width, height = image_size(picture)
+    if abs(width * ratio - full_width) >= ratio or abs(height * ratio - full_height) >= ratio:
+        raise InputError(f"{picture}: it has {width}x{height} pixels, but {file} says {full_width}x{full_height} "
+                         f"divided by {ratio}; put pictures of that size there")
+    camera = _camera(where, values, space).resized(width, height)
+    lens = _lens(where, values, camera)
+    wanted = target_size(full_width, full_height, params.resolution)
+    if params.resolution in (-1, ratio) or wanted[0] > width:
+        wanted = (width, height)
+    return Frame(camera.resized(*wanted), row, time, picture, lens=lens)
+
+
+def _camera(where: str, values: dict[str, Any], space: Space) -> Camera:
+    """The camera at the size of the picture at full resolution, its lens taken for a pinhole."""
+    width, height = (int(n) for n in numbers(where, values, "image_size", (2,)))
+    if min(width, height) < 1:
+        raise InputError(f"{where}: 'image_size' is {width}x{height}; expected width and height in pixels")
+    skew = number(where, values, "skew") if "skew" in values else 0.0
+    if abs(skew) > MAX_SKEW:
+        raise InputError(f"{where}: 'skew' is {skew:g}; pictures of skewed pixels must be undone first")
+    focal = number(where, values, "focal_length")
+    ratio = number(where, values, "pixel_aspect_ratio") if "pixel_aspect_ratio" in values else 1.0
+    cx, cy = numbers(where, values, "principal_point", (2,)).tolist()
+    w2c = torch.eye(4, dtype=torch.float64)
+    w2c[:3, :3] = numbers(where, values, "orientation", (3, 3))
+    w2c[:3, 3] = -w2c[:3, :3] @ space(numbers(where, values, "position", (3,)))
+    with camera_of(where, "mend the file or remove the frame"):
+        return Camera.from_opencv_w2c(w2c, intrinsics(focal, focal * ratio, cx, cy), width, height)
+
+
+def _lens(where: str, values: dict[str, Any], camera: Camera) -> Lens | None:
+    """The bending of the lens at the size of the picture, or None where it has none."""
+    older = "tangential" if "tangential" in values else "tangential_distortion"
+    k1, k2, k3 = numbers(where, values, "radial_distortion", (3,)).tolist() if "radial_distortion" in values else (0, 0, 0)
+    p1, p2 = numbers(where, values, older, (2,)).tolist() if older in values else (0, 0)
+    if not any((k1, k2, p1, p2, k3)):
+        return None
+    K = camera.K.tolist()
+    return Lens((K[0][0], K[1][1], K[0][2], K[1][2]), (k1, k2, p1, p2, k3))
+
+
+def _points(path: Path, cameras: list[Camera], space: Space, params: ModelParams) -> PointCloud:
+    """Points with colours, else bare ones (both in raw units), else random ones in view."""
+    for name in POINT_FILES:
+        if (path / name).is_file():
+            raw = usable_points(path / name)
+            return PointCloud(space(raw.xyz).float(), raw.rgb)
+    if (path / "points.npy").is_file():
+        xyz = torch.from_numpy(read_array(path / "points.npy", (-1, 3)))
+        return checked_points(path / "points.npy", grey(space(xyz).float()))
+    return points_in_view(cameras, params.init_points, near=space.near, far=space.far)

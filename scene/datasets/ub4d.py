@@ -1,0 +1,90 @@
+"""UB4D folders, as Neural Parametric Gaussians reads them: a video with masks, and a projection matrix of
+world points to pixels per frame, OpenCV axes (Johnson et al., "Unbiased 4D", CVPRW 2023)."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from numpy.typing import NDArray
+
+from scene import Scene
+from scene.cameras import Camera, common_up, orbit, target_size
+from scene.datasets._files import clock, common_size, pictures, require_pictures
+from scene.datasets._points import cube_in_view, usable_points
+from scene.datasets._split import last_moments
+from scene.datasets._values import array_of, camera_of, read_arrays
+from scene.frames import Frame, Mask, PointCloud
+from utils.errors import InputError
+
+if TYPE_CHECKING:
+    from arguments.settings import ModelParams
+
+LOOKED_FOR = "projection_matrix.npz and a folder rgb"
+MATRIX = "proj_mat_{}"
+N_VIDEO_FRAMES = 120
+
+
+def recognise(path: Path) -> str:
+    if (path / "projection_matrix.npz").is_file() and (path / "rgb").is_dir():
+        return "projection_matrix.npz and rgb"
+    return ""
+
+
+def read(path: Path, params: ModelParams) -> Scene:
+    """Read the folder. No frame is held out unless `params.hold_out` says so."""
+    images = {_number(image): image for image in require_pictures(path / "rgb", "the frames of the video")}
+    masks = {_number(mask): mask for mask in pictures(path / "mask")}
+    size = common_size(list(images.values()))
+    file = path / "projection_matrix.npz"
+    matrices = read_arrays(file)
+    cameras = {k: _camera(file, matrices, k, size, params) for k in images}
+    last = max(max(images), 1)
+    frames = [
+        Frame(cameras[k], row, k / last, image, mask=_mask(path, masks, k, image))
+        for row, (k, image) in enumerate(sorted(images.items()))
+    ]
+    train, test = last_moments(frames, params)
+    video = _video(path, list(cameras.values()), size, params)
+    return Scene(train, test, video, _points(path, [frame.camera for frame in train], params))
+
+
+def _number(image: Path) -> int:
+    if not re.fullmatch(r"\d{1,9}", image.stem):
+        raise InputError(f"{image}: its name is not a number; pictures are named after their frame, as 0007.png")
+    return int(image.stem)
+
+
+def _camera(
+    file: Path, matrices: dict[str, NDArray], k: int, size: tuple[int, int], params: ModelParams
+) -> Camera:
+    key = MATRIX.format(k)
+    P = array_of(file, matrices, key, (3, 4))
+    with camera_of(f"{file}: array {key!r}", "write it again"):
+        return Camera.from_projection(P, *size).resized(*target_size(*size, params.resolution))
+
+
+def _mask(path: Path, masks: dict[int, Path], k: int, image: Path) -> Mask | None:
+    if not masks:
+        return None
+    if k not in masks:
+        raise InputError(f"{path / 'mask'}: it has no mask for {image.name}; add it, or remove the folder")
+    return Mask(masks[k])
+
+
+def _video(path: Path, cameras: list[Camera], size: tuple[int, int], params: ModelParams) -> list[Frame]:
+    """Time runs along the folder's own novel cameras, or once about the subject."""
+    file = path / "novel_projection_matrix.npz"
+    if file.is_file():
+        matrices = read_arrays(file)
+        tour = [_camera(file, matrices, k, size, params) for k in range(len(matrices))]
+    else:
+        tour = orbit(cameras, N_VIDEO_FRAMES, 0.0, common_up(cameras))
+    return [Frame(camera, k, clock(k, len(tour))) for k, camera in enumerate(tour)]
+
+
+def _points(path: Path, cameras: list[Camera], params: ModelParams) -> PointCloud:
+    """The first cloud of NPG's first stage, or random points where all cameras look."""
+    clouds = sorted((path / "pt_cld").glob("*.ply"))
+    return usable_points(clouds[0]) if clouds else cube_in_view(cameras, params.init_points)
