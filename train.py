@@ -103,7 +103,7 @@ def train_stage(stage: Stage, run: Run) -> None:
             require_finite(gradients(method), f"the gradient at {stage.name} step {step}")
         stage.strategy.observe(renders)
         stage.strategy.update(step, method.table, optimizers)  # parity: 3DGS resizes, then steps
-        optimizers.step()
+        optimizers.step(stage.drawn(renders, len(method.table)))
         if step % CHECK_EVERY == 0:
             require_finite(parameters(method), f"the model after {stage.name} step {step}")
         logger.step(stage.name, step, losses, renders, frames)

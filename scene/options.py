@@ -29,6 +29,9 @@ class TableRates:
     opacity_lr: float = setting(0.05, "of the opacity logits")
     scaling_lr: float = setting(5e-3, "of the log-scales")
     rotation_lr: float = setting(1e-3, "of the quaternions")
+    sparse_adam: bool = setting(
+        False, "leave rows that no view of the step drew as they are, moments included"
+    )
 
     def falling(self, start: float, end: float, extent: float, iterations: int) -> Schedule:
         """An exponential schedule of rates in scene extents, in a stage of `iterations` steps."""
@@ -46,7 +49,10 @@ class TableRates:
             "quats": constant(self.rotation_lr),
         }
         columns = table.columns
-        return [ParamGroup(name, lambda name=name: [columns[name]], lr) for name, lr in rates.items()]
+        return [
+            ParamGroup(name, lambda name=name: [columns[name]], lr, by_row=True)
+            for name, lr in rates.items()
+        ]
 
 
 @dataclass(frozen=True)

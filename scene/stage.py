@@ -72,3 +72,10 @@ class Stage:
     batch_size: int = 1
     sampler: Sampler = shuffled
     begin: Callable[[], None] = lambda: None
+    only_drawn: bool = False  # rows of the table that no view of a step drew skip the optimizer's step
+
+    def drawn(self, renders: list[Render], n_rows: int) -> Tensor | None:
+        """(N,) which rows a step moves; None for all, also right after rows came or went."""
+        if not self.only_drawn or len(renders[0].radii) != n_rows:
+            return None
+        return torch.stack([render.radii > 0 for render in renders]).any(0)

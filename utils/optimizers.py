@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
+from fused_fields import adam_step
 from torch import Tensor, nn
 
 from utils.schedules import Schedule
 
-MOMENTS = ("exp_avg", "exp_avg_sq")
+EPS = 1e-15  # as in 3DGS: gradients of a Gaussian may be tiny
 
 
 @dataclass(frozen=True)
@@ -20,58 +21,119 @@ class ParamGroup:
     name: str
     params: Callable[[], Iterable[nn.Parameter]]
     lr: Schedule
+    by_row: bool = False  # one row per Gaussian: those that no view drew may be left alone
+
+
+@dataclass
+class Moments:
+    """What Adam remembers of a parameter."""
+
+    exp_avg: Tensor
+    exp_avg_sq: Tensor
+    step: int = 0
+
+
+@dataclass
+class Group:
+    """A `ParamGroup` in use."""
+
+    name: str
+    params: list[nn.Parameter]
+    schedule: Schedule
+    lr: float
+    by_row: bool
 
 
 class Optimizers:
-    """Adam (eps 1e-15, as in 3DGS: gradients of a Gaussian may be tiny) over named groups."""
+    """Adam (Kingma and Ba 2015) over named groups, in one fused step."""
 
     def __init__(self, groups: list[ParamGroup], state: Mapping[str, Tensor] | None = None) -> None:
-        self.schedules = {group.name: group.lr for group in groups}
-        rows = [
-            {"params": list(group.params()), "lr": group.lr(1), "name": group.name} for group in groups
-        ]
-        self.adam = torch.optim.Adam([row for row in rows if row["params"]], eps=1e-15, fused=True)
+        rows = [Group(g.name, list(g.params()), g.lr, g.lr(1), g.by_row) for g in groups]
+        self.groups = [group for group in rows if group.params]
+        self.moments: dict[nn.Parameter, Moments] = {}
         self._load_state(state or {})
 
     def set_learning_rates(self, step: int) -> None:
-        for group in self.adam.param_groups:
-            group["lr"] = self.schedules[group["name"]](step)
+        for group in self.groups:
+            group.lr = group.schedule(step)
 
-    def step(self) -> None:
-        """Update every parameter that has a gradient, then drop the gradients."""
-        self.adam.step()
-        self.adam.zero_grad(set_to_none=True)
+    def step(self, drawn: Tensor | None = None) -> None:
+        """Update every parameter that has a gradient, then drop the gradients.
+
+        Where `drawn` (N,) bool is given, the other rows of the groups `by_row` keep their values and
+        moments: they cost nothing, and their moments do not fade.
+        """
+        whole = [(p, g.lr) for g in self.groups if drawn is None or not g.by_row for p in g.params]
+        some = [(p, g.lr) for g in self.groups if drawn is not None and g.by_row for p in g.params]
+        self._update(whole, None)
+        self._update(some, drawn)
 
     def replace(self, old: nn.Parameter, new: nn.Parameter, kept: Tensor) -> None:
         """Let `new` take the place of `old`: moments of the rows `kept` come first, then zeros."""
-        for group in self.adam.param_groups:
-            group["params"] = [new if p is old else p for p in group["params"]]
-        state = self.adam.state.pop(old, None)
-        if state:
-            for moment in MOMENTS:
-                rows = state[moment][kept]
-                state[moment] = torch.cat([rows, rows.new_zeros(len(new) - len(rows), *rows.shape[1:])])
-            self.adam.state[new] = state
+        for group in self.groups:
+            group.params = [new if p is old else p for p in group.params]
+        found = self.moments.pop(old, None)
+        if found:
+            self.moments[new] = Moments(
+                _resized(found.exp_avg, kept, len(new)),
+                _resized(found.exp_avg_sq, kept, len(new)),
+                found.step,
+            )
 
     def zero_moments(self, param: nn.Parameter) -> None:
-        for moment in MOMENTS:
-            if param in self.adam.state:
-                self.adam.state[param][moment].zero_()
+        if found := self.moments.get(param):
+            found.exp_avg.zero_()
+            found.exp_avg_sq.zero_()
 
     def state(self) -> dict[str, Tensor]:
         """All moments and step counts by group name and position: `opacity.0.exp_avg`."""
-        return {
-            f"{group['name']}.{k}.{key}": value
-            for group in self.adam.param_groups
-            for k, param in enumerate(group["params"])
-            for key, value in self.adam.state.get(param, {}).items()
-        }
+        state = {}
+        for group in self.groups:
+            for k, param in enumerate(group.params):
+                if found := self.moments.get(param):
+                    state[f"{group.name}.{k}.exp_avg"] = found.exp_avg
+                    state[f"{group.name}.{k}.exp_avg_sq"] = found.exp_avg_sq
+                    state[f"{group.name}.{k}.step"] = torch.tensor(float(found.step))
+        return state
+
+    @torch.no_grad()
+    def _update(self, rates: list[tuple[nn.Parameter, float]], rows: Tensor | None) -> None:
+        rates = [(param, lr) for param, lr in rates if param.grad is not None]
+        params = [param for param, _ in rates]
+        found = [self._moments(param) for param in params]
+        for moments in found:
+            moments.step += 1
+        adam_step(
+            params,
+            [param.grad for param in params],
+            [moments.exp_avg for moments in found],
+            [moments.exp_avg_sq for moments in found],
+            lr=[lr for _, lr in rates],
+            step=[moments.step for moments in found],
+            eps=EPS,
+            rows=rows,
+        )
+        for param in params:
+            param.grad = None
+
+    def _moments(self, param: nn.Parameter) -> Moments:
+        if param not in self.moments:
+            self.moments[param] = Moments(torch.zeros_like(param), torch.zeros_like(param))
+        return self.moments[param]
 
     def _load_state(self, state: Mapping[str, Tensor]) -> None:
         """Take back what `state` returned; the parameters must have their saved sizes."""
-        for group in self.adam.param_groups:
-            for k, param in enumerate(group["params"]):
-                prefix = f"{group['name']}.{k}."
-                found = {key.removeprefix(prefix): v for key, v in state.items() if key.startswith(prefix)}
-                if found:
-                    self.adam.state[param] = found
+        for group in self.groups:
+            for k, param in enumerate(group.params):
+                prefix = f"{group.name}.{k}."
+                if f"{prefix}step" in state:
+                    self.moments[param] = Moments(
+                        state[f"{prefix}exp_avg"],
+                        state[f"{prefix}exp_avg_sq"],
+                        int(state[f"{prefix}step"]),
+                    )
+
+
+def _resized(moment: Tensor, kept: Tensor, length: int) -> Tensor:
+    rows = moment[kept]
+    return torch.cat([rows, rows.new_zeros(length - len(rows), *rows.shape[1:])])

@@ -210,11 +210,11 @@ class Method(MethodBase):
         return [
             Stage("coarse", coarse, self.canonical, o.table_groups(self.table, self.extent, coarse), static,
                   self._densify(coarse, pull, opaque), lambda step: self.background,
-                  batch_size=o.batch_size, sampler=first),
+                  batch_size=o.batch_size, sampler=first, only_drawn=o.sparse_adam),
             Stage("fine", fine, self.forward, self._moving_groups(fine),
                   moving + self._plane_losses() + self._offset_losses() + self._frame_losses(),
                   self._densify(fine, *self._fine_thresholds()),
-                  lambda step: self.background, batch_size=o.batch_size),
+                  lambda step: self.background, batch_size=o.batch_size, only_drawn=o.sparse_adam),
         ]  # fmt: skip
 
     def _planes(self, scene: Scene) -> HexPlane:

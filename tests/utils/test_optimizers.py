@@ -57,7 +57,7 @@ def test_every_group_follows_its_own_schedule():
     optimizers = Optimizers(groups(*parameters()))
     for step, expected in ((0, 0.2), (5, 0.15), (10, 0.1), (99, 0.1)):
         optimizers.set_learning_rates(step)
-        assert [g["lr"] for g in optimizers.adam.param_groups] == pytest.approx([0.1, expected])
+        assert [g.lr for g in optimizers.groups] == pytest.approx([0.1, expected])
 
 
 def test_a_step_drops_the_gradients_and_skips_parameters_without_one():
@@ -101,4 +101,35 @@ def test_zeroed_moments_leave_the_others():
 
 def test_a_group_without_parameters_is_left_out():
     optimizers = Optimizers([ParamGroup("none", lambda: [], constant(1.0)), *groups(*parameters())])
-    assert [g["name"] for g in optimizers.adam.param_groups] == ["a", "b"]
+    assert [g.name for g in optimizers.groups] == ["a", "b"]
+
+
+def test_rows_that_no_view_drew_keep_their_values_and_moments():
+    a, b = parameters()
+    optimizers = Optimizers([ParamGroup("a", lambda: [a], constant(0.1), by_row=True), groups(a, b)[1]])
+    take_steps(optimizers, a, b, range(1, 4))
+    before_a, before_b = a.detach().clone(), b.detach().clone()
+    moments = optimizers.state()["a.0.exp_avg"].clone()
+    (a.square().sum() + b.square().sum()).backward()
+    drawn = torch.tensor([True, False, True, False, False])
+    optimizers.step(drawn)
+    moved = (a.detach() != before_a).any(1)
+    assert torch.equal(moved, drawn)
+    assert torch.equal((optimizers.state()["a.0.exp_avg"] != moments).any(1), drawn)
+    assert (b.detach() != before_b).all()
+
+
+def test_many_steps_are_those_of_torch():
+    a, b = parameters()
+    c, d = (nn.Parameter(x.detach().clone()) for x in (a, b))
+    ours = Optimizers(groups(a, b))
+    theirs = torch.optim.Adam([{"params": [c], "lr": 0.1}, {"params": [d], "lr": 0.2}], eps=1e-15)
+    for step in range(1, 30):
+        take_steps(ours, a, b, [step])
+        theirs.param_groups[1]["lr"] = linear(0.2, 0.1, 10)(step)
+        target = torch.randn(5, 3, generator=torch.Generator().manual_seed(step))
+        theirs.zero_grad()
+        ((c - target).square().sum() + d.square().sum()).backward()
+        theirs.step()
+    torch.testing.assert_close(a, c, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(b, d, rtol=1e-5, atol=1e-6)
