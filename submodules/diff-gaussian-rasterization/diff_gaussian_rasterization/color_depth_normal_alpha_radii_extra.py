@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from diff_gaussian_rasterization import attributes, dropin, ops
+from diff_gaussian_rasterization import attributes, dropin
 from diff_gaussian_rasterization.dropin import GaussianRasterizationSettings, given
+from diff_gaussian_rasterization.layout import Inputs
 
 __all__ = ["GaussianRasterizationSettings", "GaussianRasterizer"]
 
@@ -49,7 +50,7 @@ class GaussianRasterizer(dropin.GaussianRasterizer):
         return out.color, out.depth, blended[:3], out.alpha, out.radii, blended[3:]
 
 
-def _normals(inputs: ops.Inputs) -> Tensor:
+def _normals(inputs: Inputs) -> Tensor:
     if inputs.covariances is not None:
         return attributes.facing_axes_of_covariances(
             inputs.means, inputs.covariances, inputs.viewmat

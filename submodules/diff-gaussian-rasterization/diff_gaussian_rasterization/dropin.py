@@ -13,7 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from diff_gaussian_rasterization import attributes, ops
+from diff_gaussian_rasterization import attributes
+from diff_gaussian_rasterization.layout import Inputs
 from diff_gaussian_rasterization.typed import RasterOutput, rasterize
 
 NEAR = 0.2  # world units; 3DGS draws what lies beyond
@@ -92,13 +93,13 @@ class GaussianRasterizer(nn.Module):
             rotations, cov3D_precomp)  # fmt: skip
         return self.form(inputs)
 
-    def form(self, inputs: ops.Inputs) -> tuple[Tensor, ...]:
+    def form(self, inputs: Inputs) -> tuple[Tensor, ...]:
         """What `forward` returns; a fork's form overrides this alone."""
         out = rasterize(**inputs._asdict())
         return out.color, out.radii
 
 
-def draw_beside(inputs: ops.Inputs, values: Tensor) -> tuple[RasterOutput, Tensor]:
+def draw_beside(inputs: Inputs, values: Tensor) -> tuple[RasterOutput, Tensor]:
     """Draw values "N A" in the same pass as the colours; returns the output and "A H W".
 
     Blended like colour (sum of w_i values_i, not divided by alpha) on a background of zeros.
@@ -123,7 +124,7 @@ def typed_inputs(
     scales: Tensor | None,
     rotations: Tensor | None,
     cov3D_precomp: Tensor | None,
-) -> ops.Inputs:
+) -> Inputs:
     """The arguments of `rasterize` for a call in 3DGS's terms.
 
     Raises ValueError when not exactly one of shs and colors_precomp is given, and for
@@ -138,7 +139,7 @@ def typed_inputs(
     if (shs is None) == (colors is None):
         found = "neither" if shs is None else "both"
         raise ValueError(f"{found} of shs and colors_precomp given, expected exactly one")
-    return ops.Inputs(
+    return Inputs(
         means=means3D,
         quats=given(rotations),
         scales=None if scales is None else scales * settings.scale_modifier,
