@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from arguments import parse_render_args
 from arguments.settings import RenderParams, Settings
-from gaussian_renderer import Render, render
+from gaussian_renderer import Painter, Render
 from scene import SPLITS, load_scene
 from scene.frames import Frame, FrameLoader
 from scene.methods import MethodBase, make_method
@@ -60,13 +60,14 @@ def choose_iteration(model_path: Path, wanted: int) -> int:
 def write_split(folder: Path, frames: Iterator[Frame], method: MethodBase, depth: bool) -> str:
     """Stream one split to disk; returns a line with the FPS of the whole path and of drawing alone."""
     device = next(method.parameters()).device
+    paint = Painter()
     times = []  # seconds of posing and of drawing, per view
     with VideoWriter(folder / "video_rgb.mp4", fps=VIDEO_FPS) as video:
         for k, frame in enumerate(frames):
             begin = clock(device)
             gaussians = method(frame)
             posed = clock(device)
-            view = render(frame.camera, gaussians, frame.background)
+            view = paint(frame.camera, gaussians, frame.background)
             times.append((posed - begin, clock(device) - posed))
             video.add(write_view(folder, f"{k:05d}.png", view, frame, depth))
     steady = times[1:] or times  # the first view loads kernels

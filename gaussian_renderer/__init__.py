@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from diff_gaussian_rasterization import rasterize
+from diff_gaussian_rasterization import RasterOutput, painter, rasterize
 from torch import Tensor
 
 from scene.cameras import Camera
@@ -20,32 +20,60 @@ class Render:
     alpha: Tensor  # (1, H, W) coverage in [0, 1]
     depth: Tensor  # (1, H, W) expected camera z where something was drawn, else 0; world units
     radii: Tensor  # (N,) pixels, 0 = not drawn
-    means2d: Tensor  # (N, 3); after backward its gradient is d loss / d place on screen (NDC)
+    means2d: Tensor | None  # (N, 3); after backward its gradient is d loss / d place on screen (NDC)
     gaussians: Gaussians
 
 
 def render(camera: Camera, gaussians: Gaussians, background: Tensor) -> Render:
     """Draw Gaussians in front of a colour (C,) or a picture (C, H, W); differentiable in every field of
     `gaussians`."""
-    color = background if background.ndim == 1 else None
     means2d = torch.zeros_like(gaussians.means, requires_grad=torch.is_grad_enabled())
-    out = rasterize(
-        gaussians.means,
-        gaussians.quats,
-        gaussians.scales,
-        gaussians.opacities,
-        viewmat=camera.viewmat,
-        K=camera.K,
-        width=camera.width,
-        height=camera.height,
-        sh=gaussians.sh,
-        colors=gaussians.colors,
-        sh_degree=gaussians.sh_degree,
-        background=color,
-        near=camera.near,
-        far=camera.far,
-        means2d=means2d,
-    )
+    size = {"width": camera.width, "height": camera.height}
+    out = rasterize(**_inputs(camera, gaussians, background), **size, means2d=means2d)
+    return _finished(out, gaussians, background, means2d)
+
+
+class Painter:
+    """Draws view after view as `render` does, to the bit, without gradients and in memory that is kept.
+
+    A view (its image, alpha and radii) is valid until the next one of its size is drawn: use it first.
+    """
+
+    def __init__(self) -> None:
+        self._painters: dict[tuple[int, int, int], painter.Painter] = {}
+
+    @torch.no_grad()
+    def __call__(self, camera: Camera, gaussians: Gaussians, background: Tensor) -> Render:
+        """As `render`; `means2d` is None."""
+        channels = 3 if gaussians.colors is None else gaussians.colors.shape[1]
+        size = (camera.width, camera.height, channels)
+        if size not in self._painters:
+            self._painters[size] = painter.Painter(*size)
+        out = self._painters[size].paint(**_inputs(camera, gaussians, background))
+        return _finished(out, gaussians, background, None)
+
+
+def _inputs(camera: Camera, gaussians: Gaussians, background: Tensor) -> dict[str, object]:
+    """What the rasterizer is given. It knows colours; a picture is put behind by `_finished`."""
+    return {
+        "means": gaussians.means,
+        "quats": gaussians.quats,
+        "scales": gaussians.scales,
+        "opacities": gaussians.opacities,
+        "sh": gaussians.sh,
+        "colors": gaussians.colors,
+        "sh_degree": gaussians.sh_degree,
+        "viewmat": camera.viewmat,
+        "K": camera.K,
+        "near": camera.near,
+        "far": camera.far,
+        "background": background if background.ndim == 1 else None,
+    }
+
+
+def _finished(
+    out: RasterOutput, gaussians: Gaussians, background: Tensor, means2d: Tensor | None
+) -> Render:
     depth = out.depth / out.alpha.clamp(min=1e-6)
-    image = out.color if color is not None else out.color + (1 - out.alpha) * background
+    image = out.color if background.ndim == 1 else out.color + (1 - out.alpha) * background
     return Render(image, out.alpha, depth, out.radii, means2d, gaussians)

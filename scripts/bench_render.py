@@ -20,7 +20,7 @@ import math
 import torch
 
 from arguments import parse_train_args
-from gaussian_renderer import render
+from gaussian_renderer import Painter
 from scene import Scene
 from scene.cameras import Camera, intrinsics, look_at
 from scene.frames import Frame, FrameLoader, PointCloud
@@ -74,16 +74,17 @@ def frames_per_second(
 ) -> dict[str, object]:
     """FPS of `N_FRAMES` frames one after another, milliseconds of posing and drawing one."""
     method, frames = make_moving_scene(count, width, height, device)
+    paint = Painter()
 
     def draw_all(tick: Tick) -> None:
         for frame in frames:
-            render(frame.camera, method(frame), frame.background)
+            paint(frame.camera, method(frame), frame.background)
         tick("frames")
 
     def draw_one(tick: Tick) -> None:
         gaussians = method(frames[0])
         tick("pose")
-        render(frames[0].camera, gaussians, frames[0].background)
+        paint(frames[0].camera, gaussians, frames[0].background)
         tick("draw")
 
     whole = measure(draw_all, device, max(1, repeats // 5))

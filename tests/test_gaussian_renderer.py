@@ -1,6 +1,9 @@
+from dataclasses import replace
+
+import pytest
 import torch
 
-from gaussian_renderer import render
+from gaussian_renderer import Painter, render
 from scene.cameras import Camera, intrinsics
 from scene.gaussian_model import Gaussians
 
@@ -44,3 +47,23 @@ def test_nothing_behind_the_camera_is_drawn():
     view = render(CAMERA, one_gaussian(mean=(0.0, 0.0, -4.0)), torch.full((3,), 0.5))
     assert view.radii.tolist() == [0]
     assert torch.all(view.image == 0.5)
+
+
+@pytest.mark.parametrize("background", [torch.ones(3), torch.rand(3, 24, 32)], ids=["colour", "picture"])
+def test_a_painter_draws_the_same_bits_without_gradients(background):
+    paint = Painter()
+    for mean in ((0.4, 0.0, 4.0), (0.0, 0.2, 3.0)):
+        expected = render(CAMERA, one_gaussian(mean), background)
+        view = paint(CAMERA, one_gaussian(mean), background)
+        for name in ("image", "alpha", "depth", "radii"):
+            assert torch.equal(getattr(view, name), getattr(expected, name)), name
+        assert not view.image.requires_grad
+        assert view.means2d is None
+
+
+def test_a_painter_draws_cameras_of_other_sizes_and_gaussians_of_other_channels():
+    paint = Painter()
+    assert paint(CAMERA, one_gaussian(), torch.zeros(3)).image.shape == (3, 24, 32)
+    assert paint(CAMERA.resized(16, 12), one_gaussian(), torch.zeros(3)).image.shape == (3, 12, 16)
+    grey = replace(one_gaussian(), colors=torch.ones(1, 1))
+    assert paint(CAMERA, grey, torch.zeros(1)).image.shape == (1, 24, 32)
