@@ -108,19 +108,24 @@ def whole(run: Callable[[], None], device: torch.device, repeats: int) -> Row:
 
 def adam_jobs(options: argparse.Namespace, device: torch.device) -> Iterator[Job]:
     width = 59  # numbers of a Gaussian at SH degree 3
+    makers = {
+        "ours": lambda rows: Optimizers([ParamGroup("rows", lambda: [rows], constant(1e-3))]),
+        "torch": lambda rows: torch.optim.Adam([rows], fused=True),
+    }
     for count in options.gaussians:
-        row = {"what": "Adam", "by": "torch", "size": f"{count:,}", "least_mb": 7 * FLOAT * width * count / 1e6}
-        yield row, partial(adam, count, width, device, options.repeats)
+        for by, make in makers.items():
+            row = {"what": "Adam", "by": by, "size": f"{count:,}", "least_mb": 7 * FLOAT * width * count / 1e6}
+            yield row, partial(adam, make, (count, width), device, options.repeats)
 
 
-def adam(count: int, width: int, device: torch.device, repeats: int) -> Row:
-    rows = torch.nn.Parameter(torch.zeros(count, width, device=device))
+def adam(make: Callable, shape: tuple[int, int], device: torch.device, repeats: int) -> Row:
+    rows = torch.nn.Parameter(torch.zeros(shape, device=device))
     gradient = torch.ones_like(rows)
-    optimizers = Optimizers([ParamGroup("rows", lambda: [rows], constant(1e-3))])
+    optimizer = make(rows)
 
     def step() -> None:
         rows.grad = gradient
-        optimizers.step()
+        optimizer.step()
 
     return whole(step, device, repeats)
 

@@ -59,7 +59,7 @@ class FineStep:
         tick("backward")
         stage.strategy.observe(renders)
         tick("observe")
-        self.optimizers.step()
+        self.optimizers.step(stage.drawn(renders, len(self.method.table)))
         tick("optimizer")
 
 

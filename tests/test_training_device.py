@@ -16,6 +16,7 @@ from scene.frames import FrameLoader
 from scene.methods import make_method
 from tests.tiny_scene import write_tiny_scene
 from utils.numerics import require_finite
+from utils.optimizers import Optimizers
 
 ELSEWHERE = torch.device("meta")  # any place but the CPU
 LOSSES = "--lambda_dssim 0.2 --lambda_l2 1 --lambda_alpha 0.1 --lambda_offsets 0.1 --multires 1 2"
@@ -63,15 +64,17 @@ def forward(frames, stage):
 def test_a_step_stays_on_its_device_sends_nothing_and_reads_nothing_back(trained, no_numbers, name):
     scene, method = trained
     (stage,) = (stage for stage in method.stages() if stage.name == name)
+    optimizers = Optimizers(stage.params)
     frames = load(scene, stage)
     with NothingSent():
         renders, losses = forward(frames, stage)
         sum(losses.values()).backward()
         stage.strategy.observe(renders)
+        optimizers.step(stage.drawn(renders, len(method.table)))
     assert len(losses) >= 3
-    for group in stage.params:
-        for parameter in group.params():
-            assert parameter.grad.device == ELSEWHERE, group.name
+    moved = [value for name, value in optimizers.state().items() if not name.endswith(".step")]
+    assert len(moved) == 2 * sum(len(list(group.params())) for group in stage.params)
+    assert {value.device for value in moved} == {ELSEWHERE}
     assert {value.device for value in stage.strategy.state().values()} == {ELSEWHERE}
 
 
