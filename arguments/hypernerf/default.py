@@ -1,0 +1,24 @@
+# HyperNeRF and Nerfies captures: one or two hand-held cameras, a real scene. Values: the released
+# configuration of 4DGS, but for what the comments explain.
+dataset = "hypernerf"
+method = "fourdgs"
+
+ModelParams = dict(resolution=2)  # the pictures of rgb/2x, as published
+
+OptimizationParams = dict(
+    coarse_iterations=3_000,
+    iterations=14_000,
+    batch_size=2,
+    densify_until_iter=10_000,
+    opacity_reset_interval=300_000,  # never: a reset costs more than it cleans in real scenes
+)
+
+ModelHiddenParams = dict(
+    kplanes_config=dict(output_coordinate_dim=16, resolution=[64, 64, 64, 75]),
+    multires=[1, 2, 4],
+    defor_depth=1,
+    net_width=128,
+    plane_tv_weight=2e-4,
+    time_smoothness_weight=1e-3,
+    l1_time_planes=1e-4,
+)

@@ -1,0 +1,160 @@
+import os
+
+import numpy as np
+import pytest
+import torch
+
+from tests.scene.datasets.reading import decode, pixel, read
+from tests.scene.datasets.tiny_folders import POINTS, RIG, dynerf, project, write_picture
+from utils.errors import InputError
+from utils.images import read_image
+from utils.ply import read_points
+from utils.video import VideoWriter
+
+
+@pytest.fixture
+def folder(tmp_path):
+    dynerf(tmp_path)
+    return tmp_path
+
+
+def test_known_points_land_on_known_pixels(folder):
+    scene = read("dynerf", folder)
+    assert len(scene.train) == 4
+    for camera, frame in enumerate([scene.test[0], scene.train[0], scene.train[2]]):
+        for xyz in POINTS:
+            np.testing.assert_allclose(pixel(frame.camera, xyz), project(RIG[camera], xyz), atol=1e-3)
+
+
+def test_the_first_camera_is_held_out_and_all_share_the_clock(folder):
+    scene = read("dynerf", folder)
+    assert {f.image_path.parts[-3] for f in scene.test} == {"cam00"}
+    assert {f.image_path.parts[-3] for f in scene.train} == {"cam01", "cam02"}
+    assert [(f.index, f.time) for f in scene.train] == [(0, 0.0), (1, 1.0)] * 2
+    assert len(read("dynerf", folder, eval=False).train) == 6
+
+
+def test_intrinsics_follow_pictures_of_another_size(folder):
+    poses = np.load(folder / "poses_bounds.npy")
+    poses[:, [4, 9, 14]] *= 2  # calibrated on pictures twice as large
+    np.save(folder / "poses_bounds.npy", poses)
+    for resolution, factor in ((-1, 1), (1, 1), (2, 1), (4, 2)):
+        scene = read("dynerf", folder, resolution=resolution)
+        camera = scene.train[0].camera
+        assert (camera.width, camera.height) == (16 // factor, 12 // factor)
+        np.testing.assert_allclose(pixel(camera, POINTS[0]), project(RIG[1], POINTS[0]) / factor, atol=1e-3)
+        decode(scene)
+
+
+@pytest.fixture
+def filmed(folder):
+    """The same rig as videos without pictures."""
+    for k in range(len(RIG)):
+        images = folder / f"cam{k:02d}" / "images"
+        with VideoWriter(folder / f"cam{k:02d}.mp4", fps=30) as video:
+            for path in sorted(images.iterdir()):
+                video.add(np.full((12, 16, 3), 40 + 60 * k + 30 * int(path.stem), np.uint8))
+                path.unlink()
+        images.rmdir()
+        images.parent.rmdir()
+    return folder
+
+
+def test_videos_become_folders_of_pictures_once(filmed):
+    scene = read("dynerf", filmed)
+    assert len(scene.train) == 4
+    for frame in scene.train:
+        camera = int(frame.image_path.parts[-3][3:])
+        assert abs(float(read_image(frame.image_path).mean()) - (40 + 60 * camera + 30 * frame.index)) < 6
+    before = frame.image_path.stat().st_mtime_ns
+    read("dynerf", filmed)
+    assert frame.image_path.stat().st_mtime_ns == before
+
+
+def test_a_video_is_extracted_at_the_size_that_is_wanted(filmed):
+    frame = read("dynerf", filmed, resolution=4).train[0]
+    assert read_image(frame.image_path).shape == (3, 4, 3)
+
+
+def test_a_broken_video_leaves_no_half_of_a_folder(filmed):
+    video = filmed / "cam01.mp4"
+    video.write_bytes(video.read_bytes()[:500])
+    with pytest.raises(InputError, match=r"cam01\.mp4.*cannot be decoded"):
+        read("dynerf", filmed)
+    assert not (filmed / "cam01" / "images").exists()
+    assert not list((filmed / "cam01").iterdir())
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the administrator may write everywhere")
+def test_a_folder_that_cannot_be_written_is_named(filmed):
+    filmed.chmod(0o500)
+    try:
+        with pytest.raises(InputError, match=r"cam00.*cannot be written here"):
+            read("dynerf", filmed)
+    finally:
+        filmed.chmod(0o700)
+
+
+def test_without_points_the_start_is_random_in_view(folder):
+    (folder / "points3D_downsample2.ply").unlink()
+    scene = read("dynerf", folder, init_points=300)
+    assert scene.points.xyz.shape == (300, 3)
+    depth = torch.stack([(f.camera.viewmat[:3, :3] @ scene.points.xyz.T)[2] + f.camera.viewmat[2, 3] for f in scene.train])
+    assert depth.amax() <= 8.0 + 4.0  # at most the far bound of one camera, seen by another
+
+
+def change_poses(change):
+    def breaks(folder):
+        poses = np.load(folder / "poses_bounds.npy")
+        np.save(folder / "poses_bounds.npy", change(poses))
+
+    return breaks
+
+
+def set_cell(row, column, value):
+    def change(poses):
+        poses[row, column] = value
+        return poses
+
+    return change_poses(change)
+
+
+BROKEN = {
+    "no poses": (lambda d: (d / "poses_bounds.npy").unlink(), "poses_bounds.npy"),
+    "a row too few": (change_poses(lambda p: p[:2]), "2 rows.*3 cameras"),
+    "other columns": (change_poses(lambda p: p[:, :14]), r"poses_bounds.npy.*\(3, 14\).*nx17"),
+    "NaN": (set_cell(1, 3, np.nan), "poses_bounds.npy.*NaN"),
+    "no size": (set_cell(1, 4, 0), "row 1 says 16x0"),
+    "no focal length": (set_cell(1, 14, 0), "row 1.*focal length"),
+    "far before near": (set_cell(slice(None), 16, 0.5), "near is 1 and far 0.5"),
+    "another shape": (set_cell(slice(None), 4, 16), "16x12.*16x16"),
+    "pickled": (lambda d: np.save(d / "poses_bounds.npy", np.array([{}], dtype=object)), "poses_bounds.npy.*cannot be read"),
+    "one picture less": (lambda d: (d / "cam01" / "images" / "0001.png").unlink(), "cam00 2, cam01 1"),
+    "one of another size": (lambda d: write_picture(d / "cam01" / "images" / "0001.png", 20, 15), "0001.png.*20x15"),
+    "no pictures": (lambda d: [p.unlink() for p in (d / "cam01" / "images").iterdir()], "cam01.mp4"),
+    "cut points": (lambda d: (d / "points3D_downsample2.ply").write_text("ply\nformat"), "points3D_downsample2.ply"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken_input_is_one_clear_error(folder, name):
+    breaks, message = BROKEN[name]
+    breaks(folder)
+    with pytest.raises(InputError, match=message):
+        read("dynerf", folder)
+
+
+def test_the_real_hull_covers_the_silhouettes_of_all_cameras(data_folder):
+    folder = data_folder / "dynerf" / "minions"
+    scene = read("dynerf", folder)
+    hull = read_points(folder / "points3D_downsample2.ply").xyz
+    first = [f for f in [*scene.test, *scene.train] if f.index == 0]
+    assert len(first) == 7
+    for frame in first:
+        found = np.array([pixel(frame.camera, xyz) for xyz in hull[::5].numpy()])
+        ink = (read_image(frame.image_path).min(2) < 250)
+        column, row = found.astype(int).clip(0, 319).T
+        assert ink[row, column].mean() > 0.97  # mirrored or upside down: under 0.9
+        rows, columns = np.nonzero(ink)
+        assert abs(found[:, 0].min() - columns.min()) < 12
+        assert abs(found[:, 1].max() - rows.max()) < 12

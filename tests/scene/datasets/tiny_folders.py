@@ -1,0 +1,161 @@
+"""A valid folder of a few small pictures for every family, in its real form on disk.
+
+All show one rig: three cameras (`RIG`) that look at the origin from a distance of four, given as numpy
+matrices that no code of the project made. Each writer brings them into its family's convention.
+"""
+
+import json
+import math
+import struct
+
+import cv2
+import numpy as np
+
+WIDTH, HEIGHT, FOCAL = 16, 12, 20.0
+CX, CY = WIDTH / 2, HEIGHT / 2
+GL = np.diag([1.0, -1.0, -1.0, 1.0])  # between OpenGL's and OpenCV's camera axes
+
+
+def w2c_at(azimuth, elevation=0.2, distance=4.0):
+    """World to camera (4, 4), OpenCV axes; the world's up axis is y. Angles in radians."""
+    back = np.array([math.cos(elevation) * math.sin(azimuth), math.sin(elevation), math.cos(elevation) * math.cos(azimuth)])
+    right = np.cross([0.0, 1.0, 0.0], back)
+    right /= np.linalg.norm(right)
+    up = np.cross(back, right)
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.stack([right, -up, -back])
+    matrix[:3, 3] = -matrix[:3, :3] @ (distance * back)
+    return matrix
+
+
+RIG = [w2c_at(azimuth) for azimuth in (0.0, 0.3, 0.6)]
+K = np.array([[FOCAL, 0, CX], [0, FOCAL, CY], [0, 0, 1]])
+
+
+def project(w2c, xyz, focal=FOCAL, center=(CX, CY)):
+    """Pixel (2,) of a world point, pixel centres at .5."""
+    x, y, z = w2c[:3, :3] @ np.asarray(xyz, float) + w2c[:3, 3]
+    return np.array([focal * x / z + center[0], focal * y / z + center[1]])
+
+
+def write_picture(path, width=WIDTH, height=HEIGHT, channels=3, seed=0):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 255, (height, width, channels), np.uint8)
+    assert cv2.imwrite(str(path), pixels)
+
+
+def write_ply(path, xyz):
+    rows = "".join(f"{x} {y} {z} 200 100 50\n" for x, y, z in xyz)
+    columns = "".join(f"property float {c}\n" for c in "xyz") + "".join(f"property uchar {c}\n" for c in ("red", "green", "blue"))
+    path.write_text(f"ply\nformat ascii 1.0\nelement vertex {len(xyz)}\n{columns}end_header\n{rows}")
+
+
+POINTS = np.random.default_rng(1).uniform(-0.5, 0.5, (20, 3)).round(3)
+
+
+def write_json(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+
+
+def dnerf(folder):
+    for split in ("train", "test"):
+        frames = []
+        for k, w2c in enumerate(RIG):
+            write_picture(folder / split / f"r_{k}.png", channels=4, seed=k)
+            c2w = np.linalg.inv(w2c) @ GL
+            frames.append({"file_path": f"./{split}/r_{k}", "time": k / 2, "transform_matrix": c2w.tolist()})
+        angle = 2 * math.atan(WIDTH / (2 * FOCAL))
+        write_json(folder / f"transforms_{split}.json", {"camera_angle_x": angle, "frames": frames})
+
+
+def hypernerf(folder, *, scale=0.5, center=(0.1, 0.2, 0.3), radial=(0, 0, 0)):
+    names = [f"{k:06d}" for k in range(3)]
+    write_json(folder / "scene.json", {"scale": scale, "center": list(center), "near": 0.1, "far": 5.0})
+    write_json(folder / "dataset.json", {"count": 3, "ids": names, "train_ids": names[:2], "val_ids": names[2:]})
+    write_json(folder / "metadata.json", {name: {"warp_id": k, "camera_id": 0} for k, name in enumerate(names)})
+    for name, w2c in zip(names, RIG, strict=True):
+        write_json(folder / "camera" / f"{name}.json", {
+            "orientation": w2c[:3, :3].tolist(), "position": (-w2c[:3, :3].T @ w2c[:3, 3]).tolist(),
+            "focal_length": 2 * FOCAL, "principal_point": [2 * CX, 2 * CY], "skew": 0.0, "pixel_aspect_ratio": 1.0,
+            "radial_distortion": list(radial), "tangential_distortion": [0, 0], "image_size": [2 * WIDTH, 2 * HEIGHT],
+        })  # fmt: skip
+        write_picture(folder / "rgb" / "1x" / f"{name}.png", 2 * WIDTH, 2 * HEIGHT)
+        write_picture(folder / "rgb" / "2x" / f"{name}.png")
+    np.save(folder / "points.npy", POINTS.astype(np.float32))
+
+
+def dynerf(folder):
+    rows = []
+    for k, w2c in enumerate(RIG):
+        c2w = np.linalg.inv(w2c)
+        right, down, forward = c2w[:3, 0], c2w[:3, 1], c2w[:3, 2]
+        pose = np.stack([down, right, -forward, c2w[:3, 3], [HEIGHT, WIDTH, FOCAL]], axis=1)
+        rows.append([*pose.reshape(-1), 1.0, 8.0])
+        for moment in range(2):
+            write_picture(folder / f"cam{k:02d}" / "images" / f"{moment:04d}.png", seed=moment)
+    np.save(folder / "poses_bounds.npy", np.array(rows))
+    write_ply(folder / "points3D_downsample2.ply", POINTS)
+
+
+def ub4d(folder):
+    matrices = {f"proj_mat_{k}": -2.5 * K @ w2c[:3] for k, w2c in enumerate(RIG)}
+    for k in range(len(RIG)):
+        write_picture(folder / "rgb" / f"{k:05d}.png", seed=k)
+        write_picture(folder / "mask" / f"{k:05d}.png", channels=1, seed=k)
+    np.savez(folder / "projection_matrix.npz", **matrices)
+
+
+def rgba_video(folder):
+    for k in (0, 2, 10):  # no zeros in front: 10 sorts before 2 as text
+        write_picture(folder / "ref" / f"{k}_rgba.png", 16, 16, channels=4, seed=k)
+        for view in range(6):
+            write_picture(folder / "zero123" / f"{k}_rgba" / f"{view}.png", 8, 8, channels=4, seed=view)
+
+
+def colmap(folder, *, text=False, model=1, values=(FOCAL, FOCAL, CX, CY)):
+    names = [f"frame_{k}.png" for k in (9, 10, 11)]
+    shots = [(quat_of(w2c[:3, :3]), w2c[:3, 3], name) for w2c, name in zip(RIG, names, strict=True)]
+    for name in names:
+        write_picture(folder / "images" / name)
+    sparse = folder / "sparse" / "0"
+    sparse.mkdir(parents=True)
+    (colmap_text if text else colmap_binary)(sparse, shots[::-1], model, values)
+
+
+def colmap_binary(sparse, shots, model, values):
+    data = struct.pack("<Q", 1) + struct.pack(f"<iiQQ{len(values)}d", 7, model, WIDTH, HEIGHT, *values)
+    (sparse / "cameras.bin").write_bytes(data)
+    data = struct.pack("<Q", len(shots))
+    for k, (quat, t, name) in enumerate(shots, 1):
+        data += struct.pack("<i7di", k, *quat, *t, 7) + name.encode() + b"\0"
+        data += struct.pack("<Q", 2) + struct.pack("<ddq", 1.0, 2.0, -1) * 2
+    (sparse / "images.bin").write_bytes(data)
+    data = struct.pack("<Q", len(POINTS))
+    for k, xyz in enumerate(POINTS):
+        data += struct.pack("<Q3d3Bd", k, *xyz, 200, 100, 50, 0.5) + struct.pack("<Qii", 1, 1, 0)
+    (sparse / "points3D.bin").write_bytes(data)
+
+
+def colmap_text(sparse, shots, model, values):
+    name = {0: "SIMPLE_PINHOLE", 1: "PINHOLE", 2: "SIMPLE_RADIAL", 3: "RADIAL", 4: "OPENCV"}[model]
+    row = " ".join(map(str, values))
+    (sparse / "cameras.txt").write_text(f"# Camera list\n7 {name} {WIDTH} {HEIGHT} {row}\n")
+    lines = ["# Image list"]
+    for k, (quat, t, image) in enumerate(shots, 1):
+        lines += [" ".join(map(str, [k, *quat, *t, 7, image])), "" if k == 1 else "1.0 2.0 -1"]
+    (sparse / "images.txt").write_text("\n".join(lines) + "\n")
+    rows = [f"{k} {x} {y} {z} 200 100 50 0.5 1 0" for k, (x, y, z) in enumerate(POINTS)]
+    (sparse / "points3D.txt").write_text("# 3D point list\n" + "\n".join(rows) + "\n")
+
+
+def quat_of(rotation):
+    """(w, x, y, z) of a rotation that turns by less than half a circle."""
+    vector, _ = cv2.Rodrigues(rotation)
+    angle = np.linalg.norm(vector)
+    axis = vector[:, 0] / max(angle, 1e-12)
+    return (math.cos(angle / 2), *(math.sin(angle / 2) * axis))
+
+
+# The readers' names -> writers of a folder that they read.
+TINY = {f.__name__: f for f in (dnerf, hypernerf, dynerf, ub4d, rgba_video, colmap)}
