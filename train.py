@@ -127,6 +127,8 @@ def score(stage: Stage, step: int, run: Run) -> None:
 
     for split in ("train", "test"):
         frames = spread(run.scene.split(split), N_TEST_VIEWS)
+        if not frames:
+            continue
         found = evaluate(pose, frames, run.loader, stage.background(step), run.scene.regions)
         run.logger.evaluation(stage.name, step, split, found)
 
