@@ -1,6 +1,7 @@
 # make setup   virtual environment, pinned packages, the packages in submodules/
 # make demo    setup, then: make a scene, train, render, score, report
 # make test    setup, then: the test suite (what .ci/run runs)
+# make gpu     setup, then: the wheels that an NVIDIA GPU needs
 # make lint    ruff
 # Every target may be repeated: what is done is skipped. PYTHON=python3.12 chooses the interpreter.
 
@@ -10,9 +11,9 @@ PY     := $(VENV)/bin/python
 NAME   := demo
 OUT    := output/$(NAME)
 
-NATIVE := $(shell find submodules -name '*.h' -o -name '*.cpp' -o -name '*.py' -o -name pyproject.toml | grep -v -e build/ -e egg-info | sort)
+NATIVE := $(shell find submodules -name '*.h' -o -name '*.cpp' -o -name '*.cu*' -o -name '*.py' -o -name pyproject.toml | grep -v -e build/ -e egg-info | sort)
 
-.PHONY: setup demo test lint
+.PHONY: setup demo test gpu lint
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/.ready
@@ -31,6 +32,10 @@ $(VENV)/.dev: $(VENV)/.ready requirements-dev.txt
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
+$(VENV)/.gpu: $(VENV)/.ready requirements-gpu.txt
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-gpu.txt
+	@touch $@
+
 demo: $(VENV)/.ready
 	$(PY) scripts/make_demo_data.py --out data/$(NAME)
 	$(PY) train.py -s data/$(NAME) --configs arguments/dnerf/demo.py --expname $(NAME)
@@ -46,6 +51,9 @@ demo: $(VENV)/.ready
 test: $(VENV)/.dev
 	$(PY) -m ruff check .
 	$(PY) -m pytest -q
+
+gpu: $(VENV)/.gpu
+	@$(PY) -c "from utils.devices import choose_device, describe; print('--device auto is', describe(choose_device('auto')))"
 
 lint: $(VENV)/.dev
 	$(PY) -m ruff check .
