@@ -171,15 +171,13 @@ class _Tree:
             raise self.wrong(key, f"rows that sum to {sums.min():.3f} ... {sums.max():.3f}", "1")
 
     def number(self, key: str) -> float | None:
-        value = (
-            self.floats(key, ()).item() if key in self.arrays and not _is_nan(self, key) else None
-        )
-        return value
-
-
-def _is_nan(tree: _Tree, key: str) -> bool:
-    array = tree.get(key)
-    return array.dtype.kind == "f" and bool(np.isnan(array).all())
+        """One number; None where there is none, or NaN."""
+        if key not in self.arrays:
+            return None
+        array = self.get(key)
+        if array.ndim:
+            raise self.wrong(key, f"shape {array.shape}", "one number")
+        return None if np.isnan(array) else float(array)
 
 
 def _expression_start(tree: _Tree, columns: int) -> int:

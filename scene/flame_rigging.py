@@ -87,12 +87,10 @@ def corrective(offset: np.ndarray, axis: int, angle: float) -> np.ndarray:
     return basis
 
 
-def neck_ramp(
-    vertices: np.ndarray, root: np.ndarray, neck: np.ndarray, length: float
-) -> np.ndarray:
-    """0 at the rim, 1 on the head: a smoothstep along the axis from `root`, `length` axes long."""
-    axis = neck - root
-    t = np.clip((vertices - root) @ axis / (length * axis @ axis), 0, 1)
+def neck_ramp(vertices: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """A smoothstep "V" along the axis between two points: 0 up to `start`, 1 from `end` on."""
+    axis = end - start
+    t = np.clip((vertices - start) @ axis / (axis @ axis), 0, 1)
     return t * t * (3 - 2 * t)
 
 
@@ -107,14 +105,14 @@ def skin_table(
 
 
 def sphere(
-    centre: np.ndarray, radius: float, *, rings: int, columns: int
+    centre: np.ndarray, radius: float, polar: np.ndarray, columns: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices and triangles of a sphere whose first vertex is its front (+z) pole.
+    """Vertices and triangles of a sphere with rings at the angles `polar` from its front (+z) pole.
 
-    The vertices' mean is the centre, and with an even number of columns the sphere is its own
-    mirror image.
+    The front pole is the first vertex, the back pole the last. With an even number of columns the
+    sphere is its own mirror image.
     """
-    polar = np.pi * np.arange(1, rings) / rings
+    rings = len(polar)
     azimuth = 2 * np.pi * (np.arange(columns) + 0.5) / columns
     ring = np.stack(
         (
@@ -125,14 +123,13 @@ def sphere(
         -1,
     )
     directions = np.vstack(([0, 0, 1], ring.reshape(-1, 3), [0, 0, -1]))
-    last = len(directions) - 1
-    faces = []
-    for k in range(columns):
-        n = (k + 1) % columns
-        faces.append((0, 1 + n, 1 + k))
-        for r in range(rings - 2):
-            a, b = 1 + r * columns, 1 + (r + 1) * columns
-            faces += [(a + k, a + n, b + n), (a + k, b + n, b + k)]
-        a = 1 + (rings - 2) * columns
-        faces.append((a + k, a + n, last))
-    return centre + radius * directions, np.array(faces)
+    k = np.arange(columns)
+    n = (k + 1) % columns
+    front, back = np.zeros(columns, int), np.full(columns, len(directions) - 1)
+    faces = [np.stack((front, 1 + n, 1 + k), 1)]
+    for r in range(rings - 1):
+        a, b = 1 + r * columns, 1 + (r + 1) * columns
+        faces += [np.stack((a + k, a + n, b + n), 1), np.stack((a + k, b + n, b + k), 1)]
+    a = 1 + (rings - 1) * columns
+    faces.append(np.stack((a + k, a + n, back), 1))
+    return centre + radius * directions, np.concatenate(faces)

@@ -31,6 +31,7 @@ PROFILE = (
 )  # fmt: skip
 MOUTH_RING, MOUTH_HALF_WIDTH = 12, 0.026
 ROOT_JOINT, NECK_JOINT = np.array([0, -0.13, -0.02]), np.array([0, -0.07, -0.015])
+HEAD_STARTS = np.array([0, -0.034, -0.012])  # where the neck has turned into the head
 JAW_JOINT = np.array([0, -0.005, 0.0])
 EYES, EYE_RADIUS = (np.array([0.032, 0.03, 0.07]), np.array([-0.032, 0.03, 0.07])), 0.012
 JAW_OPEN_ANGLE = 0.35
@@ -60,7 +61,7 @@ def toy_head(n_shape: int = 100) -> HeadModel:
     opening = _jaw_opening(template, lower)
     joints = np.stack((ROOT_JOINT, NECK_JOINT, JAW_JOINT, *EYES))
     jaw = skinning_fit(template, opening, JAW_JOINT, JAW_OPEN_ANGLE)
-    weights = skin_table(neck_ramp(template, ROOT_JOINT, NECK_JOINT, 1.6), jaw, eyes)
+    weights = skin_table(neck_ramp(template, ROOT_JOINT, HEAD_STARTS), jaw, eyes)
     offset = jaw_offset(template, opening, weights[:, 2], JAW_JOINT, 0, JAW_OPEN_ANGLE)
     skin_ids = np.arange(eyes[0][0])
     expressions = np.stack([_expression(name, template, lower) for name in EXPRESSION_NAMES], -1)
@@ -114,7 +115,7 @@ def _geometry() -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[np.ndarray, n
         faces += [np.stack((upper[k], under[n], upper[n]), 1)]
     eyes = []
     for centre in EYES:
-        ball, triangles = sphere(centre, EYE_RADIUS, rings=8, columns=10)
+        ball, triangles = sphere(centre, EYE_RADIUS, np.pi * np.arange(1, 8) / 8, columns=10)
         faces.append(triangles + len(vertices))
         eyes.append(len(vertices) + np.arange(len(ball)))
         vertices = np.vstack((vertices, ball))
