@@ -32,7 +32,7 @@ N_PICTURES = 8  # different ones; the others are hard links to them
 MIB = 2**20
 LIMIT = 4 * 1000**3  # bytes
 MARGIN = 1.2  # of the announced bound
-FLAGS = "--coarse_iterations 50 --iterations 100 --densify_from_iter 20 --densification_interval 20"
+FLAGS = "--device cpu --coarse_iterations 50 --iterations 100 --densify_from_iter 20 --densification_interval 20"
 
 
 def main() -> int:

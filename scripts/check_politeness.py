@@ -25,7 +25,7 @@ from tests.tiny_scene import write_tiny_scene  # noqa: E402
 
 SIZE = 200
 STEPS = 100
-FLAGS = f"--coarse_iterations 0 --iterations {STEPS} --init_points 10000 --multires 1 2 --quiet"
+FLAGS = f"--coarse_iterations 0 --iterations {STEPS} --init_points 10000 --multires 1 2 --device cpu --quiet"
 LIMIT = 4.0  # twice the fair share of a busy machine
 ROUNDS = 2
 WARM_UP = 3  # lines of the log, ten steps each, that are not counted

@@ -31,11 +31,13 @@ def choose_device(name: str) -> torch.device:
     except RuntimeError:
         raise InputError(f"--device {name}: no such device; choose auto, cpu, cuda, cuda:1") from None
     if device.type == "cpu":
-        return device
+        return CPU
+    device = torch.device(device.type, device.index or 0)
     why = _why_not(device)
     if why:
         raise InputError(f"--device {name}: {why}")
-    return _prepared(device)
+    _prepare(device)
+    return device
 
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:
@@ -66,12 +68,13 @@ def describe(device: torch.device) -> str:
 def _best_device() -> torch.device:
     if not (torch.cuda.is_available() or CARD.exists()):
         return CPU
-    device = torch.device("cuda")
+    device = torch.device("cuda", 0)
     why = _why_not(device)
-    if why is None:
-        return _prepared(device)
-    print(f"the GPU is not used: {why}")
-    return CPU
+    if why:
+        print(f"the GPU is not used: {why}")
+        return CPU
+    _prepare(device)
+    return device
 
 
 def _why_not(device: torch.device) -> str | None:
@@ -81,8 +84,8 @@ def _why_not(device: torch.device) -> str | None:
     return nvrtc_launch.why_not(device)
 
 
-def _prepared(device: torch.device) -> torch.device:
-    """The device with its number, current, and set to give the same bits from run to run.
+def _prepare(device: torch.device) -> None:
+    """Make the GPU current, and set torch to give the same bits from run to run there.
 
     TF32 is off in torch's matrix products by default, but on in cuDNN's convolutions, where it would
     leave three digits to LPIPS and SSIM.
@@ -93,4 +96,3 @@ def _prepared(device: torch.device) -> torch.device:
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.allow_tf32 = False
     torch.cuda.set_device(device)
-    return torch.device("cuda", torch.cuda.current_device())

@@ -64,7 +64,7 @@ def test_the_clock_runs():
 @needs_gpu
 def test_cuda_is_the_current_card_and_convolutions_keep_all_digits():
     device = choose_device("cuda")
-    assert device.index == torch.cuda.current_device()
+    assert device == torch.device("cuda", torch.cuda.current_device())
     assert not torch.backends.cudnn.allow_tf32
     sent = send(torch.arange(4), device)
     assert sent.device == device
