@@ -14,22 +14,6 @@ from diff_gaussian_rasterization import reference
 _LARGE = 1e15  # float32 squares of more than 1.8e19 overflow; three of these and their sum do not
 
 
-def view_colors(sh: Tensor, means: Tensor, viewmat: Tensor, degree: int) -> Tensor:
-    """Colours "N 3" of sh "N B 3" (B >= (degree + 1)²) seen from the camera, as the kernels do.
-
-    Raises ValueError for another shape or too few bases.
-    """
-    bases = (degree + 1) ** 2
-    if sh.dim() != 3 or sh.shape[0] != means.shape[0] or sh.shape[1] < bases or sh.shape[2] != 3:
-        raise ValueError(
-            f"sh has shape {tuple(sh.shape)}, expected ({means.shape[0]}, {bases} or more, 3)"
-        )
-    sh = sh[:, :bases]
-    usable = _tame(means) & _tame(sh)
-    colors = reference.sh_colors(_keep(usable, sh), _keep(usable, means), viewmat, degree)
-    return torch.where(usable[:, None], colors, torch.nan)
-
-
 def facing_axes(means: Tensor, quats: Tensor, scales: Tensor, viewmat: Tensor) -> Tensor:
     """Unit normals "N 3", world space: each Gaussian's shortest axis, turned towards the camera.
 

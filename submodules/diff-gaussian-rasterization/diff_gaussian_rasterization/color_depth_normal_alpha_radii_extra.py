@@ -13,7 +13,7 @@ __all__ = ["GaussianRasterizationSettings", "GaussianRasterizer"]
 
 
 class GaussianRasterizer(dropin.GaussianRasterizer):
-    """Draws normals and any attributes "N E" beside the colours, all in one pass."""
+    """Draws normals and any attributes "N E" beside the colours."""
 
     def forward(
         self,

@@ -13,7 +13,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from diff_gaussian_rasterization import attributes
 from diff_gaussian_rasterization.layout import Inputs
 from diff_gaussian_rasterization.typed import RasterOutput, rasterize
 
@@ -100,18 +99,31 @@ class GaussianRasterizer(nn.Module):
 
 
 def draw_beside(inputs: Inputs, values: Tensor) -> tuple[RasterOutput, Tensor]:
-    """Draw values "N A" in the same pass as the colours; returns the output and "A H W".
+    """Draw values "N A" beside the colours; returns the output and the values' image "A H W".
 
     Blended like colour (sum of w_i values_i, not divided by alpha) on a background of zeros.
     """
-    colors = inputs.colors
-    if colors is None:
-        colors = attributes.view_colors(inputs.sh, inputs.means, inputs.viewmat, inputs.sh_degree)
-    channels = colors.shape[1]
+    if inputs.colors is None:
+        return _draw_twice(inputs, values)
+    channels = inputs.channels
+    colors = torch.cat([inputs.colors, values], 1)
     behind = torch.cat([inputs.background, values.new_zeros(values.shape[1])])
-    inputs = inputs._replace(sh=None, colors=torch.cat([colors, values], 1), background=behind)
-    out = rasterize(**inputs._asdict())
+    out = rasterize(**inputs._replace(colors=colors, background=behind)._asdict())
     return replace(out, color=out.color[:channels]), out.color[channels:]
+
+
+def _draw_twice(inputs: Inputs, values: Tensor) -> tuple[RasterOutput, Tensor]:
+    """Colours from SH, then values: a second pass over the pixels costs less than SH and their
+    gradient in PyTorch, which one pass would need, and nothing backward where no loss reads it.
+
+    A row that either pass leaves out, as it is not finite, is left out of both.
+    """
+    finite = values.detach().isfinite().all(1).reshape(inputs.opacities.shape)
+    inputs = inputs._replace(opacities=torch.where(finite, inputs.opacities, torch.nan))
+    out = rasterize(**inputs._asdict())
+    values = torch.where(out.radii[:, None] > 0, values, torch.nan)
+    beside = inputs._replace(sh=None, colors=values, background=None)
+    return out, rasterize(**beside._asdict()).color
 
 
 def typed_inputs(
