@@ -93,9 +93,14 @@ def fail(error):
     return main
 
 
+class OutOfMemoryError(RuntimeError):
+    """Named as torch's."""
+
+
 @pytest.mark.parametrize(
     ("error", "words"),
     [
+        (OutOfMemoryError("CUDA out of memory."), "error: CUDA out of memory. Lower --max_gaussians"),
         (InputError("a.png: no\n  such picture"), "error: a.png: no such picture"),
         (OSError(28, "No space left on device", "log.jsonl"), "error: log.jsonl: No space left on device; check"),
         (PermissionError(13, "Permission denied", "x"), "error: x: Permission denied; check"),
