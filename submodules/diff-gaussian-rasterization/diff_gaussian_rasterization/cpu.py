@@ -19,7 +19,10 @@ from diff_gaussian_rasterization.layout import (
 
 
 def forward(inputs: Inputs, room: Saved | None = None) -> Saved:
-    """Draw `inputs`, into the tensors of `room` where given; its pairs are replaced if too few."""
+    """Draw; into the tensors of `room` where given, whose pairs are replaced when they are too few.
+
+    `pairs` then is as long as the room; a tile's pairs end where the next tile's begin, as always.
+    """
     inputs = dense(inputs)
     saved = (room or empty_saved(inputs, 1))._asdict()
     drawn = 0
@@ -28,7 +31,8 @@ def forward(inputs: Inputs, room: Saved | None = None) -> Saved:
         nonlocal drawn
         drawn = pairs
         if pairs > len(saved["pairs"]):
-            saved["pairs"] = saved["pairs"].new_empty((pairs, PAIR))
+            spare = 0 if room is None else pairs // 4  # the next frame may need a few more
+            saved["pairs"] = saved["pairs"].new_empty((pairs + spare, PAIR))
         return saved["pairs"].data_ptr()
 
     state, image = struct(native.State, saved), struct(native.Image, saved)

@@ -33,9 +33,9 @@ PROGRAM = Program(Path(__file__).parent / "csrc" / "cuda" / "all.cu")
 VARIANTS = [
     *({"REAL": "float", "SH_DEGREE": degree} for degree in (-1, 0, 1, 2, 3)),
     *({"REAL": "double", "SH_DEGREE": degree} for degree in (-1, 3)),
-    *({"REAL": "float", "CHANNELS": c, "AUX": aux} for c in (1, 3, 4) for aux in (0, 1)),
-    *({"REAL": real, "CHANNELS": c, "AUX": 1} for real in ("float", "double") for c in (32, 64)),
-    {"REAL": "double", "CHANNELS": 3, "AUX": 1},
+    *({"REAL": real, "CHANNELS": c} for real in ("float", "double") for c in (1, 3, 32, 64)),
+    *({"REAL": "float", "CHANNELS": c, "AUX": aux} for c in (1, 3, 4, 32, 64) for aux in (0, 1)),
+    *({"REAL": "double", "CHANNELS": c, "AUX": 1} for c in (3, 64)),
 ]
 
 _THREADS = 256  # kThreads of device.cuh
@@ -45,6 +45,7 @@ _PACKET = 4  # a share's columns are padded to so many: 16 bytes of float, 32 of
 _OUTLINE = 8  # numbers of an Outline
 _POSE = 12  # kPoseNumbers
 _MOST_PAIRS_LOG2 = 31  # torch sorts no more at once
+NARROW_TILES = 2**15  # fewer fit into 16-bit keys: half the key bits are half the sort
 
 KernelsFactory = Callable[..., Kernels]
 
@@ -87,6 +88,19 @@ def forward(inputs: Inputs, kernels: KernelsFactory) -> Saved:
     return saved._replace(offsets=projected.offsets.to(torch.int32), pairs=saved.pairs[:pairs])
 
 
+def draw_within(inputs: Inputs, capacity: int, kernels: KernelsFactory) -> tuple[Saved, Tensor]:
+    """Draw with room for `capacity` pairs (at least 1), never waiting: a CUDA graph can record it.
+
+    Returns the image, whole only if there were not more pairs, and how many there were: a scalar
+    on the device that `check_pairs` understands. What `backward` needs is not all there.
+    """
+    inputs = dense(inputs)
+    projected = project(inputs, kernels)
+    saved = sort_pairs(inputs, projected, capacity, kernels)
+    blend(inputs, saved, kernels)
+    return saved, projected.pairs
+
+
 def check_pairs(pairs: int) -> int:
     """The number of pairs as read back, or the error it stands for."""
     if pairs < 0:
@@ -116,7 +130,7 @@ def sort_pairs(
 ) -> Saved:
     """Pairs sorted by tile, then by depth; those beyond `capacity` (at least 1) are dropped."""
     count, tiles = inputs.means.shape[0], inputs.tiles
-    narrow = tiles < 2**15  # half the key bits are half the sort
+    narrow = tiles < NARROW_TILES
     kind = torch.int16 if narrow else torch.int32
     keys = torch.full((capacity,), tiles, dtype=kind, device=inputs.means.device)
     placed = keys.new_empty((capacity, PAIR), dtype=torch.int32)
@@ -186,7 +200,7 @@ def _blend_backward(
     parts = means.new_zeros((inputs.tiles, channels)) if background.numel() else None
     image = struct(native.Image, saved._asdict())
     for first in range(0, channels, _CHANNELS_AT_ONCE):
-        _per_pixel(inputs, kernels, first, with_depth and first == 0).launch(
+        _per_pixel(inputs, kernels, first, AUX=int(with_depth and first == 0)).launch(
             "blend_pixels_backward", inputs.tiles, _THREADS,
             scene_struct(inputs), _state(saved), image, gradients, ctypes.c_int32(first),
             rows, ctypes.c_int32(stride), parts,
@@ -236,9 +250,7 @@ def _per_gaussian(inputs: Inputs, kernels: KernelsFactory) -> Kernels:
     return kernels(REAL=_real(inputs), SH_DEGREE=-1 if inputs.sh is None else inputs.sh_degree)
 
 
-def _per_pixel(
-    inputs: Inputs, kernels: KernelsFactory, first: int = 0, aux: bool = False
-) -> Kernels:
-    """first: channel where a pass begins; aux: whether its loss sees depth or alpha."""
+def _per_pixel(inputs: Inputs, kernels: KernelsFactory, first: int = 0, **aux: int) -> Kernels:
+    """The forward kernels of the pass that begins with channel `first`; the backward one with AUX."""
     channels = min(inputs.channels - first, _CHANNELS_AT_ONCE)
-    return kernels(REAL=_real(inputs), CHANNELS=channels, AUX=int(aux))
+    return kernels(REAL=_real(inputs), CHANNELS=channels, **aux)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -64,26 +65,63 @@ def rasterize(
         means, quats, scales, covariances, opacities, sh, colors, means2d, viewmat, background, K,
         width, height, sh_degree, float(near), float(far),
     )  # fmt: skip
+    check_inputs(inputs)
+    return RasterOutput(*backend(means.device)(*inputs)[:4])
+
+
+def check_inputs(inputs: ops.Inputs) -> None:
+    """TypeError or ValueError, as `rasterize` raises them, without reading any tensor's numbers."""
+    means, quats, scales, covariances, opacities, sh, colors, means2d, viewmat, background, K = (
+        inputs[: ops.TENSORS]
+    )
     _check_tensors(inputs)
-    _check_choices(quats, scales, covariances, sh, colors, sh_degree)
+    _check_choices(quats, scales, covariances, sh, colors, inputs.sh_degree)
     _check_shapes(means, quats, scales, covariances, opacities, sh, colors, means2d)
-    _check_camera(viewmat, K, width, height, near, far)
-    channels = 3 if colors is None else colors.shape[1]
-    if background is not None and tuple(background.shape) != (channels,):
-        raise _shape_error("background", background, f"({channels},), one number per channel")
-    return RasterOutput(*_backend(means.device.type)(*inputs)[:4])
+    _check_camera(viewmat, K, inputs.width, inputs.height, inputs.near, inputs.far)
+    if background is not None and tuple(background.shape) != (inputs.channels,):
+        expected = f"({inputs.channels},), one number per channel"
+        raise _shape_error("background", background, expected)
+
+
+def why_no_kernels(device: torch.device) -> str | None:
+    """None where kernels draw on `device`, else one sentence that says why not."""
+    if device.type == "cpu":
+        return (
+            None
+            if native.is_built()
+            else "diff-gaussian-rasterization was built without a compiler"
+        )
+    if device.type != "cuda":
+        return f"there are no kernels for {device.type} devices"
+    try:
+        from nvrtc_launch import why_not
+    except ImportError as error:
+        return f"nvrtc-launch cannot be imported ({error})"
+    return why_not(device)
 
 
 @functools.cache
-def _backend(device: str):
-    if device != "cpu" or native.is_built():
+def backend(device: torch.device) -> Callable[..., Sequence[Tensor]]:
+    """What draws tensors of `device`: takes the fields of `ops.Inputs`, returns an image first."""
+    reason = None if device.type == "meta" else why_no_kernels(device)
+    if reason is None:
         return ops.forward
+    if device.type != "cpu":
+        warnings.warn(f"drawing on the CPU and copying the picture back: {reason}", stacklevel=3)
+        return _draw_copies
     warnings.warn(
-        "diff-gaussian-rasterization was installed without native code: drawing with the slow "
-        "PyTorch twin; install a C++ compiler or the ziglang wheel and reinstall the package",
+        f"drawing with the slow PyTorch twin: {reason}; "
+        "install a C++ compiler or the ziglang wheel and reinstall it",
         stacklevel=3,
     )
     return reference.forward
+
+
+def _draw_copies(*arguments) -> list[Tensor]:
+    """Draw on the CPU; gradients cross with the copies."""
+    copies = (x.cpu() if isinstance(x, Tensor) else x for x in arguments)
+    image = backend(torch.device("cpu"))(*copies)[:4]
+    return [x.to(arguments[0].device) for x in image]
 
 
 def _check_tensors(inputs: ops.Inputs) -> None:

@@ -26,10 +26,10 @@ def run_python(code, **environment):
 @pytest.fixture
 def fresh_loading():
     native.library.cache_clear()
-    typed._backend.cache_clear()
+    typed.backend.cache_clear()
     yield
     native.library.cache_clear()
-    typed._backend.cache_clear()
+    typed.backend.cache_clear()
 
 
 def test_environment_variable_chooses_the_variant():

@@ -1,7 +1,7 @@
-// The mathematics of one Gaussian, for any device and any number type T: float, double, or (simd.h) a
-// SIMD vector of either. Every derivative ("_vjp": gradient of the output in, gradient of the input out)
-// stands directly under its forward function. Files that include this one only decide who computes
-// what when.
+// The mathematics of one Gaussian, for any device and any number type T: float, double, or a SIMD
+// vector of either (simd.h). Every derivative ("_vjp": gradient of the output in, gradient of the
+// input out) stands directly under its forward function. Files that include this one only decide
+// who computes what when.
 //
 // Conventions: column vectors, p_cam = W m + t, OpenCV axes (x right, y down, z ahead), quaternions
 // wxyz, pixel (i, j) has its centre at (i + 0.5, j + 0.5).

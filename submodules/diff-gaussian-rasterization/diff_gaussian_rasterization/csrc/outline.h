@@ -24,7 +24,8 @@ DGR_FN void visit_tiles(const Outline<S>& o, int width, int height, Visit visit)
   for (int base = strips.first; base < strips.end; base += W) {
     V low, high;
     strip_rows(wide, V::load(starts) + V(S(8 * base) + S(0.5)), V(S(height)), low, high);
-    const Int begin = __builtin_convertvector(low.v, Int), end = __builtin_convertvector(high.v, Int);
+    const Int begin = __builtin_convertvector(low.v, Int),
+              end = __builtin_convertvector(high.v, Int);
     for (int i = 0; i < W && base + i < strips.end; i += 2) {
       // A strip that lies in the tile but not in the image holds no rows.
       const bool second = base + i + 1 < strips.end;

@@ -1,16 +1,15 @@
-// All kernels of the GPU backend. Compiled when first needed, for the card at hand, with
-//   REAL       float or double
-// and one of
-//   SH_DEGREE  0 to 3, or -1 where colours are given: the kernels with one thread per Gaussian
-//   CHANNELS   of one pass over the image: the kernels with one thread per pixel; and with it
-//   AUX        1 when the loss sees depth or alpha (read by the backward pass alone)
-#ifdef SH_DEGREE
+// The kernels of the GPU backend in three groups. One is compiled when first needed, for the card at
+// hand, with REAL, the number type: float or double; and
+//   SH_DEGREE      0 to 3, or -1 where colours are given: the kernels with a thread per Gaussian
+//   CHANNELS       of one pass over the image: the forward kernels with a thread per pixel
+//   CHANNELS, AUX  the backward one; AUX is 1 when the loss sees depth or alpha, else 0
+#if defined(SH_DEGREE)
 #include "place.cuh"
 #include "project.cuh"
 #include "project_backward.cuh"
-#endif
-#ifdef CHANNELS
-#include "blend.cuh"
+#elif defined(AUX)
 #include "blend_backward.cuh"
+#elif defined(CHANNELS)
+#include "blend.cuh"
 #include "collect.cuh"
 #endif

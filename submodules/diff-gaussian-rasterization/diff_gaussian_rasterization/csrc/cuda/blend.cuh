@@ -35,7 +35,8 @@ struct PixelSums {
 
 }  // namespace DGR_NAMESPACE
 
-// Draws channels first_channel .. first_channel + CHANNELS; the first pass draws depth and alpha, too.
+// Draws channels first_channel .. first_channel + CHANNELS; the first pass draws depth and alpha,
+// too.
 extern "C" __global__ void __launch_bounds__(kThreads)
     blend_pixels(DgrScene scene, DgrState state, DgrImage image, int32_t first_channel) {
   __shared__ Batch<kBlendBatch> batch;

@@ -4,14 +4,10 @@
 
 #include "pixel.cuh"
 
-#ifndef AUX
-#define AUX 0
-#endif
-
 namespace DGR_NAMESPACE {
 
-// One pair's share of the gradients: six moments of the exponent's gradient (Moments), the colour's,
-// and with AUX the depth's.
+// One pair's share of the gradients: six moments of the exponent's gradient (Moments), the
+// colour's, and with AUX the depth's.
 constexpr int kMomentSums = 6;
 constexpr int kShare = kMomentSums + CHANNELS + AUX;
 constexpr int kBackwardBytes = kStagedBytes + kWarps * kShare * (int)sizeof(Real);  // of one pair
@@ -56,7 +52,7 @@ __device__ inline void pixel_share(const Hit& hit, const Splat& splat, const Rea
   for (int c = 0; c < CHANNELS; ++c) along = fma(grad.color[c], color[c], along);
   grad.rest = fma(-weight, along, grad.rest);
   // dL/dalpha: this Gaussian's own light, less what all behind it, and the background, lose.
-  const Real grad_alpha = hit.before * along - grad.rest / (Real(1) - hit.alpha);
+  const Real grad_alpha = hit.before * along - grad.rest * (Real(1) / (Real(1) - hit.alpha));
   const Real g = hit.raw <= Real(kMaxAlpha) ? grad_alpha * hit.alpha : Real(0);
   const Real g_x = g * hit.dx, g_off = g * hit.off;
   share[0] = g, share[1] = g_x, share[2] = g_off;
@@ -93,8 +89,8 @@ struct Shares {
 
 }  // namespace DGR_NAMESPACE
 
-// rows "P stride", zeros: each pair's share of the gradients, in slot order. backgrounds "T C", zeros:
-// each tile's share of the gradient to the background; or null.
+// rows "P stride", zeros: each pair's share of the gradients, in slot order. backgrounds "T C",
+// zeros: each tile's share of the gradient to the background; or null.
 extern "C" __global__ void __launch_bounds__(kThreads)
     blend_pixels_backward(DgrScene scene, DgrState state, DgrImage image, DgrGradients grad,
                           int32_t first_channel, Real* rows, int32_t stride, Real* backgrounds) {

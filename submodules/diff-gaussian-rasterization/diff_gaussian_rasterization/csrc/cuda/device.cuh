@@ -78,9 +78,9 @@ struct Share {
   }
 };
 
-// Sums of K numbers over a warp. At each step a lane gives away half of the numbers it still has and
-// adds the other half of its partner's: K + 5 shuffles or so for all sums, where one sum at a time
-// takes 5 K. The order of additions is fixed.
+// Sums of K numbers over a warp. At each step a lane gives away half of the numbers it still has
+// and adds the other half of its partner's: K + 5 shuffles or so for all sums, where one sum at a
+// time takes 5 K. The order of additions is fixed.
 template <int K, int kLeft = K, int kFlip = kWarp / 2>
 __device__ inline void warp_sums(Real (&v)[K], int lane) {
   constexpr int kHalf = (kLeft + 1) / 2;

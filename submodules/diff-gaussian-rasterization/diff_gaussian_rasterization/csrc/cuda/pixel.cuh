@@ -35,7 +35,8 @@ __device__ inline uint32_t warps_reached(const DgrPair& pair) {
   uint32_t warps = 0;
   for (int half = 0; half < 2; ++half) {
     const int begin = pair.rows[2 * half], end = pair.rows[2 * half + 1];
-    for (int band = begin / 4; begin < end && 4 * band < end; ++band) warps |= 1u << (2 * band + half);
+    for (int band = begin / 4; begin < end && 4 * band < end; ++band)
+      warps |= 1u << (2 * band + half);
   }
   return warps;
 }
@@ -45,9 +46,9 @@ __device__ inline double power_of_2(double x) { return exp2(x); }
 
 // One Gaussian at one pixel: what both passes must find alike, to the bit.
 struct Hit {
-  Real dx, off;        // as log2_alpha wants them
-  Real raw, alpha;     // without and with its upper bound
-  Real before;         // light in front of the Gaussian
+  Real dx, off;     // as log2_alpha wants them
+  Real raw, alpha;  // without and with its upper bound
+  Real before;      // light in front of the Gaussian
   bool drawn;
 };
 

@@ -9,13 +9,14 @@ namespace DGR_NAMESPACE {
 constexpr int64_t kFewTiles = 64;  // beyond, a warp places a Gaussian's pairs together
 
 struct PairList {
-  void* keys;        // tile of each pair: int16 when `narrow`, else int32
+  void* keys;  // tile of each pair: int16 when `narrow`, else int32
   DgrPair* pairs;
   int64_t capacity;  // pairs beyond it are dropped
   int32_t narrow, unused;
 };
 
-__device__ inline void put_pair(const PairList& list, int64_t place, int tile, const DgrPair& pair) {
+__device__ inline void put_pair(const PairList& list, int64_t place, int tile,
+                                const DgrPair& pair) {
   if (place >= list.capacity) return;
   if (list.narrow)
     ((int16_t*)list.keys)[place] = (int16_t)tile;
@@ -39,8 +40,8 @@ __device__ inline void place_column(const PairList& list, const TileColumn& colu
   }
 }
 
-// All pairs of one Gaussian. The `width` lanes from lane 0 on work on as many columns at once, each
-// beginning where the columns before it end.
+// All pairs of one Gaussian. kLanes lanes, one or a whole warp, work on as many columns at once,
+// each beginning where the columns before it end.
 template <int kLanes>
 __device__ inline void place_gaussian(const DgrScene& scene, const Outline<Real>& reach,
                                       const PairList& list, int lane, uint32_t gaussian,
@@ -66,8 +67,8 @@ __device__ inline void place_gaussian(const DgrScene& scene, const Outline<Real>
 
 }  // namespace DGR_NAMESPACE
 
-// order: Gaussians, nearest first. offsets "N + 1": running sum of the pair counts in Gaussian order,
-// where slots come from; ends "N": the same in depth order, each including its own.
+// order: Gaussians, nearest first. offsets "N + 1": running sum of the pair counts in Gaussian
+// order, where slots come from; ends "N": the same in depth order, each including its own.
 extern "C" __global__ void __launch_bounds__(kThreads)
     place_pairs(DgrScene scene, const Outline<Real>* outlines, const int64_t* offsets,
                 const int64_t* order, const int64_t* ends, PairList list) {

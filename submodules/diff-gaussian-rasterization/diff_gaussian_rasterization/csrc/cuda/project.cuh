@@ -67,8 +67,8 @@ __device__ inline int64_t project_one(const DgrScene& scene, const DgrState& sta
   if (!write_color(scene, state, camera, mean, i)) return 0;
   const Real half(-0.5 * kLog2E);
   ((Splat*)state.splats)[i] = {
-      seen.u, seen.v, half / shape.variance, shape.slope, half / shape.spread, log_opacity, depth,
-      Real(0)};
+      seen.u, seen.v, half / shape.variance, shape.slope, half / shape.spread, log_opacity,
+      depth,  Real(0)};
   wide = radius(shape);
   return count_tiles(reach, scene.width, scene.height);
 }

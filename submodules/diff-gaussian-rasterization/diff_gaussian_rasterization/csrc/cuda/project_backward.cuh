@@ -5,8 +5,8 @@
 
 namespace DGR_NAMESPACE {
 
-constexpr int kColorSums = 6;        // column where a row's colours begin, after six moments
-constexpr uint32_t kFewSlots = 32;   // beyond, a warp adds a Gaussian's slots together
+constexpr int kColorSums = 6;       // column where a row's colours begin, after six moments
+constexpr uint32_t kFewSlots = 32;  // beyond, a warp adds a Gaussian's slots together
 
 __device__ inline void store3(const Vec3<Real>& x, void* base, int64_t i) {
   if (!base) return;
@@ -98,8 +98,7 @@ __device__ inline void project_one_backward(const DgrScene& scene, const DgrStat
 #endif
   store3(grad_mean, out.means, i);
   // The exponent's gradient g is dL/dalpha · alpha, and alpha is linear in the opacity.
-  if (out.opacities)
-    ((Real*)out.opacities)[i] = moments.one / ((const Real*)scene.opacities)[i];
+  if (out.opacities) ((Real*)out.opacities)[i] = moments.one / ((const Real*)scene.opacities)[i];
   // 3DGS measures this gradient in NDC, which spans two units over the image.
   store3({Real(0.5) * scene.width * grad_u, Real(0.5) * scene.height * grad_v, Real(0)},
          out.means2d, i);
@@ -122,9 +121,10 @@ extern "C" __global__ void __launch_bounds__(kThreads)
   const auto add_every = [&](uint32_t from, uint32_t to, int column, uint32_t step) {
     Packet sum = {};
 #pragma unroll 4
-    for (uint32_t slot = from; slot < to; slot += step)
-      for (int k = 0; k < kPacket; ++k)
-        sum.number[k] += rows[(int64_t)slot * packets + column].number[k];
+    for (uint32_t slot = from; slot < to; slot += step) {
+      const Packet row = rows[(int64_t)slot * packets + column];
+      for (int k = 0; k < kPacket; ++k) sum.number[k] += row.number[k];
+    }
     return sum;
   };
   const bool many = end - begin > kFewSlots;
@@ -143,8 +143,9 @@ extern "C" __global__ void __launch_bounds__(kThreads)
 }
 
 // Writes the wanted gradients (zeros before) of the Gaussians that were drawn, from their sums
-// "N stride". poses "blocks 12", or null: each block's share of the gradient to the camera.
-extern "C" __global__ void __launch_bounds__(kThreads)
+// "N stride". poses "blocks 12", or null: each block's share of the gradient to the camera. Two
+// blocks at once, at the price of a few spilled registers, wait less for memory than one.
+extern "C" __global__ void __launch_bounds__(kThreads, 2)
     project_gaussians_backward(DgrScene scene, DgrState state, DgrGradients out, const Real* sums,
                                int32_t stride, Real* poses) {
   const int64_t i = thread_number();
