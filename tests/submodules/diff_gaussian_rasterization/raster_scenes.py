@@ -1,7 +1,7 @@
 """Small scenes for the rasterizer's tests, and one way to draw them and collect every gradient."""
 
 import torch
-from diff_gaussian_rasterization import ops, rasterize, reference
+from diff_gaussian_rasterization import cuda, layout, ops, rasterize, reference
 
 IMAGE = ("color", "depth", "alpha")
 
@@ -62,11 +62,45 @@ def draw_native(scene):
     return [*(getattr(out, name) for name in IMAGE), out.radii]
 
 
-def draw_twin(scene):
+def inputs_of(scene):
+    """The operators' arguments, with the defaults of `rasterize`."""
     defaults = {"sh": None, "colors": None, "covariances": None, "sh_degree": 0}
     defaults |= {"near": 0.01, "far": 100.0, "background": None, "means2d": None}
     scene = defaults | scene
-    return list(reference.forward(*(scene[name] for name in ops.Inputs._fields)))
+    return ops.Inputs(*(scene[name] for name in ops.Inputs._fields))
+
+
+def draw_twin(scene):
+    return list(reference.forward(*inputs_of(scene)))
+
+
+def draw_with(kernels):
+    """The GPU backend's host code and kernels on CPU tensors: `kernels` as `emulated` makes them."""
+    return lambda scene: list(_CudaBackend.apply(kernels, *inputs_of(scene)))
+
+
+def draw_on_gpu(scene):
+    """`rasterize` on the GPU, with the scene taken there and the results brought back."""
+    scene = {k: v.cuda() if isinstance(v, torch.Tensor) else v for k, v in scene.items()}
+    return [x.cpu() for x in draw_native(scene)]
+
+
+class _CudaBackend(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, kernels, *arguments):
+        ctx.set_materialize_grads(False)
+        ctx.kernels, ctx.inputs = kernels, layout.Inputs(*arguments)
+        ctx.saved = cuda.forward(ctx.inputs, kernels)
+        ctx.mark_non_differentiable(ctx.saved.radii)
+        return ctx.saved[:4]
+
+    @staticmethod
+    def backward(ctx, *grads):
+        needed = ctx.needs_input_grad[1:]
+        wanted = sum(1 << i for i in range(len(layout.DIFFERENTIABLE)) if needed[i])
+        found = cuda.backward(ctx.inputs, ctx.saved, grads[:3], wanted, ctx.kernels)
+        found = [g if wanted >> i & 1 else None for i, g in enumerate(found)]
+        return None, *found, *[None] * (len(ctx.inputs) - len(found))
 
 
 def with_gradients(draw, scene, image_weights=None):
