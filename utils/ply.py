@@ -82,7 +82,7 @@ def _read_vertices(path: Path) -> PlyElement:
         return PlyData.read(str(path))["vertex"]
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file") from None
-    except (PlyParseError, KeyError, ValueError, UnicodeDecodeError) as error:
+    except (PlyParseError, KeyError, ValueError, OverflowError, MemoryError) as error:
         raise InputError(f"{path}: not a readable PLY with vertices ({error}); write or copy it again") from None
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from scene.cameras import Camera, focus
+from scene.cameras import MAX_DISTANCE, Camera, focus
 from scene.frames import PointCloud
 from utils.errors import InputError
 from utils.ply import read_points
@@ -18,17 +18,18 @@ GREY_SPREAD = 0.28 / 255  # of random colours (4DGS): grey, but no two the same
 
 
 def usable_points(file: Path) -> PointCloud:
-    """The coloured points of a PLY file; InputError where there are none or some are not finite."""
+    """The coloured points of a PLY file; InputError where there are none or some are nowhere."""
     return checked_points(file, read_points(file))
 
 
 def checked_points(file: Path, points: PointCloud) -> PointCloud:
-    """`points` that came from `file`; InputError where there are none or some are not finite."""
+    """`points` that came from `file`; InputError where there are none or some are nowhere."""
     if not len(points.xyz):
         raise InputError(f"{file}: it holds no points; write it again, or remove it to start from random points")
-    bad = int((~torch.isfinite(points.xyz).all(1)).sum())
+    bad = int((~(points.xyz.abs() <= MAX_DISTANCE).all(1)).sum())  # NaN is not below it either
     if bad:
-        raise InputError(f"{file}: {bad} of its {len(points.xyz)} points are not finite; remove them from the file")
+        raise InputError(f"{file}: {bad} of its {len(points.xyz)} points are not finite or beyond "
+                         f"{MAX_DISTANCE:g}; remove them from the file")
     return points
 
 

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from utils.errors import InputError
 from utils.files import read_json
 
 NOT_AN_ARRAY = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error,
-                NotImplementedError, SyntaxError, MemoryError, OverflowError)  # fmt: skip
+                NotImplementedError, SyntaxError, TokenError, MemoryError, OverflowError)  # fmt: skip
 
 
 def read_object(file: Path) -> dict[str, Any]:

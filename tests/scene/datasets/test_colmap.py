@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from tests.scene.datasets.reading import decode, pixel, read
-from tests.scene.datasets.tiny_folders import CX, CY, FOCAL, POINTS, RIG, colmap, project, write_picture
+from tests.scene.datasets.tiny_folders import (
+    CX,
+    CY,
+    FOCAL,
+    POINTS,
+    RIG,
+    colmap,
+    project,
+    write_picture,
+)
 from utils.errors import InputError
 
 

@@ -6,7 +6,17 @@ import pytest
 import torch
 
 from tests.scene.datasets.reading import decode, edit, pixel, read
-from tests.scene.datasets.tiny_folders import CX, CY, FOCAL, POINTS, RIG, hypernerf, project, write_picture, write_ply
+from tests.scene.datasets.tiny_folders import (
+    CX,
+    CY,
+    FOCAL,
+    POINTS,
+    RIG,
+    hypernerf,
+    project,
+    write_picture,
+    write_ply,
+)
 from utils.errors import InputError
 
 SCALE, CENTER = 0.5, np.array([0.1, 0.2, 0.3])
@@ -95,7 +105,7 @@ def test_coloured_points_go_before_bare_ones_and_random_points_lie_in_view(folde
 
 def seen_by_any(frames, xyz):
     return any(
-        (0 <= p).all() and p[0] <= f.camera.width and p[1] <= f.camera.height
+        (p >= 0).all() and p[0] <= f.camera.width and p[1] <= f.camera.height
         for f in frames
         for p in [pixel(f.camera, xyz)]
     )

@@ -2,7 +2,15 @@ import numpy as np
 import pytest
 
 from tests.scene.datasets.reading import decode, pixel, read
-from tests.scene.datasets.tiny_folders import K, POINTS, RIG, project, ub4d, write_picture, write_ply
+from tests.scene.datasets.tiny_folders import (
+    POINTS,
+    RIG,
+    K,
+    project,
+    ub4d,
+    write_picture,
+    write_ply,
+)
 from utils.errors import InputError
 
 
@@ -71,13 +79,14 @@ def test_the_first_cloud_starts_it(folder):
     np.testing.assert_allclose(read("ub4d", folder).points.xyz.numpy(), POINTS, atol=1e-6)
 
 
+SKEWED = np.array([[K[0, 0], 9.0, K[0, 2]], K[1], K[2]])
 BROKEN = {
     "no matrices": (lambda d: (d / "projection_matrix.npz").unlink(), "projection_matrix.npz"),
     "a matrix missing": (change_matrices(lambda m: m.pop("proj_mat_1")), "projection_matrix.npz.*proj_mat_1"),
     "no matrix": (change_matrices(lambda m: m.update(proj_mat_1=np.eye(3))), r"proj_mat_1.*\(3, 3\).*3x4"),
     "singular": (change_matrices(lambda m: m.update(proj_mat_1=np.zeros((3, 4)))), "proj_mat_1.*singular"),
     "NaN": (change_matrices(lambda m: m.update(proj_mat_1=np.full((3, 4), np.nan))), "proj_mat_1.*NaN"),
-    "skewed": (change_matrices(lambda m: m.update(proj_mat_1=(K + [[0, 9, 0], [0] * 3, [0] * 3]) @ RIG[1][:3])), "skewed"),
+    "skewed": (change_matrices(lambda m: m.update(proj_mat_1=SKEWED @ RIG[1][:3])), "skewed"),
     "no pictures": (lambda d: [p.unlink() for p in (d / "rgb").iterdir()], "rgb"),
     "a name": (lambda d: (d / "rgb" / "00001.png").rename(d / "rgb" / "one.png"), "one.png.*not a number"),
     "a mask missing": (lambda d: (d / "mask" / "00001.png").unlink(), "mask.*00001.png"),
