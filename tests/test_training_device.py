@@ -2,6 +2,8 @@
 since either waits for a GPU. Seen without one, on tensors that have a place and a shape but no numbers:
 what mixes places, or asks such a tensor for a number, raises."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -20,15 +22,18 @@ from utils.optimizers import Optimizers
 
 ELSEWHERE = torch.device("meta")  # any place but the CPU
 LOSSES = "--lambda_dssim 0.2 --lambda_l2 1 --lambda_alpha 0.1 --lambda_offsets 0.1 --multires 1 2"
+HEAD = "--expression_input --flame_pose_input --refine_expression --refine_flame_pose"
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+@pytest.fixture(scope="module", params=["", HEAD], ids=["scene", "head"])
+def trained(request, tmp_path_factory):
     """A scene and a method for it that lives elsewhere."""
     folder = write_tiny_scene(tmp_path_factory.mktemp("scene") / "tiny")
     flags = ["-s", str(folder), "-m", str(folder / "out"), "--init_points", "50", *LOSSES.split()]
-    settings = parse_train_args(flags)
+    settings = parse_train_args([*flags, *request.param.split()])
     scene = load_scene(settings.dataset, settings.model)
+    codes = {"expression": torch.rand(5), "flame_pose": torch.rand(15)}
+    scene = replace(scene, train=[replace(frame, **codes) for frame in scene.train])
     method = make_method(scene, settings, ELSEWHERE)
     # One number is read back: the SH degree, a buffer so that it is saved, a plain number here.
     del method._buffers["active_sh_degree"]
@@ -55,7 +60,8 @@ def load(scene, stage):
     return [loader.load(frame, stage.background(1)) for frame in scene.train[:2]]
 
 
-def forward(frames, stage):
+def forward(method, stage, frames):
+    frames = [method.prepare(frame) for frame in frames]
     renders = [render(f.camera, stage.pose(f), f.background) for f in frames]
     return renders, {term.name: term(renders, frames, 1) for term in stage.losses}
 
@@ -67,7 +73,7 @@ def test_a_step_stays_on_its_device_sends_nothing_and_reads_nothing_back(trained
     optimizers = Optimizers(stage.params)
     frames = load(scene, stage)
     with NothingSent():
-        renders, losses = forward(frames, stage)
+        renders, losses = forward(method, stage, frames)
         sum(losses.values()).backward()
         stage.strategy.observe(renders)
         optimizers.step(stage.drawn(renders, len(method.table)))
@@ -81,6 +87,6 @@ def test_a_step_stays_on_its_device_sends_nothing_and_reads_nothing_back(trained
 def test_looking_for_nan_is_a_reading_that_this_would_notice(trained, no_numbers):
     scene, method = trained
     stage = method.stages()[0]
-    _, losses = forward(load(scene, stage), stage)
+    _, losses = forward(method, stage, load(scene, stage))
     with pytest.raises(GuardOnDataDependentSymNode):
         require_finite(losses, "the loss")
