@@ -20,13 +20,17 @@ class Render:
     alpha: Tensor  # (1, H, W) coverage in [0, 1]
     depth: Tensor  # (1, H, W) expected camera z where something was drawn, else 0; world units
     radii: Tensor  # (N,) pixels, 0 = not drawn
-    means2d: Tensor | None  # (N, 3); after backward its gradient is d loss / d place on screen (NDC)
+    means2d: (
+        Tensor | None
+    )  # (N, 3); after backward its gradient is d loss / d place on screen (NDC)
     gaussians: Gaussians
 
 
 def render(camera: Camera, gaussians: Gaussians, background: Tensor) -> Render:
-    """Draw Gaussians in front of a colour (C,) or a picture (C, H, W); differentiable in every field of
-    `gaussians`."""
+    """Draw Gaussians in front of a colour (C,) or a picture (C, H, W).
+
+    Differentiable in every field of `gaussians`.
+    """
     means2d = torch.zeros_like(gaussians.means, requires_grad=torch.is_grad_enabled())
     size = {"width": camera.width, "height": camera.height}
     out = rasterize(**_inputs(camera, gaussians, background), **size, means2d=means2d)
@@ -34,9 +38,9 @@ def render(camera: Camera, gaussians: Gaussians, background: Tensor) -> Render:
 
 
 class Painter:
-    """Draws view after view as `render` does, to the bit, without gradients and in memory that is kept.
+    """Draws view after view as `render` does, to the bit, without gradients, in memory that is kept.
 
-    A view (its image, alpha and radii) is valid until the next one of its size is drawn: use it first.
+    A view (its image, alpha and radii) is valid until the next one of its size is drawn.
     """
 
     def __init__(self) -> None:

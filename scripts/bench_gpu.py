@@ -1,9 +1,9 @@
-"""Time every kernel and what is made of them on one device: python scripts/bench_gpu.py [--device cuda]
+"""Time every kernel and what is made of them on one device: bench_gpu.py [--device cuda]
 
-Rasterizer, plane lookup, SSIM and Adam, forward and backward; a whole training step; frames per second of
-a moving scene. gsplat stands beside the rasterizer where it can be imported, on the same scenes in the
-same run. "least MB" is what must move if every number is read or written once; "of peak" sets that beside
-the bandwidth that a copy reached on this device in this run. Medians of --repeats.
+Rasterizer, plane lookup, SSIM and Adam, forward and backward; a whole training step; frames per
+second of a moving scene. gsplat stands beside the rasterizer where it can be imported, on the same
+scenes in the same run. "least MB" is what must move if every number is read or written once; "of
+peak" sets that beside the bandwidth that a copy reached in this run. Medians of --repeats.
 """
 
 from __future__ import annotations
@@ -54,15 +54,23 @@ def rasterizer_jobs(options: argparse.Namespace, device: torch.device) -> Iterat
         for size in options.images:
             for name, draw in draws.items():
                 if name == "ours" or find_spec(name):
-                    row = {"what": "rasterizer", "by": name, "size": f"{count:,} {size[0]}x{size[1]}"}
+                    row = {
+                        "what": "rasterizer",
+                        "by": name,
+                        "size": f"{count:,} {size[0]}x{size[1]}",
+                    }
                     yield row, partial(draw_scene, draw, count, size, device, options.repeats)
 
 
-def draw_scene(draw: bench_rasterizer.Draw, count: int, size: Size, device: torch.device, repeats: int) -> Row:
+def draw_scene(
+    draw: bench_rasterizer.Draw, count: int, size: Size, device: torch.device, repeats: int
+) -> Row:
     width, height = size
     scene = bench_rasterizer.make_scene(count, height)
     scene["K"] = scene["K"] + torch.tensor([[0, 0, (width - height) / 2], [0, 0, 0], [0, 0, 0]])
-    scene = {k: moved(x, device) if isinstance(x, Tensor) else x for k, x in scene.items()} | {"width": width}
+    scene = {k: moved(x, device) if isinstance(x, Tensor) else x for k, x in scene.items()} | {
+        "width": width
+    }
     leaves = [x for x in scene.values() if isinstance(x, Tensor) and x.requires_grad]
     weight = torch.randn(3, height, width, generator=torch.Generator().manual_seed(1)).to(device)
 
@@ -88,16 +96,25 @@ def field_jobs(options: argparse.Namespace, device: torch.device) -> Iterator[Jo
     """Lines of bench_fields.py, forward and backward in one, beside the forms in plain PyTorch."""
     _, multipliers, channels, points = bench_fields.FIELD
     with torch.device(device):
-        planes = [plane for level in bench_fields.make_planes(channels, multipliers) for plane in level]
+        planes = [
+            plane for level in bench_fields.make_planes(channels, multipliers) for plane in level
+        ]
         steps = bench_fields.lookup_steps() | bench_fields.ssim_steps()
-    per_point = 2 * channels * len(multipliers) + 3 * 3  # features and their gradient, points thrice
+    per_point = (
+        2 * channels * len(multipliers) + 3 * 3
+    )  # features and their gradient, points thrice
     field = 3 * sum(plane.numel() for plane in planes) + points * per_point
     image = 5 * torch.Size(bench_fields.IMAGE).numel()  # two, twice, and a gradient
     for name, (fused, plain) in steps.items():
-        numbers, extent = (field, f"{points:,}") if name.startswith("lookup") else (image, "400x400")
+        numbers, extent = (
+            (field, f"{points:,}") if name.startswith("lookup") else (image, "400x400")
+        )
         for by, run in (("ours", fused), ("torch", plain)):
             least = {"least_mb": FLOAT * numbers / 1e6}
-            yield {"what": name, "by": by, "size": extent, **least}, partial(whole, run, device, options.repeats)
+            yield (
+                {"what": name, "by": by, "size": extent, **least},
+                partial(whole, run, device, options.repeats),
+            )
 
 
 def whole(run: Callable[[], None], device: torch.device, repeats: int) -> Row:
@@ -114,7 +131,12 @@ def adam_jobs(options: argparse.Namespace, device: torch.device) -> Iterator[Job
     }
     for count in options.gaussians:
         for by, make in makers.items():
-            row = {"what": "Adam", "by": by, "size": f"{count:,}", "least_mb": 7 * FLOAT * width * count / 1e6}
+            row = {
+                "what": "Adam",
+                "by": by,
+                "size": f"{count:,}",
+                "least_mb": 7 * FLOAT * width * count / 1e6,
+            }
             yield row, partial(adam, make, (count, width), device, options.repeats)
 
 
@@ -136,7 +158,14 @@ def scene_jobs(options: argparse.Namespace, device: torch.device) -> Iterator[Jo
     def train_step() -> Row:
         with tempfile.TemporaryDirectory() as folder:
             scene = options.scene or write_tiny_scene(Path(folder) / "scene", size=800)
-            flags = ["-s", str(scene), "--configs", "arguments/dnerf/default.py", "--init_points", "40000"]
+            flags = [
+                "-s",
+                str(scene),
+                "--configs",
+                "arguments/dnerf/default.py",
+                "--init_points",
+                "40000",
+            ]
             found = profile(parse_train_args(flags), device, options.repeats)
         found["size"] = f"{found.pop('gaussians'):,} {found.pop('image')}"
         return found | {"total_ms": found["unwatched_ms"]}
@@ -155,7 +184,9 @@ def run(options: argparse.Namespace) -> list[Row]:
         for row, measure_it in jobs(options, device):
             try:
                 row |= measure_it()
-            except Exception as error:  # somebody else's package among them, which may fail in any way
+            except (
+                Exception
+            ) as error:  # somebody else's package among them, which may fail in any way
                 row["error"] = f"{type(error).__name__}: {error}".splitlines()[0][:80]
             if "least_mb" in row and "total_ms" in row:
                 reached = 1e6 * row["least_mb"] / (1e-3 * row["total_ms"])
@@ -178,9 +209,13 @@ def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="auto")
     parser.add_argument("--gaussians", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
-    parser.add_argument("--images", type=size, nargs="+", default=[(512, 512), (800, 800), (1352, 1014)])
+    parser.add_argument(
+        "--images", type=size, nargs="+", default=[(512, 512), (800, 800), (1352, 1014)]
+    )
     parser.add_argument("--moving", type=int, default=50_000, help="Gaussians of the moving scene")
-    parser.add_argument("--scene", type=Path, help="D-NeRF folder of the training step; a box if none")
+    parser.add_argument(
+        "--scene", type=Path, help="D-NeRF folder of the training step; a box if none"
+    )
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--json", type=Path, help="write the table to this file too")
     rows = run(parser.parse_args(argv))

@@ -1,7 +1,7 @@
-"""Measure what the machine can do at most: python scripts/bench_machine.py [--device cpu] [--json FILE]
+"""Measure what the machine can do at most: bench_machine.py [--device cpu] [--json FILE]
 
-Bandwidth of a copy and of a triad (c = a + 3 b) over arrays far larger than any cache, and
-the rate of multiply-adds that a large matrix product reaches. docs/performance.md sets the kernels beside
+Bandwidth of a copy and of a triad (c = a + 3 b) over arrays far larger than any cache, and the rate
+of multiply-adds that a large matrix product reaches. docs/performance.md sets the kernels beside
 these. Best of --repeats: a limit is what the machine does when nothing disturbs it.
 """
 
@@ -33,7 +33,10 @@ def limits(device: torch.device, repeats: int) -> dict[str, float]:
     # A core reads the line that it is about to write, unless it streams: counted as written alone.
     return {
         "copy_gb_s": 2 * BYTES / best(lambda: b.copy_(a), device, repeats) / 1e9,
-        "triad_gb_s": 3 * BYTES / best(lambda: torch.add(a, b, alpha=3.0, out=c), device, repeats) / 1e9,
+        "triad_gb_s": 3
+        * BYTES
+        / best(lambda: torch.add(a, b, alpha=3.0, out=c), device, repeats)
+        / 1e9,
         "fma_gflop_s": 2 * len(x) ** 3 / best(lambda: torch.mm(x, y, out=z), device, repeats) / 1e9,
     }
 
@@ -56,7 +59,9 @@ def main(argv: list[str]) -> None:
     args = parser.parse_args(argv)
     device = choose_device(args.device)
     found = machine(device) | limits(device, args.repeats)
-    print_table(({"what": key, "value": value} for key, value in found.items()), {"": "what", " ": "value"})
+    print_table(
+        ({"what": key, "value": value} for key, value in found.items()), {"": "what", " ": "value"}
+    )
     if args.json:
         save(args.json, found)
 

@@ -1,8 +1,8 @@
-"""Frames per second of a moving scene: python scripts/bench_render.py [--device cpu] [--gaussians 50000]
+"""Frames per second of a moving scene: bench_render.py [--device cpu] [--gaussians 50000]
 
-A 4DGS method with the settings of arguments/dnerf/default.py, random and trained by nobody, but none of
-its work is saved: a HexPlane lookup, the MLP, activation, drawing, at another time from another side in
-every frame. Posing and drawing are also timed apart, which costs the overlap of the two on a GPU.
+A 4DGS method with the settings of arguments/dnerf/default.py, random and trained by nobody, but none
+of its work is saved: a HexPlane lookup, the MLP, activation, drawing, at another time from another
+side in every frame. Posing and drawing are also timed apart, which costs a GPU their overlap.
 """
 
 from __future__ import annotations
@@ -52,13 +52,18 @@ def make_moving_scene(
 ) -> tuple[MethodBase, list[Frame]]:
     """A method of `count` Gaussians whose offsets are not zero, and frames on its device."""
     source = generator(0, "bench render")
-    points = PointCloud(0.6 * torch.randn(count, 3, generator=source), torch.rand(count, 3, generator=source))
+    points = PointCloud(
+        0.6 * torch.randn(count, 3, generator=source), torch.rand(count, 3, generator=source)
+    )
     frames = make_frames(width, height)
     settings = parse_train_args(["-s", "none", "--configs", "arguments/dnerf/default.py"])
     method = make_method(Scene(train=frames, test=[], video=[], points=points), settings, device)
     method.active_sh_degree.fill_(method.sh_degree)
     with torch.no_grad():
-        noise = {name: torch.randn(c.shape, generator=source).to(device) for name, c in method.table.columns.items()}
+        noise = {
+            name: torch.randn(c.shape, generator=source).to(device)
+            for name, c in method.table.columns.items()
+        }
         method.table.columns["log_scales"].copy_(0.4 * noise["log_scales"] - 4.2)
         method.table.columns["opacity_logits"].copy_(1.5 * noise["opacity_logits"])
         method.table.columns["quats"].copy_(noise["quats"])
@@ -97,13 +102,17 @@ def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="auto")
     parser.add_argument("--gaussians", type=int, default=50_000)
-    parser.add_argument("--image", type=int, nargs=2, default=(800, 800), metavar=("WIDTH", "HEIGHT"))
+    parser.add_argument(
+        "--image", type=int, nargs=2, default=(800, 800), metavar=("WIDTH", "HEIGHT")
+    )
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--json", type=Path, help="write the numbers to this file too")
     args = parser.parse_args(argv)
     device = choose_device(args.device)
     report = machine(device) | frames_per_second(args.gaussians, *args.image, device, args.repeats)
-    print_table(({"what": key, "value": value} for key, value in report.items()), {"": "what", " ": "value"})
+    print_table(
+        ({"what": key, "value": value} for key, value in report.items()), {"": "what", " ": "value"}
+    )
     if args.json:
         save(args.json, report)
 

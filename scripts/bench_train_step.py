@@ -1,8 +1,8 @@
-"""Time one fine step of 4DGS, part by part: python scripts/bench_train_step.py -s SCENE [-r 200] [flags of train.py]
+"""Time a fine step of 4DGS by parts: bench_train_step.py -s SCENE [-r 200] [flags of train.py]
 
-Starts from --init_points Gaussians (40,000 unless given) and never densifies. Medians over --steps; the
-device is waited for after each part, so that on a GPU the parts add up to more than a step of train.py,
-which is "unwatched".
+Starts from --init_points Gaussians (40,000 unless given) and never densifies. Medians over --steps.
+The device is waited for after each part, so that on a GPU the parts add up to more than a step of
+train.py, which is "unwatched".
 """
 
 from __future__ import annotations
@@ -69,7 +69,13 @@ def profile(settings: Settings, device: torch.device, steps: int) -> dict[str, o
     found = measure(step, device, steps)
     whole = measure(lambda tick: (step(lambda part: None), tick("unwatched")), device, steps)
     size = f"{step.camera.width}x{step.camera.height}"
-    return {"gaussians": len(step.method.table), "image": size, **found, **whole, "total_ms": found["total_ms"]}
+    return {
+        "gaussians": len(step.method.table),
+        "image": size,
+        **found,
+        **whole,
+        "total_ms": found["total_ms"],
+    }
 
 
 def main(argv: list[str]) -> None:

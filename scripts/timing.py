@@ -1,4 +1,4 @@
-"""What the benchmarks share: medians of timed spans on any device, the machine in words, a table."""
+"""What the benchmarks share: medians of timed spans on any device, the machine, a table."""
 
 from __future__ import annotations
 

@@ -29,7 +29,9 @@ def choose_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise InputError(f"--device {name}: no such device; choose auto, cpu, cuda, cuda:1") from None
+        raise InputError(
+            f"--device {name}: no such device; choose auto, cpu, cuda, cuda:1"
+        ) from None
     if device.type == "cpu":
         return CPU
     device = torch.device(device.type, device.index or 0)
