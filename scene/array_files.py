@@ -208,8 +208,7 @@ class _Reader:
         leaf = record.state.get("x") if isinstance(record.state, dict) else None
         value = self.value(leaf)[0]
         if not isinstance(value, np.ndarray):
-            name = record.args[0] if record.args else record.function
-            raise RefusedPickle(f"{name} is a formula and not an array")
+            raise RefusedPickle("a chumpy object in it is a formula and not an array")
         return value
 
     def sparse(self, record: Record) -> np.ndarray:
