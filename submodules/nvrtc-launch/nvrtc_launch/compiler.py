@@ -16,43 +16,45 @@ class CompileError(RuntimeError):
 
 def compile_cubin(
     source: Path, include_folders: tuple[Path, ...], arch: str, defines: dict[str, Any]
-) -> bytes:
-    """Machine code of `source` for `arch` ("sm_90"); CompileError with NVRTC's log.
+) -> tuple[bytes, str]:
+    """Machine code of `source` for `arch` ("sm_90"), and NVRTC's log: warnings, or nothing.
 
-    No fast-math: division, square root and denormals are IEEE's, so that results are close to the
-    CPU's. A warning is an error, since nobody would read it at run time.
+    No fast-math: division, square root and denormals are IEEE's, as on the CPU. Raises
+    CompileError with NVRTC's log, ImportError where cuda-core or NVRTC is not installed.
     """
+    nvrtc_version()  # a clear ImportError comes before cuda-core's own
     from cuda.core import Program, ProgramOptions
 
     options = ProgramOptions(
-        name=str(source),
+        name=str(source),  # what NVRTC writes before the line numbers
         arch=arch,
         std="c++17",
         include_path=[str(folder) for folder in include_folders],
         define_macro=[(name, str(value)) for name, value in sorted(defines.items())],
     )
     log = io.StringIO()
+    program = Program(source.read_text(), "c++", options)
     try:
-        program = Program(source.read_text(), "c++", options)
         code = bytes(program.compile("cubin", logs=log).code)
     except Exception as error:
-        if "NVRTC" not in type(error).__name__:
+        # cuda-core's NVRTCError has no public name; its text holds the log.
+        if type(error).__name__ != "NVRTCError":
             raise
-        raise CompileError(f"{source.name} for {arch}, {defines}: {error}") from error
-    if "warning" in log.getvalue():
-        raise CompileError(f"{source.name} for {arch}, {defines}: {log.getvalue()}")
-    return code
+        raise CompileError(f"{source.name} for {arch} with {defines}: {error}") from error
+    finally:
+        program.close()
+    return code, log.getvalue().strip("\0\n ")
 
 
 @functools.cache
 def nvrtc_version() -> str:
-    """Such as "13.5". Raises ImportError where cuda-bindings or the NVRTC library is missing."""
+    """Such as "13.0". Raises ImportError where cuda-bindings or the NVRTC library is missing."""
     from cuda.bindings import nvrtc
 
     try:
         error, major, minor = nvrtc.nvrtcVersion()
-    except RuntimeError as missing:  # cuda-pathfinder: the library itself is not installed
-        raise ImportError(f"the NVRTC library is not installed: {missing}") from missing
+    except Exception as missing:  # cuda-pathfinder's own errors, which differ between versions
+        raise ImportError(f"the NVRTC library is not installed ({missing})") from missing
     if int(error):
-        raise ImportError(f"NVRTC does not tell its version: {error}")
+        raise ImportError(f"NVRTC does not tell its version ({error})")
     return f"{major}.{minor}"

@@ -11,19 +11,25 @@ __all__ = ["Card", "Library", "describe", "load"]
 
 
 class Card(NamedTuple):
-    """What compiled code depends on beside its source."""
+    """What machine code depends on beside its source."""
 
     name: str
     arch: str  # such as "sm_90"
-    driver: str  # the newest CUDA version it runs, such as "13.0"
+    driver: str  # the newest CUDA version the driver runs, such as "13.0"
 
 
 class Library:
-    """Machine code on one device: kernels by name."""
+    """Machine code on one device: kernels by name.
 
-    def __init__(self, code: Any):
-        self._code = code  # cuda.core.ObjectCode, which owns the loaded library
-        self._handles: dict[str, Any] = {}
+    api: the module cuda.bindings.driver. code: a cuda.core.ObjectCode, which owns what is loaded.
+    context: the device's primary CUcontext, torch's own.
+    """
+
+    def __init__(self, api: Any, code: Any, context: Any):
+        self._api = api
+        self._code = code
+        self._context = context
+        self._functions: dict[str, Any] = {}
 
     def launch(
         self,
@@ -34,51 +40,59 @@ class Library:
         stream: int,
         addresses: Any,
     ) -> None:
-        """cuLaunchKernel on `stream`, a CUstream as an integer. The device must be current.
+        """cuLaunchKernel on `stream`, a CUstream as an integer; torch's device must be current.
 
-        addresses: ctypes array of pointers to the parameters, which are copied during the call.
+        addresses: a ctypes array of pointers to the parameters, which are copied during the call.
         """
-        from cuda.bindings import driver
-
-        if name not in self._handles:
-            # A CUkernel; the driver takes one where it takes a CUfunction, and picks the context
-            # from the stream (CUDA driver API, cuLaunchKernel).
-            self._handles[name] = driver.CUfunction(int(self._code.get_kernel(name).handle))
-        (error,) = driver.cuLaunchKernel(
-            self._handles[name],
+        api = self._api
+        # A thread that has made no call of the CUDA runtime yet, such as one of autograd's, has no
+        # context, and the driver's functions do not bind one by themselves.
+        if int(_checked(api.cuCtxGetCurrent())) != int(self._context):
+            _checked(api.cuCtxSetCurrent(self._context))
+        if name not in self._functions:
+            # The handle is a CUkernel, which the driver takes in place of a CUfunction (CUDA driver
+            # API, cuLaunchKernel).
+            self._functions[name] = api.CUfunction(int(self._code.get_kernel(name).handle))
+        result = api.cuLaunchKernel(
+            self._functions[name],
             *grid,
             *block,
             shared,
-            driver.CUstream(stream),
+            api.CUstream(stream),
             ctypes.addressof(addresses),
             0,
         )
-        if int(error):
-            raise RuntimeError(
-                f"cuLaunchKernel({name}, grid {grid}, block {block}, shared {shared}) failed: "
-                f"{driver.CUresult(int(error)).name}"
-            )
+        _checked(result, f"{name}, grid {grid}, block {block}, {shared} bytes of shared memory")
 
 
 def load(cubin: bytes, device: torch.device) -> Library:
-    """Put machine code on the device, in torch's (the primary) context."""
+    """Put machine code on the device, in its primary context."""
+    from cuda.bindings import driver as api
     from cuda.core import ObjectCode
 
     with torch.cuda.device(device):
-        torch.cuda.current_stream(device).synchronize()  # makes the primary context exist
-        return Library(ObjectCode.from_cubin(cubin))
+        torch.zeros(1, device=device)  # torch creates the context
+        context = _checked(api.cuDevicePrimaryCtxRetain(_checked(api.cuDeviceGet(device.index))))
+        _checked(api.cuCtxSetCurrent(context))
+        return Library(api, ObjectCode.from_cubin(cubin), context)
 
 
 def describe(device: torch.device) -> Card:
     """Name, architecture and driver of a CUDA device."""
-    from cuda.bindings import driver
+    from cuda.bindings import driver as api
 
+    version = _checked(api.cuDriverGetVersion())
     major, minor = torch.cuda.get_device_capability(device)
-    error, version = driver.cuDriverGetVersion()
-    if int(error):
-        raise RuntimeError(f"cuDriverGetVersion failed: {error}")
     return Card(
         name=torch.cuda.get_device_name(device),
         arch=f"sm_{major}{minor}",
         driver=f"{version // 1000}.{version % 1000 // 10}",
     )
+
+
+def _checked(result: tuple[Any, ...], what: str = "") -> Any:
+    """The value of a driver call, which returns (error, value) or (error,)."""
+    error = result[0]
+    if int(error):
+        raise RuntimeError(f"the CUDA driver says {getattr(error, 'name', error)} ({what})")
+    return result[1] if len(result) > 1 else None

@@ -50,6 +50,10 @@ class Program:
 
     def cubin(self, arch: str, **defines: Any) -> bytes:
         """Machine code for one architecture, such as "sm_90", without any cache or card."""
+        return self.cubin_and_log(arch, **defines)[0]
+
+    def cubin_and_log(self, arch: str, **defines: Any) -> tuple[bytes, str]:
+        """As `cubin`, with the compiler's warnings."""
         return compile_cubin(self.source, self.include_folders, arch, defines)
 
     def _load(self, device: torch.device, defines: dict[str, Any]) -> Kernels:
