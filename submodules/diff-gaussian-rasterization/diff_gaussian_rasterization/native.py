@@ -46,7 +46,9 @@ class Scene(ctypes.Structure):
 class State(ctypes.Structure):
     """DgrState of csrc/rasterizer.h."""
 
-    _fields_: ClassVar = [(name, _P) for name in ("splats", "features", "radii", "offsets", "pairs", "tiles")]
+    _fields_: ClassVar = [
+        (name, _P) for name in ("splats", "features", "radii", "offsets", "pairs", "tiles")
+    ]
 
 
 class Image(ctypes.Structure):
