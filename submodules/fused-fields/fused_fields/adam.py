@@ -31,9 +31,10 @@ def adam_step(
     from 1, likewise; it corrects the moments for having started at zero.
 
     rows: bool "N". All tensors then have N rows, and those where it is False keep parameter and
-    moments, whatever their gradients say: rows that no view of the step drew cost nothing, and
-    their moments do not fade (Taming 3DGS, Mallick et al. 2024). `step` still counts steps, not how
-    often a row appeared, as in `torch.optim.SparseAdam`.
+    moments, whatever their gradients say: a row that no view of the step drew does not drift on
+    what it learned before, and its moments do not fade (Taming 3DGS, Mallick et al. 2024). `step`
+    still counts steps, not how often a row appeared, as in `torch.optim.SparseAdam`. On the CPU
+    this takes as long as a step of all rows; rows are left out for what it does, not for time.
 
     Params and moments have to be contiguous. There is no weight decay and no AMSGrad. Raises
     ValueError or TypeError naming the tensor that does not fit.

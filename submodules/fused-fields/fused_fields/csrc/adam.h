@@ -3,6 +3,7 @@
 // Every number is updated alone, so neither threads nor the choice of rows change a bit of it.
 #pragma once
 #include <cmath>
+#include <type_traits>
 
 #include "api.h"
 #include "parallel.h"
@@ -15,13 +16,45 @@ using fused_fields::AdamTensor;
 using fused_fields::StagedWork;
 
 constexpr int64_t kAdamChunk = 1 << 14;  // numbers per task
+// Up to this size, computing the rows beside chosen ones too costs less than jumping over them.
+constexpr int64_t kNarrowRow = 64;
+constexpr int64_t kAdamStrip = 512;  // numbers of narrow rows whose choice is spelled out at once
+
+// All bits set or none, as wide as T.
+template <class T>
+using Mask = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
+
+template <class T, int W>
+FF_INLINE Vec<T, W> root(Vec<T, W> x) {
+    if constexpr (W == 1) {
+        return std::sqrt(x);
+    } else {
+        for (int k = 0; k < W; ++k) x[k] = std::sqrt(x[k]);
+        return x;
+    }
+}
+
+// A tensor from one of its numbers on.
+template <class T>
+struct AdamNumbers {
+    T* param;
+    const T* grad;
+    T *exp_avg, *exp_avg_sq;
+    T rate, spread;
+};
+
+template <class T>
+AdamNumbers<T> numbers_from(const AdamTensor& tensor, int64_t first) {
+    return {static_cast<T*>(tensor.param) + first,   static_cast<const T*>(tensor.grad) + first,
+            static_cast<T*>(tensor.exp_avg) + first, static_cast<T*>(tensor.exp_avg_sq) + first,
+            static_cast<T>(tensor.rate),             static_cast<T>(tensor.spread)};
+}
 
 template <class T>
 class AdamWork final : public StagedWork {
   public:
     AdamWork(const AdamStep& step, const uint8_t* rows)
-        : step_(step), rows_(rows), beta1_(static_cast<T>(step.beta1)),
-          beta2_(static_cast<T>(step.beta2)), rest1_(static_cast<T>(1 - step.beta1)),
+        : step_(step), rows_(rows), rest1_(static_cast<T>(1 - step.beta1)),
           rest2_(static_cast<T>(1 - step.beta2)), eps_(static_cast<T>(step.eps)) {
         for (int32_t k = 0; k < step.count; ++k) tasks_ += tasks_of(step.tensors[k]);
     }
@@ -33,42 +66,75 @@ class AdamWork final : public StagedWork {
         while (task >= tasks_of(*tensor)) task -= tasks_of(*tensor++);
         const int64_t size = tensor->row_size, first = task * rows_per_task(*tensor);
         const int64_t end = min_of(first + rows_per_task(*tensor), tensor->rows);
-        if (!rows_) return update(*tensor, first * size, (end - first) * size);
-        for (int64_t row = first; row < end;) {  // run by run of chosen rows
-            const int64_t start = row;
-            while (row < end && rows_[row]) ++row;
-            if (row > start) update(*tensor, start * size, (row - start) * size);
-            while (row < end && !rows_[row]) ++row;
+        if (!rows_) {
+            update(numbers_from<T>(*tensor, first * size), (end - first) * size);
+        } else if (size <= kNarrowRow) {
+            narrow_rows(*tensor, first, end);
+        } else {
+            for (int64_t row = first; row < end; ++row) {
+                if (rows_[row]) update(numbers_from<T>(*tensor, row * size), size);
+            }
         }
     }
 
   private:
     static int64_t rows_per_task(const AdamTensor& tensor) {
-        return tensor.row_size < kAdamChunk ? kAdamChunk / (tensor.row_size | !tensor.row_size) : 1;
+        const int64_t rows = tensor.row_size > 0 ? kAdamChunk / tensor.row_size : kAdamChunk;
+        return rows > 0 ? rows : 1;
     }
     static int64_t tasks_of(const AdamTensor& tensor) {
         return (tensor.rows + rows_per_task(tensor) - 1) / rows_per_task(tensor);
     }
 
-    void update(const AdamTensor& tensor, int64_t first, int64_t count) const {
-        T* __restrict param = static_cast<T*>(tensor.param) + first;
-        const T* __restrict grad = static_cast<const T*>(tensor.grad) + first;
-        T* __restrict exp_avg = static_cast<T*>(tensor.exp_avg) + first;
-        T* __restrict exp_avg_sq = static_cast<T*>(tensor.exp_avg_sq) + first;
-        const T rate = static_cast<T>(tensor.rate), spread = static_cast<T>(tensor.spread);
-        const T beta1 = beta1_, beta2 = beta2_, rest1 = rest1_, rest2 = rest2_, eps = eps_;
-        for (int64_t i = 0; i < count; ++i) {
-            const T mean = beta1 * exp_avg[i] + rest1 * grad[i];
-            const T square = beta2 * exp_avg_sq[i] + rest2 * grad[i] * grad[i];
-            exp_avg[i] = mean;
-            exp_avg_sq[i] = square;
-            param[i] -= rate * mean / (std::sqrt(square) * spread + eps);
+    void narrow_rows(const AdamTensor& tensor, int64_t first, int64_t end) const {
+        const int64_t size = tensor.row_size, most = size > 0 ? kAdamStrip / size : end - first;
+        Mask<T> mask[kAdamStrip];
+        for (; first < end; first += most) {
+            const int64_t count = min_of(most, end - first);
+            Mask<T> any = 0, *at = mask;
+            for (int64_t row = first; row < first + count; ++row) {
+                const Mask<T> chosen = rows_[row] ? -1 : 0;
+                any |= chosen;
+                for (int64_t k = 0; k < size; ++k) *at++ = chosen;
+            }
+            if (any) update(numbers_from<T>(tensor, first * size), count * size, mask);
         }
+    }
+
+    // Those of `count` numbers that `mask`, where there is one, chooses.
+    void update(const AdamNumbers<T> at, int64_t count, const Mask<T>* mask = nullptr) const {
+        for_widths<T>(static_cast<int>(count), [&](auto width, int begin, int end) {
+            constexpr int W = decltype(width)::value;
+            if (mask) {
+                for (int i = begin; i < end; i += W) {
+                    const Vec<Mask<T>, W> chosen = load<Mask<T>, W>(mask + i);
+                    one_vector<W>(at, i, [&](auto fresh, auto old) { return chosen ? fresh : old; });
+                }
+            } else {
+                for (int i = begin; i < end; i += W) {
+                    one_vector<W>(at, i, [](auto fresh, auto) { return fresh; });
+                }
+            }
+        });
+    }
+
+    template <int W, class Choose>
+    FF_INLINE_MEMBER void one_vector(const AdamNumbers<T>& at, int i, Choose choose) const {
+        using V = Vec<T, W>;
+        const V grad = load<T, W>(at.grad + i), param = load<T, W>(at.param + i);
+        const V old_mean = load<T, W>(at.exp_avg + i), old_square = load<T, W>(at.exp_avg_sq + i);
+        // A sum of two products could be rounded in two ways, and would be, from copy to copy.
+        const V mean = old_mean + rest1_ * (grad - old_mean);
+        const V square = old_square + rest2_ * (grad * grad - old_square);
+        const V moved = param - at.rate * mean / (root<T, W>(square) * at.spread + eps_);
+        store<T, W>(at.exp_avg + i, choose(mean, old_mean));
+        store<T, W>(at.exp_avg_sq + i, choose(square, old_square));
+        store<T, W>(at.param + i, choose(moved, param));
     }
 
     const AdamStep& step_;
     const uint8_t* rows_;
-    const T beta1_, beta2_, rest1_, rest2_, eps_;
+    const T rest1_, rest2_, eps_;
     int64_t tasks_ = 0;
 };
 

@@ -6,10 +6,10 @@ emulation and CPU tensors. Nothing here waits for the device.
 """
 
 from .adam import adam_step
-from .lookup import lookup, lookup_backward
-from .penalties import penalties, penalties_backward
+from .plane_lookup import lookup, lookup_backward
+from .plane_penalties import penalties, penalties_backward
 from .program import PROGRAM, VARIANTS
-from .ssim import ssim, ssim_backward
+from .similarity import ssim, ssim_backward
 
 __all__ = [
     "PROGRAM",

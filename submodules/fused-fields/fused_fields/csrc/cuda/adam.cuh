@@ -25,7 +25,6 @@ struct AdamTensors {
 extern "C" __global__ void __launch_bounds__(kThreads)
     adam_step(AdamTensors all, const uint8_t* __restrict__ rows) {
     const AdamTensor& tensor = all.tensors[part_of_block(all.tensors, all.count)];
-    const REAL beta1 = static_cast<REAL>(all.beta1), beta2 = static_cast<REAL>(all.beta2);
     const REAL rest1 = static_cast<REAL>(1 - all.beta1), rest2 = static_cast<REAL>(1 - all.beta2);
     const REAL eps = static_cast<REAL>(all.eps), rate = static_cast<REAL>(tensor.rate);
     const REAL spread = static_cast<REAL>(tensor.spread);
@@ -35,8 +34,9 @@ extern "C" __global__ void __launch_bounds__(kThreads)
         const int64_t i = (block * kNumbersPerThread + k) * kThreads + threadIdx.x;
         if (i >= tensor.count || (rows && !rows[i / tensor.row_size])) continue;
         const REAL grad = tensor.grad[i];
-        const REAL mean = beta1 * tensor.exp_avg[i] + rest1 * grad;
-        const REAL square = beta2 * tensor.exp_avg_sq[i] + rest2 * grad * grad;
+        const REAL old_mean = tensor.exp_avg[i], old_square = tensor.exp_avg_sq[i];
+        const REAL mean = old_mean + rest1 * (grad - old_mean);
+        const REAL square = old_square + rest2 * (grad * grad - old_square);
         tensor.exp_avg[i] = mean;
         tensor.exp_avg_sq[i] = square;
         tensor.param[i] -= rate * mean / (sqrt(square) * spread + eps);

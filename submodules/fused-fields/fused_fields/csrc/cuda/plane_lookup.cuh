@@ -6,7 +6,7 @@
 #include "block_sum.cuh"
 #include "pack.cuh"
 
-constexpr int kMostPlanes = 48;  // of one launch; MOST_PLANES in cuda/lookup.py
+constexpr int kMostPlanes = 48;  // of one launch; MOST_PLANES in cuda/plane_lookup.py
 constexpr int kPacks = CHANNELS / VECTOR;
 
 // A plane rows x cols x CHANNELS, or the one row that the shared time has cut out of it.

@@ -68,7 +68,7 @@ __device__ inline void derive_level(const Plane* planes, const REAL* point, int 
 
 // A thread of lookup_derive wants more registers than it needs: four blocks have to fit, so that it
 // keeps to 128, which float32 does without spilling (six planes, four channels at once).
-constexpr int kDeriveThreads = 128;  // DERIVE_THREADS in cuda/lookup.py
+constexpr int kDeriveThreads = 128;  // DERIVE_THREADS in cuda/plane_lookup.py
 constexpr int kDeriveBlocks = 4;
 
 // grid: n LANES / kDeriveThreads. sample_grads "planes n CHANNELS".

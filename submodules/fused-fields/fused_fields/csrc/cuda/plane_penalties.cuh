@@ -3,7 +3,7 @@
 #include "block_sum.cuh"
 #include "pack.cuh"
 
-constexpr int kMostPlanes = 48;      // of one launch; MOST_PLANES in cuda/penalties.py
+constexpr int kMostPlanes = 48;      // of one launch; MOST_PLANES in cuda/plane_penalties.py
 constexpr int kPacksPerThread = 8;
 constexpr int kTerms = 3;            // rows, columns, ones
 

@@ -6,7 +6,7 @@
 #include "block_sum.cuh"
 
 constexpr int kRadius = 5, kTaps = 2 * kRadius + 1;
-constexpr int kTileX = 32, kTileY = 16;  // TILE in cuda/ssim.py
+constexpr int kTileX = 32, kTileY = 16;  // TILE in cuda/similarity.py
 constexpr int kWideX = kTileX + 2 * kRadius, kWideY = kTileY + 2 * kRadius;
 constexpr int kRowsAtOnce = kThreads / kTileX;
 constexpr int kMaps = 4;

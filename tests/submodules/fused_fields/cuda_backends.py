@@ -1,0 +1,100 @@
+"""The public functions on the CUDA kernels: emulated, on CPU tensors, and on a GPU where there is one.
+
+Emulated, the host code and the kernels are the very ones a GPU runs; only autograd is put together
+here, since the operators give CPU tensors to the CPU kernels.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import fused_fields
+import pytest
+import torch
+from fused_fields import HEXPLANE_PAIRS, cuda
+from fused_fields.planes import _axes_of
+
+from tests.submodules.emulation import emulated
+
+EMULATED = ["forward", "backward"]  # orders of blocks and threads
+NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+BACKENDS = [*EMULATED, pytest.param("gpu", marks=NO_GPU)]
+
+
+@dataclass(frozen=True)
+class Backend:
+    device: str
+    plane_features: Callable
+    plane_penalties: Callable
+    ssim: Callable
+    adam_step: Callable
+
+
+def backend(name):
+    """The functions by name: "forward" or "backward" (emulated), or "gpu"."""
+    if name == "gpu":
+        functions = ("plane_features", "plane_penalties", "ssim", "adam_step")
+        return Backend("cuda", *(getattr(fused_fields, function) for function in functions))
+    kernels = emulated(cuda.PROGRAM, name)
+
+    def plane_features(field, points, *, pairs=HEXPLANE_PAIRS, time=None):
+        axes = _axes_of(field, points, pairs, time)
+        flat = [plane for level in field for plane in level]
+        return Lookup.apply(kernels, axes, time or 0.0, points, *flat)
+
+    def plane_penalties(planes):
+        return fused_fields.PlanePenalties(*Penalties.apply(kernels, *planes).unbind(1))
+
+    def ssim(a, b, *, padding="same"):
+        return Ssim.apply(kernels, {"same": 0, "valid": 5}[padding], a, b)
+
+    def adam_step(*tensors, lr, step, betas=(0.9, 0.999), eps=1e-8, rows=None):
+        count = len(tensors[0])
+        rates, spreads = [lr / (1 - betas[0] ** step)], [(1 - betas[1] ** step) ** -0.5]
+        cuda.adam_step(
+            *map(list, tensors), rows, rates * count, spreads * count, betas, eps, kernels
+        )
+
+    return Backend("cpu", plane_features, plane_penalties, ssim, adam_step)
+
+
+class Lookup(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, kernels, axes, time, points, *planes):
+        ctx.save_for_backward(points, *planes)
+        ctx.rest = axes, time, kernels
+        return cuda.lookup(list(planes), points, axes, time, kernels)
+
+    @staticmethod
+    def backward(ctx, grad):
+        points, *planes = ctx.saved_tensors
+        *grads, grad_points = cuda.lookup_backward(grad.contiguous(), planes, points, *ctx.rest)
+        return None, None, None, grad_points, *grads
+
+
+class Penalties(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, kernels, *planes):
+        ctx.save_for_backward(*planes)
+        ctx.kernels = kernels
+        return cuda.penalties(list(planes), kernels)
+
+    @staticmethod
+    def backward(ctx, grad):
+        planes = list(ctx.saved_tensors)
+        return None, *cuda.penalties_backward(grad.contiguous(), planes, ctx.kernels)
+
+
+class Ssim(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, kernels, margin, a, b):
+        mean, partials = cuda.ssim(a, b, margin, True, kernels)
+        ctx.save_for_backward(a, b, partials)
+        ctx.rest = margin, kernels
+        return mean
+
+    @staticmethod
+    def backward(ctx, scale):
+        margin, kernels = ctx.rest
+        wants = list(ctx.needs_input_grad[2:])
+        grads = cuda.ssim_backward(*ctx.saved_tensors, scale, margin, wants, kernels)
+        return None, None, *(g if want else None for g, want in zip(grads, wants, strict=True))
