@@ -12,9 +12,10 @@ void blend_tile(const DgrScene& scene, const DgrState& state, const DgrImage& im
   typedef Vec<S> V;
   Tile<S, kC> tile(scene, number, scratch);
   const int64_t plane = (int64_t)scene.width * scene.height;
-  for (int c = 0; c < tile.channels(); ++c) tile.template prefetch<1>((S*)image.color + c * plane);
-  tile.template prefetch<1>(image.depth);
-  tile.template prefetch<1>(image.alpha);
+  for (int c = 0; c < tile.channels(); ++c)
+    prefetch_tile<1>(scene, number, (S*)image.color + c * plane);
+  prefetch_tile<1>(scene, number, (S*)image.depth);
+  prefetch_tile<1>(scene, number, (S*)image.alpha);
   const Lanes<S> lanes;
   const auto blend_pair = [&](const DgrPair& pair, const DgrPair&, const S* splat,
                               const S* color) DGR_INLINE {
@@ -33,7 +34,7 @@ void blend_tile(const DgrScene& scene, const DgrState& state, const DgrImage& im
   const S* background = (const S*)scene.background;
   tile.for_blocks([&](int number) {
     const S* block = tile.block(number);
-    const V light = V::load(block + kLight * V::kLanes);
+    const V light = magnitude(V::load(block + kLight * V::kLanes));
     for (int c = 0; c < tile.channels(); ++c) {
       const V color = V::load(block + (kColors + c) * V::kLanes);
       tile.write(background ? fma(light, V(background[c]), color) : color,

@@ -7,6 +7,17 @@
 
 namespace DGR_NAMESPACE {
 
+// Asks for what load_gradient will read.
+template <class S>
+DGR_FN void prefetch_gradient(const DgrScene& scene, const DgrImage& image,
+                              const DgrGradients& grad, int tile) {
+  const int64_t plane = (int64_t)scene.width * scene.height;
+  for (int c = 0; grad.color && c < scene.channels; ++c) {
+    prefetch_tile<0>(scene, tile, (const S*)grad.color + c * plane);
+    prefetch_tile<0>(scene, tile, (const S*)image.color + c * plane);
+  }
+}
+
 // Loads the image's gradient into the tile and, into kRest, its product with the image: what the
 // Gaussians not yet passed, and the background, contribute to the loss to first order. False when
 // all are zero.
@@ -15,10 +26,6 @@ bool load_gradient(const DgrScene& scene, const DgrImage& image, const DgrGradie
                    const Tile<S, kC>& tile) {
   typedef Vec<S> V;
   const int64_t plane = (int64_t)scene.width * scene.height;
-  for (int c = 0; grad.color && c < tile.channels(); ++c) {
-    tile.template prefetch<0>((const S*)grad.color + c * plane);
-    tile.template prefetch<0>((const S*)image.color + c * plane);
-  }
   constexpr uint32_t kAll = (uint32_t)((1ull << V::kLanes) - 1);
   bool some = false;
   tile.for_blocks([&](int number) {
@@ -94,8 +101,8 @@ void background_gradient(const Tile<S, kC>& tile, S* out) {
     V total(S(0));
     tile.for_blocks([&](int number) {
       const S* block = tile.block(number);
-      total = fma(V::load(block + (kColors + c) * V::kLanes), V::load(block + kLight * V::kLanes),
-                  total);
+      const V light = magnitude(V::load(block + kLight * V::kLanes));
+      total = fma(V::load(block + (kColors + c) * V::kLanes), light, total);
     });
     out[c] = sum(total);
   }
@@ -108,6 +115,8 @@ void blend_tile_backward(const DgrScene& scene, const DgrState& state, const Dgr
                          void* scratch) {
   typedef Vec<S> V;
   Tile<S, kC> tile(scene, number, scratch);
+  // The tile that this thread is likely to take next: its lines have this tile's time to arrive.
+  prefetch_gradient<S>(scene, image, grad, number + scene.threads);
   const int channels = tile.channels();
   V* many = (V*)((char*)scratch + tile.bytes(channels));
   const Lanes<S> lanes;

@@ -5,6 +5,7 @@
 #ifdef DGR_X86
 #include <cpuid.h>
 #endif
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <cmath>
@@ -100,11 +101,41 @@ struct Free {
 };
 typedef std::unique_ptr<void, Free> Buffer;
 
-Buffer aligned(int64_t bytes) {
+Buffer aligned(int64_t bytes, int64_t alignment = 64) {
   void* p = nullptr;
-  if (posix_memalign(&p, 64, bytes > 0 ? bytes : 1) != 0) throw std::bad_alloc();
+  if (posix_memalign(&p, alignment, bytes > 0 ? bytes : 1) != 0) throw std::bad_alloc();
   return Buffer(p);
 }
+
+// Memory for what a backward pass scatters over all of it. Pages of 2 MiB, where the system has
+// them: with small ones nearly every access misses the processor's address cache. The thread that
+// asked keeps it for its next call, since new pages cost more than the pass saves by them.
+class KeptBuffer {
+ public:
+  void* at_least(int64_t bytes) {
+    if (bytes <= bytes_) return memory_.get();
+    bytes_ = 0;
+    memory_.reset();
+    const int64_t rounded = (bytes + kPage - 1) / kPage * kPage;
+    memory_ = aligned(rounded, kPage);
+#ifdef MADV_HUGEPAGE
+    madvise(memory_.get(), rounded, MADV_HUGEPAGE);
+#endif
+    bytes_ = rounded;
+    return memory_.get();
+  }
+  // Gives back what would be too much to hold on to.
+  void trim() {
+    if (bytes_ <= kMostKept) return;
+    bytes_ = 0;
+    memory_.reset();
+  }
+
+ private:
+  static constexpr int64_t kPage = 2 << 20, kMostKept = 64 << 20;
+  int64_t bytes_ = 0;
+  Buffer memory_;
+};
 
 // One aligned piece of scratch per thread.
 class Scratch {
@@ -200,10 +231,12 @@ int64_t backward(const DgrScene& scene, const DgrState& state, const DgrImage& i
                 chunk_count = (scene.count + kChunk - 1) / kChunk;
   const int tiles_count = tile_count(scene), threads = team_size(scene, tiles_count);
   const int stride = pair_stride(scene.channels);
-  const Buffer rows = aligned(pair_count * stride * number), touched = aligned(pair_count);
+  static thread_local KeptBuffer rows;
+  const Buffer touched = aligned(pair_count);
   const Buffer poses = aligned(grad.viewmat ? chunk_count * kPoseNumbers * number : 0);
   const Buffer backgrounds = aligned(grad.background ? tiles_count * scene.channels * number : 0);
-  const PairGradients pairs = {rows.get(), (uint8_t*)touched.get(), stride,
+  const PairGradients pairs = {rows.at_least(pair_count * stride * number),
+                               (uint8_t*)touched.get(), stride,
                                grad.viewmat ? poses.get() : nullptr,
                                grad.background ? backgrounds.get() : nullptr};
   const Scratch scratch(kernels.scratch(scene), threads);
@@ -217,6 +250,7 @@ int64_t backward(const DgrScene& scene, const DgrState& state, const DgrImage& i
       kernels.project_backward(scene, state, grad, pairs, begin, end, scratch.of(rank));
     });
   });
+  rows.trim();
   if (grad.viewmat)
     (scene.is_double ? finish_pose<double> : finish_pose<float>)(poses.get(), chunk_count,
                                                                  grad.viewmat);

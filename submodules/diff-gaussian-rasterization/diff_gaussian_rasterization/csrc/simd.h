@@ -267,6 +267,16 @@ DGR_FN Vec<S> maximum(Vec<S> a, Vec<S> b) {
   return select(a > b, a, b);
 }
 template <class S>
+DGR_FN Vec<S> magnitude(Vec<S> x) {
+  return maximum(x, Vec<S>(S(0)) - x);
+}
+// -|x|, by the sign bit.
+template <class S>
+DGR_FN Vec<S> negative(Vec<S> x) {
+  typedef typename Vec<S>::Int Int;
+  return (typename Vec<S>::Native)((Int)x.v | (Int)Vec<S>(S(-0.0)).v);
+}
+template <class S>
 DGR_FN Mask<S> is_finite(Vec<S> x) {
   return (x - x) == Vec<S>(S(0));
 }

@@ -24,6 +24,16 @@ struct Blocks {
   static constexpr int kWords = kCount / kPerWord;
 };
 
+inline int tiles_across(const DgrScene& scene) { return (scene.width + kTile - 1) / kTile; }
+
+// Asks for a tile's part of an image plane, to read (kWrite 0) or to write it (1) soon.
+template <int kWrite, class S>
+DGR_FN void prefetch_tile(const DgrScene& scene, int tile, const S* plane) {
+  const int x0 = tile % tiles_across(scene) * kTile, y0 = tile / tiles_across(scene) * kTile;
+  for (int y = y0; y < y0 + kTile && y < scene.height; ++y)
+    __builtin_prefetch(plane + (int64_t)y * scene.width + x0, kWrite);
+}
+
 // The rows of one block in an image whose rows are `width` apart.
 template <class S, int kHeight>
 struct BlockRows {
@@ -45,8 +55,6 @@ struct BlockRows<float, 2> {
 };
 #endif
 
-constexpr double kNeverDrawn = 2.0;  // no alpha reaches it: closes a pixel
-
 // Offsets of a block's lanes from its first pixel.
 template <class S>
 struct Lanes {
@@ -62,9 +70,9 @@ struct Lanes {
 };
 
 // What a tile keeps per block while Gaussians pass, one vector each; then one per channel: the
-// colour so far, or its gradient. kThreshold is the alpha from which on a Gaussian counts at a
-// pixel: 1/255, or kNeverDrawn once the pixel is closed.
-enum BlockField { kLight, kThreshold, kDepthSum, kAlphaSum, kRest, kColors };
+// colour so far, or its gradient. kLight is what still comes through; it turns negative when a
+// pixel is closed, and then no Gaussian leaves enough of it to be drawn.
+enum BlockField { kLight, kDepthSum, kAlphaSum, kRest, kColors };
 
 template <class S, int kC>
 class Tile {
@@ -83,8 +91,7 @@ class Tile {
     for (int number = 0; number < B::kCount; ++number) {
       const Mask<S> open = inside(number / B::kRows, number % B::kRows);
       S* p = block(number);
-      V(S(1)).store(p + kLight * B::kLanes);
-      select(open, V(S(kMinAlpha)), V(S(kNeverDrawn))).store(p + kThreshold * B::kLanes);
+      select(open, V(S(1)), V(S(-1))).store(p + kLight * B::kLanes);
       for (int k = kDepthSum; k < kColors + channels(); ++k) V(S(0)).store(p + k * B::kLanes);
       live[number / B::kPerWord] |= (uint64_t)any(open) << number % B::kPerWord;
     }
@@ -126,14 +133,6 @@ class Tile {
     for_pixels(column, row, [&](int lane, int64_t offset) { p[offset] = in[lane]; });
   }
 
-  // Asks for the tile's part of an image plane, to read or to write it soon.
-  template <int kWrite>
-  DGR_FN void prefetch(const void* plane) const {
-    const S* p = (const S*)plane + (int64_t)y0 * width_ + x0;
-    for (int row = 0; row < kTile && y0 + row < height_; ++row)
-      __builtin_prefetch(p + (int64_t)row * width_, kWrite);
-  }
-
   template <class Visit>
   DGR_FN void for_blocks(Visit visit) const {
     for (int column = 0; column < B::kColumns && x0 + column * B::kWidth < width_; ++column)
@@ -144,7 +143,6 @@ class Tile {
  private:
   typedef BlockRows<S, B::kHeight> Rows;
 
-  static int tiles_across(const DgrScene& scene) { return (scene.width + kTile - 1) / kTile; }
   int64_t first_pixel(int column, int row) const {
     return (int64_t)(y0 + row * B::kHeight) * width_ + x0 + column * B::kWidth;
   }
@@ -184,16 +182,13 @@ DGR_FN Hit<S> hit_block(Tile<S, kC>& tile, S* block, int number, Vec<S> exponent
   hit.raw = exp2(exponent);
   hit.alpha = minimum(hit.raw, V(S(kMaxAlpha)));
   hit.before = V::load(block + kLight * V::kLanes);
-  const V threshold = V::load(block + kThreshold * V::kLanes);
   const V after = fma(hit.before, V(S(0)) - hit.alpha, hit.before);
-  const Mask<S> reached = hit.alpha >= threshold;
+  const Mask<S> reached = hit.alpha >= V(S(kMinAlpha));
   hit.drawn = at_least(reached, after, V(S(kMinTransmittance)));
-  select(hit.drawn, after, hit.before).store(block + kLight * V::kLanes);
-  if (__builtin_expect(!same(reached, hit.drawn), 0)) {
-    const V closed = select(and_not(reached, hit.drawn), V(S(kNeverDrawn)), threshold);
-    closed.store(block + kThreshold * V::kLanes);
-    if (!any(V(S(1)) > closed)) tile.live[number / B::kPerWord] &= ~(1ull << number % B::kPerWord);
-  }
+  const V light = select(hit.drawn, after, select(reached, negative(hit.before), hit.before));
+  light.store(block + kLight * V::kLanes);
+  if (__builtin_expect(!any(light > V(S(0))), 0))
+    tile.live[number / B::kPerWord] &= ~(1ull << number % B::kPerWord);
   return hit;
 }
 
