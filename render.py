@@ -4,6 +4,7 @@ import utils.threads  # isort: skip  # noqa: F401  (must come before torch)
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,16 +13,27 @@ from tqdm import tqdm
 from arguments import parse_render_args
 from arguments.settings import RenderParams, Settings
 from gaussian_renderer import Painter, Render
-from scene import SPLITS, load_scene
+from scene import SPLITS, Scene, avatar, load_scene
 from scene.frames import Frame, FrameLoader
 from scene.methods import MethodBase, make_method
 from utils.checkpoint import load_model, saved_iterations
 from utils.devices import choose_device, clock
 from utils.errors import InputError, run_command
-from utils.images import Pixels, to_pixels, write_depth, write_image
+from utils.images import (
+    Pixels,
+    contact_sheet,
+    labelled,
+    read_image,
+    resize_premultiplied,
+    to_pixels,
+    write_depth,
+    write_image,
+)
 from utils.video import VideoWriter
 
 VIDEO_FPS = 30
+N_TURN = 120  # views of a turn
+CELL = 128  # pixels, width of a picture in the grid
 
 
 def render_model(settings: Settings, options: RenderParams) -> None:
@@ -34,14 +46,44 @@ def render_model(settings: Settings, options: RenderParams) -> None:
     load_model(model_path / "point_cloud" / f"iteration_{iteration}" / "model.safetensors", method)
     loader = FrameLoader(0, device)
     skipped = {split for split in SPLITS if getattr(options, f"skip_{split}")}
-    for split in SPLITS:
-        frames = scene.split(split)
-        if split in skipped or not frames:
+    shots = {split: scene.split(split) for split in SPLITS if split not in skipped}
+    for name, frames in (shots | avatar_shots(scene, settings, options)).items():
+        if not frames:
             continue
-        folder = model_path / split / f"ours_{iteration}"
+        folder = model_path / name / f"ours_{iteration}"
         loaded = (method.prepare(loader.load(frame, method.background)) for frame in frames)
-        timing = write_split(folder, tqdm(loaded, split, len(frames), disable=settings.run.quiet), method, options.depth)
-        print(f"{split}: {len(frames)} views in {folder}; {timing}")
+        timing = write_split(folder, tqdm(loaded, name, len(frames), disable=settings.run.quiet), method, options.depth)
+        print(f"{name}: {len(frames)} views in {folder}; {timing}")
+        if name == "novel_expression":
+            write_grid(folder, len(frames) // len(avatar.SWEEP))
+
+
+def avatar_shots(scene: Scene, settings: Settings, options: RenderParams) -> dict[str, list[Frame]]:
+    """What the flags ask an avatar to do, by the name of its folder."""
+    shots = {}
+    if options.novel_view:
+        shots["novel_view"] = avatar.turned(scene, options.turn, N_TURN, playing=options.playing)
+    if options.novel_expression:
+        shots["novel_expression"] = [frame for row in avatar.swept(scene) for frame in row]
+    if options.drive:
+        params = replace(settings.model, source_path=options.drive)
+        other = load_scene(options.drive_dataset, params)
+        shots["drive"] = avatar.driven(
+            scene, other, subtract_mean=options.drive_mean, clamp=options.drive_clamp
+        )
+    return shots
+
+
+def write_grid(folder: Path, n_rows: int) -> None:
+    """All renders of the sweep as one picture: a row per coefficient."""
+    columns = len(avatar.SWEEP)
+    files = sorted((folder / "renders").glob("*.png"))[: n_rows * columns]
+    small = [resize_premultiplied(p, CELL, CELL * p.shape[0] // p.shape[1]) for p in map(read_image, files)]
+    rows = [small[k * columns : (k + 1) * columns] for k in range(n_rows)]
+    rows = [[labelled(row[0], str(k)), *row[1:]] for k, row in enumerate(rows)]
+    captions = ["low", *(f"{part:+g}" if part else "mean" for part in avatar.SWEEP[1:-1]), "high"]
+    write_image(folder / "grid.png", contact_sheet(rows, captions))
+    print(f"novel_expression: {folder / 'grid.png'}")
 
 
 def choose_iteration(model_path: Path, wanted: int) -> int:

@@ -203,6 +203,18 @@ class RenderParams:
     skip_val: bool = setting(False, "leave the val frames out, where the scene has any")
     skip_video: bool = setting(False, "leave the video along the novel path out")
     depth: bool = setting(False, "write depth maps too")
+    novel_view: bool = setting(False, "of an avatar: turn it about its upright axis")
+    novel_expression: bool = setting(
+        False, "of an avatar: sweep every expression coefficient by itself; writes a labelled grid, too"
+    )
+    drive: str = setting(
+        "", "of an avatar: a head dataset whose expressions and poses it shall perform", is_path=True
+    )
+    turn: float = setting(30.0, "degrees that novel_view turns to either side", valid=between(0, 180))
+    playing: bool = setting(True, "novel_view lets the held-out sequence run; otherwise it stands still")
+    drive_dataset: str = setting("auto", "reader of the driving dataset")
+    drive_mean: bool = setting(True, "replace the driver's mean expression by the avatar's own")
+    drive_clamp: bool = setting(True, "hold every coefficient in the range that training showed")
 
 
 @dataclass(frozen=True)

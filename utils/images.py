@@ -170,6 +170,16 @@ def contact_sheet(rows: Sequence[Sequence[Tensor | Pixels]], captions: Sequence[
     return sheet
 
 
+def labelled(image: Pixels, text: str) -> Pixels:
+    """The picture with a short text (ASCII) in its top left corner, white on black."""
+    (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.4, 1)
+    image = np.ascontiguousarray(image)
+    image[: height + 6, : width + 6] = 0
+    return cv2.putText(
+        image, text, (3, height + 3), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (255, 255, 255), 1, cv2.LINE_AA
+    )
+
+
 def _caption(sheet: Pixels, text: str, left: int, width: int) -> None:
     font, size = cv2.FONT_HERSHEY_SIMPLEX, 0.45
     taken = max(1, cv2.getTextSize(text, font, size, 1)[0][0])

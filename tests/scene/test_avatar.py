@@ -1,0 +1,86 @@
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from scene import Scene, avatar
+from scene.cameras import Camera, focus, intrinsics, look_at
+from scene.frame_codes import NO_ROW
+from scene.frames import Frame, PointCloud
+from utils.errors import InputError
+
+UP = torch.tensor([0.0, 1.0, 0.0])
+
+
+def speaking(index, x, *values):
+    view = look_at(torch.tensor([x, 0.0, 2.0]), torch.zeros(3), UP)
+    camera = Camera(view, intrinsics(50.0, 50.0, 16.0, 16.0), 32, 32)
+    return Frame(camera, index, index / 9, expression=torch.tensor(values), flame_pose=torch.zeros(15))
+
+
+def scene_of(frames, held_out=1):
+    points = PointCloud(torch.zeros(1, 3), torch.zeros(1, 3))
+    return Scene(frames[:-held_out], frames[-held_out:], [], points)
+
+
+@pytest.fixture
+def scene():
+    return scene_of([speaking(k, 0.1 * k - 0.4, float(k), 5.0 - k) for k in range(10)], 2)
+
+
+def test_a_turn_keeps_its_distance_and_reaches_both_sides(scene):
+    frames = avatar.turned(scene, 30.0, 40, playing=False)
+    pivot = focus([frame.camera for frame in scene.train])
+    base = scene.test[0].camera.center - pivot
+    centers = torch.stack([frame.camera.center - pivot for frame in frames])
+    assert torch.allclose(centers.norm(dim=1), base.norm(), atol=1e-5)
+    assert torch.allclose(centers[:, 1], base[1], atol=1e-5)  # about the upright axis
+    angle = torch.atan2(centers[:, 0], centers[:, 2]) - math.atan2(base[0], base[2])
+    assert float(angle.max()) == pytest.approx(math.radians(30), abs=1e-4)
+    assert float(angle.min()) == pytest.approx(-math.radians(30), abs=1e-4)
+    assert {frame.index for frame in frames} == {scene.test[0].index}
+    playing = avatar.turned(scene, 30.0, 40, playing=True)
+    assert [frame.index for frame in playing] == [8] * 20 + [9] * 20
+
+
+def test_a_sweep_moves_one_coefficient_at_a_time_within_the_training_range(scene):
+    rows = avatar.swept(scene)
+    low, mean, high = avatar.expression_range(scene.train)
+    assert len(rows) == 2
+    for k, row in enumerate(rows):
+        values = torch.stack([frame.expression for frame in row])
+        assert torch.allclose(values[:, 1 - k], mean[1 - k])
+        assert torch.allclose(values[[0, 2, 4], k], torch.stack([low[k], mean[k], high[k]]))
+        assert all(frame.index == NO_ROW and frame.image_path is None for frame in row)
+
+
+def test_a_driver_s_mean_stays_behind_and_its_range_is_clamped(scene):
+    driver = scene_of([speaking(k, 0.0, 100.0 + 3 * k, 0.0) for k in range(10)])
+    driver = replace(driver, test=driver.test, train=driver.train)
+    free = avatar.driven(scene, driver, subtract_mean=True, clamp=False)
+    values = torch.stack([frame.expression for frame in free])
+    _, mean, _ = avatar.expression_range(scene.train)
+    assert torch.allclose(values.mean(0), mean, atol=1e-4)
+    assert torch.allclose(values[1:, 0] - values[:-1, 0], torch.full((9,), 3.0))
+    low, _, high = avatar.expression_range(scene.train)
+    held = torch.stack(
+        [f.expression for f in avatar.driven(scene, driver, subtract_mean=True, clamp=True)]
+    )
+    assert (held >= low).all()
+    assert (held <= high).all()
+    raw = avatar.driven(scene, driver, subtract_mean=False, clamp=False)
+    assert float(raw[0].expression[0]) == 100.0
+    assert torch.equal(raw[0].camera.viewmat, scene.test[0].camera.viewmat)
+
+
+def test_a_driver_of_another_tracker_is_refused(scene):
+    other = scene_of([speaking(k, 0.0, 1.0, 2.0, float(k)) for k in range(5)])
+    with pytest.raises(InputError, match="3 expression coefficients, the avatar was trained on 2"):
+        avatar.driven(scene, other, subtract_mean=True, clamp=True)
+
+
+def test_a_scene_without_expressions_cannot_be_swept():
+    silent = scene_of([replace(speaking(k, 0.0, 1.0), expression=None) for k in range(3)])
+    with pytest.raises(InputError, match="no expression coefficients"):
+        avatar.swept(silent)
