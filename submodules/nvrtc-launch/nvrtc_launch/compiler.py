@@ -40,7 +40,8 @@ def compile_cubin(
         # cuda-core's NVRTCError has no public name; its text holds the log.
         if type(error).__name__ != "NVRTCError":
             raise
-        raise CompileError(f"{source.name} for {arch} with {defines}: {error}") from error
+        text = str(error).strip("\0\n ")
+        raise CompileError(f"{source.name} for {arch} with {defines}: {text}") from error
     finally:
         program.close()
     return code, log.getvalue().strip("\0\n ")

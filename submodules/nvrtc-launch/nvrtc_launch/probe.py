@@ -16,7 +16,7 @@ from nvrtc_launch.program import Program
 
 __all__ = ["why_not"]
 
-WHEELS = "pip install -r requirements-gpu.txt (or: pip install 'nvrtc-launch[gpu]')"
+WHEELS = "pip install -r requirements-gpu.txt"
 OLDEST = (7, 5)  # Turing: the oldest architecture that NVRTC 13 compiles for
 PROBE = Program(Path(__file__).parent / "csrc" / "probe.cu")
 
