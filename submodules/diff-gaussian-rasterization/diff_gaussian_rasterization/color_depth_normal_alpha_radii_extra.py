@@ -55,6 +55,4 @@ def _normals(inputs: Inputs) -> Tensor:
         return attributes.facing_axes_of_covariances(
             inputs.means, inputs.covariances, inputs.viewmat
         )
-    if inputs.quats is None or inputs.scales is None:
-        raise ValueError("expected either scales and rotations or cov3Ds_precomp")
     return attributes.facing_axes(inputs.means, inputs.quats, inputs.scales, inputs.viewmat)

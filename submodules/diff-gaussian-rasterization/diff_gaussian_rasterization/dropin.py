@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from diff_gaussian_rasterization.layout import Inputs
-from diff_gaussian_rasterization.typed import RasterOutput, rasterize
+from diff_gaussian_rasterization.typed import RasterOutput, check_inputs, rasterize
 
 NEAR = 0.2  # world units; 3DGS draws what lies beyond
 _FOCAL_TOLERANCE = 1e-3  # relative, between tanfovx/y and projmatrix
@@ -139,26 +139,22 @@ def typed_inputs(
 ) -> Inputs:
     """The arguments of `rasterize` for a call in 3DGS's terms.
 
-    Raises ValueError when not exactly one of shs and colors_precomp is given, and for
-    antialiasing=True.
+    Raises as `rasterize` does, and ValueError for antialiasing=True.
     """
     if settings.antialiasing:
         raise ValueError(
             "antialiasing=True is not available: every footprint is widened by 0.3 square pixels "
             "and keeps its opacity, as antialiasing=False asks"
         )
-    shs, colors, scales = given(shs), given(colors_precomp), given(scales)
-    if (shs is None) == (colors is None):
-        found = "neither" if shs is None else "both"
-        raise ValueError(f"{found} of shs and colors_precomp given, expected exactly one")
-    return Inputs(
+    scales = given(scales)
+    inputs = Inputs(
         means=means3D,
         quats=given(rotations),
         scales=None if scales is None else scales * settings.scale_modifier,
         covariances=given(cov3D_precomp),
         opacities=opacities,
-        sh=shs,
-        colors=colors,
+        sh=given(shs),
+        colors=given(colors_precomp),
         means2d=given(means2D),
         viewmat=settings.viewmatrix.reshape(4, 4).T.to(means3D),
         background=settings.bg.to(means3D),
@@ -169,6 +165,8 @@ def typed_inputs(
         near=NEAR,
         far=float("inf"),
     )
+    check_inputs(inputs)
+    return inputs
 
 
 def given(tensor: Tensor | None) -> Tensor | None:

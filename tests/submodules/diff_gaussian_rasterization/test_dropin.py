@@ -177,7 +177,7 @@ def test_what_would_be_drawn_otherwise_than_asked_is_refused():
     with pytest.raises(ValueError, match="antialiasing=True is not available"):
         GaussianRasterizer(settings_of(scene, antialiasing=True))(**given, shs=scene["sh"])
     rasterizer = GaussianRasterizer(settings_of(scene))
-    with pytest.raises(ValueError, match="neither of shs and colors_precomp given"):
+    with pytest.raises(ValueError, match="neither of sh and colors given"):
         rasterizer(**given)
-    with pytest.raises(ValueError, match="both of shs and colors_precomp given"):
+    with pytest.raises(ValueError, match="both of sh and colors given"):
         rasterizer(**given, shs=scene["sh"], colors_precomp=scene["sh"][:, 0])

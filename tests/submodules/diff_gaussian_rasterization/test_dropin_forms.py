@@ -92,7 +92,8 @@ def test_a_disc_facing_the_camera_has_the_values_of_the_formula(form):
     scene = disc(z, opacities=[opacity])
     images = draw(form, scene)
     variance = (40.0 * 0.3 / z) ** 2 + 0.3
-    for column, w in ((16, opacity), (16 + offset, opacity * math.exp(-(offset**2) / 2 / variance))):
+    beside = opacity * math.exp(-(offset**2) / 2 / variance)
+    for column, w in ((16, opacity), (16 + offset, beside)):
         hand = {
             "color": w * scene["colors"][0] + (1 - w) * scene["background"],
             "depth": [w * z], "invdepth": [w / z], "alpha": [w],
@@ -179,7 +180,8 @@ def test_rows_that_cannot_be_drawn_change_nothing_and_get_no_gradient():
     view = settings_of(scene).viewmatrix.float().requires_grad_()
     settings = settings_of(scene)._replace(viewmatrix=view)
     images = draw(form, cast(scene, torch.float32) | leaves, settings)
-    for name, image in draw(form, {k: v[kept] if k in LEAVES else v for k, v in clean.items()}).items():  # fmt: skip
+    fewer = {name: clean[name][kept] for name in LEAVES}
+    for name, image in draw(form, clean | fewer).items():
         mine = images[name][kept] if name == "radii" else images[name]
         torch.testing.assert_close(mine.to(image.dtype), image, rtol=1e-3, atol=1e-4)
     sum((image**2).sum() for name, image in images.items() if name != "radii").backward()
