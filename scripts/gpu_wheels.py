@@ -9,14 +9,18 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 REQUIREMENTS = ("requirements.txt", "requirements-gpu.txt")
-TESTING = ("pytest", "pytest-timeout")
+# What these pull in, which installing without a network does not, and what runs the tests.
+MORE = ("cuda-pathfinder", "pytest", "pytest-timeout")
 OWN = "torch"  # the machine's; never installed here
+SERVES_AS_WELL = {
+    "opencv-python-headless": "opencv-python",
+    "nvidia-cuda-nvrtc": "nvidia-cuda-nvrtc-cu12",  # a torch of CUDA 12 brings it
+}
 OLDEST_SETUPTOOLS = 77  # that reads our pyproject files
 PIP = ("-m", "pip", "install", "--quiet", "--no-index", "--no-deps")
 PLATFORMS = (
@@ -30,7 +34,8 @@ PLATFORMS = (
 
 def install_wheels() -> list[str]:
     """Install what is missing from the folders of wheels; returns what is missing still."""
-    missing = [name for name in needed() if not has(name)]
+    specs = needed()
+    missing = [name for name in specs if not has(name)]
     folders = [Path(folder) for folder in (os.environ.get("GPU_WHEELS", ""), "wheels") if folder]
     found = [str(path) for folder in folders for path in sorted(folder.glob("*.whl"))]
     wanted = [wheel for wheel in found if plain(Path(wheel).name.split("-")[0]) in missing]
@@ -42,25 +47,21 @@ def install_wheels() -> list[str]:
         python = "{}.{}".format(*sys.version_info[:2])
         print("missing:", *missing)
         print(
-            "fetch them where there is a network, and bring ./wheels here (or name it in GPU_WHEELS):"
+            "fetch them where there is a network, and bring ./wheels here (or name it in GPU_WHEELS;"
         )
+        print("for a driver of CUDA 12 take the versions that requirements-gpu.txt names for it):")
         print("  pip download --dest wheels --no-deps --only-binary :all:", platforms, end=" ")
-        print("--python-version", python, *missing)
+        print("--python-version", python, *(f"'{specs[name]}'" for name in missing))
     return missing
 
 
-def needed() -> Iterator[str]:
-    """Names of the packages that must be there, without torch."""
-    lines = [
-        line
-        for file in REQUIREMENTS
-        if (ROOT / file).is_file()
-        for line in (ROOT / file).read_text().splitlines()
-    ]
-    for line in (*lines, *TESTING):
-        name = plain(re.split(r"[\s=<>!~;\[]", line.partition("#")[0].strip())[0])
-        if name not in ("", OWN):
-            yield name
+def needed() -> dict[str, str]:
+    """Names of the packages that must be there, without torch, and what pip is asked for."""
+    files = (ROOT / name for name in REQUIREMENTS)
+    lines = [line for file in files for line in file.read_text().splitlines()]
+    specs = (line.partition("#")[0].strip() for line in (*lines, *MORE))
+    found = {plain(re.split(r"[\s=<>!~;\[]", spec)[0]): spec for spec in specs if spec}
+    return {name: spec for name, spec in found.items() if name != OWN}
 
 
 def plain(name: str) -> str:
@@ -70,7 +71,7 @@ def plain(name: str) -> str:
 
 def has(name: str) -> bool:
     """Whether a package is installed, in any version that will do."""
-    for other in (name, name.removesuffix("-headless")):  # opencv-python serves as well
+    for other in (name, SERVES_AS_WELL.get(name, name)):
         try:
             found = version(other)
         except PackageNotFoundError:

@@ -81,11 +81,13 @@ def test_the_first_command_that_fails_ends_a_part_and_its_last_line_is_told(tmp_
 
 
 def test_what_is_missing_comes_with_the_command_that_fetches_it(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(gpu_wheels, "needed", lambda: ["numpy", "no-such-package"])
+    monkeypatch.setattr(
+        gpu_wheels, "needed", lambda: dict.fromkeys(("numpy", "no-such-package"), "x==1")
+    )
     monkeypatch.setenv("GPU_WHEELS", str(tmp_path))
     assert gpu_wheels.install_wheels() == ["no-such-package"]
     said = capsys.readouterr().out
-    assert f"--python-version {sys.version_info[0]}.{sys.version_info[1]} no-such-package" in said
+    assert f"--python-version {sys.version_info[0]}.{sys.version_info[1]} 'x==1'" in said
 
 
 def test_all_limits_fit_the_packages_named_and_torch_is_left_alone():
