@@ -3,7 +3,18 @@ import math
 import pytest
 import torch
 
-from scene.cameras import Camera, extent, focus, intrinsics, look_at, orbit, target_size
+from scene.cameras import (
+    Camera,
+    common_up,
+    extent,
+    focus,
+    intrinsics,
+    look_at,
+    orbit,
+    spiral,
+    target_size,
+    tour,
+)
 
 K = intrinsics(100.0, 110.0, 32.0, 24.0)
 
@@ -87,3 +98,107 @@ def test_extent_is_1_1_of_the_widest_camera_and_never_zero():
 )
 def test_resolution_is_a_divisor_or_a_width(resolution, size):
     assert target_size(800, 600, resolution) == size
+
+
+EYE, TARGET = torch.tensor([3.0, -2.0, 1.0]), torch.tensor([0.2, 0.1, -0.3])
+
+
+@pytest.fixture
+def axes():
+    """Where a camera at EYE that looks at TARGET has its right, up and back, worked out by hand."""
+    back = (EYE - TARGET) / (EYE - TARGET).norm()
+    right = torch.linalg.cross(torch.tensor([0.0, 0.0, 1.0]), back)
+    right = right / right.norm()
+    return right, torch.linalg.cross(back, right), back
+
+
+def forms(axes):
+    """The same camera in every convention a file may use."""
+    right, up, back = axes
+    gl, cv = torch.eye(4), torch.eye(4)
+    gl[:3] = torch.stack([right, up, back, EYE], dim=1)
+    cv[:3] = torch.stack([right, -up, -back, EYE], dim=1)
+    P = K.double() @ torch.linalg.inv(cv.double())[:3]
+    return {
+        "opengl c2w": Camera.from_opengl_c2w(gl, K, 64, 48),
+        "opengl w2c": Camera.from_opengl_w2c(torch.linalg.inv(gl), K, 64, 48),
+        "opencv c2w": Camera.from_opencv_c2w(cv, K, 64, 48),
+        "opencv w2c": Camera.from_opencv_w2c(torch.linalg.inv(cv), K, 64, 48),
+        "llff": Camera.from_llff(torch.stack([-up, right, back, EYE], dim=1), K, 64, 48),
+        "projection": Camera.from_projection(P, 64, 48),
+        "projection of another factor": Camera.from_projection(0.01 * P, 64, 48),
+        "projection of another sign": Camera.from_projection(-3 * P, 64, 48),
+    }
+
+
+def test_one_camera_in_every_convention_is_one_camera(axes):
+    expected = look_at(EYE, TARGET, torch.tensor([0.0, 0.0, 1.0]))
+    for name, camera in forms(axes).items():
+        torch.testing.assert_close(camera.viewmat, expected, atol=1e-5, rtol=0, msg=name)
+        torch.testing.assert_close(camera.K, K, atol=1e-3, rtol=0, msg=name)
+
+
+def test_a_scale_in_a_pose_changes_no_pixel():
+    c2w = torch.eye(4)
+    c2w[:3, 3] = EYE
+    scaled = c2w @ torch.diag(torch.tensor([5.0, 5.0, 5.0, 1.0]))
+    a, b = (Camera.from_opencv_c2w(m, K, 64, 48) for m in (c2w, scaled))
+    torch.testing.assert_close(a.viewmat, b.viewmat)
+
+
+BROKEN_POSES = {
+    "mirrors": torch.diag(torch.tensor([-1.0, 1, 1, 1])),
+    "right angles": torch.diag(torch.tensor([1.0, 2, 1, 1])),
+    "beyond": torch.eye(4) + torch.tensor([0.0, 0, 0, 1e9]) * torch.tensor([[1.0], [0], [0], [0]]),
+}
+
+
+@pytest.mark.parametrize("words", BROKEN_POSES)
+def test_what_turns_no_world_into_a_camera_is_refused(words):
+    with pytest.raises(ValueError, match=words):
+        Camera.from_opencv_w2c(BROKEN_POSES[words], K, 64, 48)
+
+
+@pytest.mark.parametrize(("fx", "cx", "words"), [
+    (0.0, 32.0, "focal"), (-100.0, 32.0, "focal"), (math.nan, 32.0, "focal"), (1e9, 32.0, "focal"), (100.0, 1e5, "principal"),
+])  # fmt: skip
+def test_a_lens_that_is_none_is_refused(fx, cx, words):
+    with pytest.raises(ValueError, match=words):
+        Camera.from_opencv_w2c(torch.eye(4), intrinsics(fx, 100.0, cx, 24.0), 64, 48)
+
+
+def test_a_skewed_projection_is_refused():
+    skewed = K.clone()
+    skewed[0, 1] = 5.0
+    with pytest.raises(ValueError, match="skewed"):
+        Camera.from_projection(skewed @ torch.eye(4)[:3], 64, 48)
+
+
+def test_an_orbit_goes_around_the_up_axis_it_is_given():
+    up = torch.tensor([0.0, 1.0, 0.0])
+    rig = [Camera(look_at(torch.tensor(eye), torch.zeros(3), up), K, 64, 48)
+           for eye in ((3.0, 0.0, 0.0), (0.0, 0.0, 3.0))]  # fmt: skip
+    path = orbit(rig, 12, 0.3, up)
+    heights = torch.stack([c.center[1] for c in path])
+    # The focus is damped by a thousandth.
+    torch.testing.assert_close(heights, torch.full((12,), 3 * math.sin(0.3)), atol=3e-3, rtol=0)
+    torch.testing.assert_close(common_up(path), up, atol=1e-5, rtol=0)
+
+
+def test_a_spiral_stays_among_its_cameras_and_looks_where_they_look():
+    rig = [camera_at((x, -4.0, z)) for x in (-0.5, 0.5) for z in (-0.2, 0.2)]
+    path = spiral(rig, 30)
+    centers = torch.stack([c.center for c in path])
+    assert (centers.abs().amax(0) <= torch.tensor([0.51, 4.2, 0.21])).all()
+    assert centers.std(0)[0] > 0.2
+    for camera in path:
+        local = camera.viewmat @ torch.tensor([0.0, 0.0, 0.0, 1.0])
+        assert local[:2].abs().max() < 0.1
+        assert local[2] > 0
+
+
+def test_a_tour_circles_what_cameras_stand_around_and_sways_before_the_rest():
+    around = [camera_at((3 * math.cos(a), 3 * math.sin(a), 0.5)) for a in (0.0, 2.1, 4.2)]
+    before = [camera_at((x, -4.0, 0.0)) for x in (-0.5, 0.0, 0.5)]
+    assert torch.stack([c.forward for c in tour(around, 24)]).mean(0).norm() < 0.5
+    assert torch.stack([c.forward for c in tour(before, 24)]).mean(0).norm() > 0.9
