@@ -102,6 +102,9 @@ def _check_tensor(name: str, tensor: Tensor, param: Tensor, first: Tensor) -> No
     "fused_fields::adam_step",
     mutates_args=("params", "exp_avgs", "exp_avg_sqs"),
     device_types="cpu",
+    schema="(Tensor(a0!)[] params, Tensor[] grads, Tensor(a1!)[] exp_avgs, "
+    "Tensor(a2!)[] exp_avg_sqs, Tensor? rows, float[] rates, float[] spreads, float[] betas, "
+    "float eps) -> ()",
 )
 def _step(
     params: list[Tensor],

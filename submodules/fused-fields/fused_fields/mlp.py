@@ -76,7 +76,11 @@ def _outputs(name: str, layer: Layer, inputs: int, features: Tensor) -> int:
     return weight.shape[0]
 
 
-@torch.library.custom_op("fused_fields::offset_mlp", mutates_args=())
+@torch.library.custom_op(
+    "fused_fields::offset_mlp",
+    mutates_args=(),
+    schema="(Tensor features, Tensor[] weights, Tensor[] biases, SymInt heads) -> Tensor[]",
+)
 def _mlp(features: Tensor, weights: list[Tensor], biases: list[Tensor], heads: int) -> list[Tensor]:
     outputs = _empty_outputs(features, weights, heads)
     mlp = _layers(weights, biases, [None] * len(weights), [None] * len(biases), heads)
@@ -94,7 +98,11 @@ def _empty_outputs(features: Tensor, weights: list[Tensor], heads: int) -> list[
     return [features.new_empty(len(features), len(weight)) for weight in weights[-heads:]]
 
 
-@torch.library.custom_op("fused_fields::offset_mlp_backward", mutates_args=())
+@torch.library.custom_op(
+    "fused_fields::offset_mlp_backward",
+    mutates_args=(),
+    schema="(Tensor[] grads, Tensor features, Tensor[] weights, Tensor[] biases) -> Tensor[]",
+)
 def _mlp_backward(
     grads: list[Tensor], features: Tensor, weights: list[Tensor], biases: list[Tensor]
 ) -> list[Tensor]:

@@ -44,7 +44,12 @@ def plane_penalties(planes: Sequence[Tensor]) -> PlanePenalties:
     return PlanePenalties(*_penalties([plane.contiguous() for plane in planes]).unbind(1))
 
 
-@torch.library.custom_op("fused_fields::penalties", mutates_args=(), device_types="cpu")
+@torch.library.custom_op(
+    "fused_fields::penalties",
+    mutates_args=(),
+    device_types="cpu",
+    schema="(Tensor[] planes) -> Tensor",
+)
 def _penalties(planes: list[Tensor]) -> Tensor:
     """Terms "P 3": rows, cols, ones."""
     terms = planes[0].new_empty(len(planes), 3)
@@ -64,7 +69,12 @@ def _(planes: list[Tensor]) -> Tensor:
     return planes[0].new_empty(len(planes), 3)
 
 
-@torch.library.custom_op("fused_fields::penalties_backward", mutates_args=(), device_types="cpu")
+@torch.library.custom_op(
+    "fused_fields::penalties_backward",
+    mutates_args=(),
+    device_types="cpu",
+    schema="(Tensor grad, Tensor[] planes) -> Tensor[]",
+)
 def _penalties_backward(grad: Tensor, planes: list[Tensor]) -> list[Tensor]:
     grads = [torch.empty_like(plane) for plane in planes]
     array = _array(planes, grads)

@@ -120,7 +120,12 @@ def _check_planes(planes: Sequence[Sequence[Tensor]], points: Tensor, pairs: Pai
                 )
 
 
-@torch.library.custom_op("fused_fields::lookup", mutates_args=(), device_types="cpu")
+@torch.library.custom_op(
+    "fused_fields::lookup",
+    mutates_args=(),
+    device_types="cpu",
+    schema="(Tensor[] planes, Tensor points, int[] axes, float time) -> Tensor",
+)
 def _lookup(planes: list[Tensor], points: Tensor, axes: list[int], time: float) -> Tensor:
     levels = 2 * len(planes) // len(axes)
     features = points.new_empty(len(points), levels * planes[0].shape[2])
@@ -142,7 +147,12 @@ def _(planes: list[Tensor], points: Tensor, axes: list[int], time: float) -> Ten
     return points.new_empty(len(points), levels * planes[0].shape[2])
 
 
-@torch.library.custom_op("fused_fields::lookup_backward", mutates_args=(), device_types="cpu")
+@torch.library.custom_op(
+    "fused_fields::lookup_backward",
+    mutates_args=(),
+    device_types="cpu",
+    schema="(Tensor grad, Tensor[] planes, Tensor points, int[] axes, float time) -> Tensor[]",
+)
 def _lookup_backward(
     grad: Tensor, planes: list[Tensor], points: Tensor, axes: list[int], time: float
 ) -> list[Tensor]:

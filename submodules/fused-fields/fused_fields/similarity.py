@@ -48,7 +48,12 @@ def _partials_shape(a: Tensor, margin: int, keep: bool) -> list[int]:
     return [4 if keep else 0, *lead, height - 2 * margin, width - 2 * margin]
 
 
-@torch.library.custom_op("fused_fields::ssim", mutates_args=(), device_types="cpu")
+@torch.library.custom_op(
+    "fused_fields::ssim",
+    mutates_args=(),
+    device_types="cpu",
+    schema="(Tensor a, Tensor b, SymInt margin, bool keep) -> (Tensor, Tensor)",
+)
 def _ssim(a: Tensor, b: Tensor, margin: int, keep: bool) -> tuple[Tensor, Tensor]:
     """Mean SSIM, and its partial derivatives to the four windowed means when `keep`."""
     mean, partials = a.new_empty(()), a.new_empty(_partials_shape(a, margin, keep))
@@ -68,7 +73,12 @@ def _(a: Tensor, b: Tensor, margin: int, keep: bool) -> tuple[Tensor, Tensor]:
     return a.new_empty(()), a.new_empty(_partials_shape(a, margin, keep))
 
 
-@torch.library.custom_op("fused_fields::ssim_backward", mutates_args=(), device_types="cpu")
+@torch.library.custom_op(
+    "fused_fields::ssim_backward",
+    mutates_args=(),
+    device_types="cpu",
+    schema="(Tensor a, Tensor b, Tensor partials, Tensor scale, SymInt margin, bool[] wants) -> Tensor[]",
+)
 def _ssim_backward(
     a: Tensor, b: Tensor, partials: Tensor, scale: Tensor, margin: int, wants: list[bool]
 ) -> list[Tensor]:
