@@ -58,7 +58,7 @@ def make_moving_scene(
     frames = make_frames(width, height)
     settings = parse_train_args(["-s", "none", "--configs", "arguments/dnerf/default.py"])
     method = make_method(Scene(train=frames, test=[], video=[], points=points), settings, device)
-    method.active_sh_degree.fill_(method.sh_degree)
+    method.draw_sh_degree(method.sh_degree)
     with torch.no_grad():
         noise = {
             name: torch.randn(c.shape, generator=source).to(device)

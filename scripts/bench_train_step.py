@@ -36,7 +36,7 @@ class FineStep:
     def __init__(self, settings: Settings, device: torch.device) -> None:
         scene = load_scene(settings.dataset, settings.model)
         self.method = make_method(scene, settings, device)
-        self.method.active_sh_degree.fill_(self.method.sh_degree)
+        self.method.draw_sh_degree(self.method.sh_degree)
         self.stage = self.method.stages()[-1]
         self.optimizers = Optimizers(self.stage.params)
         self.loader = FrameLoader(settings.run.cache_mb, device)

@@ -35,9 +35,7 @@ def trained(request, tmp_path_factory):
     codes = {"expression": torch.rand(5), "flame_pose": torch.rand(15)}
     scene = replace(scene, train=[replace(frame, **codes) for frame in scene.train])
     method = make_method(scene, settings, ELSEWHERE)
-    # One number is read back: the SH degree, a buffer so that it is saved, a plain number here.
-    del method._buffers["active_sh_degree"]
-    method.active_sh_degree = method.sh_degree
+    method.draw_sh_degree(method.sh_degree)
     return scene, method
 
 

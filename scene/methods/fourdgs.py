@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from arguments.settings import about, at_least, between, setting
 from scene import Scene
@@ -169,6 +169,7 @@ class Method(MethodBase):
         self.sh_degree = settings.model.sh_degree
         self.background = torch.full((3,), float(settings.model.white_background))
         self.register_buffer("active_sh_degree", torch.zeros((), dtype=torch.int64))
+        self.drawn_sh_degree = 0  # the same as a number: to read the buffer would make a GPU wait
         self.table = GaussianTable.from_points(scene.points, self.sh_degree)
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
@@ -189,14 +190,23 @@ class Method(MethodBase):
             columns["quats"] = compose(columns["quats"], as_turn(offsets.pop("quats")))
         for name, offset in offsets.items():
             columns[name] = columns[name] + offset
-        return activate(columns, int(self.active_sh_degree))
+        return activate(columns, self.drawn_sh_degree)
 
     def canonical(self, frame: Frame) -> Gaussians:
-        return activate(self.table.columns, int(self.active_sh_degree))
+        return activate(self.table.columns, self.drawn_sh_degree)
 
     def on_step(self, step: int) -> None:
         if step % SH_RAMP == 0:
-            self.active_sh_degree.clamp_(max=self.sh_degree - 1).add_(1)
+            self.draw_sh_degree(min(self.drawn_sh_degree + 1, self.sh_degree))
+
+    def draw_sh_degree(self, degree: int) -> None:
+        """Draw spherical harmonics up to this degree from now on."""
+        self.drawn_sh_degree = degree
+        self.active_sh_degree.fill_(degree)
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        super().load(state)
+        self.drawn_sh_degree = int(self.active_sh_degree)
 
     def stages(self) -> list[Stage]:
         o = self.optim
@@ -348,4 +358,4 @@ def _condition_inputs(hidden: ModelHiddenParams) -> tuple[str, ...]:
 
 def as_turn(offset: Tensor) -> Tensor:
     """(N, 4) head output to a quaternion; zero becomes the identity (1, 0, 0, 0)."""
-    return offset + offset.new_tensor([1.0, 0.0, 0.0, 0.0])
+    return offset + nn.functional.pad(torch.ones_like(offset[:, :1]), (0, 3))
