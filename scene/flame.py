@@ -87,7 +87,7 @@ class HeadModel:
                      "joint_regressor", "skin_weights"):  # fmt: skip
             tensor = getattr(self, name).detach().cpu()
             digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
-            digest.update(tensor.contiguous().numpy().tobytes())
+            digest.update((tensor + 0).contiguous().numpy().tobytes())  # -0 counts as 0
         return digest.hexdigest()
 
 
@@ -148,7 +148,7 @@ def pose_head(
 
 
 def blend(basis: Tensor, coefficients: Tensor) -> Tensor:
-    """ "*B V 3": the first components of `basis` "V 3 S", weighted by `coefficients` "*B s"."""
+    """Offsets "*B V 3": the first components of `basis` "V 3 S" times `coefficients` "*B s"."""
     count = coefficients.shape[-1]
     if count > basis.shape[-1]:
         raise ValueError(
@@ -160,7 +160,7 @@ def blend(basis: Tensor, coefficients: Tensor) -> Tensor:
 
 
 def pose_feature(rotations: Tensor) -> Tensor:
-    """ "*B 36" from "*B 5 3 3": R - I of all joints but the root, row by row (FLAME, eq. 4)."""
+    """R - I of all joints but the root, row by row: "*B 36" from "*B 5 3 3" (FLAME, eq. 4)."""
     identity = torch.eye(3, dtype=rotations.dtype, device=rotations.device)
     return (rotations[..., 1:, :, :] - identity).flatten(-3)
 
@@ -215,6 +215,6 @@ def axis_angle_to_matrices(axis_angle: Tensor) -> Tensor:
 
 
 def _as_column(translation: Tensor) -> Tensor:
-    """ "*B 4 4", zero but for the last column."""
+    """A matrix "*B 4 4", zero but for the last column."""
     column = torch.nn.functional.pad(translation, (0, 1))
     return torch.nn.functional.pad(column[..., None], (3, 0))

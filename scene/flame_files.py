@@ -109,9 +109,14 @@ def save_head_model(model: HeadModel, path: Path, *, basis_dtype: str = "float32
         lids = model.eyelids.numpy().astype(basis_dtype)
         arrays |= {"l_eyelid": lids[0], "r_eyelid": lids[1]}
     path.parent.mkdir(parents=True, exist_ok=True)
-    kept = {name: np.asarray(value) for name, value in arrays.items() if value is not None}
+    kept = {name: _plain(value) for name, value in arrays.items() if value is not None}
     with replacing(path) as temporary:
         np.savez_compressed(temporary, **kept)
+
+
+def _plain(value: object) -> np.ndarray:
+    array = np.asarray(value)
+    return array + array.dtype.type(0) if array.dtype.kind == "f" else array  # -0 becomes 0
 
 
 class _Tree:

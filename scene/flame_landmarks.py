@@ -1,4 +1,4 @@
-"""Facial landmarks on a posed head: iBUG's 68 or 70, with a jaw line that follows the head's yaw."""
+"""Landmarks on a posed head: iBUG's 68 or 70, with a jaw line that follows the head's yaw."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MAX_YAW = 39  # degrees; rows 0..39 of the contour table turn left, 40..78 are -
 
 
 def landmarks(model: HeadModel, vertices: Tensor) -> Tensor:
-    """ "*B L 3" landmarks of "*B V 3" vertices; the jaw line stays where it is from the front."""
+    """Landmarks "*B L 3" of "*B V 3" vertices; the jaw line is the one seen from the front."""
     table = _table(model)
     return surface_points(model, vertices, table.faces, table.weights)
 
@@ -25,7 +25,7 @@ def dynamic_landmarks(
     yaw_sign: int = 1,
     camera_rotation: Tensor | None = None,
 ) -> Tensor:
-    """ "*B L 3" landmarks whose first 17 lie on the silhouette that a camera on +z sees.
+    """Landmarks "*B L 3" whose first 17 lie on the silhouette that a camera on +z sees.
 
     Args:
         vertices: "*B V 3", posed.
@@ -62,7 +62,7 @@ def contour_row(yaw: Tensor) -> Tensor:
 
 
 def surface_points(model: HeadModel, vertices: Tensor, faces: Tensor, weights: Tensor) -> Tensor:
-    """ "*B L 3" points of "*B V 3" vertices on the triangles `faces` "*B L", barycentric "*B L 3"."""
+    """Points "*B L 3" on the triangles `faces` "*B L" of "*B V 3" vertices; barycentric weights."""
     corners = model.faces[faces]
     batch = vertices.shape[:-2]
     flat = corners.expand(*batch, *corners.shape[-2:]).flatten(-2)

@@ -25,7 +25,7 @@ class Attachment:
     distance: Tensor  # "N", units of the vertices
 
     def interpolate(self, values: Tensor) -> Tensor:
-        """ "N ..." of `values` "V ...", given per vertex."""
+        """The `values` "V ..." of the vertices at the points, "N ..."."""
         weights = self.weights.reshape(*self.weights.shape, *[1] * (values.ndim - 1))
         return (values[self.vertices] * weights).sum(1)
 
@@ -81,7 +81,7 @@ def nearest_surface(points: Tensor, vertices: Tensor, faces: Tensor) -> Attachme
 
 
 def closest_barycentric(points: Tensor, triangles: Tensor) -> Tensor:
-    """ "N 3" weights of the point of each triangle "N 3 3" that is closest to its point "N 3".
+    """Weights "N 3" of the point of each triangle "N 3 3" that is closest to its point "N 3".
 
     The foot of the perpendicular where it lies inside, else the best of the three edges.
     """
@@ -124,7 +124,7 @@ def _nearest(points: Tensor, vertices: Tensor, count: int) -> tuple[Tensor, Tens
 
 
 def _faces_around(faces: Tensor, n_vertices: int) -> Tensor:
-    """ "V M" triangles at each vertex, padded with -1."""
+    """Triangles "V M" at each vertex, padded with -1."""
     corner, order = faces.flatten().sort(stable=True)
     counts = torch.bincount(corner, minlength=n_vertices)
     slot = torch.arange(len(corner), device=faces.device) - (counts.cumsum(0) - counts)[corner]

@@ -35,7 +35,7 @@ def joint_row(vertices: np.ndarray, joint: np.ndarray) -> np.ndarray:
 
 
 def rotation_about(axis: int, angle: float) -> np.ndarray:
-    """ "3 3" rotation by `angle` radians about coordinate axis `axis`."""
+    """Rotation "3 3" by `angle` radians about coordinate axis `axis`."""
     c, s = np.cos(angle), np.sin(angle)
     rotation = np.eye(3)
     u, v = (axis + 1) % 3, (axis + 2) % 3
@@ -46,7 +46,7 @@ def rotation_about(axis: int, angle: float) -> np.ndarray:
 def jaw_motion(
     weights: np.ndarray, joint: np.ndarray, axis: int, angle: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Linear part "V 3 3" and shift "V 3" of skinning with `weights` "V" when the jaw alone turns."""
+    """Linear part "V 3 3" and shift "V 3" of skinning with `weights` "V" when only the jaw turns."""
     turn = rotation_about(axis, angle) - np.eye(3)
     return np.eye(3) + weights[:, None, None] * turn, -weights[:, None] * (turn @ joint)
 
@@ -54,7 +54,7 @@ def jaw_motion(
 def skinning_fit(
     vertices: np.ndarray, moved: np.ndarray, joint: np.ndarray, angle: float
 ) -> np.ndarray:
-    """Jaw weights "V" in [0, 1] that come nearest to the displacement `moved` when the jaw opens."""
+    """Jaw weights "V" in [0, 1] that come nearest to the displacement `moved` of an open jaw."""
     linear, shift = jaw_motion(np.ones(len(vertices)), joint, 0, angle)
     rigid = (linear @ vertices[..., None])[..., 0] + shift - vertices
     square = (rigid**2).sum(1)
@@ -97,7 +97,7 @@ def neck_ramp(vertices: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.nd
 def skin_table(
     ramp: np.ndarray, jaw: np.ndarray, eyes: tuple[np.ndarray, np.ndarray]
 ) -> np.ndarray:
-    """ "V 5" weights: what the ramp leaves goes to the root, eyeballs (vertex ids) to their joint."""
+    """Weights "V 5": what the ramp leaves is the root's, eyeballs (vertex ids) are their joint's."""
     table = np.stack((1 - ramp, ramp * (1 - jaw), ramp * jaw, 0 * ramp, 0 * ramp), 1)
     for joint, ids in zip((LEFT_EYE, RIGHT_EYE), eyes, strict=True):
         table[ids] = np.eye(5)[joint]

@@ -1,4 +1,4 @@
-"""A small head in FLAME's layout made of formulas alone: for tests, and where no model is at hand."""
+"""A small head in FLAME's layout made of formulas: for tests, and where no model is at hand."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def toy_head(n_shape: int = 100) -> HeadModel:
 
 
 def _geometry() -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray]]:
-    """Vertices, triangles, which vertices are below the mouth line, and the ids of both eyeballs."""
+    """Vertices, triangles, which vertices are below the mouth line, ids of both eyeballs."""
     rings = np.array(PROFILE)
     angle = 2 * np.pi * np.arange(COLUMNS) / COLUMNS
     x = rings[:, 1:2] * np.sin(angle)

@@ -1,7 +1,7 @@
-"""Pickle streams as plain data: the opcodes are parsed, and nothing they name is imported or called.
+"""Pickle streams as plain data: opcodes are parsed, nothing they name is imported or called.
 
 `pickle.load` runs what a stream asks for. Here a global becomes a `Global`, a call a `Record`; what
-they stand for is up to the reader (scene/array_files.py), which knows arrays and nothing else.
+they stand for is up to the reader (scene/array_records.py), which knows arrays and nothing else.
 """
 
 from __future__ import annotations

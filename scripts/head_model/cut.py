@@ -1,4 +1,4 @@
-"""The head cut out of a body: polygons clipped by a smooth surface, so that the rim is one clean ring."""
+"""The head cut out of a body: polygons clipped by a smooth surface, so that the rim is one ring."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ class Cut:
     uv_faces: np.ndarray  # "F 3"
     parts: dict[str, np.ndarray]  # vertex ids: skin, upper_teeth, lower_teeth, tongue
     rim: np.ndarray  # vertex ids
+    mirror: np.ndarray  # "V" the vertex on the other side; itself on the rim
 
     def take(self, field: np.ndarray) -> np.ndarray:
         """A field "V_body ..." on the cut's vertices."""
@@ -59,14 +60,16 @@ def cut_head(source: Source, body: np.ndarray) -> Cut:
     ends, share = np.array(builder.ends), np.array(builder.share)
     positions = (1 - share[:, None]) * body[ends[:, 0]] + share[:, None] * body[ends[:, 1]]
     faces, uv_faces = _triangles(builder.polygons, builder.uv_polygons, positions)
-    return Cut(ends, share, faces, np.array(builder.uv), uv_faces, parts, rim)
+    mirror = _mirror_rows(source, ends, share)
+    return Cut(ends, share, faces, np.array(builder.uv), uv_faces, parts, rim, mirror)
 
 
 class _Builder:
     """Collects polygons; a vertex on a cut edge is shared by the two polygons beside it."""
 
     def __init__(self, height: np.ndarray, source: Source):
-        self.height, self.source = height, source
+        self.height = np.where(height == 0, 1e-12, height)  # every vertex is above or below
+        self.source = source
         self.ends: list[tuple[int, int]] = []
         self.share: list[float] = []
         self.rows: dict[tuple[int, int, float], int] = {}
@@ -109,6 +112,14 @@ class _Builder:
             first, second, share = corner
             return (1 - share) * self.source.uv[first] + share * self.source.uv[second]
         return self.source.uv[corner]
+
+
+def _mirror_rows(source: Source, ends: np.ndarray, share: np.ndarray) -> np.ndarray:
+    whole = np.flatnonzero(share == 0)
+    row_of = dict(zip(ends[whole, 0].tolist(), whole.tolist(), strict=True))
+    mirror = np.arange(len(ends))
+    mirror[whole] = [row_of[int(source.mirror[vertex])] for vertex in ends[whole, 0]]
+    return mirror
 
 
 def _triangles(

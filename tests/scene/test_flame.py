@@ -1,4 +1,4 @@
-"""The head layer against a NumPy twin written from FLAME's formulas, and against finite differences."""
+"""The head layer against a NumPy twin written from FLAME's formulas, and finite differences."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Head model files in FLAME's layout, made from the toy head, with fake chumpy and scipy records."""
+"""Head model files in FLAME's layout, made from the toy head with fake chumpy and scipy records."""
 
 import os
 import pickle
@@ -28,7 +28,7 @@ class Python2Pickler(pickle._Pickler):
         self.write(pickle.BINSTRING + struct.pack("<i", len(value)) + value)
         self.memoize(value)
 
-    dispatch = pickle._Pickler.dispatch | {bytes: save_bytes}  # noqa: RUF012  (the base's own name)
+    dispatch = pickle._Pickler.dispatch | {bytes: save_bytes}
 
 
 def dump_like_python2(value, path):
