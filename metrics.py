@@ -15,6 +15,7 @@ from pathlib import Path
 import cv2
 import torch
 
+from scene.regions import REGIONS, read_regions
 from utils.devices import choose_device
 from utils.errors import InputError, run_command
 from utils.files import read_json, write_json
@@ -28,6 +29,7 @@ from utils.scoring import (
     lpips_metrics,
     missing_lpips,
     pixel_metrics,
+    region_metrics,
     score_views,
 )
 
@@ -53,8 +55,9 @@ def run(args: argparse.Namespace) -> None:
     weights = None if args.skip_lpips else find_weights(args.lpips_weights)
     missing = missing_lpips(skipped=args.skip_lpips)
     device = choose_device(args.device)
-    metrics = [*pixel_metrics(), *lpips_metrics(weights, device, missing=missing)]
+    common = [*pixel_metrics(), *lpips_metrics(weights, device, missing=missing)]
     for model, all_views in found.items():
+        metrics = common + region_metrics(all_views)
         scored = [
             (views, score_views(views, metrics, device, quiet=args.quiet))
             for views in all_views
@@ -91,7 +94,8 @@ def list_views(folder: Path) -> Views:
                 f"{folder / part}: {min(lacking)} is missing; found {len(renders)} renders and "
                 f"{len(truths)} ground-truth images; run render.py again"
             )
-    return Views(folder, tuple(sorted(renders)))
+    regions = read_regions(folder / REGIONS) if (folder / REGIONS).is_file() else {}
+    return Views(folder, tuple(sorted(renders)), regions)
 
 
 def write_scores(model: Path, scored: list[tuple[Views, Scores]], metrics: list[Metric]) -> None:

@@ -16,9 +16,11 @@ from gaussian_renderer import Painter, Render
 from scene import SPLITS, Scene, avatar, load_scene
 from scene.frames import Frame, FrameLoader
 from scene.methods import MethodBase, make_method
+from scene.regions import REGIONS, rectangles
 from utils.checkpoint import load_model, saved_iterations
 from utils.devices import choose_device, clock
 from utils.errors import InputError, run_command
+from utils.files import write_json
 from utils.images import (
     Pixels,
     contact_sheet,
@@ -53,6 +55,9 @@ def render_model(settings: Settings, options: RenderParams) -> None:
         folder = model_path / name / f"ours_{iteration}"
         loaded = (method.prepare(loader.load(frame, method.background)) for frame in frames)
         timing = write_split(folder, tqdm(loaded, name, len(frames), disable=settings.run.quiet), method, options.depth)
+        if scene.regions:
+            parts = {view_name(k): rectangles(scene.regions, frame) for k, frame in enumerate(frames)}
+            write_json(folder / REGIONS, parts)
         print(f"{name}: {len(frames)} views in {folder}; {timing}")
         if name == "novel_expression":
             write_grid(folder, len(frames) // len(avatar.SWEEP))
@@ -111,11 +116,15 @@ def write_split(folder: Path, frames: Iterator[Frame], method: MethodBase, depth
             posed = clock(device)
             view = paint(frame.camera, gaussians, frame.background)
             times.append((posed - begin, clock(device) - posed))
-            video.add(write_view(folder, f"{k:05d}.png", view, frame, depth))
+            video.add(write_view(folder, view_name(k), view, frame, depth))
     steady = times[1:] or times  # the first view loads kernels
     whole = len(steady) / sum(posing + drawing for posing, drawing in steady)
     alone = len(steady) / sum(drawing for _, drawing in steady)
     return f"{whole:.1f} FPS posing and drawing, {alone:.1f} FPS rasterizer alone"
+
+
+def view_name(k: int) -> str:
+    return f"{k:05d}.png"
 
 
 def write_view(folder: Path, name: str, view: Render, frame: Frame, depth: bool) -> Pixels:

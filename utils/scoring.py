@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from scene.regions import Rectangle, crop
 from utils.errors import InputError
 from utils.images import read_image, to_tensor
 from utils.metrics import MS_SSIM_MIN_SIDE, d_ssim, fg_psnr, ms_ssim, psnr, ssim
@@ -31,6 +32,7 @@ class Metric:
     score: Callable[[Tensor, Tensor], Tensor] | None  # None: cannot be computed here
     min_side: int = 1  # pixels; smaller images have no score
     no_number: str = ""  # why a view can have none
+    region: str = ""  # scores this region of a view; empty: all of it
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Views:
 
     folder: Path  # <model>/<split>/<method>
     names: tuple[str, ...]
+    regions: Mapping[str, Mapping[str, Rectangle]]  # view, region; what a view does not show is left out
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,21 @@ def pixel_metrics() -> list[Metric]:
         Metric("SSIM", "11x11 Gaussian, sigma 1.5, zero padding, mean over every pixel", ssim),
         Metric("MS-SSIM", "5 scales, valid windows, as pytorch-msssim", ms_ssim, **multiscale),
         Metric("D-SSIM", "(1 - MS-SSIM) / 2, as 4DGS", d_ssim, **multiscale),
+    ]
+
+
+def region_metrics(all_views: Sequence[Views]) -> list[Metric]:
+    """PSNR of every region that any view shows."""
+    names = {name for views in all_views for shown in views.regions.values() for name in shown}
+    return [
+        Metric(
+            f"PSNR-{name}",
+            f"dB; PSNR in the rectangle that the box {name!r}, fixed in the head's frame, covers",
+            psnr,
+            no_number=f"the view does not show {name!r}, or infinite: equal there",
+            region=name,
+        )
+        for name in sorted(names)
     ]
 
 
@@ -117,8 +135,11 @@ def score_views(
         height, width = image.shape[-2:]
         sizes.add((width, height))
         for metric in metrics:
+            part = views.regions.get(name, {}).get(metric.region, (0, 0, width, height))
             possible = metric.score is not None and min(height, width) >= metric.min_side
-            value = float(metric.score(image, truth)) if possible else math.nan
+            possible &= not metric.region or metric.region in views.regions.get(name, {})
+            pair = (crop(image, part), crop(truth, part))
+            value = float(metric.score(*pair)) if possible else math.nan
             per_view[metric.name][name] = value if math.isfinite(value) else None
     return Scores(per_view, sorted(sizes))
 
