@@ -2,11 +2,13 @@
 
 from diff_gaussian_rasterization.dropin import GaussianRasterizationSettings, GaussianRasterizer
 from diff_gaussian_rasterization.native import choose_variant, variant
+from diff_gaussian_rasterization.painter import Painter
 from diff_gaussian_rasterization.typed import RasterOutput, rasterize
 
 __all__ = [
     "GaussianRasterizationSettings",
     "GaussianRasterizer",
+    "Painter",
     "RasterOutput",
     "choose_variant",
     "rasterize",
