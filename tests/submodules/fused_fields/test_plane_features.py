@@ -92,7 +92,10 @@ def test_gradients_equal_finite_differences(name):
     assert torch.autograd.gradcheck(lookup, (points, *flatten(field)), atol=1e-7)
 
 
-@pytest.mark.parametrize("name", ["hexplane", "hexplane, time per point", "planes of one row"])
+@pytest.mark.parametrize(
+    "name",
+    ["hexplane", "hexplane, time per point", "planes of one row", "two planes, odd channels"],
+)
 def test_bits_do_not_depend_on_threads_or_run(name, thread_counts):
     field, points, options = make_field(name, n=5000)
     runs = []

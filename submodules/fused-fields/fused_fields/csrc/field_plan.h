@@ -1,4 +1,4 @@
-// What a lookup knows before it sees a point: strides, which coordinates to compute, time rows.
+// What a lookup knows before it sees a point: strides and time rows; and where points fall.
 #pragma once
 #include <cstring>
 
@@ -13,19 +13,12 @@ using fused_fields::FieldPlane;
 
 constexpr int kMaxPlanes = 8;  // per level; checked by the caller in Python
 
-// A coordinate in cells of an axis with n nodes. Planes with equal axis and size share a slot.
-struct Slot {
-    int32_t axis, nodes;
-};
-
 // A plane as points meet it: a grid, or a line when the shared time has cut it to one row.
 template <class T>
 struct Sampled {
     const T* values;
     T* grad;
     int64_t col_step, row_step;  // to the next node, in elements; 0 along an axis of one node
-    int32_t col_slot, row_slot;  // row_slot -1: a line
-    int32_t rows;
     const FieldPlane* source;
 };
 
@@ -55,7 +48,7 @@ class FieldPlan {
     FieldPlan(const Field& field, int groups)
         : field(field), total(field.levels * field.planes_per_level),
           group_stride(count_line_values(field)), groups_(groups), planes_(total),
-          slots_(2 * total), lines_((1 + groups) * group_stride) {
+          lines_((1 + groups) * group_stride) {
         if (!ok()) return;
         std::memset(lines_.get(), 0, sizeof(T) * (1 + groups) * group_stride);
         int placed = 0;
@@ -65,6 +58,7 @@ class FieldPlan {
             for (int p = 0; p < field.planes_per_level; ++p) {
                 const FieldPlane& plane = field.planes[level * field.planes_per_level + p];
                 if (plane.row_axis >= 0) planes_.get()[placed + grids++] = as_grid(plane);
+                wide = wide && plane.cols > 1;
             }
             for (int p = 0; p < field.planes_per_level; ++p) {
                 const FieldPlane& plane = field.planes[level * field.planes_per_level + p];
@@ -76,18 +70,18 @@ class FieldPlan {
         }
     }
 
-    bool ok() const { return planes_.get() && slots_.get() && lines_.get(); }
+    bool ok() const { return planes_.get() && lines_.get(); }
     const Sampled<T>* level(int index) const {
         return planes_.get() + static_cast<int64_t>(index) * field.planes_per_level;
     }
-    const Slot& slot(int index) const { return slots_.get()[index]; }
 
-    // Adds up the groups' gradients of a line, and spreads them over the two time rows of it.
+    // Adds up the groups' gradients of a line, and writes the plane's: its two time rows.
     void spread_line_grad(const Sampled<T>& line) const {
-        if (!line.grad) return;
+        if (!line.source->grad) return;
         const TimeRows<T> at = time_rows<T>(field.time, *line.source, field.channels);
         T* grad = static_cast<T*>(line.source->grad);
         const int64_t length = static_cast<int64_t>(line.source->cols) * field.channels;
+        std::memset(grad, 0, sizeof(T) * length * line.source->rows);
         for (int group = 1; group < groups_; ++group) {
             const T* more = line.grad + group * group_stride;
             for (int64_t i = 0; i < length; ++i) line.grad[i] += more[i];
@@ -99,8 +93,8 @@ class FieldPlan {
     const Field& field;
     const int total;             // planes of all levels
     const int64_t group_stride;  // between the gradients of a line in two groups
-    int slots = 0;
     int grids = 0, lines = 0;  // per level, the same in each; grids come first
+    bool wide = true;          // no axis of one node: a cell's two columns lie side by side
 
   private:
     static int64_t count_line_values(const Field& field) {
@@ -111,20 +105,10 @@ class FieldPlan {
         return count * field.channels;
     }
 
-    int32_t slot_of(int32_t axis, int32_t nodes) {
-        for (int s = 0; s < slots; ++s) {
-            if (slot(s).axis == axis && slot(s).nodes == nodes) return s;
-        }
-        slots_.get()[slots] = {axis, nodes};
-        return slots++;
-    }
-
     Sampled<T> as_grid(const FieldPlane& plane) {
         const int64_t channels = field.channels;
         return {static_cast<const T*>(plane.values), static_cast<T*>(plane.grad),
-                plane.cols > 1 ? channels : 0, plane.rows > 1 ? plane.cols * channels : 0,
-                slot_of(plane.col_axis, plane.cols), slot_of(plane.row_axis, plane.rows),
-                plane.rows, &plane};
+                plane.cols > 1 ? channels : 0, plane.rows > 1 ? plane.cols * channels : 0, &plane};
     }
 
     Sampled<T> as_line(const FieldPlane& plane, T* line) {
@@ -135,46 +119,51 @@ class FieldPlan {
             const T start = values[at.first + i];
             line[i] = start + at.frac * (values[at.second + i] - start);
         }
-        return {line, plane.grad && groups_ ? line + group_stride : nullptr,
-                plane.cols > 1 ? field.channels : 0, 0,
-                slot_of(plane.col_axis, plane.cols), -1, plane.cols, &plane};
+        return {line, groups_ ? line + group_stride : nullptr,
+                plane.cols > 1 ? field.channels : 0, 0, &plane};
     }
 
     const int groups_;
     Buffer<Sampled<T>> planes_;
-    Buffer<Slot> slots_;
     Buffer<T> lines_;
 };
 
-// Cell, fraction inside it and its derivative to the coordinate, for every slot of some points.
+// Where kRun points fall on one plane: an array per number, so that vectors fill them.
+constexpr int kRun = 32;
+
 template <class T>
-struct Coordinates {
-    int32_t* cell;
-    T* frac;
-    T* slope;        // 0 where the coordinate is clamped to the border
-    int64_t stride;  // between slots
+struct Taps {
+    int64_t node[kRun];  // lower corner of the cell, in elements
+    T col_frac[kRun], row_frac[kRun];
+    T col_slope[kRun], row_slope[kRun];  // d frac / d coordinate; 0 where clamped to the border
 };
 
 // A NaN coordinate takes cell 0 and fraction NaN: no read out of bounds, and NaN features.
 template <class T>
-void fill_coordinates(const FieldPlan<T>& plan, const T* points, int64_t count,
-                      Coordinates<T> out) {
-    const int axes = plan.field.axes;
-    for (int s = 0; s < plan.slots; ++s) {
-        const T* column = points + plan.slot(s).axis;
-        const int32_t nodes = plan.slot(s).nodes, last_cell = nodes > 1 ? nodes - 2 : 0;
-        const T last = static_cast<T>(nodes - 1), half = last / 2;
-        int32_t* cell = out.cell + s * out.stride;
-        T* frac = out.frac + s * out.stride;
-        T* slope = out.slope + s * out.stride;
-        for (int64_t i = 0; i < count; ++i) {
-            const T x = column[i * axes], u = (x + 1) * half;
-            const T inside = u > 0 ? (u < last ? u : last) : 0;
-            const int32_t c = min_of(static_cast<int32_t>(inside), last_cell);
-            cell[i] = c;
-            frac[i] = x == x ? inside - static_cast<T>(c) : x;
-            slope[i] = u > 0 && u < last ? half : 0;
-        }
+FF_INLINE void place(const T* coordinate, int32_t nodes, int32_t* cell, T* frac, T* slope) {
+    const int32_t last_cell = nodes > 1 ? nodes - 2 : 0;
+    const T last = static_cast<T>(nodes - 1), half = last / 2;
+    for (int i = 0; i < kRun; ++i) {
+        const T x = coordinate[i], u = (x + 1) * half;
+        const T inside = u > 0 ? (u < last ? u : last) : 0;
+        cell[i] = min_of(static_cast<int32_t>(inside), last_cell);
+        frac[i] = x == x ? inside - static_cast<T>(cell[i]) : x;
+        slope[i] = u > 0 && u < last ? half : 0;
+    }
+}
+
+// `columns`: one per axis of the points, kRun long each. Fills one Taps per plane of a level.
+template <class T>
+void fill_taps(const Sampled<T>* level, int planes, const T* columns, Taps<T>* taps) {
+    int32_t col[kRun], row[kRun];
+    for (int p = 0; p < planes; ++p) {
+        const FieldPlane& source = *level[p].source;
+        Taps<T>& out = taps[p];
+        place(columns + source.col_axis * kRun, source.cols, col, out.col_frac, out.col_slope);
+        for (int i = 0; i < kRun; ++i) out.node[i] = col[i] * level[p].col_step;
+        if (source.row_axis < 0) continue;
+        place(columns + source.row_axis * kRun, source.rows, row, out.row_frac, out.row_slope);
+        for (int i = 0; i < kRun; ++i) out.node[i] += row[i] * level[p].row_step;
     }
 }
 

@@ -47,6 +47,87 @@ class Crew {
     int64_t stage_ = 0, count_ = 0, next_ = 0, done_ = 0;
 };
 
+class BeltCrew {
+  public:
+    explicit BeltCrew(BeltWork& work) : work_(work), lanes_(work.users + work.makers) {}
+
+    void labour() {
+        std::unique_lock<std::mutex> lock(mutex_);
+        const int me = ++crew_;
+        for (int lane; (lane = next_lane(me)) != kFinished;) {
+            if (lane == kNone) {
+                changed_.wait(lock);
+                continue;
+            }
+            Lane& mine = lanes_[lane];
+            mine.busy = true;
+            mine.last = me;
+            lock.unlock();
+            lane < work_.users ? work_.use(lane, mine.done)
+                               : work_.make(lane - work_.users, mine.done);
+            lock.lock();
+            mine.busy = false;
+            ++mine.done;
+            changed_.notify_all();
+        }
+    }
+
+  private:
+    enum { kNone = -1, kFinished = -2 };
+    struct Lane {
+        int64_t done = 0;  // loads
+        int last = 0;      // who ran it last, and has its memory in a cache
+        bool busy = false;
+    };
+
+    // How many loads all lanes from `begin` on have done.
+    int64_t done_by_all(int begin, int end) const {
+        int64_t least = work_.loads;
+        for (int i = begin; i < end; ++i) least = lanes_[i].done < least ? lanes_[i].done : least;
+        return least;
+    }
+
+    // Users come first, since they make room; then the lane that `me` had, then the one behind.
+    int next_lane(int me) const {
+        const int users = work_.users, all = users + work_.makers;
+        const int64_t made = done_by_all(users, all), used = done_by_all(0, users);
+        if (made == work_.loads && used == work_.loads) return kFinished;
+        int best = kNone;
+        for (int i = 0; i < all; ++i) {
+            if (i == users && best != kNone) break;
+            const Lane& lane = lanes_[i];
+            const int64_t limit = i < users ? made : used + work_.slots;
+            if (lane.busy || lane.done >= (limit < work_.loads ? limit : work_.loads)) continue;
+            if (best == kNone || before(lane, lanes_[best], me)) best = i;
+        }
+        return best;
+    }
+
+    static bool before(const Lane& a, const Lane& b, int me) {
+        if ((a.last == me) != (b.last == me)) return a.last == me;
+        return a.done < b.done;
+    }
+
+    BeltWork& work_;
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    std::vector<Lane> lanes_;
+    int crew_ = 0;
+};
+
+// Runs `labour` on the calling thread and up to `count - 1` more.
+template <class Labour>
+void with_helpers(int64_t count, const Labour& labour) {
+    std::vector<std::thread> helpers;
+    try {
+        for (int64_t i = 1; i < count; ++i) helpers.emplace_back(labour);
+    } catch (const std::system_error&) {
+        // No more threads to be had: those that did start, and this one, do all the work.
+    }
+    labour();
+    for (std::thread& helper : helpers) helper.join();
+}
+
 }  // namespace
 
 void run_stages(StagedWork& work, int64_t stages, int threads) {
@@ -56,16 +137,13 @@ void run_stages(StagedWork& work, int64_t stages, int threads) {
         widest = count > widest ? count : widest;
     }
     Crew crew(work, stages);
-    std::vector<std::thread> helpers;
-    try {
-        for (int64_t i = 1; i < threads && i < widest; ++i) {
-            helpers.emplace_back([&crew] { crew.labour(); });
-        }
-    } catch (const std::system_error&) {
-        // No more threads to be had: those that did start, and this one, do all the work.
-    }
-    crew.labour();
-    for (std::thread& helper : helpers) helper.join();
+    with_helpers(threads < widest ? threads : widest, [&crew] { crew.labour(); });
+}
+
+void run_belt(BeltWork& work, int threads) {
+    BeltCrew crew(work);
+    const int lanes = work.makers + work.users;
+    with_helpers(threads < lanes ? threads : lanes, [&crew] { crew.labour(); });
 }
 
 }  // namespace fused_fields

@@ -1,168 +1,156 @@
 // Backward pass of plane_lookup.h, with the same bits for any number of threads.
 //
-// Stage 0 sorts the points and clears the gradients. Then blocks of points follow each other and
-// two kinds of tasks alternate. "Derive" recomputes the samples of a group of points, gives the
-// points their gradients, adds to the lines in the group's own sums, and writes the gradient of
-// every grid sample. "Scatter" adds those to the nodes of one grid, in the order of the points.
-// So a node, and a sum, is only ever written by one task at a time and in one order. The derive
-// tasks of a block run beside the scatter tasks of the block before it.
+// Points are sorted and go in blocks through two kinds of lanes. "Derive" recomputes the samples
+// of a group of the block's points, gives the points their gradients, adds to the lines in the
+// group's own sums, and writes the gradient of every grid sample. "Scatter" adds those to the
+// nodes of one grid, in the order of the points. So a node, and a sum, is only ever written by one
+// lane, in one order. A block's memory stays small enough for the caches.
 #pragma once
-#include <cstring>
-
 #include "plane_lookup.h"
 #include "point_order.h"
 
 namespace {
 
-constexpr int kMaxAxes = 8;  // columns of `points`; checked by the caller in Python
-constexpr int kGroups = 8;   // derive tasks of a block
-constexpr int64_t kGroupPoints = 128;
+constexpr int kGroups = 8;  // derive lanes
+constexpr int64_t kGroupPoints = 64;
 constexpr int64_t kBlock = kGroups * kGroupPoints;
+constexpr int kSlots = 3;  // blocks under way at once
 
-// What derive tasks leave for scatter tasks.
+// What derive lanes leave for scatter lanes.
 template <class T>
 struct Block {
-    Coordinates<T> at;
+    Taps<T>* taps;    // kBlock / kRun x levels x planes
     T* sample_grads;  // levels x grids x kBlock x channels
 };
 
-// Scratch memory of a call, two blocks of it.
+// Scratch memory of a call.
 template <class T>
 struct LookupScratch {
     LookupScratch(const FieldPlan<T>& plan, int64_t n)
-        : values(plan.slots * kBlock),
+        : runs(kBlock / kRun * plan.total),
           grads(int64_t{plan.field.levels} * plan.grids * kBlock * plan.field.channels),
-          cell(2 * values), keys(n), starts(kOrderKeys + 1), order(n), frac(2 * values),
-          slope(2 * values), sample_grads(2 * grads) {}
+          keys(n), starts(kOrderKeys + 1), order(n), taps(kSlots * runs),
+          sample_grads(kSlots * grads) {}
 
     bool ok() const {
-        return cell.get() && keys.get() && starts.get() && order.get() && frac.get() &&
-               slope.get() && sample_grads.get();
+        return keys.get() && starts.get() && order.get() && taps.get() && sample_grads.get();
     }
     Block<T> block(int64_t index) const {
-        const int64_t k = index % 2;
-        return {{cell.get() + k * values, frac.get() + k * values, slope.get() + k * values,
-                 kBlock},
-                sample_grads.get() + k * grads};
+        const int64_t k = index % kSlots;
+        return {taps.get() + k * runs, sample_grads.get() + k * grads};
     }
 
-    const int64_t values, grads;  // of one block
-    Buffer<int32_t> cell, keys, starts, order;
-    Buffer<T> frac, slope, sample_grads;
+    const int64_t runs, grads;  // of one block
+    Buffer<int32_t> keys, starts, order;
+    Buffer<Taps<T>> taps;
+    Buffer<T> sample_grads;
 };
 
-template <class T>
-class LookupBackward final : public StagedWork {
+template <class T, class L>
+class LookupBackward final : public fused_fields::BeltWork {
   public:
-    LookupBackward(const FieldPlan<T>& plan, const LookupScratch<T>& scratch, const T* points,
-                   int64_t n, const T* grad_features, T* grad_points, int threads)
-        : plan_(plan), scratch_(scratch), points_(points), n_(n), grad_features_(grad_features),
-          grad_points_(grad_points), all_grids_(int64_t{plan.field.levels} * plan.grids) {
-        while (all_grids_ > 0 && all_grids_ * bands_ < 4 * threads) bands_ *= 2;
+    LookupBackward(const FieldPlan<T>& plan, const L layout, const LookupScratch<T>& scratch,
+                   const T* points, int64_t n, const T* grad_features, T* grad_points, int threads)
+        : plan_(plan), layout_(layout), scratch_(scratch), points_(points), n_(n),
+          grad_features_(grad_features), grad_points_(grad_points) {
+        const int grids = plan.field.levels * plan.grids, channels = plan.field.channels;
+        const int vectors = (channels + kLanes<T> - 1) / kLanes<T>;
+        int cuts = 1;
+        while (cuts < vectors && grids * cuts < 2 * threads) cuts *= 2;
+        band_ = (vectors + cuts - 1) / cuts * kLanes<T>;
+        bands_ = (channels + band_ - 1) / band_;
+        makers = kGroups;
+        users = grids * bands_;
+        slots = kSlots;
+        loads = n > 0 ? (n + kBlock - 1) / kBlock : 1;
     }
 
-    // Stage s derives block s - 1 and scatters block s - 2.
-    int64_t stages() const { return (n_ + kBlock - 1) / kBlock + 2; }
-
-    int64_t tasks(int64_t stage) const override {
-        if (stage == 0) return 1 + plan_.total;
-        return scatter_tasks(stage - 2) + derive_tasks(stage - 1);
+    // Derives one group of a block.
+    void make(int group, int64_t block_index) override {
+        const Block<T> block = scratch_.block(block_index);
+        const int32_t* order = scratch_.order.get() + block_index * kBlock;
+        const int64_t begin = group * kGroupPoints;
+        const int64_t end = min_of(begin + kGroupPoints, block_size(block_index));
+        for (int64_t first = begin; first < end; first += kRun) {
+            Taps<T>* taps = block.taps + first / kRun * plan_.total;
+            T* sample_grads = block.sample_grads + first * layout_.channels();
+            const int64_t count = min_of<int64_t>(kRun, end - first);
+            derive_run(order + first, count, group, taps, sample_grads);
+        }
     }
 
-    // Scatter tasks are the longest, so they are handed out first.
-    void run(int64_t stage, int64_t task) override {
-        if (stage == 0) return prepare(task);
-        const int64_t scatters = scatter_tasks(stage - 2);
-        with_layout(plan_, [&](auto layout) {
-            if (task < scatters) {
-                scatter(layout, stage - 2, task);
-            } else {
-                derive(layout, stage - 1, static_cast<int>(task - scatters));
+    // Scatters one band of the channels of one grid.
+    void use(int lane, int64_t block_index) override {
+        const int index = lane / bands_, p = index % plan_.grids;
+        const int level = index / plan_.grids;
+        const Sampled<T>& plane = plan_.level(level)[p];
+        if (!plane.grad) return;
+        const int begin = lane % bands_ * band_;
+        const int channels = min_of(band_, layout_.channels() - begin);
+        if (block_index == 0) clear(plane, begin, channels);
+        const Block<T> block = scratch_.block(block_index);
+        const Taps<T>* taps = block.taps + level * layout_.planes() + p;
+        const T* grad = block.sample_grads + index * kBlock * layout_.channels() + begin;
+        const int64_t end = block_size(block_index), col_step = layout_.col_step(plane);
+        for (int64_t first = 0; first < end; first += kRun, taps += plan_.total) {
+            const int64_t count = min_of<int64_t>(kRun, end - first);
+            for (int64_t i = 0; i < count; ++i, grad += layout_.channels()) {
+                add_cell(channels, plane.grad + taps->node[i] + begin, col_step, plane.row_step,
+                         grad, taps->col_frac[i], taps->row_frac[i]);
             }
-        });
+        }
     }
 
   private:
-    int64_t block_size(int64_t block) const {
-        const int64_t left = n_ - block * kBlock;
-        return block < 0 || left < 0 ? 0 : min_of(kBlock, left);
-    }
-    int64_t scatter_tasks(int64_t block) const {
-        return block_size(block) == 0 ? 0 : all_grids_ * bands_;
-    }
-    int64_t derive_tasks(int64_t block) const {
-        return (block_size(block) + kGroupPoints - 1) / kGroupPoints;
-    }
+    int64_t block_size(int64_t block) const { return min_of(kBlock, n_ - block * kBlock); }
 
-    void prepare(int64_t task) {
-        if (task == 0) {
-            order_points(points_, n_, plan_.field.axes, scratch_.keys.get(), scratch_.starts.get(),
-                         scratch_.order.get());
-            return;
+    void derive_run(const int32_t* order, int64_t count, int group, Taps<T>* taps,
+                    T* sample_grads) {
+        const int levels = plan_.field.levels, channels = layout_.channels();
+        T columns[kMaxAxes * kRun] = {};
+        gather_columns(points_, layout_.axes(), count,
+                       [order](int64_t i) { return int64_t{order[i]}; }, columns);
+        for (int level = 0; level < levels; ++level) {
+            fill_taps(plan_.level(level), layout_.planes(), columns,
+                      taps + level * layout_.planes());
         }
-        const FieldPlane& plane = plan_.field.planes[task - 1];
-        const size_t nodes = static_cast<size_t>(plane.rows) * plane.cols;
-        if (plane.grad) std::memset(plane.grad, 0, nodes * plan_.field.channels * sizeof(T));
-    }
-
-    template <class L>
-    void derive(const L layout, int64_t block_index, int group) {
-        const Block<T> block = scratch_.block(block_index);
-        const int axes = plan_.field.axes;
-        const int64_t start = group * kGroupPoints;
-        const int64_t count = min_of(kGroupPoints, block_size(block_index) - start);
-        const int32_t* order = scratch_.order.get() + block_index * kBlock + start;
-        T points[kGroupPoints * kMaxAxes];
-        for (int64_t i = 0; i < count; ++i) {
-            for (int axis = 0; axis < axes; ++axis) {
-                points[i * axes + axis] = points_[int64_t{order[i]} * axes + axis];
-            }
-        }
-        const Coordinates<T> at = {block.at.cell + start, block.at.frac + start,
-                                   block.at.slope + start, block.at.stride};
-        fill_coordinates(plan_, points, count, at);
-        T* sample_grads = block.sample_grads + start * layout.channels();
-        const int64_t row = int64_t{plan_.field.levels} * layout.channels();
         for (int64_t i = 0; i < count; ++i) {
             const int64_t soon = min_of(i + kAhead, count - 1);
-            prefetch_row(grad_features_ + order[soon] * row, row);
-            for (int level = 0; level < plan_.field.levels; ++level) {
-                prefetch_nodes(plan_.level(level), at, soon, layout.grids(), layout.channels());
+            prefetch_row(grad_features_ + order[soon] * int64_t{levels} * channels,
+                         levels * channels);
+            for (int level = 0; level < levels; ++level) {
+                prefetch_nodes(plan_.level(level), taps + level * layout_.planes(), soon,
+                               layout_.grids(), channels);
             }
-            derive_point(layout, at, i, order[i], group, sample_grads + i * layout.channels());
+            derive_point(taps, i, order[i], group, sample_grads + i * channels);
         }
     }
 
-    template <class L>
-    FF_INLINE_MEMBER void derive_point(const L layout, const Coordinates<T>& at, int64_t i,
-                                       int64_t point, int group, T* sample_grads) {
-        const int axes = plan_.field.axes;
-        T by_axis[kMaxAxes] = {};
-        for_widths<T>(layout.channels(), [&](auto width, int begin, int end) {
+    FF_INLINE_MEMBER void derive_point(const Taps<T>* taps, int64_t i, int64_t point, int group,
+                                       T* sample_grads) {
+        const int levels = plan_.field.levels, axes = layout_.axes();
+        const int channels = layout_.channels();
+        T by_axis[L::kMostAxes] = {};
+        for_widths<T>(channels, [&](auto width, int begin, int end) {
             constexpr int W = decltype(width)::value;
-            Vec<T, W> sums[kMaxAxes];
-            for (int axis = 0; axis < axes; ++axis) sums[axis] = Vec<T, W>{};
-            for (int level = 0; level < plan_.field.levels; ++level) {
-                const int64_t row = point * plan_.field.levels + level;
-                const T* upstream = grad_features_ + row * layout.channels();
-                T* out = sample_grads + level * layout.grids() * kBlock * layout.channels();
-                derive_level<L, W>(layout, plan_.level(level), at, i, begin, end, upstream,
-                                   group * plan_.group_stride, out, sums);
+            Vec<T, W> sums[L::kMostAxes] = {};
+            for (int level = 0; level < levels; ++level) {
+                const T* upstream = grad_features_ + (point * levels + level) * channels;
+                T* out = sample_grads + level * layout_.grids() * kBlock * channels;
+                derive_level<W>(plan_.level(level), taps + level * layout_.planes(), i, begin, end,
+                                upstream, group * plan_.group_stride, out, sums);
             }
             for (int axis = 0; axis < axes; ++axis) by_axis[axis] += lane_sum<T, W>(sums[axis]);
         });
         for (int axis = 0; axis < axes; ++axis) grad_points_[point * axes + axis] = by_axis[axis];
     }
 
-    template <class L, int W>
-    FF_INLINE_MEMBER void derive_level(const L layout, const Sampled<T>* level,
-                                       const Coordinates<T>& at, int64_t i, int begin, int end,
-                                       const T* upstream, int64_t group_offset, T* out,
-                                       Vec<T, W>* sums) {
+    template <int W>
+    FF_INLINE_MEMBER void derive_level(const Sampled<T>* level, const Taps<T>* taps, int64_t i,
+                                       int begin, int end, const T* upstream, int64_t group_offset,
+                                       T* out, Vec<T, W>* sums) {
         using V = Vec<T, W>;
-        const int grids = layout.grids(), planes = layout.planes();
-        Tap<T> taps[L::kMostPlanes];
-        place_taps(level, at, i, planes, grids, taps);
+        const int grids = layout_.grids(), planes = layout_.planes();
         V by_col[L::kMostPlanes], by_row[L::kMostPlanes];
         FF_UNROLL
         for (int p = 0; p < planes; ++p) by_col[p] = by_row[p] = V{};
@@ -172,8 +160,7 @@ class LookupBackward final : public StagedWork {
             V running = load<T, W>(upstream + c);
             FF_UNROLL
             for (int p = 0; p < planes; ++p) {
-                samples[p] = p < grids ? sample_grid<T, W>(taps[p], c)
-                                       : sample_line<T, W>(taps[p], c);
+                samples[p] = sample<T, W>(layout_, level, taps, p, i, c);
                 before[p] = running;
                 running *= samples[p].value;
             }
@@ -185,67 +172,48 @@ class LookupBackward final : public StagedWork {
                 by_col[p] += grad * samples[p].by_col;
                 if (p < grids) {
                     by_row[p] += grad * samples[p].by_row;
-                    store<T, W>(out + p * kBlock * layout.channels() + c, grad);
-                } else if (level[p].grad) {
-                    const int64_t offset = taps[p].node - level[p].values + group_offset + c;
-                    T* node = level[p].grad + offset;
-                    add<W>(node, (1 - taps[p].col_frac) * grad);
-                    add<W>(node + taps[p].col_step, taps[p].col_frac * grad);
+                    store<T, W>(out + p * kBlock * layout_.channels() + c, grad);
+                } else {
+                    T* node = level[p].grad + group_offset + taps[p].node[i] + c;
+                    const T col_frac = taps[p].col_frac[i];
+                    add<W>(node, (1 - col_frac) * grad);
+                    add<W>(node + layout_.col_step(level[p]), col_frac * grad);
                 }
             }
         }
         FF_UNROLL
         for (int p = 0; p < planes; ++p) {
-            sums[taps[p].col_axis] += by_col[p] * taps[p].col_slope;
-            if (p < grids) sums[taps[p].row_axis] += by_row[p] * taps[p].row_slope;
+            sums[layout_.col_axis(level, p)] += by_col[p] * taps[p].col_slope[i];
+            if (p >= grids) continue;
+            sums[layout_.row_axis(level, p)] += by_row[p] * taps[p].row_slope[i];
         }
     }
 
-    // Task: one band of one grid; a band is every bands_-th row.
-    template <class L>
-    void scatter(const L layout, int64_t block_index, int64_t task) {
-        const int64_t index = task / bands_;
-        const int32_t band = static_cast<int32_t>(task % bands_);
-        const Sampled<T>& plane = plan_.level(index / plan_.grids)[index % plan_.grids];
-        if (!plane.grad) return;
-        const Block<T> block = scratch_.block(block_index);
-        const int64_t count = block_size(block_index), stride = block.at.stride;
-        const int32_t* col = block.at.cell + plane.col_slot * stride;
-        const int32_t* row = block.at.cell + plane.row_slot * stride;
-        const T* col_frac = block.at.frac + plane.col_slot * stride;
-        const T* row_frac = block.at.frac + plane.row_slot * stride;
-        const T* grads = block.sample_grads + index * kBlock * layout.channels();
-        // A plane of one row keeps the upper neighbour, which is the same row, in the same band.
-        const int32_t next = plane.row_step != 0;
-        for (int64_t i = 0; i < count; ++i) {
-            const int64_t soon = min_of(i + kAhead, count - 1);
-            const T* later = plane.grad + col[soon] * plane.col_step + row[soon] * plane.row_step;
-            prefetch_row(later, 2 * layout.channels());
-            prefetch_row(later + plane.row_step, 2 * layout.channels());
-            T* node = plane.grad + col[i] * plane.col_step + row[i] * plane.row_step;
-            const T* grad = grads + i * layout.channels();
-            if (in_band(row[i], band)) {
-                add_pair(layout, node, plane.col_step, grad, col_frac[i], 1 - row_frac[i]);
-            }
-            if (in_band(row[i] + next, band)) {
-                node += plane.row_step;
-                add_pair(layout, node, plane.col_step, grad, col_frac[i], row_frac[i]);
-            }
+    // Zeros in some channels of all nodes of a grid.
+    void clear(const Sampled<T>& plane, int begin, int channels) const {
+        const int64_t nodes = int64_t{plane.source->rows} * plane.source->cols;
+        const int all = plan_.field.channels;
+        if (channels == all) {
+            std::memset(plane.grad, 0, sizeof(T) * nodes * all);
+            return;
+        }
+        for (int64_t node = 0; node < nodes; ++node) {
+            std::memset(plane.grad + node * all + begin, 0, sizeof(T) * channels);
         }
     }
 
-    bool in_band(int32_t row, int32_t band) const { return (row & (bands_ - 1)) == band; }
-
-    template <class L>
-    FF_INLINE_MEMBER void add_pair(const L layout, T* node, int64_t col_step, const T* grad,
-                                   T col_frac, T scale) {
-        const T left = (1 - col_frac) * scale, right = col_frac * scale;
-        for_widths<T>(layout.channels(), [&](auto width, int begin, int end) {
+    FF_INLINE_MEMBER void add_cell(int channels, T* node, int64_t col_step, int64_t row_step,
+                                   const T* grad, T col_frac, T row_frac) {
+        T* next = node + row_step;
+        const T low = 1 - row_frac, left = 1 - col_frac;
+        for_widths<T>(channels, [&](auto width, int begin, int end) {
             constexpr int W = decltype(width)::value;
             for (int c = begin; c < end; c += W) {
                 const Vec<T, W> g = load<T, W>(grad + c);
-                add<W>(node + c, left * g);
-                add<W>(node + col_step + c, right * g);
+                add<W>(node + c, left * low * g);
+                add<W>(node + col_step + c, col_frac * low * g);
+                add<W>(next + c, left * row_frac * g);
+                add<W>(next + col_step + c, col_frac * row_frac * g);
             }
         });
     }
@@ -256,13 +224,13 @@ class LookupBackward final : public StagedWork {
     }
 
     const FieldPlan<T>& plan_;
+    const L layout_;
     const LookupScratch<T>& scratch_;
     const T* points_;
     const int64_t n_;
     const T* grad_features_;
     T* grad_points_;
-    const int64_t all_grids_;
-    int32_t bands_ = 1;  // a power of two, so that many threads find a task each
+    int bands_, band_;  // the channels in cuts of band_, so that many threads find a lane each
 };
 
 template <class T>
@@ -272,8 +240,14 @@ int lookup_backward(const Field* field, const T* points, int64_t n, const T* gra
     if (!plan.ok()) return 1;
     const LookupScratch<T> scratch(plan, n);
     if (!scratch.ok()) return 1;
-    LookupBackward<T> work(plan, scratch, points, n, grad_features, grad_points, threads);
-    fused_fields::run_stages(work, work.stages(), threads);
+    order_points(points, n, field->axes, scratch.keys.get(), scratch.starts.get(),
+                 scratch.order.get());
+    with_layout(plan, [&](auto layout) {
+        LookupBackward<T, decltype(layout)> work(plan, layout, scratch, points, n, grad_features,
+                                                 grad_points, threads);
+        fused_fields::run_belt(work, threads);
+        return 0;
+    });
     for (int level = 0; level < field->levels; ++level) {
         for (int p = plan.grids; p < field->planes_per_level; ++p) {
             plan.spread_line_grad(plan.level(level)[p]);

@@ -1,5 +1,7 @@
 // An order in which neighbouring points follow each other, so that they share cached plane nodes.
 #pragma once
+#include <cstring>
+
 #include "buffer.h"
 #include "simd.h"
 
@@ -7,35 +9,37 @@ namespace {
 
 constexpr int kOrderBits = 5;  // cells per axis: 2^5
 constexpr int kOrderAxes = 3;
+constexpr int64_t kOrderKeys = int64_t{1} << (kOrderBits * kOrderAxes);
 
-// Position on the Z-curve (Morton 1966) over the first three columns; NaN counts as -1.
+// Moves bit b of a number below 2^5 to bit 3 b.
+FF_INLINE int32_t spread_bits(int32_t x) {
+    x = (x | x << 8) & 0x100f;
+    x = (x | x << 4) & 0x10c3;
+    return (x | x << 2) & 0x1249;
+}
+
+// Positions on the Z-curve (Morton 1966) over the first three columns; NaN counts as -1.
 template <class T>
-FF_INLINE int32_t curve_position(const T* point, int axes) {
+void curve_positions(const T* points, int64_t n, int axes, int32_t* keys) {
     constexpr int32_t kCells = 1 << kOrderBits;
-    int32_t key = 0;
-    for (int axis = 0; axis < axes; ++axis) {
-        const T x = (point[axis] + 1) * (kCells / 2);
-        const int32_t cell = static_cast<int32_t>(x > 0 ? min_of<T>(x, kCells - 1) : 0);
-        for (int bit = 0; bit < kOrderBits; ++bit) {
-            key |= ((cell >> bit) & 1) << (bit * axes + axis);
+    std::memset(keys, 0, sizeof(int32_t) * n);
+    for (int axis = 0; axis < min_of(axes, kOrderAxes); ++axis) {
+        for (int64_t i = 0; i < n; ++i) {
+            const T x = (points[i * axes + axis] + 1) * (kCells / 2);
+            const T inside = x > 0 ? min_of<T>(x, kCells - 1) : 0;
+            keys[i] |= spread_bits(static_cast<int32_t>(inside)) << axis;
         }
     }
-    return key;
 }
 
 // Fills `order` with 0 .. n-1 sorted along the curve (a stable counting sort). `keys` is scratch
 // of n, `starts` scratch of kOrderKeys + 1.
-constexpr int64_t kOrderKeys = int64_t{1} << (kOrderBits * kOrderAxes);
-
 template <class T>
 void order_points(const T* points, int64_t n, int axes, int32_t* keys, int32_t* starts,
                   int32_t* order) {
-    const int used = min_of(axes, kOrderAxes);
-    for (int64_t k = 0; k <= kOrderKeys; ++k) starts[k] = 0;
-    for (int64_t i = 0; i < n; ++i) {
-        keys[i] = curve_position(points + i * axes, used);
-        ++starts[keys[i] + 1];
-    }
+    curve_positions(points, n, axes, keys);
+    std::memset(starts, 0, sizeof(int32_t) * (kOrderKeys + 1));
+    for (int64_t i = 0; i < n; ++i) ++starts[keys[i] + 1];
     for (int64_t k = 0; k < kOrderKeys; ++k) starts[k + 1] += starts[k];
     for (int64_t i = 0; i < n; ++i) order[starts[keys[i]]++] = static_cast<int32_t>(i);
 }
