@@ -15,7 +15,7 @@ from arguments.values import convert, convert_dict, nearest
 from utils.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
-CHOICES = {"dataset": "dnerf", "method": "fourdgs"}  # 4DGS's own config files name neither
+CHOICES = {"dataset": "auto", "method": "fourdgs"}  # 4DGS's own config files name neither
 
 
 @dataclass(frozen=True)

@@ -140,7 +140,7 @@ BROKEN_SCENES = {
     "cut image": (lambda s: cut(s / "train/r_002.png"), "r_002.png: the picture is damaged or cut"),
     "cut test image": (lambda s: cut(s / "test/r_001.png"), "test/r_001.png: the picture is damaged or cut"),
     "cut JSON": (lambda s: cut(s / "transforms_train.json"), "transforms_train.json: cannot be read as JSON"),
-    "no JSON": (lambda s: (s / "transforms_train.json").unlink(), "transforms_train.json: not found"),
+    "no JSON": (lambda s: (s / "transforms_train.json").unlink(), "no family of datasets recognised. Looked for.*dnerf: transforms_train.json"),
     "no pose": (
         lambda s: edit(s, lambda c: c["frames"][2].pop("transform_matrix")),
         "transforms_train.json: frame 2 (./train/r_002) has no 'transform_matrix'; expected",
