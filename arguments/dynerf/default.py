@@ -3,7 +3,10 @@
 dataset = "dynerf"
 method = "fourdgs"
 
-ModelParams = dict(resolution=2)  # 2704x2028 videos train at 1352x1014, as published
+ModelParams = dict(
+    resolution=2,  # 2704x2028 videos train at 1352x1014, as published
+    init_points=20_000,  # where the folder has no point cloud
+)
 
 OptimizationParams = dict(
     coarse_iterations=3_000,

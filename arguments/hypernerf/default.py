@@ -5,6 +5,7 @@ method = "fourdgs"
 
 ModelParams = dict(
     resolution=2,  # the pictures of rgb/2x, as published
+    init_points=20_000,  # where the folder has no point cloud
     # Published: white, which shines through real rooms where nothing covers it yet.
     white_background=False,
 )
