@@ -8,7 +8,13 @@ warp operation that not all reach (EmulationError), parameters that do not fit t
 (TypeError), a missing barrier (`order="backward"` gives another result). What it cannot show: races
 between blocks, speed, the GPU's own rounding of exp2f, rsqrtf and the like.
 
-EMULATION_FLAGS adds compiler flags, such as -fsanitize=undefined.
+EMULATION_FLAGS adds compiler flags. What is worth a run by hand after a change of kernels:
+
+    EMULATION_FLAGS="-fsanitize=undefined -fno-sanitize-recover" python -m pytest ...
+    EMULATION_FLAGS="-fsanitize=address --param=asan-stack=0" ASAN_OPTIONS=detect_leaks=0 \\
+        LD_PRELOAD=$(g++ -print-file-name=libasan.so) python -m pytest ...
+
+The second one finds reads and writes outside of a tensor's memory.
 """
 
 from __future__ import annotations
@@ -18,9 +24,12 @@ import functools
 import os
 import platform
 import re
+import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -159,11 +168,21 @@ def _tail(source: str) -> str:
 
 
 def _compiler(arguments: list[str]) -> str:
-    command = [*os.environ.get("CXX", "c++").split(), *arguments]
+    command = [*_find_compiler(), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)}\n{done.stderr[-8000:]}")
     return done.stdout
+
+
+def _find_compiler() -> list[str]:
+    """As the packages' own builds look for one: $CXX, a usual name, the `ziglang` wheel."""
+    for name in (os.environ.get("CXX"), "c++", "g++", "clang++"):
+        if name and shutil.which(name.split()[0]):
+            return name.split()
+    if find_spec("ziglang"):
+        return [sys.executable, "-m", "ziglang", "c++"]
+    raise FileNotFoundError("the emulation needs a C++ compiler: c++, g++, clang++ or ziglang")
 
 
 def _processor_flags() -> list[str]:
