@@ -11,7 +11,7 @@ PY     := $(VENV)/bin/python
 NAME   := demo
 OUT    := output/$(NAME)
 
-NATIVE := $(shell find submodules -name '*.h' -o -name '*.cpp' -o -name '*.cu*' -o -name '*.py' -o -name pyproject.toml | grep -v -e build/ -e egg-info | sort)
+NATIVE := $(shell find submodules \( -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' -o -name cstdint -o -name '*.py' -o -name pyproject.toml \) | grep -v -e build/ -e egg-info | sort)
 
 .PHONY: setup demo test gpu lint
 .DELETE_ON_ERROR:
