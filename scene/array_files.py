@@ -9,6 +9,7 @@ import io
 import zipfile
 import zlib
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 
@@ -31,7 +32,7 @@ def read_array_file(path: Path) -> object:
         if content.startswith(b"PK"):
             return _archive(ArrayBuilder(), content)
         return ArrayBuilder().pickle(io.BytesIO(content))
-    except RefusedPickle as error:
+    except DAMAGE as error:  # RefusedPickle among them
         raise InputError(
             f"{path}: not read, because {error}; expected a file of plain arrays: "
             "download it again from its publisher, or convert it to .npz with the official tools"
@@ -93,6 +94,6 @@ def _npy_header(stream: io.BytesIO) -> tuple[tuple, bool, np.dtype]:
     try:
         version = np.lib.format.read_magic(stream)
         shape, fortran, dtype = read[version](stream)
-    except (ValueError, KeyError, SyntaxError, RecursionError, MemoryError) as error:
+    except (*DAMAGE, SyntaxError, TokenError, RecursionError) as error:
         raise RefusedPickle(f"the array's header is damaged ({error})") from error
     return shape, fortran, dtype if dtype == np.dtype(object) else checked_dtype(dtype.str)

@@ -14,11 +14,12 @@ import numpy as np
 
 from scene.pickle_records import Global, Persistent, Record, RefusedPickle, parse_pickle
 
-MAX_BYTES = 2 * 2**30  # of a file, and of all arrays made from it
+MAX_BYTES = 2**30  # of a file, and of all arrays made from it
 MAX_LEAVES = 10_000_000  # numbers, texts and arrays, counted as often as they are referred to
 MAX_DEPTH = 64
+MAX_DENSE = 2**24  # entries of a sparse matrix written out; joints x vertices are far fewer
 # What damaged bytes make the code below stumble over.
-DAMAGE = (IndexError, KeyError, TypeError, ValueError, OverflowError, AttributeError)
+DAMAGE = (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError)
 NUMBERS = re.compile(r"[<>=|]?(b1|\?|[iu][1248]|f[248]|[SU]\d{1,4})")
 TORCH_DTYPES = {
     "DoubleStorage": "<f8", "FloatStorage": "<f4", "HalfStorage": "<f2", "LongStorage": "<i8",
@@ -151,14 +152,16 @@ class ArrayBuilder:
         cls = record.args[0] if str(record.function) in RECONSTRUCTORS else record.function
         state = self.state(record)
         rows, columns = (int(n) for n in state.get("_shape", state.get("shape")))
-        self.spend(rows * columns * 8)
+        if rows < 0 or columns < 0 or rows * columns > MAX_DENSE:
+            raise RefusedPickle(f"a sparse matrix has the size {rows} x {columns}")
         by_column = str(cls.name).startswith("csc")
         dense = np.zeros((columns, rows) if by_column else (rows, columns))
-        starts, minor = np.asarray(state["indptr"]), np.asarray(state["indices"])
-        if len(starts) != len(dense) + 1 or np.any(np.diff(starts) < 0) or np.any(minor < 0):
+        starts, minor, data = (np.asarray(state[key]) for key in ("indptr", "indices", "data"))
+        counts = np.diff(starts)
+        fits = len(starts) == len(dense) + 1 and starts[0] == 0 and starts[-1] == len(minor)
+        if not fits or counts.min(initial=0) < 0 or minor.min(initial=0) < 0:
             raise RefusedPickle("a sparse matrix has wrong indices")
-        major = np.repeat(np.arange(len(dense)), np.diff(starts))
-        np.add.at(dense, (major, minor[starts[0] :]), np.asarray(state["data"])[starts[0] :])
+        np.add.at(dense, (np.repeat(np.arange(len(dense)), counts), minor), data)
         return dense.T.copy() if by_column else dense
 
     def tensor(self, record: Record) -> np.ndarray:
@@ -168,10 +171,11 @@ class ArrayBuilder:
             raise RefusedPickle("a tensor has no storage")
         if min([offset, *size, *stride, 0]) < 0 or len(size) != len(stride):
             raise RefusedPickle("a tensor has a negative size")
+        if math.prod(size) > len(storage):
+            raise RefusedPickle("a tensor has more numbers than its storage")
         last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
         if math.prod(size) and last >= len(storage):
             raise RefusedPickle("a tensor reaches beyond its storage")
-        self.spend(math.prod(size) * storage.itemsize)
         steps = [step * storage.itemsize for step in stride]
         return np.lib.stride_tricks.as_strided(storage[offset:], size, steps).copy()
 
@@ -199,9 +203,11 @@ class ArrayBuilder:
 
     def array(self, raw: object, dtype: np.dtype, shape: tuple, fortran: object) -> np.ndarray:
         """An array over `raw`, which must have just the bytes that dtype and shape ask for."""
-        data = raw.encode("latin1") if isinstance(raw, str) else bytes(raw)  # str: Python 2
+        data = raw.encode("latin1") if isinstance(raw, str) else raw  # str: Python 2
+        if not isinstance(data, bytes | bytearray):
+            raise RefusedPickle(f"an array's content is of type {type(raw).__name__}")
         shape = tuple(int(n) for n in shape)
-        if not isinstance(dtype, np.dtype) or min((*shape, 0)) < 0:
+        if not isinstance(dtype, np.dtype) or dtype.hasobject or min((*shape, 0)) < 0:
             raise RefusedPickle(f"an array has the shape {shape} and the type {dtype}")
         if math.prod(shape) * dtype.itemsize != len(data):
             raise RefusedPickle(f"an array of {dtype} {shape} has {len(data):,} bytes")

@@ -124,12 +124,7 @@ def pose_head(
     Raises:
         ValueError: more coefficients than the model has, or eyelids it does not have.
     """
-    rest = model.template
-    for basis, coefficients in ((model.shape_basis, shape), (model.expression_basis, expression)):
-        if coefficients is not None:
-            rest = rest + blend(basis, coefficients)
-    if static_offset is not None:
-        rest = rest + static_offset
+    rest = _shaped(model, shape, expression, static_offset)
     joints = model.joint_regressor @ rest
     rotations = axis_angle_to_matrices(flame_pose.unflatten(-1, (len(JOINTS), 3)))
     feature = pose_feature(rotations)
@@ -145,6 +140,20 @@ def pose_head(
         joints = joints + translation[..., None, :]
     vertices = skin(rest, model.skin_weights, transforms)
     return PosedHead(vertices, joints, transforms, feature)
+
+
+def _shaped(
+    model: HeadModel,
+    shape: Tensor | None,
+    expression: Tensor | None,
+    static_offset: Tensor | None,
+) -> Tensor:
+    """The rest vertices "*B V 3" that the joints follow."""
+    rest = model.template
+    for basis, coefficients in ((model.shape_basis, shape), (model.expression_basis, expression)):
+        if coefficients is not None:
+            rest = rest + blend(basis, coefficients)
+    return rest if static_offset is None else rest + static_offset
 
 
 def blend(basis: Tensor, coefficients: Tensor) -> Tensor:

@@ -42,7 +42,6 @@ def load_head_model(path: Path, *, assets: Path | None = None) -> HeadModel:
     if not path.is_file():
         raise InputError(f"{path}: no head model there; {HOW_TO_GET}")
     tree = _Tree(path, read_array_file(path))
-    assets = assets or path.parent
     template = tree.floats("v_template", ("V", 3))
     count = len(template)
     if not 4 <= count <= MAX_VERTICES:
@@ -50,11 +49,7 @@ def load_head_model(path: Path, *, assets: Path | None = None) -> HeadModel:
     faces = tree.indices("f", count)
     shapes = tree.floats("shapedirs", (count, 3, "S"))
     start = _expression_start(tree, shapes.shape[-1])
-    weights = tree.floats("weights", (count, len(JOINTS)))
-    tree.check_sums("weights", weights.sum(1))
-    regressor = tree.floats("J_regressor", (len(JOINTS), count))
-    tree.check_sums("J_regressor", regressor.sum(1))
-    companions = tree if "full_lmk_faces_idx" in tree.arrays else None
+    assets = assets or path.parent
     uv, uv_faces = _texture_layout(tree, assets, len(faces))
     return HeadModel(
         template=template,
@@ -62,10 +57,10 @@ def load_head_model(path: Path, *, assets: Path | None = None) -> HeadModel:
         shape_basis=shapes[..., :start],
         expression_basis=shapes[..., start:],
         pose_basis=tree.floats("posedirs", (count, 3, POSE_FEATURES)),
-        joint_regressor=regressor,
-        skin_weights=weights,
+        joint_regressor=tree.averages("J_regressor", (len(JOINTS), count)),
+        skin_weights=tree.averages("weights", (count, len(JOINTS))),
         parents=_parents(tree),
-        landmarks=_landmarks(companions, assets, len(faces)),
+        landmarks=_landmarks(tree, assets, len(faces)),
         masks=_masks(tree, assets, count),
         uv=uv,
         uv_faces=uv_faces,
@@ -171,6 +166,12 @@ class _Tree:
             raise self.wrong(key, "entries out of range", f"whole numbers from 0 to {limit - 1}")
         return torch.from_numpy(array.astype(np.int64))
 
+    def averages(self, key: str, shape: tuple[int | str, ...]) -> Tensor:
+        """Weights whose rows sum to 1."""
+        weights = self.floats(key, shape)
+        self.check_sums(key, weights.sum(-1))
+        return weights
+
     def check_sums(self, key: str, sums: Tensor) -> None:
         if (sums - 1).abs().max() > 1e-2:
             raise self.wrong(key, f"rows that sum to {sums.min():.3f} ... {sums.max():.3f}", "1")
@@ -210,10 +211,11 @@ def _companion(assets: Path, name: str) -> _Tree:
     return _Tree(assets / name, read_array_file(assets / name))
 
 
-def _landmarks(own: _Tree | None, assets: Path, n_faces: int) -> Landmarks | None:
+def _landmarks(model: _Tree, assets: Path, n_faces: int) -> Landmarks | None:
     """From the model's own file, DECA's landmark file, or RingNet's pair of files."""
     found = next((name for name in LANDMARK_FILES if (assets / name).is_file()), None)
-    if own is None and found is None:
+    own = "full_lmk_faces_idx" in model.arrays
+    if not own and found is None:
         if not all((assets / name).is_file() for name in RINGNET_FILES):
             return None
         static, dynamic = (_companion(assets, name) for name in RINGNET_FILES)
@@ -222,7 +224,7 @@ def _landmarks(own: _Tree | None, assets: Path, n_faces: int) -> Landmarks | Non
         # RingNet has no contour for the front view; row 0 of the moving one is it.
         both = (torch.cat((contour[i][0], inner[i])) for i in range(2))
         return Landmarks(*both, *contour)
-    tree = own or _companion(assets, found)
+    tree = model if own else _companion(assets, found)
     static = "full_lmk_faces_idx", "full_lmk_bary_coords"
     shape = tree.get(static[0]).shape  # DECA's have a leading axis of length 1
     faces, weights = _embedding(tree, *static, n_faces, (*shape[:-1], "L"))
@@ -237,9 +239,7 @@ def _embedding(
     tree: _Tree, faces_key: str, weights_key: str, n_faces: int, shape: tuple[int | str, ...]
 ) -> tuple[Tensor, Tensor]:
     faces = tree.indices(faces_key, n_faces, shape)
-    weights = tree.floats(weights_key, (*faces.shape, 3))
-    tree.check_sums(weights_key, weights.sum(-1))
-    return faces, weights
+    return faces, tree.averages(weights_key, (*faces.shape, 3))
 
 
 def _masks(tree: _Tree, assets: Path, count: int) -> dict[str, Tensor]:

@@ -46,7 +46,7 @@ def rotation_about(axis: int, angle: float) -> np.ndarray:
 def jaw_motion(
     weights: np.ndarray, joint: np.ndarray, axis: int, angle: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Linear part "V 3 3" and shift "V 3" of skinning with `weights` "V" when only the jaw turns."""
+    """Linear part "V 3 3" and shift "V 3" of skinning by the jaw's `weights` "V" alone."""
     turn = rotation_about(axis, angle) - np.eye(3)
     return np.eye(3) + weights[:, None, None] * turn, -weights[:, None] * (turn @ joint)
 
@@ -97,7 +97,7 @@ def neck_ramp(vertices: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.nd
 def skin_table(
     ramp: np.ndarray, jaw: np.ndarray, eyes: tuple[np.ndarray, np.ndarray]
 ) -> np.ndarray:
-    """Weights "V 5": what the ramp leaves is the root's, eyeballs (vertex ids) are their joint's."""
+    """Weights "V 5": what the ramp leaves is the root's, eyeballs (ids) are their joint's."""
     table = np.stack((1 - ramp, ramp * (1 - jaw), ramp * jaw, 0 * ramp, 0 * ramp), 1)
     for joint, ids in zip((LEFT_EYE, RIGHT_EYE), eyes, strict=True):
         table[ids] = np.eye(5)[joint]

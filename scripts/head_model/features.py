@@ -75,6 +75,16 @@ def jaw_lines(
     return table
 
 
+def jaw_line_candidates(
+    positions: np.ndarray, masks: dict[str, np.ndarray], ramp: np.ndarray, eye_height: float
+) -> np.ndarray:
+    """Vertices of cheeks and jaw, without ears, neck and what lies inside."""
+    outside = np.zeros(len(positions), bool)
+    outside[masks["face"]] = outside[masks["scalp"]] = True
+    low = positions[:, 1] < eye_height + 0.01
+    return np.flatnonzero(outside & low & (positions[:, 2] > JAW_LINE_BACK) & (ramp > 0.97))
+
+
 def _half_line(
     positions: np.ndarray, candidates: np.ndarray, yaw: int, eye_height: float
 ) -> np.ndarray:
@@ -128,12 +138,11 @@ def regions(
     cut: Cut,
     positions: np.ndarray,
     ramp: np.ndarray,
-    lids: tuple[np.ndarray, np.ndarray],
+    lids: np.ndarray,
     landmarks: np.ndarray,
 ) -> dict[str, np.ndarray]:
-    """Vertex ids by region, with FLAME's names where it has the region. `lids`: blinks "V 3"."""
-    skin = np.zeros(len(cut.ends), bool)
-    skin[cut.parts["skin"]] = True
+    """Vertex ids by region, with FLAME's names where it has the region. `lids`: blinks "2 V 3"."""
+    skin = np.isin(np.arange(len(cut.ends)), cut.parts["skin"])
     painted = {n: texture_weights(source, cut, n) > 0.5 for n in ("lips", "ears", "inside-mouth")}
     mouth, lips, ears = (skin & painted[n] for n in ("inside-mouth", "lips", "ears"))
     sockets = skin & _in_texture(cut, _SOCKETS)

@@ -29,7 +29,7 @@ FEATURES = (
 # Standard deviations of MakeHuman's sliders, whose range is [-1, 1]; of the shapes that only add,
 # such as head-oval; and of the body's macro parameters. Chosen so that the first mode moves the
 # face by about 3 mm, as in scans.
-SLIDER, ADDITIVE, MACRO = 0.30, 0.20, 0.45
+SLIDER, ADDITIVE, MACRO = 0.20, 0.15, 0.45
 
 
 def average_person(source: Source) -> np.ndarray:

@@ -251,12 +251,34 @@ def cycle():
     return value
 
 
+def with_content(raw, dtype="f8"):
+    """An array of three numbers whose bytes are `raw`."""
+    rebuild = np.zeros(0).__reduce__()[0]
+
+    class Array:
+        def __reduce__(self):
+            return rebuild, (np.ndarray, (0,), b"b"), (1, (3,), np.dtype(dtype), False, raw)
+
+    return pickle.dumps(Array(), 2)
+
+
+def unrolling_matrix():
+    """A matrix whose one column claims 2^60 entries."""
+    matrix = scipy.sparse.csc_matrix(np.ones((3, 1)))
+    matrix.indptr = np.array([0, 2**60])
+    return pickle.dumps(matrix, 2)
+
+
 HARMFUL_SIZES = {
     "nesting": lambda: pickle.dumps(deep(300), 2),
     "billion laughs": lambda: pickle.dumps(laughs(), 2),
     "cycle": lambda: pickle.dumps(cycle(), 2),
     "length beyond the file": lambda: b"\x80\x04\x8e" + struct.pack("<Q", 2**60) + b"abc.",
     "array larger than its bytes": lambda: pickle.dumps(np.zeros(3), 2).replace(b"K\x03", b"K\x7f"),
+    "array whose content is a number": lambda: with_content(2**50),
+    "sparse matrix that unrolls": unrolling_matrix,
+    "tensor of one number repeated": lambda: pickle.dumps(torch.ones(1).expand(2**33), 2),
+    "array of pointers": lambda: with_content(bytes(24), "O8"),
     "empty file": lambda: b"",
     "text": lambda: b"<html>404 not found</html>",
     "torn archive": lambda: b"PK\x03\x04" + bytes(50),
