@@ -1,7 +1,7 @@
-"""What is in a scene's folder, and what is wrong with it: `python scripts/check_data.py PATH [options]`.
+"""What a scene's folder holds and what is wrong in it: `python scripts/check_data.py PATH [options]`.
 
-Options are those of train.py (--dataset, -r, --hold_out, --configs, ...); the dataset is recognised where
-none is named. Exit code 1 where training would fail or mean nothing, else 0.
+Options are those of train.py (--dataset, -r, --hold_out, --configs, ...); the dataset is recognised
+where none is named. Exit code 1 where training would fail or mean nothing, else 0.
 """
 
 from __future__ import annotations
@@ -26,9 +26,13 @@ N_SHOWN = 30  # problems; one broken copy can make thousands
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("path", type=Path, help="the scene's folder")
-    parser.add_argument("--out", type=Path, help="folder of the two pictures (output/check/<scene>)")
+    parser.add_argument(
+        "--out", type=Path, help="folder of the two pictures (output/check/<scene>)"
+    )
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     args, rest = parser.parse_known_args()
     run_command(lambda: sys.exit(check(args.path, args.out, rest)), debug=args.debug)
@@ -37,7 +41,9 @@ def main() -> None:
 def check(path: Path, out: Path | None, options: list[str]) -> int:
     """Print the report and write its pictures; returns the exit code."""
     named = any(option.split("=")[0] in ("--dataset", "--configs") for option in options)
-    settings = parse_train_args(["-s", str(path), *([] if named else ["--dataset", "auto"]), *options])
+    settings = parse_train_args(
+        ["-s", str(path), *([] if named else ["--dataset", "auto"]), *options]
+    )
     try:
         scene = load_scene(settings.dataset, settings.model)
     except InputError as problem:
@@ -78,7 +84,11 @@ def report(scene: Scene) -> dict[str, str]:
 
 def conditioning(scene: Scene) -> str:
     first = scene.train[0]
-    parts = [f"{name} {len(getattr(first, name))}" for name in ("expression", "flame_pose") if getattr(first, name) is not None]
+    parts = [
+        f"{name} {len(getattr(first, name))}"
+        for name in ("expression", "flame_pose")
+        if getattr(first, name) is not None
+    ]
     parts += ["head_to_world"] if first.head_to_world is not None else []
     parts += [f"shape {len(scene.subject.shape)}"] if scene.subject else []
     return ", ".join(parts) or "time alone"

@@ -20,19 +20,31 @@ def extract_frames(video: Path, folder: Path, width: int, height: int) -> None:
     part = folder.with_name(folder.name + PART)
     # Area averaging: the mean over what a pixel covers, as everywhere where pictures shrink here.
     scale = ["-vf", f"scale={width}:{height}:flags=area", "-fps_mode", "passthrough"]
-    command = [find_ffmpeg(), "-nostdin", "-v", "error", "-xerror", "-i", str(video.resolve()), *scale]
+    command = [
+        find_ffmpeg(),
+        "-nostdin",
+        "-v",
+        "error",
+        "-xerror",
+        "-i",
+        str(video.resolve()),
+        *scale,
+    ]
     try:
         part.mkdir(parents=True, exist_ok=True)
         run = subprocess.run(
             [*command, "-start_number", "0", "%04d.png"], cwd=part, capture_output=True, check=False
         )
         if run.returncode or not any(part.iterdir()):
-            said = run.stderr.decode(errors="replace").strip().splitlines() or ["it holds no pictures"]
+            said = run.stderr.decode(errors="replace").strip().splitlines() or [
+                "it holds no pictures"
+            ]
             raise InputError(f"{video}: cannot be decoded ({said[-1]}); copy it again")
         part.rename(folder)
     except OSError as error:
         raise InputError(
-            f"{folder}: the pictures of {video.name} cannot be written here ({error.strerror}); make the "
+            f"{folder}: the pictures of {video.name} cannot be written here ({error.strerror}); "
+            "make the "
             "folder writable, or extract them yourself to 0000.png, 0001.png, ..."
         ) from error
     finally:

@@ -1,4 +1,4 @@
-"""COLMAP's sparse models, binary and text: cameras with their lenses, posed images, coloured points.
+"""COLMAP's sparse models, binary and text: cameras with lenses, posed images, coloured points.
 
 Layouts: COLMAP's documentation, "Output Format". Numbers are little endian.
 """
@@ -53,7 +53,9 @@ def model_file(folder: Path, stem: str) -> Path:
     for suffix in (".bin", ".txt"):
         if (folder / (stem + suffix)).is_file():
             return folder / (stem + suffix)
-    raise InputError(f"{folder / stem}.bin: neither this file nor {stem}.txt is there; export the sparse model")
+    raise InputError(
+        f"{folder / stem}.bin: neither this file nor {stem}.txt is there; export the sparse model"
+    )
 
 
 def read_views(file: Path) -> dict[int, View]:
@@ -111,12 +113,18 @@ class Bytes:
         return self.data[start:end].decode("utf-8", errors="replace")
 
     def cut(self) -> InputError:
-        return InputError(f"{self.file}: it ends in the middle or is damaged; export the sparse model again")
+        return InputError(
+            f"{self.file}: it ends in the middle or is damaged; export the sparse model again"
+        )
 
 
-def _view(file: Path, number: int, model: int, width: int, height: int, values: tuple[float, ...]) -> View:
+def _view(
+    file: Path, number: int, model: int, width: int, height: int, values: tuple[float, ...]
+) -> View:
     if not (1 <= width < 1e6 and 1 <= height < 1e6) or not all(map(math.isfinite, values)):
-        raise InputError(f"{file}: camera {number} is damaged: {width}x{height}, {values}; export it again")
+        raise InputError(
+            f"{file}: camera {number} is damaged: {width}x{height}, {values}; export it again"
+        )
     named = dict(zip(MODELS[model][1].split(), values, strict=True))
     fx, fy = named.get("fx", named.get("f")), named.get("fy", named.get("f"))
     k1, k2, p1, p2 = (named.get(key, 0.0) for key in ("k1", "k2", "p1", "p2"))
@@ -125,7 +133,10 @@ def _view(file: Path, number: int, model: int, width: int, height: int, values: 
 
 def _refused(file: Path, number: int, model: object) -> InputError:
     known = ", ".join(BY_NAME)
-    return InputError(f"{file}: camera {number} has the model {model}; known are {known}; run colmap image_undistorter")
+    return InputError(
+        f"{file}: camera {number} has the model {model}; known are {known}; run colmap "
+        "image_undistorter"
+    )
 
 
 def _views_binary(file: Path) -> Iterator[tuple[int, View]]:
@@ -207,7 +218,10 @@ class Line:
             raise self.wrong("expected whole numbers") from None
 
     def wrong(self, what: str) -> InputError:
-        return InputError(f"{self.file}: line {self.number} is {self.text[:60]!r}: {what}; export the sparse model again")
+        return InputError(
+            f"{self.file}: line {self.number} is {self.text[:60]!r}: {what}; export the sparse "
+            "model again"
+        )
 
 
 def _lines(file: Path, *, empty: bool = False) -> Iterator[Line]:
@@ -215,7 +229,9 @@ def _lines(file: Path, *, empty: bool = False) -> Iterator[Line]:
     try:
         content = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{file}: cannot be read as text ({error}); export the sparse model again") from None
+        raise InputError(
+            f"{file}: cannot be read as text ({error}); export the sparse model again"
+        ) from None
     for number, text in enumerate(content.splitlines(), 1):
         if not text.startswith("#") and (empty or text.split()):
             yield Line(file, number, text)

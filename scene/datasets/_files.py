@@ -43,8 +43,10 @@ def common_size(paths: Sequence[Path]) -> tuple[int, int]:
     for path in paths[1:]:
         other = image_size(path)
         if other != size:
-            raise InputError(f"{path}: it has {other[0]}x{other[1]} pixels, {paths[0].name} has "
-                             f"{size[0]}x{size[1]}; give all the same size")
+            raise InputError(
+                f"{path}: it has {other[0]}x{other[1]} pixels, {paths[0].name} has "
+                f"{size[0]}x{size[1]}; give all the same size"
+            )
     return size
 
 

@@ -23,8 +23,10 @@ def last_moments(
     wanted = params.hold_out or published
     count = round(wanted * moments) if wanted < 1 else round(wanted)
     if count >= moments:
-        raise InputError(f"{params.source_path}: hold_out={wanted:g} holds out {count} of {moments} "
-                         "moments; leave some to train on")
+        raise InputError(
+            f"{params.source_path}: hold_out={wanted:g} holds out {count} of {moments} "
+            "moments; leave some to train on"
+        )
     first = moments - count
     train = [frame for frame in frames if frame.index < first or not params.eval]
     return train, [frame for frame in frames if frame.index >= first]

@@ -1,4 +1,4 @@
-"""What the families of `transforms*.json` share: a list of frames, their pictures, poses and lenses."""
+"""What the families of `transforms*.json` share: frames, their pictures, poses and lenses."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def place(file: Path, row: int, frame: Content) -> str:
 
 
 def picture(file: Path, where: str, frame: Content, extension: str) -> Path:
-    """The frame's picture: `file_path` beside the JSON file, with `extension` where it has another."""
+    """The frame's picture: `file_path` beside the JSON file, `extension` appended if missing."""
     path = file.parent / text(where, frame, "file_path")
     return path if path.suffix == extension else path.with_name(path.name + extension)
 
@@ -51,7 +51,7 @@ def opengl_camera(where: str, frame: Content, K: Tensor, width: int, height: int
 
 
 def blender_intrinsics(where: str, values: Mapping[str, Any], width: int, height: int) -> Tensor:
-    """(3, 3) from `fl_x`, `fl_y`, `cx`, `cy` (pixels) where given, else from `camera_angle_x` (radians).
+    """(3, 3) from `fl_x`, `fl_y`, `cx`, `cy` (pixels), else from `camera_angle_x` (radians).
 
     `w` and `h`, where given, must be the picture's.
     """
@@ -61,7 +61,8 @@ def blender_intrinsics(where: str, values: Mapping[str, Any], width: int, height
     )
     if declared != (width, height):
         raise InputError(
-            f"{where}: the picture is {width}x{height} but its camera says {declared[0]:g}x{declared[1]:g}; "
+            f"{where}: the picture is {width}x{height} but its camera says "
+            f"{declared[0]:g}x{declared[1]:g}; "
             "resize the picture or correct w and h"
         )
     if "fl_x" in values:

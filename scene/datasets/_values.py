@@ -22,8 +22,19 @@ from torch import Tensor
 from utils.errors import InputError
 from utils.files import read_json
 
-NOT_AN_ARRAY = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error,
-                NotImplementedError, SyntaxError, TokenError, MemoryError, OverflowError)  # fmt: skip
+NOT_AN_ARRAY = (  # what numpy was seen to raise at damaged files
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    SyntaxError,
+    TokenError,
+    MemoryError,
+    OverflowError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def read_object(file: Path) -> dict[str, Any]:
@@ -36,7 +47,13 @@ def read_object(file: Path) -> dict[str, Any]:
 
 def kind(value: Any) -> str:
     """A word for what stands in a JSON file."""
-    words = {dict: "an object", list: "a list", str: "text", bool: "a truth value", type(None): "nothing"}
+    words = {
+        dict: "an object",
+        list: "a list",
+        str: "text",
+        bool: "a truth value",
+        type(None): "nothing",
+    }
     return words.get(type(value), "a number")
 
 
@@ -69,9 +86,9 @@ def numbers(where: str, values: Mapping[str, Any], key: str, shape: Sequence[int
 
 
 def pose(where: str, values: Mapping[str, Any], key: str, *, rows: int = 4) -> Tensor:
-    """(4, 4) float64 from a 4x4 matrix, or with `rows=3` from a 3x4 one, whose last row is 0 0 0 1."""
+    """(4, 4) float64 from a 4x4 matrix, or with `rows=3` from a 3x4 one without its 0 0 0 1."""
     matrix = numbers(where, values, key, (rows, 4))
-    return torch.cat([matrix, matrix.new_tensor([[0, 0, 0, 1]])[rows - 3:]])
+    return torch.cat([matrix, matrix.new_tensor([[0, 0, 0, 1]])[rows - 3 :]])
 
 
 def text(where: str, values: Mapping[str, Any], key: str) -> str:
@@ -121,21 +138,31 @@ def read_arrays(file: Path) -> dict[str, NDArray[Any]]:
         raise InputError(f"{file}: no such file; check the path") from None
     except NOT_AN_ARRAY as error:
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{file}: cannot be read as numpy arrays ({said}); write it again") from None
+        raise InputError(
+            f"{file}: cannot be read as numpy arrays ({said}); write it again"
+        ) from None
 
 
-def array_of(file: Path, arrays: Mapping[str, NDArray[Any]], key: str, shape: Sequence[int]) -> Tensor:
+def array_of(
+    file: Path, arrays: Mapping[str, NDArray[Any]], key: str, shape: Sequence[int]
+) -> Tensor:
     """One of the file's arrays as a finite float64 tensor of `shape`."""
     if key not in arrays:
-        raise InputError(f"{file}: it has no array {key!r}; found {', '.join(list(arrays)[:8]) or 'none'}")
+        raise InputError(
+            f"{file}: it has no array {key!r}; found {', '.join(list(arrays)[:8]) or 'none'}"
+        )
     return torch.from_numpy(_checked(f"{file}: array {key!r}", arrays[key], shape))
 
 
 def _checked(where: str, array: NDArray[Any], shape: Sequence[int]) -> NDArray[np.float64]:
-    if array.dtype.kind not in "iuf" or array.ndim != len(shape) or not all(
-        n == m or (m < 0 and n > 0) for n, m in zip(array.shape, shape, strict=True)
+    if (
+        array.dtype.kind not in "iuf"
+        or array.ndim != len(shape)
+        or not all(n == m or (m < 0 and n > 0) for n, m in zip(array.shape, shape, strict=True))
     ):
-        raise InputError(f"{where}: it holds {array.shape} of {array.dtype}; expected {_form(shape)}")
+        raise InputError(
+            f"{where}: it holds {array.shape} of {array.dtype}; expected {_form(shape)}"
+        )
     if not np.isfinite(array).all():
         raise InputError(f"{where}: it holds NaN or infinite numbers; mend or remove them")
     return array.astype(np.float64)

@@ -38,14 +38,16 @@ def read(path: Path, params: ModelParams) -> Scene:
 def recognised(path: Path) -> Family:
     """The family of a folder.
 
-    Raises InputError where none or several fit, or where a file that tells families apart is broken.
+    Raises InputError where none or several fit, or where a file that would tell is broken.
     """
     readers = families()
     answers = {name: reader.recognise(path) for name, reader in readers.items()}
     found = [Family(name, why, readers[name]) for name, why in answers.items() if why]
     if not found:
         wanted = "; ".join(f"{name}: {reader.LOOKED_FOR}" for name, reader in readers.items())
-        raise InputError(f"{path}: no family of datasets recognised. Looked for {wanted}. See data/README.md")
+        raise InputError(
+            f"{path}: no family of datasets recognised. Looked for {wanted}. See data/README.md"
+        )
     if len(found) > 1:
         fitting = " and ".join(f"{family.name} ({family.why})" for family in found)
         raise InputError(f"{path}: it looks like {fitting}; name the one you mean with --dataset")

@@ -1,8 +1,9 @@
-"""A video whose frames COLMAP posed: `sparse/0` (binary or text) and a folder of pictures, as 3DGS and 4DGS
-read them. Poses are world-to-camera with OpenCV axes; pixel centres lie at .5."""
+"""A video whose frames COLMAP posed: `sparse/0` (binary or text) and a folder of pictures, as 3DGS
+and 4DGS read them. Poses are world-to-camera with OpenCV axes; pixel centres lie at .5."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,7 @@ def read(path: Path, params: ModelParams) -> Scene:
     """Read the folder; `-r 2` takes the pictures of images_2 where they are there.
 
     Time is the place of a name among the folder's pictures in natural order, so that frames COLMAP
-    could not pose leave a gap and do not shift the clock. Every `params.llffhold`-th posed one tests.
+    could not pose leave a gap and do not shift the clock. Every `params.llffhold`-th one tests.
     """
     sparse = _sparse(path)
     file = model_file(sparse, "images")
@@ -52,14 +53,23 @@ def read(path: Path, params: ModelParams) -> Scene:
     if len(shots) > len({shot.name for shot in shots}):
         raise InputError(f"{file}: it poses an image twice; export the sparse model again")
     frames = [
-        _read_frame(file, folder, shot, views, params, rows[shot.name], len(names)) for shot in shots
+        replace(
+            _read_frame(file, folder / shot.name, shot, views, params.resolution),
+            index=rows[shot.name],
+            time=clock(rows[shot.name], len(names)),
+        )
+        for shot in shots
     ]
     hold = params.llffhold
     test = frames[::hold] if hold else []
-    train = [frame for k, frame in enumerate(frames) if k % hold] if hold and params.eval else frames
+    train = (
+        [frame for k, frame in enumerate(frames) if k % hold] if hold and params.eval else frames
+    )
     cloud = model_file(sparse, "points3D")
     cameras = [frame.camera for frame in train]
-    video = [Frame(c, k, clock(k, N_VIDEO_FRAMES)) for k, c in enumerate(tour(cameras, N_VIDEO_FRAMES))]
+    video = [
+        Frame(c, k, clock(k, N_VIDEO_FRAMES)) for k, c in enumerate(tour(cameras, N_VIDEO_FRAMES))
+    ]
     return Scene(train, test, video, checked_points(cloud, read_cloud(cloud)))
 
 
@@ -71,7 +81,9 @@ def _pictures(path: Path, params: ModelParams) -> Path:
     smaller = path / f"{params.images}_{params.resolution}"
     folder = smaller if params.resolution in RATIOS and smaller.is_dir() else path / params.images
     if not folder.is_dir():
-        raise InputError(f"{folder}: there is no such folder; name the one with the pictures with --images")
+        raise InputError(
+            f"{folder}: there is no such folder; name the one with the pictures with --images"
+        )
     return folder
 
 
@@ -83,16 +95,23 @@ def _names(folder: Path) -> list[str]:
 
 
 def _read_frame(
-    file: Path, folder: Path, shot: Shot, views: dict[int, View], params: ModelParams, row: int, count: int
+    file: Path, image: Path, shot: Shot, views: dict[int, View], resolution: int
 ) -> Frame:
+    """The frame without its moment."""
     if shot.camera not in views:
-        raise InputError(f"{file}: image {shot.name!r} has camera {shot.camera}, which the model lacks; export it again")
-    image, view = folder / shot.name, views[shot.camera]
+        raise InputError(
+            f"{file}: image {shot.name!r} has camera {shot.camera}, which the model lacks; "
+            "export it again"
+        )
+    view = views[shot.camera]
     width, height = image_size(image)
     # Smaller copies are rounded to whole pixels on each side.
     if abs(width * view.height - height * view.width) > max(view.width, view.height):
-        raise InputError(f"{image}: it has {width}x{height} pixels, but COLMAP calibrated {view.width}x{view.height}; "
-                         "give the pictures that COLMAP saw, or smaller copies of the same shape")
+        raise InputError(
+            f"{image}: it has {width}x{height} pixels, but COLMAP calibrated "
+            f"{view.width}x{view.height}; "
+            "give the pictures that COLMAP saw, or smaller copies of the same shape"
+        )
     w2c = torch.eye(4, dtype=torch.float64)
     w2c[:3, :3] = quats_to_matrices(torch.tensor(shot.quat, dtype=torch.float64))
     w2c[:3, 3] = torch.tensor(shot.translation, dtype=torch.float64)
@@ -100,10 +119,10 @@ def _read_frame(
         camera = Camera.from_opencv_w2c(w2c, intrinsics(*view.K), view.width, view.height)
     camera = camera.resized(width, height)
     lens = _lens(camera, view)
-    wanted = target_size(view.width, view.height, params.resolution)
-    if params.resolution != -1 and wanted[0] < width - 1:
+    wanted = target_size(view.width, view.height, resolution)
+    if resolution != -1 and wanted[0] < width - 1:  # a copy of that size may be rounded otherwise
         camera = camera.resized(*wanted)
-    return Frame(camera, row, clock(row, count), image, lens=lens)
+    return Frame(camera, 0, 0.0, image, lens=lens)
 
 
 def _lens(camera: Camera, view: View) -> Lens | None:

@@ -1,5 +1,5 @@
-"""D-NeRF / Blender folders: `transforms_{train,val,test}.json` with camera-to-world matrices in OpenGL
-axes, a `time` per frame, and RGBA pictures (Pumarola et al., "D-NeRF", CVPR 2021)."""
+"""D-NeRF / Blender folders: `transforms_{train,val,test}.json` with camera-to-world matrices in
+OpenGL axes, a `time` per frame, and RGBA pictures (Pumarola et al., "D-NeRF", CVPR 2021)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def recognise(path: Path) -> str:
 
 
 def read(path: Path, params: ModelParams) -> Scene:
-    """Read the folder; `params.resolution` sets the size, `eval` holds the test frames out of train."""
+    """Read the folder; `params.resolution` sets the size, `eval` keeps test frames out of train."""
     splits = {
         name: _read_split(path / f"transforms_{name}.json", params, required=name != "val")
         for name in ("train", "test", "val")
@@ -70,12 +70,17 @@ def _read_split(file: Path, params: ModelParams, *, required: bool) -> list[Fram
     if not file.is_file():
         if not required:
             return []
-        raise InputError(f"{file}: not found; a D-NeRF folder holds transforms_train.json and transforms_test.json")
+        raise InputError(
+            f"{file}: not found; a D-NeRF folder holds transforms_train.json and "
+            "transforms_test.json"
+        )
     content, frames = read_transforms(file)
     return [_read_frame(file, content, row, frame, params) for row, frame in enumerate(frames)]
 
 
-def _read_frame(file: Path, content: Content, row: int, frame: Content, params: ModelParams) -> Frame:
+def _read_frame(
+    file: Path, content: Content, row: int, frame: Content, params: ModelParams
+) -> Frame:
     where = place(file, row, frame)
     image = picture(file, where, frame, params.extension)
     time = number(where, frame, "time")

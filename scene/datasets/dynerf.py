@@ -1,6 +1,6 @@
-"""DyNeRF / Neu3D folders: a rig of synchronised cameras, `poses_bounds.npy` with a row of 17 numbers per
-camera in LLFF's form, and a video or a folder of pictures for each (Li et al., "Neural 3D Video Synthesis",
-CVPR 2022)."""
+"""DyNeRF / Neu3D folders: a rig of synchronised cameras, `poses_bounds.npy` with a row of 17
+numbers per camera in LLFF's form, and a video or a folder of pictures for each (Li et al., "Neural 3D Video
+Synthesis", CVPR 2022)."""
 
 from __future__ import annotations
 
@@ -47,28 +47,43 @@ def read(path: Path, params: ModelParams) -> Scene:
     file = path / "poses_bounds.npy"
     poses = read_array(file, (-1, 17))
     if len(poses) != len(names):
-        raise InputError(f"{file}: it has {len(poses)} rows, but the folder has {len(names)} cameras "
-                         f"({names[0]} to {names[-1]}); each camera needs its row")
+        raise InputError(
+            f"{file}: it has {len(poses)} rows, but the folder has {len(names)} cameras "
+            f"({names[0]} to {names[-1]}); each camera needs its row"
+        )
     near, far = float(poses[:, 15].min()), float(poses[:, 16].max())
     if not 0 < near < far:
-        raise InputError(f"{file}: near is {near:g} and far {far:g}; expected 0 < near < far in the last two columns")
+        raise InputError(
+            f"{file}: near is {near:g} and far {far:g}; expected 0 < near < far in the last two "
+            "columns"
+        )
     _extract(path, names, file, poses, params)
-    views = [_read_camera(path / name / "images", file, row, poses, params) for row, name in enumerate(names)]
+    views = [
+        _read_camera(path / name / "images", file, row, poses, params)
+        for row, name in enumerate(names)
+    ]
     short = min(views, key=len)
     if len(short) < len(views[0]) or len(max(views, key=len)) > len(views[0]):
         counts = ", ".join(f"{name} {len(view)}" for name, view in zip(names, views, strict=True))
-        raise InputError(f"{path}: the cameras have different numbers of pictures ({counts}); a rig is synchronised")
+        raise InputError(
+            f"{path}: the cameras have different numbers of pictures ({counts}); a rig is "
+            "synchronised"
+        )
     test, train = views[0], [frame for view in views[1:] for frame in view]
     if not params.eval or not train:
         train = test + train
     cameras = [view[0].camera for view in views]
-    video = [Frame(c, k, clock(k, N_VIDEO_FRAMES)) for k, c in enumerate(tour(cameras, N_VIDEO_FRAMES))]
+    video = [
+        Frame(c, k, clock(k, N_VIDEO_FRAMES)) for k, c in enumerate(tour(cameras, N_VIDEO_FRAMES))
+    ]
     return Scene(train, test, video, _points(path, cameras, params, near, far))
 
 
 def _names(path: Path) -> list[str]:
     """cam00, cam01, ... of videos and of folders with pictures."""
-    found = {p.stem for p in path.glob("cam*.mp4")} | {p.parent.name for p in path.glob("cam*/images")}
+    found = {p.stem for p in path.glob("cam*.mp4")} | {
+        p.parent.name for p in path.glob("cam*/images")
+    }
     return sorted(found, key=natural)
 
 
@@ -84,16 +99,22 @@ def _size(file: Path, row: int, poses: NDArray) -> tuple[int, int, float]:
     """Height, width and focal length in pixels as the rig was calibrated."""
     height, width, focal = poses[row, [4, 9, 14]].tolist()
     if not (1 <= height < 1e5 and 1 <= width < 1e5):
-        raise InputError(f"{file}: row {row} says {width:g}x{height:g} pixels; expected a picture's size")
+        raise InputError(
+            f"{file}: row {row} says {width:g}x{height:g} pixels; expected a picture's size"
+        )
     return round(height), round(width), focal
 
 
-def _read_camera(folder: Path, file: Path, row: int, poses: NDArray, params: ModelParams) -> list[Frame]:
+def _read_camera(
+    folder: Path, file: Path, row: int, poses: NDArray, params: ModelParams
+) -> list[Frame]:
     """The frames of one camera."""
     height, width, focal = _size(file, row, poses)
     with camera_of(f"{file}: row {row}", "calibrate the rig again"):
         pose = torch.from_numpy(poses[row, :15].reshape(3, 5)[:, :4].copy())
-        camera = Camera.from_llff(pose, intrinsics(focal, focal, width / 2, height / 2), width, height)
+        camera = Camera.from_llff(
+            pose, intrinsics(focal, focal, width / 2, height / 2), width, height
+        )
     paths = pictures(folder)
     camera = _fitted(camera, paths, params)
     return [Frame(camera, k, clock(k, len(paths)), image) for k, image in enumerate(paths)]
@@ -106,13 +127,19 @@ def _fitted(camera: Camera, paths: list[Path], params: ModelParams) -> Camera:
     """
     width, height = common_size(paths)
     if abs(width * camera.height / (height * camera.width) - 1) > MAX_STRETCH:
-        raise InputError(f"{paths[0]}: it has {width}x{height} pixels, but poses_bounds.npy says "
-                         f"{camera.width}x{camera.height}; another shape than the rig was calibrated for")
+        raise InputError(
+            f"{paths[0]}: it has {width}x{height} pixels, but poses_bounds.npy says "
+            f"{camera.width}x{camera.height}; another shape than the rig was calibrated for"
+        )
     wanted = target_size(camera.width, camera.height, params.resolution)
-    return camera.resized(*(wanted if params.resolution != -1 and wanted[0] < width else (width, height)))
+    return camera.resized(
+        *(wanted if params.resolution != -1 and wanted[0] < width else (width, height))
+    )
 
 
-def _points(path: Path, cameras: list[Camera], params: ModelParams, near: float, far: float) -> PointCloud:
+def _points(
+    path: Path, cameras: list[Camera], params: ModelParams, near: float, far: float
+) -> PointCloud:
     for name in POINT_FILES:
         if (path / name).is_file():
             return usable_points(path / name)

@@ -1,8 +1,8 @@
 """HyperNeRF / Nerfies folders: one camera file per picture, world-to-camera rotations with OpenCV
 axes (Park et al., "Nerfies", ICCV 2021; "HyperNeRF", SIGGRAPH Asia 2021).
 
-`scene.json` says how raw positions become the scene's: (x - center) * scale. Cameras and points both go
-that way, so that near and far, given in the scene's units, fit them.
+`scene.json` says how raw positions become the scene's: (x - center) * scale. Cameras and points
+both go that way, so that near and far, given in the scene's units, fit them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ N_VIDEO_FRAMES = 120
 
 @dataclass(frozen=True)
 class Space:
-    """From raw positions to the scene's: (x - center) * scale; near and far in the scene's units."""
+    """From raw positions to the scene's: (x - center) * scale; near and far in scene units."""
 
     center: Tensor  # (3,) float64
     scale: float
@@ -47,8 +47,23 @@ class Space:
         return (xyz.double() - self.center) * self.scale
 
 
+@dataclass(frozen=True)
+class Capture:
+    """What all frames of a folder share."""
+
+    path: Path
+    pictures: Path  # rgb/1x, rgb/2x, ...
+    ratio: int  # by which these are smaller than the cameras say
+    space: Space
+    resolution: int
+
+
 def recognise(path: Path) -> str:
-    if (path / "dataset.json").is_file() and (path / "metadata.json").is_file() and (path / "camera").is_dir():
+    if (
+        (path / "dataset.json").is_file()
+        and (path / "metadata.json").is_file()
+        and (path / "camera").is_dir()
+    ):
         return "dataset.json, metadata.json and camera/*.json"
     return ""
 
@@ -61,9 +76,9 @@ def read(path: Path, params: ModelParams) -> Scene:
     moments = _moments(path / "metadata.json", ids)
     rows, last = rows_of(moments.values()), max(max(moments.values()), 1)
     space = _space(path / "scene.json")
-    folder, ratio = _pictures(path / "rgb", params.resolution)
+    capture = Capture(path, *_pictures(path / "rgb", params.resolution), space, params.resolution)
     frames = {
-        name: _read_frame(path, folder, name, ratio, space, params, rows[moments[name]], moments[name] / last)
+        name: _read_frame(capture, name, rows[moments[name]], moments[name] / last)
         for name in [*train_ids, *test_ids]
     }
     train, test = ([frames[name] for name in names] for names in (train_ids, test_ids))
@@ -97,10 +112,14 @@ def _splits(file: Path, dataset: dict[str, Any], ids: list[str]) -> tuple[list[s
         raise InputError(f"{file}: 'train_ids' is empty; list the frames to train on")
     strange = [name for name in [*train, *test] if name not in set(ids)]
     if strange:
-        raise InputError(f"{file}: {strange[0]!r} is in a split but not among 'ids'; add or remove it")
+        raise InputError(
+            f"{file}: {strange[0]!r} is in a split but not among 'ids'; add or remove it"
+        )
     both = set(train) & set(test)
     if both:
-        raise InputError(f"{file}: {min(both)!r} is in train_ids and in val_ids; keep it in one of them")
+        raise InputError(
+            f"{file}: {min(both)!r} is in train_ids and in val_ids; keep it in one of them"
+        )
     return train, test
 
 
@@ -121,7 +140,10 @@ def _space(file: Path) -> Space:
     values = read_object(file)
     near, far, scale = (number(str(file), values, key) for key in ("near", "far", "scale"))
     if not (0 < near < far and scale > 0):
-        raise InputError(f"{file}: near {near:g}, far {far:g}, scale {scale:g}; expected 0 < near < far and 0 < scale")
+        raise InputError(
+            f"{file}: near {near:g}, far {far:g}, scale {scale:g}; expected 0 < near < far and 0 "
+            "< scale"
+        )
     return Space(numbers(str(file), values, "center", (3,)), scale, near, far)
 
 
@@ -129,39 +151,48 @@ def _pictures(rgb: Path, resolution: int) -> tuple[Path, int]:
     """The folder with the smallest pictures that are not smaller than `resolution` wants."""
     there = [ratio for ratio in RATIOS if (rgb / f"{ratio}x").is_dir()]
     if not there:
-        raise InputError(f"{rgb}: it has none of the folders {', '.join(f'{r}x' for r in RATIOS)}; put the pictures there")
+        raise InputError(
+            f"{rgb}: it has none of the folders {', '.join(f'{r}x' for r in RATIOS)}; put the "
+            "pictures there"
+        )
     wanted = resolution if resolution in RATIOS else 1
     ratio = max((ratio for ratio in there if ratio <= wanted), default=min(there))
     return rgb / f"{ratio}x", ratio
 
 
-def _read_frame(
-    path: Path, folder: Path, name: str, ratio: int, space: Space, params: ModelParams, row: int, time: float
-) -> Frame:
-    file = path / "camera" / f"{name}.json"
-    where, values = str(file), read_object(file)
-    picture = next((p for p in (folder / f"{name}.png", folder / f"{name}.jpg") if p.is_file()), folder / f"{name}.png")
-    full_width, full_height = (int(n) for n in numbers(where, values, "image_size", (2,)))
-    width, height = image_size(picture)
-    if abs(width * ratio - full_width) >= ratio or abs(height * ratio - full_height) >= ratio:
-        raise InputError(f"{picture}: it has {width}x{height} pixels, but {file} says {full_width}x{full_height} "
-                         f"divided by {ratio}; put pictures of that size there")
-    camera = _camera(where, values, space).resized(width, height)
-    lens = _lens(where, values, camera)
-    wanted = target_size(full_width, full_height, params.resolution)
-    if params.resolution in (-1, ratio) or wanted[0] > width:
-        wanted = (width, height)
-    return Frame(camera.resized(*wanted), row, time, picture, lens=lens)
+def _read_frame(capture: Capture, name: str, row: int, time: float) -> Frame:
+    file, ratio = capture.path / "camera" / f"{name}.json", capture.ratio
+    values = read_object(file)
+    camera = _camera(str(file), values, capture.space)
+    image = capture.pictures / f"{name}.png"
+    if not image.is_file() and image.with_suffix(".jpg").is_file():
+        image = image.with_suffix(".jpg")
+    width, height = image_size(image)
+    if abs(width * ratio - camera.width) >= ratio or abs(height * ratio - camera.height) >= ratio:
+        raise InputError(
+            f"{image}: it has {width}x{height} pixels, but {file} says "
+            f"{camera.width}x{camera.height} "
+            f"divided by {ratio}; put pictures of that size there"
+        )
+    size = target_size(camera.width, camera.height, capture.resolution)
+    if capture.resolution in (-1, ratio) or size[0] > width:
+        size = (width, height)
+    camera = camera.resized(width, height)
+    return Frame(camera.resized(*size), row, time, image, lens=_lens(str(file), values, camera))
 
 
 def _camera(where: str, values: dict[str, Any], space: Space) -> Camera:
     """The camera at the size of the picture at full resolution, its lens taken for a pinhole."""
     width, height = (int(n) for n in numbers(where, values, "image_size", (2,)))
     if min(width, height) < 1:
-        raise InputError(f"{where}: 'image_size' is {width}x{height}; expected width and height in pixels")
+        raise InputError(
+            f"{where}: 'image_size' is {width}x{height}; expected width and height in pixels"
+        )
     skew = number(where, values, "skew") if "skew" in values else 0.0
     if abs(skew) > MAX_SKEW:
-        raise InputError(f"{where}: 'skew' is {skew:g}; pictures of skewed pixels must be undone first")
+        raise InputError(
+            f"{where}: 'skew' is {skew:g}; pictures of skewed pixels must be undone first"
+        )
     focal = number(where, values, "focal_length")
     ratio = number(where, values, "pixel_aspect_ratio") if "pixel_aspect_ratio" in values else 1.0
     cx, cy = numbers(where, values, "principal_point", (2,)).tolist()
@@ -175,7 +206,11 @@ def _camera(where: str, values: dict[str, Any], space: Space) -> Camera:
 def _lens(where: str, values: dict[str, Any], camera: Camera) -> Lens | None:
     """The bending of the lens at the size of the picture, or None where it has none."""
     older = "tangential" if "tangential" in values else "tangential_distortion"
-    k1, k2, k3 = numbers(where, values, "radial_distortion", (3,)).tolist() if "radial_distortion" in values else (0, 0, 0)
+    k1, k2, k3 = (
+        numbers(where, values, "radial_distortion", (3,)).tolist()
+        if "radial_distortion" in values
+        else (0, 0, 0)
+    )
     p1, p2 = numbers(where, values, older, (2,)).tolist() if older in values else (0, 0)
     if not any((k1, k2, p1, p2, k3)):
         return None

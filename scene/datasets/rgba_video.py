@@ -1,9 +1,9 @@
-"""Folders of RGBA pictures of one subject from a camera that stands still: STAG4D's, with generated views
-of other sides, and Consistent4D's, without (Zeng et al., "STAG4D", ECCV 2024; Jiang et al.,
+"""Folders of RGBA pictures of one subject from a camera that stands still: STAG4D's, with generated
+views of other sides, and Consistent4D's, without (Zeng et al., "STAG4D", ECCV 2024; Jiang et al.,
 "Consistent4D", ICLR 2024).
 
-World: y up, the subject at the origin, the camera of the video on +z. No file says so: it is the rig that
-Zero123++ draws its views for.
+World: y up, the subject at the origin, the camera of the video on +z. No file says so: it is the
+rig that Zero123++ draws its views for.
 """
 
 from __future__ import annotations
@@ -64,7 +64,9 @@ def read(path: Path, params: ModelParams) -> Scene:
     if (path / "zero123").is_dir():
         frames += _anchors(path / "zero123", frames, params)
     train, test = last_moments(frames, params)
-    circle = orbit([front, _camera(90, 0, front.width, front.height, params)], N_VIDEO_FRAMES, 0.0, UP)
+    circle = orbit(
+        [front, _camera(90, 0, front.width, front.height, params)], N_VIDEO_FRAMES, 0.0, UP
+    )
     video = [Frame(camera, k, clock(k, N_VIDEO_FRAMES)) for k, camera in enumerate(circle)]
     return Scene(train, test, video, _ball(params.init_points))
 
@@ -79,8 +81,10 @@ def _anchors(zero123: Path, frames: list[Frame], params: ModelParams) -> list[Fr
     views = [pictures(folder) for folder in folders]
     for folder, images in zip(folders, views, strict=True):
         if len(images) != len(AZIMUTHS):
-            raise InputError(f"{folder}: it has {len(images)} pictures; expected the {len(AZIMUTHS)} "
-                             "generated views 0.png to 5.png")
+            raise InputError(
+                f"{folder}: it has {len(images)} pictures; expected the {len(AZIMUTHS)} "
+                "generated views 0.png to 5.png"
+            )
     size = common_size([image for images in views for image in images])
     cameras = [_camera(a, e, *size, params) for a, e in zip(AZIMUTHS, ELEVATIONS, strict=True)]
     return [
@@ -90,7 +94,9 @@ def _anchors(zero123: Path, frames: list[Frame], params: ModelParams) -> list[Fr
     ]
 
 
-def _camera(azimuth: float, elevation: float, width: int, height: int, params: ModelParams) -> Camera:
+def _camera(
+    azimuth: float, elevation: float, width: int, height: int, params: ModelParams
+) -> Camera:
     """A camera at RADIUS that looks at the origin; angles in degrees."""
     a, e = math.radians(azimuth), math.radians(elevation)
     place = torch.tensor([math.cos(e) * math.sin(a), math.sin(e), math.cos(e) * math.cos(a)])

@@ -1,5 +1,5 @@
-"""UB4D folders, as Neural Parametric Gaussians reads them: a video with masks, and a projection matrix of
-world points to pixels per frame, OpenCV axes (Johnson et al., "Unbiased 4D", CVPRW 2023)."""
+"""UB4D folders, as Neural Parametric Gaussians reads them: a video with masks, and a projection
+matrix of world points to pixels per frame, OpenCV axes (Johnson et al., "Unbiased 4D", CVPRW 2023)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ def recognise(path: Path) -> str:
 
 def read(path: Path, params: ModelParams) -> Scene:
     """Read the folder. No frame is held out unless `params.hold_out` says so."""
-    images = {_number(image): image for image in require_pictures(path / "rgb", "the frames of the video")}
+    images = {
+        _number(image): image for image in require_pictures(path / "rgb", "the frames of the video")
+    }
     masks = {_number(mask): mask for mask in pictures(path / "mask")}
     size = common_size(list(images.values()))
     file = path / "projection_matrix.npz"
@@ -52,7 +54,9 @@ def read(path: Path, params: ModelParams) -> Scene:
 
 def _number(image: Path) -> int:
     if not re.fullmatch(r"\d{1,9}", image.stem):
-        raise InputError(f"{image}: its name is not a number; pictures are named after their frame, as 0007.png")
+        raise InputError(
+            f"{image}: its name is not a number; pictures are named after their frame, as 0007.png"
+        )
     return int(image.stem)
 
 
@@ -69,11 +73,15 @@ def _mask(path: Path, masks: dict[int, Path], k: int, image: Path) -> Mask | Non
     if not masks:
         return None
     if k not in masks:
-        raise InputError(f"{path / 'mask'}: it has no mask for {image.name}; add it, or remove the folder")
+        raise InputError(
+            f"{path / 'mask'}: it has no mask for {image.name}; add it, or remove the folder"
+        )
     return Mask(masks[k])
 
 
-def _video(path: Path, cameras: list[Camera], size: tuple[int, int], params: ModelParams) -> list[Frame]:
+def _video(
+    path: Path, cameras: list[Camera], size: tuple[int, int], params: ModelParams
+) -> list[Frame]:
     """Time runs along the folder's own novel cameras, or once about the subject."""
     file = path / "novel_projection_matrix.npz"
     if file.is_file():

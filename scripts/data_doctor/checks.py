@@ -86,9 +86,14 @@ def misfit_masks(scene: Scene) -> Iterator[Problem]:
                 empty += [name] if covered < HARDLY else []
                 full += [name] if covered > NEARLY_ALL and frame.mask else []
     if empty:
-        yield warning(f"{named(empty)}: covers nothing; such frames teach emptiness: mend the masks or remove the frames")
+        yield warning(
+            f"{named(empty)}: covers nothing; such frames teach emptiness: mend the masks or "
+            "remove the frames"
+        )
     if full:
-        yield warning(f"{named(full)}: the mask covers the whole picture; check that it is the subject's")
+        yield warning(
+            f"{named(full)}: the mask covers the whole picture; check that it is the subject's"
+        )
 
 
 def readable(path: Path) -> bool:
@@ -105,11 +110,16 @@ def cameras_that_look_away(scene: Scene) -> Iterator[Problem]:
     away = [f for f in frames if seen(f, points) < SEEN]
     if len(away) * 2 > len(frames):
         yield error(
-            f"{len(away)} of {len(frames)} cameras see none of the starting points: the camera convention, the scale "
-            "or the points are of another world; compare the camera plot with the folder's description in data/README.md"
+            f"{len(away)} of {len(frames)} cameras see none of the starting points: the camera "
+            "convention, the scale "
+            "or the points are of another world; compare the camera plot with the folder's "
+            "description in data/README.md"
         )
     elif away:
-        yield warning(f"{named([str(f.image_path) for f in away])}: the camera sees none of the starting points; check its pose")
+        yield warning(
+            f"{named([str(f.image_path) for f in away])}: the camera sees none of the starting "
+            "points; check its pose"
+        )
 
 
 def seen(frame: Frame, points: torch.Tensor) -> float:
@@ -118,7 +128,9 @@ def seen(frame: Frame, points: torch.Tensor) -> float:
     local = points @ camera.viewmat[:3, :3].T + camera.viewmat[:3, 3]
     pixels = local @ camera.K.T
     u, v = pixels[:, 0] / pixels[:, 2], pixels[:, 1] / pixels[:, 2]
-    inside = (local[:, 2] > camera.near) & (u >= 0) & (u < camera.width) & (v >= 0) & (v < camera.height)
+    inside = (
+        (local[:, 2] > camera.near) & (u >= 0) & (u < camera.width) & (v >= 0) & (v < camera.height)
+    )
     return float(inside.float().mean())
 
 
@@ -126,8 +138,11 @@ def repeated_moments(scene: Scene) -> Iterator[Problem]:
     counts = Counter(moment_of(frame) for frame in scene.train)
     twice = [str(f.image_path) for f in scene.train if counts[moment_of(f)] > 1]
     if twice:
-        yield warning(f"{named(twice)}: the same time from the same camera as another frame; only one can be right: "
-                      "check the times")
+        yield warning(
+            f"{named(twice)}: the same time from the same camera as another frame; only one can "
+            "be right: "
+            "check the times"
+        )
     if len(scene.train) > 1 and len({f.time for f in scene.train}) == 1:
         yield warning("all training frames have the same time; nothing can move: check the times")
 
@@ -140,22 +155,36 @@ def train_in_test(scene: Scene) -> Iterator[Problem]:
     paths = {frame.image_path for frame in scene.train}
     both = [str(f.image_path) for f in [*scene.test, *scene.val] if f.image_path in paths]
     if both:
-        yield error(f"{named(both)}: trains and tests; scores on it mean nothing: keep it in one split")
+        yield error(
+            f"{named(both)}: trains and tests; scores on it mean nothing: keep it in one split"
+        )
     seen_moments = {moment_of(frame) for frame in scene.train}
-    twins = [str(f.image_path) for f in scene.test if f.image_path not in paths and moment_of(f) in seen_moments]
+    twins = [
+        str(f.image_path)
+        for f in scene.test
+        if f.image_path not in paths and moment_of(f) in seen_moments
+    ]
     if twins:
-        yield warning(f"{named(twins)}: a test frame of the time and camera of a training frame; it tests little")
+        yield warning(
+            f"{named(twins)}: a test frame of the time and camera of a training frame; it tests "
+            "little"
+        )
 
 
 def splits_without_use(scene: Scene) -> Iterator[Problem]:
     if not scene.test:
-        yield warning("no test frames, so no scores: hold some out with --hold_out 0.2 where the family has no split")
+        yield warning(
+            "no test frames, so no scores: hold some out with --hold_out 0.2 where the family "
+            "has no split"
+        )
         return
     times = [frame.time for frame in scene.train]
     outside = [f for f in scene.test if not min(times) <= f.time <= max(times)]
     if outside:
-        yield warning(f"{len(outside)} of {len(scene.test)} test frames lie outside the training times "
-                      f"{min(times):.3f} to {max(times):.3f}: time alone cannot tell what happens there")
+        yield warning(
+            f"{len(outside)} of {len(scene.test)} test frames lie outside the training times "
+            f"{min(times):.3f} to {max(times):.3f}: time alone cannot tell what happens there"
+        )
 
 
 def cameras_in_one_place(scene: Scene) -> Iterator[Problem]:
@@ -163,7 +192,10 @@ def cameras_in_one_place(scene: Scene) -> Iterator[Problem]:
         return  # the head turns before the camera
     poses = torch.stack([f.camera.viewmat for f in scene.train])
     if len(poses) > 1 and float((poses - poses[0]).abs().max()) < SAME_PLACE:
-        yield warning("all training pictures are from one camera that stands still: depth and far sides are guesses")
+        yield warning(
+            "all training pictures are from one camera that stands still: depth and far sides "
+            "are guesses"
+        )
 
 
 def columns_that_never_vary(scene: Scene) -> Iterator[Problem]:
@@ -174,9 +206,15 @@ def columns_that_never_vary(scene: Scene) -> Iterator[Problem]:
         spread_of = torch.stack(rows).std(0)
         still = [str(k) for k in (spread_of < STILL).nonzero()[:, 0].tolist()]
         if len(still) == len(spread_of):
-            yield warning(f"{name}: none of its {len(still)} columns varies in train; nothing can be driven by it")
+            yield warning(
+                f"{name}: none of its {len(still)} columns varies in train; nothing can be "
+                "driven by it"
+            )
         elif still:
-            yield warning(f"{name}: column {named(still)} of {len(spread_of)} never varies in train; nothing is learned of it")
+            yield warning(
+                f"{name}: column {named(still)} of {len(spread_of)} never varies in train; "
+                "nothing is learned of it"
+            )
 
 
 CHECKS = (

@@ -36,8 +36,12 @@ def plot_cameras(scene: Scene, path: Path) -> None:
     target = focus(cameras)
     length = 0.15 * float(torch.stack([(c.center - target).norm() for c in cameras]).median())
     figure, panels = pyplot.subplots(1, 2, figsize=(12, 6), layout="constrained")
-    for panel, (rows, title) in zip(panels, (([0, 2], "from above"), ([0, 1], "as the first camera looks")), strict=True):
-        flip = torch.tensor([[1.0], [1.0 if rows[1] == 2 else -1.0]])  # a plot's second axis points up
+    for panel, (rows, title) in zip(
+        panels, (([0, 2], "from above"), ([0, 1], "as the first camera looks")), strict=True
+    ):
+        flip = torch.tensor(
+            [[1.0], [1.0 if rows[1] == 2 else -1.0]]
+        )  # a plot's second axis points up
         _panel(panel, scene, flip * axes[rows], length)
         panel.set_title(title)
     panels[0].legend(loc="best")
@@ -55,7 +59,15 @@ def _panel(panel, scene: Scene, axes: torch.Tensor, length: float) -> None:
         if frames:
             centers = torch.stack([f.camera.center for f in frames]) @ axes.T
             arrows = length * torch.stack([f.camera.forward for f in frames]) @ axes.T
-            panel.quiver(*centers.T, *arrows.T, angles="xy", scale_units="xy", scale=1, color=color, width=0.003)
+            panel.quiver(
+                *centers.T,
+                *arrows.T,
+                angles="xy",
+                scale_units="xy",
+                scale=1,
+                color=color,
+                width=0.003,
+            )
             panel.plot(*centers.T, ".", color=color, label=f"{split} {len(frames)}")
     panel.set_aspect("equal", adjustable="datalim")
 
@@ -69,7 +81,11 @@ def draw_frames(scene: Scene, background: torch.Tensor, path: Path) -> None:
         pictures = [_picture(loader, frame, background) for frame in frames]
         dotted = [_dotted(p, f, scene.points.xyz) for p, f in zip(pictures, frames, strict=True)]
         rows += [_filled(pictures), _filled(dotted)]
-    captions = [f"rows: {', '.join(splits)}", "below each: starting points", *[""] * (N_COLUMNS - 2)]
+    captions = [
+        f"rows: {', '.join(splits)}",
+        "below each: starting points",
+        *[""] * (N_COLUMNS - 2),
+    ]
     write_image(path, contact_sheet(rows, captions))
 
 
@@ -88,7 +104,10 @@ def _picture(loader: FrameLoader, frame: Frame, background: torch.Tensor) -> Pix
 
 def _dotted(picture: Pixels, frame: Frame, points: torch.Tensor) -> Pixels:
     camera = frame.camera
-    local = points[:: max(1, len(points) // N_POINTS)] @ camera.viewmat[:3, :3].T + camera.viewmat[:3, 3]
+    local = (
+        points[:: max(1, len(points) // N_POINTS)] @ camera.viewmat[:3, :3].T
+        + camera.viewmat[:3, 3]
+    )
     pixels = (local[local[:, 2] > camera.near]) @ camera.K.T
     at = (pixels[:, :2] / pixels[:, 2:]).floor()
     at = at[((at >= 0) & (at < at.new_tensor([camera.width, camera.height]))).all(1)].long().numpy()
