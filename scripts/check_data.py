@@ -1,4 +1,4 @@
-"""What a scene's folder holds and what is wrong in it: `python scripts/check_data.py PATH [options]`.
+"""What a scene's folder holds and what is wrong in it: `python scripts/check_data.py PATH [...]`.
 
 Options are those of train.py (--dataset, -r, --hold_out, --configs, ...); the dataset is recognised
 where none is named. Exit code 1 where training would fail or mean nothing, else 0.

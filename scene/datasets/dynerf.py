@@ -1,6 +1,6 @@
 """DyNeRF / Neu3D folders: a rig of synchronised cameras, `poses_bounds.npy` with a row of 17
-numbers per camera in LLFF's form, and a video or a folder of pictures for each (Li et al., "Neural 3D Video
-Synthesis", CVPR 2022)."""
+numbers per camera in LLFF's form, and a video or a folder of pictures for each (Li et al., "Neural 3D
+Video Synthesis", CVPR 2022)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 """UB4D folders, as Neural Parametric Gaussians reads them: a video with masks, and a projection
-matrix of world points to pixels per frame, OpenCV axes (Johnson et al., "Unbiased 4D", CVPRW 2023)."""
+matrix of world points to pixels per frame, OpenCV axes (Johnson et al., "Unbiased 4D",
+CVPRW 2023)."""
 
 from __future__ import annotations
 
