@@ -88,7 +88,8 @@ class ModelParams:
     )
     part: str = setting(
         "person",
-        "of a head dataset's pictures: all, person (its masks) or head (its parsing)",
+        "of a head dataset's pictures: all, person (its masks; all where the family has none) or head "
+        "(its parsing)",
         valid=one_of("all", "person", "head"),
     )
     plate: bool = setting(
@@ -99,6 +100,24 @@ class ModelParams:
         "frames held out at the end of a video that states no split: a part of them if below 1, else "
         "their number; 0 is the published number of the dataset",
         valid=at_least(0),
+    )
+    test_videos: list[str] = field(
+        default_factory=list,
+        metadata=about(
+            "video folders of an IMavatar subject that are held out; none: those named test..., and "
+            "without these the last frames of all, as hold_out says"
+        ),
+    )
+    mouth_box: list[float] = field(
+        default_factory=list,
+        metadata=about(
+            "lowest and highest corner (x y z x y z) of a box about a head dataset's mouth, in the head's "
+            "frame and the world's units; scores are given for it too; none: that of the dataset's family"
+        ),
+    )
+    fixed_head: bool = setting(
+        False,
+        "take the head's frame for the world where a dataset's head moves in it: the cameras move instead",
     )
     head_model: str = setting(
         "",

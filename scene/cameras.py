@@ -12,6 +12,7 @@ from torch import Tensor
 from utils.devices import send
 
 OPENGL_TO_OPENCV = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0], dtype=torch.float64))
+MIRROR_X = torch.diag(torch.tensor([-1.0, 1.0, 1.0, 1.0], dtype=torch.float64))
 
 # What a file may say before it is taken for damaged.
 MAX_SHEAR = 0.01  # of a rotation's axes against each other; files round to three digits at worst
@@ -39,12 +40,19 @@ class Camera:
         As all constructors: raises ValueError when the numbers are no pose or no lens; a pose may
         hold one scale for all axes, which goes.
         """
-        return cls.from_opencv_w2c(_inverse(c2w.double() @ OPENGL_TO_OPENCV), K, width, height)
+        return cls.from_opengl_w2c(_inverse(c2w.double()), K, width, height)
 
     @classmethod
     def from_opengl_w2c(cls, w2c: Tensor, K: Tensor, width: int, height: int) -> Camera:
-        """From a world-to-camera matrix (4, 4) with OpenGL axes."""
-        return cls.from_opencv_w2c(OPENGL_TO_OPENCV @ w2c.double(), K, width, height)
+        """From a world-to-camera matrix (4, 4) with OpenGL axes.
+
+        A negative focal length fx says that the camera's x axis points to the picture's left
+        (NeRFace, IMavatar): then it is turned.
+        """
+        axes, K = OPENGL_TO_OPENCV, K.clone()
+        if K[0, 0] < 0:
+            axes, K[0, 0] = axes @ MIRROR_X, -K[0, 0]
+        return cls.from_opencv_w2c(axes @ w2c.double(), K, width, height)
 
     @classmethod
     def from_opencv_c2w(cls, c2w: Tensor, K: Tensor, width: int, height: int) -> Camera:
@@ -190,6 +198,14 @@ def focus(cameras: list[Camera]) -> Tensor:
     damping = 1e-3 * torch.eye(3, dtype=torch.float64)
     rhs = (across @ centers[:, :, None]).mean(0)[:, 0] + damping @ prior
     return torch.linalg.solve(across.mean(0) + damping, rhs).float()
+
+
+def swung(camera: Camera, pivot: Tensor, axis: Tensor, angle: float) -> Camera:
+    """The camera carried by `angle` (radians) about the unit `axis` (3,) through `pivot` (3,)."""
+    (x, y, z), world = axis.tolist(), torch.eye(4)
+    world[:3, :3] = torch.matrix_exp(angle * torch.tensor([[0, -z, y], [z, 0, -x], [-y, x, 0]]))
+    world[:3, 3] = pivot - world[:3, :3] @ pivot
+    return replace(camera, viewmat=camera.viewmat @ torch.linalg.inv(world))
 
 
 def orbit(cameras: list[Camera], count: int, elevation: float, up: Tensor | None = None) -> list[Camera]:

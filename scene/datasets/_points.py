@@ -25,11 +25,15 @@ def usable_points(file: Path) -> PointCloud:
 def checked_points(file: Path, points: PointCloud) -> PointCloud:
     """`points` that came from `file`; InputError where there are none or some are nowhere."""
     if not len(points.xyz):
-        raise InputError(f"{file}: it holds no points; write it again, or remove it to start from random points")
+        raise InputError(
+            f"{file}: it holds no points; write it again, or remove it to start from random points"
+        )
     bad = int((~(points.xyz.abs() <= MAX_DISTANCE).all(1)).sum())  # NaN is not below it either
     if bad:
-        raise InputError(f"{file}: {bad} of its {len(points.xyz)} points are not finite or beyond "
-                         f"{MAX_DISTANCE:g}; remove them from the file")
+        raise InputError(
+            f"{file}: {bad} of its {len(points.xyz)} points are not finite or beyond "
+            f"{MAX_DISTANCE:g}; remove them from the file"
+        )
     return points
 
 
@@ -45,7 +49,11 @@ def cube_in_view(cameras: list[Camera], count: int) -> PointCloud:
     It is centred on the focus of the cameras; 0.9 of the half field of view at their median distance
     gives the published half-size of 1.3 for D-NeRF's own rig.
     """
-    center = focus(cameras)
+    return cube_about(focus(cameras), cameras, count)
+
+
+def cube_about(center: torch.Tensor, cameras: list[Camera], count: int) -> PointCloud:
+    """`count` random points in a cube about `center` (3,), as large as `cube_in_view` says."""
     distance = torch.stack([(c.center - center).norm() for c in cameras]).median()
     half = 0.9 * float(distance) * math.tan(cameras[0].fov_x / 2)
     unit = 2 * torch.rand(count, 3, generator=generator(0, "points in a cube")) - 1

@@ -157,5 +157,107 @@ def quat_of(rotation):
     return (math.cos(angle / 2), *(math.sin(angle / 2) * axis))
 
 
+def write_colors(path, colors):
+    """A picture of as many vertical stripes, RGB."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    row = np.repeat(np.array(colors, np.uint8), WIDTH // len(colors), axis=0)
+    assert cv2.imwrite(str(path), np.tile(row[None, :, ::-1], (HEIGHT, 1, 1)))
+
+
+def coefficients(seed, count):
+    return np.random.default_rng(seed).normal(size=count).round(4).tolist()
+
+
+def nerfblendshape(folder):
+    """Public numbering: pictures from 0, masks from 1; parsings as their pictures."""
+    frames = []
+    for k, w2c in enumerate(RIG):
+        write_picture(folder / "ori_imgs" / f"{k}.jpg", seed=k)
+        write_picture(folder / "mask" / f"{k + 1}.png", channels=1, seed=k)
+        write_colors(folder / "parsing" / f"{k}.png", [(0, 0, 255), (0, 255, 0), (255, 0, 0), (255, 255, 255)])
+        c2w = np.linalg.inv(w2c) @ GL
+        frames.append({"img_id": k, "exp_ori": coefficients(k, 5), "transform_matrix": c2w.tolist()})
+    write_picture(folder / "bc.jpg", seed=9)
+    lens = {"h": HEIGHT, "w": WIDTH, "fx": FOCAL, "fy": FOCAL, "cx": CX, "cy": CY}
+    write_json(folder / "transforms.json", {**lens, "frames": frames})
+
+
+MIRROR = np.diag([-1.0, 1.0, 1.0, 1.0])
+
+
+def nerface(folder):
+    """As the public files: focal length negative in x, the world a mirror image, centre in parts."""
+    for split, rig in (("train", RIG), ("val", RIG[:1]), ("test", RIG[1:])):
+        frames = []
+        for k, w2c in enumerate(rig):
+            write_picture(folder / split / f"f_{k:04d}.png", seed=k)
+            c2w = MIRROR @ np.linalg.inv(w2c) @ GL @ MIRROR
+            frames.append({"file_path": f"./{split}/f_{k:04d}", "transform_matrix": c2w.tolist(),
+                           "expression": coefficients(k, 5), "bbox": [0.1, 0.9, 0.2, 0.8]})  # fmt: skip
+        angle = 2 * math.atan(WIDTH / (2 * FOCAL))
+        write_json(folder / f"transforms_{split}.json", {
+            "camera_angle_x": angle, "intrinsics": [-FOCAL, FOCAL, 0.5, 0.5], "frames": frames})  # fmt: skip
+    write_picture(folder / "bg" / "00050.png", seed=9)
+
+
+def imavatar(folder):
+    """The folder named twice, two videos; world to camera, all intrinsics in parts of the picture."""
+    for name, rig in (("train", RIG), ("test", RIG[:2])):
+        video, frames = folder / folder.name / name, []
+        for k, w2c in enumerate(rig, 1):
+            write_picture(video / "image" / f"{k}.png", seed=k)
+            write_picture(video / "mask" / f"{k}.png", channels=1, seed=k)
+            write_colors(video / "semantic" / f"{k}.png", [(0, 0, 0), (1, 1, 1), (14, 14, 14), (17, 17, 17)])
+            pose = np.zeros(15)
+            pose[[1, 3, 6]] = 0.1, -0.2, 0.05 * k
+            frames.append({"file_path": f"./image/{k}", "world_mat": (GL @ w2c)[:3].tolist(),
+                           "expression": coefficients(k, 6), "pose": pose.tolist(), "bbox": [-0.5, -0.5, 0.5, 0.5],
+                           "flame_keypoints": np.zeros((70, 2)).tolist()})  # fmt: skip
+        write_json(video / "flame_params.json", {
+            "intrinsics": [-FOCAL / WIDTH, FOCAL / HEIGHT, 0.5, 0.5], "shape_params": coefficients(0, 8), "frames": frames})  # fmt: skip
+
+
+def insta(folder):
+    frames = []
+    for k, w2c in enumerate(RIG):
+        write_picture(folder / "images" / f"{k:05d}.png", channels=4, seed=k)
+        exp = folder / "flame" / "exp" / f"{k:05d}.txt"
+        exp.parent.mkdir(parents=True, exist_ok=True)
+        exp.write_text("\n".join(map(str, coefficients(k, 5))))
+        frames.append({"file_path": f"images/{k:05d}.png", "exp_path": f"flame/exp/{k:05d}.txt",
+                       "transform_matrix": np.linalg.inv(w2c).tolist()})  # fmt: skip
+    lens = {"w": WIDTH, "h": HEIGHT, "cx": CX, "cy": CY, "fl_x": FOCAL, "fl_y": FOCAL}
+    write_json(folder / "transforms.json", {**lens, "frames": frames})
+
+
+def gaussianavatars(folder):
+    """Two cameras, of which val has one for itself; each file of FLAME's numbers is a moment."""
+    (folder / "flame_param").mkdir(parents=True)
+    for k in range(3):
+        np.savez(folder / "flame_param" / f"{k:05d}.npz", **flame_numbers(k))
+    shots = {"train": [(0, 0), (1, 0)], "val": [(0, 1), (1, 1)], "test": [(2, 0), (2, 1)]}
+    for split, pairs in shots.items():
+        frames = []
+        for moment, camera in pairs:
+            name = f"{moment:05d}_{camera:02d}.png"
+            write_picture(folder / "images" / name, seed=moment)
+            write_picture(folder / "fg_masks" / name, channels=1, seed=moment)
+            c2w = np.linalg.inv(RIG[camera]) @ GL
+            frames.append({
+                "timestep_index": moment, "camera_index": camera, "file_path": f"images/{name}",
+                "fg_mask_path": f"fg_masks/{name}", "flame_param_path": f"flame_param/{moment:05d}.npz",
+                "transform_matrix": c2w.tolist(), "w": WIDTH, "h": HEIGHT, "cx": CX, "cy": CY, "fl_x": FOCAL, "fl_y": FOCAL,
+            })  # fmt: skip
+        write_json(folder / f"transforms_{split}.json", {"frames": frames})
+
+
+def flame_numbers(seed):
+    row = {"expr": 5, "rotation": 3, "neck_pose": 3, "jaw_pose": 3, "eyes_pose": 6, "translation": 3}
+    source = np.random.default_rng(seed)
+    arrays = {name: 0.2 * source.normal(size=(1, count)).astype(np.float32) for name, count in row.items()}
+    return {**arrays, "shape": np.full(8, 0.5, np.float32), "static_offset": np.zeros((1, 4, 3), np.float32)}
+
+
 # The readers' names -> writers of a folder that they read.
-TINY = {f.__name__: f for f in (dnerf, hypernerf, dynerf, ub4d, rgba_video, colmap)}
+TINY = {f.__name__: f for f in (dnerf, hypernerf, dynerf, ub4d, rgba_video, colmap,
+                               nerfblendshape, nerface, imavatar, insta, gaussianavatars)}  # fmt: skip

@@ -1,0 +1,207 @@
+"""What the readers of talking heads share: parts of the pictures, numbers of the tracker, the mouth's box,
+and the video.
+
+The world of a head dataset is the head's own frame, near whose origin the head is, unless its frames say
+where the head stands.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from scene import Scene, Subject
+from scene.cameras import Camera, common_up, intrinsics, swung
+from scene.datasets._files import clock, natural
+from scene.datasets._points import cube_about
+from scene.datasets._split import last_moments
+from scene.datasets._transforms import Content, place
+from scene.datasets._values import numbers, text
+from scene.frames import Frame, PointCloud
+from utils.errors import InputError
+
+if TYPE_CHECKING:
+    from arguments.settings import ModelParams
+
+# Classes of CelebAMask-HQ that are the head: all but background, neck, necklace and cloth.
+HEAD_LABELS = tuple((k, k, k) for k in (*range(1, 14), 17, 18))
+MAX_COEFFICIENT = 1e6  # beyond it a file is damaged: trackers give numbers around one
+MAX_RELATIVE_FOCAL = 16.0  # focal lengths below it count in picture sides, others in pixels
+MAX_RELATIVE_CENTER = 1.0  # the same for the principal point
+# Half-pictures at the cameras' distance, from the head's origin: where a tracker of BFM's faces has the
+# mouth of a head that fills the picture. Wide enough for an open mouth and a smile.
+MOUTH_IN_PICTURE = ((-0.21, -0.43, 0.10), (0.21, -0.09, 0.35))
+YAW = math.radians(25)  # of the video's turn, to both sides
+N_VIDEO_FRAMES = 200  # one turn to both sides and back
+
+
+def head_scene(
+    train: list[Frame],
+    test: list[Frame],
+    params: ModelParams,
+    *,
+    mouth: Sequence[Sequence[float]],
+    val: Sequence[Frame] = (),
+    points: PointCloud | None = None,
+    subject: Subject | None = None,
+) -> Scene:
+    """The scene of a head; `mouth` is the family's box, which `params.mouth_box` replaces.
+
+    Without `points` it starts from random ones about the head, out to nine tenths of the view.
+    """
+    frames = [*train, *test, *val]
+    _require_one_width(frames)
+    cameras, middle = [frame.camera for frame in train], head_center(train)
+    if points is None:
+        points = cube_about(middle, cameras, params.init_points)
+    regions = {"mouth": _mouth_box(params, mouth)}
+    return Scene(train, test, _turn(test or train, middle), points, list(val), subject, regions)
+
+
+def head_center(frames: list[Frame]) -> Tensor:
+    """(3,) where the origin of the head's frame is, in the world, on average over the frames."""
+    places = [f.head_to_world[:3, 3] if f.head_to_world is not None else torch.zeros(3) for f in frames]
+    return torch.stack(places).mean(0)
+
+
+def mouth_in_picture(frames: list[Frame]) -> list[list[float]]:
+    """The mouth's box where nobody says what the world's unit is: heads fill pictures alike."""
+    cameras = [frame.camera for frame in frames]
+    distance = torch.stack([camera.center.norm() for camera in cameras]).median()
+    half = float(distance) * math.tan(cameras[0].fov_x / 2)
+    return [[half * x for x in corner] for corner in MOUTH_IN_PICTURE]
+
+
+def split_video(frames: list[Frame], params: ModelParams, published: int) -> tuple[list[Frame], list[Frame]]:
+    """Train and test frames of one video: `published` held out, of a shorter one the last fifth."""
+    fitting = published if published < len(frames) else round(len(frames) / 5)
+    return last_moments(frames, params, fitting)
+
+
+def in_order(file: Path, frames: list[Content]) -> list[tuple[str, Content]]:
+    """The frames with the beginning of a message about each, in the natural order of their pictures.
+
+    Raises InputError where two have the same picture.
+    """
+    named = [(place(file, row, frame), frame) for row, frame in enumerate(frames)]
+    pictures = [text(where, frame, "file_path") for where, frame in named]
+    order = sorted(range(len(named)), key=lambda row: natural(pictures[row]))
+    for row, after in pairwise(order):
+        if pictures[row] == pictures[after]:
+            raise InputError(f"{named[after][0]}: frame {row} has the same picture; remove one of them")
+    return [named[row] for row in order]
+
+
+def numbered(splits: Mapping[str, list[tuple[str, Frame]]]) -> dict[str, list[Frame]]:
+    """Frames with row and time, in [0, 1] over all splits, by the natural order of their moments' names."""
+    moments = {moment for frames in splits.values() for moment, _ in frames}
+    order = sorted(moments, key=lambda moment: (natural(moment), moment))
+    rows = {moment: row for row, moment in enumerate(order)}
+    return {
+        name: [replace(f, index=rows[m], time=clock(rows[m], len(rows))) for m, f in frames]
+        for name, frames in splits.items()
+    }
+
+
+def coefficients(where: str, values: Mapping[str, Any], key: str, count: int = -1) -> Tensor:
+    """(count,) float32 numbers of a tracker; any number of them where `count` is -1."""
+    return bounded(f"{where}: {key!r}", numbers(where, values, key, (count,)))
+
+
+def bounded(where: str, values: Tensor) -> Tensor:
+    """`values` as float32; InputError where one is no number that a tracker gives."""
+    if values.abs().max() > MAX_COEFFICIENT:
+        raise InputError(f"{where}: it holds numbers beyond {MAX_COEFFICIENT:g}; write it again")
+    return values.float()
+
+
+def signed_intrinsics(where: str, values: Mapping[str, Any], width: int, height: int) -> Tensor:
+    """(3, 3) from `intrinsics` [fx, fy, cx, cy], in pixels; the sign of fx stays.
+
+    NeRFace gives focal lengths in pixels and the principal point in parts of the picture, IMavatar all in
+    parts, its older files all in pixels: so each number is what its size says.
+    """
+    fx, fy, cx, cy = numbers(where, values, "intrinsics", (4,)).tolist()
+    for center, size in ((cx, width), (cy, height)):
+        if center > MAX_RELATIVE_CENTER and not size / 4 <= center <= size * 3 / 4:
+            raise InputError(f"{where}: 'intrinsics' put the principal point at {center:g} of {size} pixels; they "
+                             "are of pictures of another size: give all four in parts of the picture")
+    fx, fy = (f * size if abs(f) < MAX_RELATIVE_FOCAL else f for f, size in ((fx, width), (fy, height)))
+    cx, cy = (c * size if c <= MAX_RELATIVE_CENTER else c for c, size in ((cx, width), (cy, height)))
+    return intrinsics(fx, fy, cx, cy)
+
+
+def plate(params: ModelParams, file: Path | None, family: str) -> Path | None:
+    """The picture of the empty room, where `params.plate` asks for it; `file` is where the family has it."""
+    if not params.plate:
+        return None
+    if params.part != "all":
+        raise InputError(f"{params.source_path}: plate needs part='all', not {params.part!r}: masks take the room away")
+    if file is None:
+        raise InputError(f"{params.source_path}: folders of {family} have no picture of the background; leave plate out")
+    if not file.is_file():
+        raise InputError(f"{file}: not found; put the picture of the empty room there or leave plate out")
+    return file
+
+
+def need_folder(folder: Path, params: ModelParams) -> None:
+    """InputError where the folder that `params.part` needs is not there."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder, which part={params.part!r} needs; add it or choose another part")
+
+
+def refuse_part(path: Path, params: ModelParams, family: str) -> None:
+    """InputError where the head alone is asked of a family without parsings."""
+    if params.part == "head":
+        raise InputError(f"{path}: folders of {family} have no parsing into head and body; choose another part")
+
+
+def refuse_head_model(params: ModelParams, family: str) -> None:
+    """InputError where a head model is named that the family's world has no place for."""
+    if params.head_model:
+        raise InputError(f"{params.head_model}: a head model does not fit {family}, whose units and origin are its "
+                         "tracker's; leave head_model out")
+
+
+def _mouth_box(params: ModelParams, default: Sequence[Sequence[float]]) -> Tensor:
+    """(2, 3) lowest and highest corner."""
+    if not params.mouth_box:
+        return torch.tensor(default)
+    if len(params.mouth_box) != 6:
+        raise InputError(f"mouth_box has {len(params.mouth_box)} numbers; expected six: the lowest x y z, the highest x y z")
+    box = torch.tensor(params.mouth_box).reshape(2, 3)
+    if not bool((box[0] < box[1]).all()):
+        raise InputError(f"mouth_box is {params.mouth_box}; expected the lowest corner before the highest")
+    return box
+
+
+def _require_one_width(frames: list[Frame]) -> None:
+    width = len(frames[0].expression)
+    for frame in frames:
+        if len(frame.expression) != width:
+            raise InputError(f"{frame.image_path}: its frame has {len(frame.expression)} expression coefficients, "
+                             f"{frames[0].image_path} has {width}; give all the same number")
+
+
+def _turn(shown: list[Frame], middle: Tensor) -> list[Frame]:
+    """The moments of `shown` play while the first camera turns about the upright axis through the head."""
+    first: dict[int, Frame] = {}
+    for frame in shown:
+        first.setdefault(frame.index, frame)
+    moments = list(first.values())[:N_VIDEO_FRAMES]
+    up = common_up([frame.camera for frame in shown])
+    return [
+        replace(frame, image_path=None, mask=None, camera=_swayed(shown[0].camera, middle, up, k / len(moments)))
+        for k, frame in enumerate(moments)
+    ]
+
+
+def _swayed(camera: Camera, middle: Tensor, up: Tensor, part: float) -> Camera:
+    return swung(camera, middle, up, YAW * math.sin(2 * math.pi * part))

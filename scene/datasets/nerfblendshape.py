@@ -1,0 +1,124 @@
+"""NeRFBlendShape folders, which GaussianHead reads too: one `transforms.json` with camera-to-world matrices
+in OpenGL axes and an expression per frame, in the head's frame (Gao et al., "NeRFBlendShape", SIGGRAPH
+Asia 2022; Wang et al., "GaussianHead", 2023)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from scene import Scene
+from scene.cameras import intrinsics, target_size
+from scene.datasets._files import clock, pictures
+from scene.datasets._heads import (
+    HEAD_LABELS,
+    coefficients,
+    head_scene,
+    mouth_in_picture,
+    need_folder,
+    plate,
+    refuse_head_model,
+    split_video,
+)
+from scene.datasets._transforms import Content, first_frame, opengl_camera, read_transforms
+from scene.datasets._values import number
+from scene.frames import Frame, Mask
+from utils.errors import InputError
+from utils.images import image_size
+
+if TYPE_CHECKING:
+    from arguments.settings import ModelParams
+
+LOOKED_FOR = "transforms.json whose frames have 'exp_ori'"
+PUBLISHED_TEST = 500  # frames at the end
+# parsing/ holds colours (AD-NeRF: head blue, neck green, torso red) or labels (CelebAMask-HQ).
+HEAD = ((0, 0, 255), *HEAD_LABELS)
+PERSON = (*HEAD, (0, 255, 0), (255, 0, 0), (14, 14, 14), (15, 15, 15), (16, 16, 16))
+MAX_ID = 10**9
+
+
+def recognise(path: Path) -> str:
+    if "exp_ori" in first_frame(path / "transforms.json"):
+        return "transforms.json, whose frames have exp_ori"
+    return ""
+
+
+def read(path: Path, params: ModelParams) -> Scene:
+    """Read the folder; the last 500 frames test, as published, or as many as `params.hold_out` says."""
+    refuse_head_model(params, "NeRFBlendShape")
+    file = path / "transforms.json"
+    content, entries = read_transforms(file)
+    by_id = _by_id(file, entries)
+    size, K = _lens(file, content)
+    room, mask_of = plate(params, path / "bc.jpg", "NeRFBlendShape"), _masks(path, params)
+    frames = []
+    for row, (img_id, entry) in enumerate(by_id.items()):
+        where, image = f"{file}: img_id {img_id}", path / "ori_imgs" / f"{img_id}.jpg"
+        if image_size(image) != size:
+            raise InputError(f"{image}: its size is not the {size[0]}x{size[1]} of {file}; resize the picture or correct w and h")
+        camera = opengl_camera(where, entry, K, *size).resized(*target_size(*size, params.resolution))
+        expression = coefficients(where, entry, "exp_ori")
+        frames.append(Frame(camera, row, clock(row, len(by_id)), image, mask_of(img_id), plate_path=room, expression=expression))
+    train, test = split_video(frames, params, PUBLISHED_TEST)
+    return head_scene(train, test, params, mouth=mouth_in_picture(frames))
+
+
+def _by_id(file: Path, entries: list[Content]) -> dict[int, Content]:
+    """The frames by the number of their picture, in order."""
+    found: dict[int, Content] = {}
+    for row, entry in enumerate(entries):
+        value = number(f"{file}: frame {row}", entry, "img_id")
+        if not (value.is_integer() and 0 <= value < MAX_ID):
+            raise InputError(f"{file}: frame {row}: 'img_id' is {value:g}; expected the number of its picture")
+        if int(value) in found:
+            raise InputError(f"{file}: frame {row}: img_id {int(value)} is there twice; remove one of the frames")
+        found[int(value)] = entry
+    return dict(sorted(found.items()))
+
+
+def _lens(file: Path, content: Content) -> tuple[tuple[int, int], Tensor]:
+    """Width and height of all pictures, and their intrinsics (3, 3)."""
+    width, height = (number(str(file), content, key) for key in ("w", "h"))
+    fx, fy = (number(str(file), content, key) for key in ("fx", "fy"))
+    cx, cy = (number(str(file), content, key) for key in ("cx", "cy"))
+    if not (width.is_integer() and height.is_integer() and min(width, height) >= 1):
+        raise InputError(f"{file}: 'w' and 'h' are {width:g} and {height:g}; expected pixels")
+    return (int(width), int(height)), intrinsics(fx, fy, cx, cy)
+
+
+def _masks(path: Path, params: ModelParams) -> Callable[[int], Mask | None]:
+    """From the number of a picture to the mask of the part that is asked for.
+
+    The person is in the mattes of mask/, which GaussianHead's users add, else in parsing/.
+    """
+    mattes, parsing = path / "mask", path / "parsing"
+    if params.part == "all":
+        return lambda img_id: None
+    if params.part == "person" and mattes.is_dir():
+        ahead = _ahead(path)
+        return lambda img_id: Mask(mattes / f"{img_id + ahead}.png")
+    need_folder(parsing, params)
+    keep = {"head": HEAD, "person": PERSON}[params.part]
+    return lambda img_id: Mask(parsing / f"{img_id}.png", keep)
+
+
+def _ahead(path: Path) -> int:
+    """By how much the names of masks run ahead of those of their pictures: 0, or 1 as published.
+
+    Public folders count pictures from 0 and masks, which another tool wrote, from 1: so the smallest
+    names of both folders tell. Neighbouring masks differ too little to notice a wrong pairing.
+    """
+    first = []
+    for folder in (path / "ori_imgs", path / "mask"):
+        ids = [int(picture.stem) for picture in pictures(folder) if picture.stem.isdecimal()]
+        if not ids:
+            raise InputError(f"{folder}: no picture named by a number here; pictures are named as 7.png")
+        first.append(min(ids))
+    ahead = first[1] - first[0]
+    if ahead not in (0, 1):
+        raise InputError(f"{path / 'mask'}: its first mask is {first[1]}, the first picture of ori_imgs is {first[0]}; "
+                         "masks have their picture's number or, as published, one more")
+    return ahead
