@@ -3,6 +3,8 @@
 // stays safe.
 #pragma once
 
+#include <pthread.h>
+
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
@@ -38,26 +40,29 @@ class Team {
 
   // Returns when every thread of the team has come here.
   void meet() {
-    std::unique_lock<std::mutex> lock(mutex_);
+    const std::lock_guard<std::mutex> lock(mutex_);
     const int64_t round = round_;
     if (++arrived_ == size_) {
       arrived_ = 0;
       ++round_;
       changed_.notify_all();
     } else {
-      changed_.wait(lock, [&] { return round_ != round; });
+      while (round_ == round) wait();
     }
   }
 
  private:
+  // POSIX's: std's has a new symbol version since GCC 12, which the libstdc++ of an older system, or of
+  // a conda environment, does not have.
+  void wait() { pthread_cond_wait(changed_.native_handle(), mutex_.native_handle()); }
   void start(int size) {
     const std::lock_guard<std::mutex> lock(mutex_);
     size_ = size;
     changed_.notify_all();
   }
   void wait_for_start() {
-    std::unique_lock<std::mutex> lock(mutex_);
-    changed_.wait(lock, [&] { return size_ > 0; });
+    const std::lock_guard<std::mutex> lock(mutex_);
+    while (size_ <= 0) wait();
   }
 
   std::mutex mutex_;

@@ -1,5 +1,7 @@
 #include "parallel.h"
 
+#include <pthread.h>
+
 #include <condition_variable>
 #include <mutex>
 #include <system_error>
@@ -8,6 +10,12 @@
 
 namespace fused_fields {
 namespace {
+
+// POSIX's: std's has a new symbol version since GCC 12, which the libstdc++ of an older system, or of
+// a conda environment, does not have.
+void wait(std::condition_variable& changed, std::unique_lock<std::mutex>& lock) {
+    pthread_cond_wait(changed.native_handle(), lock.mutex()->native_handle());
+}
 
 // One mutex guards the counters: tasks last tens of microseconds, so it is hardly ever contended.
 class Crew {
@@ -19,7 +27,7 @@ class Crew {
         while (stage_ < stages_) {
             if (next_ == count_) {
                 const int64_t seen = stage_;
-                stage_done_.wait(lock, [&] { return stage_ != seen; });
+                while (stage_ == seen) wait(stage_done_, lock);
                 continue;
             }
             const int64_t stage = stage_, task = next_++;
@@ -56,7 +64,7 @@ class BeltCrew {
         const int me = ++crew_;
         for (int lane; (lane = next_lane(me)) != kFinished;) {
             if (lane == kNone) {
-                changed_.wait(lock);
+                wait(changed_, lock);
                 continue;
             }
             Lane& mine = lanes_[lane];
