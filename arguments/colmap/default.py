@@ -1,5 +1,5 @@
 # A video of a moving scene whose frames COLMAP posed. One camera, as in HyperNeRF's captures: their
-# configuration, with the video's own number of frames unknown.
+# configuration.
 dataset = "colmap"
 method = "fourdgs"
 
@@ -14,7 +14,8 @@ OptimizationParams = dict(
 )
 
 ModelHiddenParams = dict(
-    kplanes_config=dict(output_coordinate_dim=16, resolution=[64, 64, 64, 75]),
+    # Time rows: about one for every four training moments; set it for long videos.
+    kplanes_config=dict(output_coordinate_dim=16, resolution=[64, 64, 64, 25]),
     multires=[1, 2, 4],
     defor_depth=1,
     net_width=128,
