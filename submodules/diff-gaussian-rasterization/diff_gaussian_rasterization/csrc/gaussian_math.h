@@ -146,6 +146,22 @@ struct Camera {
       y_max;  // the slope x/z may not leave these in the Jacobian (1.3 times the frustum)
 };
 
+// From a world-to-camera matrix w 4 4 and intrinsics k 3 3, row-major, of plain numbers S.
+template <class T, class S>
+DGR_FN Camera<T> make_camera(const S* w, const S* k, int width, int height) {
+  Camera<T> c;
+  for (int i = 0; i < 3; ++i) c.rotation.row[i] = {w[4 * i], w[4 * i + 1], w[4 * i + 2]};
+  c.translation = {w[3], w[7], w[11]};
+  const S fx = k[0], fy = k[4], cx = k[2], cy = k[5];
+  c.fx = fx, c.fy = fy, c.cx = cx, c.cy = cy;
+  // 3DGS bounds x/z by 1.3 times the half frustum; for a principal point off the centre the extra
+  // 0.3 stands on either side of what the image sees (as gsplat does).
+  const S extra_x = S(0.15) * S(width) / fx, extra_y = S(0.15) * S(height) / fy;
+  c.x_min = -cx / fx - extra_x, c.x_max = (S(width) - cx) / fx + extra_x;
+  c.y_min = -cy / fy - extra_y, c.y_max = (S(height) - cy) / fy + extra_y;
+  return c;
+}
+
 template <class T>
 DGR_FN Vec3<T> center(const Camera<T>& camera) {
   return T(-1) * transposed_times(camera.rotation, camera.translation);

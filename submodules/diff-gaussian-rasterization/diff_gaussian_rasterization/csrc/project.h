@@ -12,18 +12,7 @@ static_assert(kSplatFields <= kSplat, "");
 
 template <class S>
 Camera<Vec<S>> load_camera(const DgrScene& scene) {
-  const S *w = (const S*)scene.viewmat, *k = (const S*)scene.K;
-  Camera<Vec<S>> c;
-  for (int i = 0; i < 3; ++i) c.rotation.row[i] = {w[4 * i], w[4 * i + 1], w[4 * i + 2]};
-  c.translation = {w[3], w[7], w[11]};
-  const S fx = k[0], fy = k[4], cx = k[2], cy = k[5], width = scene.width, height = scene.height;
-  c.fx = fx, c.fy = fy, c.cx = cx, c.cy = cy;
-  // 3DGS bounds x/z by 1.3 times the half frustum; for a principal point off the centre the extra
-  // 0.3 stands on either side of what the image sees (as gsplat does).
-  const S extra_x = S(0.15) * width / fx, extra_y = S(0.15) * height / fy;
-  c.x_min = -cx / fx - extra_x, c.x_max = (width - cx) / fx + extra_x;
-  c.y_min = -cy / fy - extra_y, c.y_max = (height - cy) / fy + extra_y;
-  return c;
+  return make_camera<Vec<S>>((const S*)scene.viewmat, (const S*)scene.K, scene.width, scene.height);
 }
 
 template <class S>

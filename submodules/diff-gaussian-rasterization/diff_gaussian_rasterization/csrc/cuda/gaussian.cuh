@@ -13,18 +13,9 @@ DGR_FN bool camera_is_good(const DgrScene& scene) {
   return good;
 }
 
-// As the CPU's load_camera in project.h.
 DGR_FN Camera<Real> load_camera(const DgrScene& scene) {
-  const Real *w = (const Real*)scene.viewmat, *k = (const Real*)scene.K;
-  Camera<Real> c;
-  for (int i = 0; i < 3; ++i) c.rotation.row[i] = {w[4 * i], w[4 * i + 1], w[4 * i + 2]};
-  c.translation = {w[3], w[7], w[11]};
-  c.fx = k[0], c.fy = k[4], c.cx = k[2], c.cy = k[5];
-  const Real width = scene.width, height = scene.height;
-  const Real extra_x = Real(0.15) * width / c.fx, extra_y = Real(0.15) * height / c.fy;
-  c.x_min = -c.cx / c.fx - extra_x, c.x_max = (width - c.cx) / c.fx + extra_x;
-  c.y_min = -c.cy / c.fy - extra_y, c.y_max = (height - c.cy) / c.fy + extra_y;
-  return c;
+  return make_camera<Real>((const Real*)scene.viewmat, (const Real*)scene.K, scene.width,
+                           scene.height);
 }
 
 __device__ inline Vec3<Real> load3(const void* base, int64_t i) {
