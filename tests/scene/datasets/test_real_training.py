@@ -16,7 +16,8 @@ FOLDERS = {
     "rgba_video/minions": "arguments/rgba_video/default.py",
     "rgba_video/blooming_rose": "arguments/rgba_video/default.py",
 }
-SHORT = "-r 8 --coarse_iterations 100 --iterations 200 --multires 1 --batch_size 1 --quiet".split()
+SHORT = "-r 8 --coarse_iterations 100 --iterations 200 --multires 1 --batch_size 1 --quiet"
+SHORT = SHORT.split()
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
