@@ -10,8 +10,9 @@ OptimizationParams = dict(
     coarse_iterations=3_000,  # published: none
     iterations=14_000,  # published: 60,000
     densify_until_iter=0,  # half of the stage; published: three quarters
-    # Rates are times the scene's extent. Published: ten times the usual ones with an extent of 0.15,
-    # whatever the scene; here the extent is that of the head in a world of four units a metre.
+    # Rates are times the scene's extent. Published: ten times the usual ones with an extent of
+    # 0.15, whatever the scene; here the extent is that of the head in a world of four units a
+    # metre.
     deformation_lr_init=4e-4,
     deformation_lr_final=4e-5,
     grid_lr_init=4e-3,
@@ -25,8 +26,8 @@ OptimizationParams = dict(
 ModelHiddenParams = dict(
     expression_input=True,
     flame_pose_input=True,
-    # Published: all three inputs. In a video the time alone tells the frame, so nothing else is needed,
-    # and nothing is learned that another performance could drive.
+    # Published: all three inputs. In a video the time alone tells the frame, so nothing else is
+    # needed, and nothing is learned that another performance could drive.
     time_input=False,
     code_width=30,
     kplanes_config=dict(output_coordinate_dim=16, resolution=[64, 64, 64, 75]),

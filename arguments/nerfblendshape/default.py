@@ -1,5 +1,5 @@
-# An avatar: the expression moves the Gaussians, the time does not. Values: the released configuration
-# of 4D-Gaussian-Head for faces with expressions, but for what the comments explain.
+# An avatar: the expression moves the Gaussians, the time does not. Values: the released
+# configuration of 4D-Gaussian-Head for faces with expressions, but for what the comments explain.
 _base_ = "data.py"
 method = "fourdgs"
 
@@ -7,7 +7,8 @@ OptimizationParams = dict(
     coarse_iterations=3_000,
     iterations=14_000,  # published: 60,000
     densify_until_iter=0,  # half of the stage; published: three quarters
-    # Rates are times the scene's extent, which is that of a head here: hence ten times the usual ones.
+    # Rates are times the scene's extent, which is that of a head here: hence ten times the usual
+    # ones.
     deformation_lr_init=1.6e-3,
     deformation_lr_final=1.6e-4,
     grid_lr_init=1.6e-2,

@@ -1,7 +1,7 @@
 """Heads posed by FLAME: where a head stands, and points on its surface.
 
-The head's frame is FLAME's own, in the units of the world: y up, the face to +z. Root and neck carry it
-into the world; jaw, eyes and expression move within it.
+The head's frame is FLAME's own, in the units of the world: y up, the face to +z. Root and neck
+carry it into the world; jaw, eyes and expression move within it.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ from utils.random import generator
 if TYPE_CHECKING:
     from arguments.settings import ModelParams
 
-# Metres from the origin, about where models of FLAME's layout have root and neck. Without a model only
-# the mouth's box hangs on them, and by a few millimetres.
+# Metres from the origin, about where models of FLAME's layout have root and neck. Without a model
+# only the mouth's box hangs on them, and by a few millimetres.
 USUAL_JOINTS = ((0.0, -0.11, -0.05), (0.0, -0.07, -0.03))
-# Metres, in FLAME's frame: lips and chin of an average head, wide enough for an open mouth and a smile.
+# Metres, in FLAME's frame: lips and chin of an average head, wide enough for an open mouth and a
+# smile.
 FLAME_MOUTH = ((-0.035, -0.075, 0.050), (0.035, -0.018, 0.090))
 LOOSE_POINTS = 5  # every so many points on the surface, one about it, for hair and shoulders
 
@@ -42,7 +43,7 @@ class FlameHead:
 
     @classmethod
     def of(cls, subject: Subject, params: ModelParams) -> FlameHead:
-        """With the model that `params.head_model` names; what it has no components for is left out."""
+        """With the model of `params.head_model`; what it has no components for is left out."""
         if not params.head_model:
             return cls(subject, None)
         model = load_head_model(Path(params.head_model)).scaled(subject.scale)
@@ -53,7 +54,9 @@ class FlameHead:
         """Lowest and highest corner of the mouth's box."""
         return [[self.subject.scale * x for x in corner] for corner in FLAME_MOUTH]
 
-    def stands(self, flame_pose: Tensor, expression: Tensor, translation: Tensor | None = None) -> Tensor:
+    def stands(
+        self, flame_pose: Tensor, expression: Tensor, translation: Tensor | None = None
+    ) -> Tensor:
         """(4, 4) from the head's frame to the world, for a pose (15,) and a translation (3,)."""
         turns = axis_angle_to_matrices(flame_pose[:6].reshape(2, 3))
         place = joint_transforms(turns, self._joints(expression), (-1, 0))[0][1]
@@ -62,7 +65,7 @@ class FlameHead:
         return place
 
     def points(self, frame: Frame, cameras: list[Camera], count: int) -> PointCloud | None:
-        """`count` points on the head as it is in `frame`, and a few about it; None without a model."""
+        """`count` points on the head of `frame`, and a few about it; None without a model."""
         if self.model is None:
             return None
         pose = torch.zeros(15) if frame.flame_pose is None else frame.flame_pose.clone()
@@ -83,13 +86,17 @@ class FlameHead:
         if self.model is None:
             return self.subject.scale * torch.tensor(USUAL_JOINTS)
         regressor, known = self.model.joint_regressor[:2], self._known(expression)
-        moved = torch.einsum("jv,vce->jce", regressor, self.model.expression_basis[..., : len(known)])
+        moved = torch.einsum(
+            "jv,vce->jce", regressor, self.model.expression_basis[..., : len(known)]
+        )
         return regressor @ self.model.template + moved @ known
 
 
 def in_world(frames: list[Frame], params: ModelParams) -> list[Frame]:
-    """The frames as they are, or with `params.fixed_head` the head's frame for a world, in which the
-    camera moves instead of the head."""
+    """The frames as they are, or with `params.fixed_head` in a world that is the head's frame.
+
+    There the camera moves instead of the head, and every pixel shows what it showed.
+    """
     if not params.fixed_head:
         return frames
     return [
@@ -103,13 +110,20 @@ def in_world(frames: list[Frame], params: ModelParams) -> list[Frame]:
 
 
 def on_surface(vertices: Tensor, faces: Tensor, colors: Tensor | None, count: int) -> PointCloud:
-    """`count` random points, uniform over the area of a mesh "V 3", "F 3"; grey without `colors` "V 3"."""
+    """`count` random points, uniform over the area of a mesh "V 3", "F 3".
+
+    Grey where no `colors` "V 3" are given.
+    """
     source = generator(0, "points on a head")
     corners = vertices[faces]
-    areas = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]).norm(dim=1)
+    areas = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]).norm(
+        dim=1
+    )
     chosen = torch.multinomial(areas, count, replacement=True, generator=source)
     u, v = torch.rand(2, count, generator=source)
     u = u.sqrt()  # uniform in a triangle (Turk, Graphics Gems, 1990)
     weights = torch.stack([1 - u, u * (1 - v), u * v], dim=1)[..., None]
     xyz = (corners[chosen] * weights).sum(1)
-    return grey(xyz) if colors is None else PointCloud(xyz, (colors[faces[chosen]] * weights).sum(1))
+    return (
+        grey(xyz) if colors is None else PointCloud(xyz, (colors[faces[chosen]] * weights).sum(1))
+    )

@@ -1,8 +1,8 @@
-"""What the readers of talking heads share: parts of the pictures, numbers of the tracker, the mouth's box,
-and the video.
+"""What the readers of talking heads share: parts of the pictures, numbers of the tracker, the
+mouth's box, and the video.
 
-The world of a head dataset is the head's own frame, near whose origin the head is, unless its frames say
-where the head stands.
+The world of a head dataset is the head's own frame, near whose origin the head is, unless its
+frames say where the head stands.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ HEAD_LABELS = tuple((k, k, k) for k in (*range(1, 14), 17, 18))
 MAX_COEFFICIENT = 1e6  # beyond it a file is damaged: trackers give numbers around one
 MAX_RELATIVE_FOCAL = 16.0  # focal lengths below it count in picture sides, others in pixels
 MAX_RELATIVE_CENTER = 1.0  # the same for the principal point
-# Half-pictures at the cameras' distance, from the head's origin: where a tracker of BFM's faces has the
-# mouth of a head that fills the picture. Wide enough for an open mouth and a smile.
+# Half-pictures at the cameras' distance, from the head's origin: where a tracker of BFM's faces has
+# the mouth of a head that fills the picture. Wide enough for an open mouth and a smile.
 MOUTH_IN_PICTURE = ((-0.21, -0.43, 0.10), (0.21, -0.09, 0.35))
 YAW = math.radians(25)  # of the video's turn, to both sides
-N_VIDEO_FRAMES = 200  # one turn to both sides and back
+N_VIDEO_FRAMES = 200  # at most, for a turn to both sides and back
 
 
 def head_scene(
@@ -67,7 +67,9 @@ def head_scene(
 
 def head_center(frames: list[Frame]) -> Tensor:
     """(3,) where the origin of the head's frame is, in the world, on average over the frames."""
-    places = [f.head_to_world[:3, 3] if f.head_to_world is not None else torch.zeros(3) for f in frames]
+    places = [
+        f.head_to_world[:3, 3] if f.head_to_world is not None else torch.zeros(3) for f in frames
+    ]
     return torch.stack(places).mean(0)
 
 
@@ -79,14 +81,16 @@ def mouth_in_picture(frames: list[Frame]) -> list[list[float]]:
     return [[half * x for x in corner] for corner in MOUTH_IN_PICTURE]
 
 
-def split_video(frames: list[Frame], params: ModelParams, published: int) -> tuple[list[Frame], list[Frame]]:
+def split_video(
+    frames: list[Frame], params: ModelParams, published: int
+) -> tuple[list[Frame], list[Frame]]:
     """Train and test frames of one video: `published` held out, of a shorter one the last fifth."""
     fitting = published if published < len(frames) else round(len(frames) / 5)
     return last_moments(frames, params, fitting)
 
 
 def in_order(file: Path, frames: list[Content]) -> list[tuple[str, Content]]:
-    """The frames with the beginning of a message about each, in the natural order of their pictures.
+    """The frames in the natural order of their pictures, each with how a message on it begins.
 
     Raises InputError where two have the same picture.
     """
@@ -95,12 +99,14 @@ def in_order(file: Path, frames: list[Content]) -> list[tuple[str, Content]]:
     order = sorted(range(len(named)), key=lambda row: natural(pictures[row]))
     for row, after in pairwise(order):
         if pictures[row] == pictures[after]:
-            raise InputError(f"{named[after][0]}: frame {row} has the same picture; remove one of them")
+            raise InputError(
+                f"{named[after][0]}: frame {row} has the same picture; remove one of them"
+            )
     return [named[row] for row in order]
 
 
 def numbered(splits: Mapping[str, list[tuple[str, Frame]]]) -> dict[str, list[Frame]]:
-    """Frames with row and time, in [0, 1] over all splits, by the natural order of their moments' names."""
+    """Frames with row and time over all splits, by the natural order of their moments' names."""
     moments = {moment for frames in splits.values() for moment, _ in frames}
     order = sorted(moments, key=lambda moment: (natural(moment), moment))
     rows = {moment: row for row, moment in enumerate(order)}
@@ -125,49 +131,70 @@ def bounded(where: str, values: Tensor) -> Tensor:
 def signed_intrinsics(where: str, values: Mapping[str, Any], width: int, height: int) -> Tensor:
     """(3, 3) from `intrinsics` [fx, fy, cx, cy], in pixels; the sign of fx stays.
 
-    NeRFace gives focal lengths in pixels and the principal point in parts of the picture, IMavatar all in
-    parts, its older files all in pixels: so each number is what its size says.
+    NeRFace gives focal lengths in pixels and the principal point in parts of the picture, IMavatar
+    all in parts, its older files all in pixels: so each number is what its size says.
     """
     fx, fy, cx, cy = numbers(where, values, "intrinsics", (4,)).tolist()
     for center, size in ((cx, width), (cy, height)):
         if center > MAX_RELATIVE_CENTER and not size / 4 <= center <= size * 3 / 4:
-            raise InputError(f"{where}: 'intrinsics' put the principal point at {center:g} of {size} pixels; they "
-                             "are of pictures of another size: give all four in parts of the picture")
-    fx, fy = (f * size if abs(f) < MAX_RELATIVE_FOCAL else f for f, size in ((fx, width), (fy, height)))
-    cx, cy = (c * size if c <= MAX_RELATIVE_CENTER else c for c, size in ((cx, width), (cy, height)))
+            raise InputError(
+                f"{where}: 'intrinsics' put the principal point at {center:g} of {size} pixels; "
+                "they are of pictures of another size: give all four in parts of the picture"
+            )
+    fx, fy = (
+        f * size if abs(f) < MAX_RELATIVE_FOCAL else f for f, size in ((fx, width), (fy, height))
+    )
+    cx, cy = (
+        c * size if c <= MAX_RELATIVE_CENTER else c for c, size in ((cx, width), (cy, height))
+    )
     return intrinsics(fx, fy, cx, cy)
 
 
 def plate(params: ModelParams, file: Path | None, family: str) -> Path | None:
-    """The picture of the empty room, where `params.plate` asks for it; `file` is where the family has it."""
+    """The picture of the empty room, if `params.plate` asks for it; `file`: the family's place."""
     if not params.plate:
         return None
     if params.part != "all":
-        raise InputError(f"{params.source_path}: plate needs part='all', not {params.part!r}: masks take the room away")
+        raise InputError(
+            f"{params.source_path}: plate needs part='all', not {params.part!r}: "
+            "masks take the room away"
+        )
     if file is None:
-        raise InputError(f"{params.source_path}: folders of {family} have no picture of the background; leave plate out")
+        raise InputError(
+            f"{params.source_path}: folders of {family} have no picture of the background; "
+            "leave plate out"
+        )
     if not file.is_file():
-        raise InputError(f"{file}: not found; put the picture of the empty room there or leave plate out")
+        raise InputError(
+            f"{file}: not found; put the picture of the empty room there or leave plate out"
+        )
     return file
 
 
 def need_folder(folder: Path, params: ModelParams) -> None:
     """InputError where the folder that `params.part` needs is not there."""
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder, which part={params.part!r} needs; add it or choose another part")
+        raise InputError(
+            f"{folder}: no such folder, which part={params.part!r} needs; "
+            "add it or choose another part"
+        )
 
 
 def refuse_part(path: Path, params: ModelParams, family: str) -> None:
     """InputError where the head alone is asked of a family without parsings."""
     if params.part == "head":
-        raise InputError(f"{path}: folders of {family} have no parsing into head and body; choose another part")
+        raise InputError(
+            f"{path}: folders of {family} have no parsing into head and body; choose another part"
+        )
 
 
 def refuse_head_model(params: ModelParams, family: str) -> None:
     """InputError where a head model is named that the family's world has no place for."""
     if params.head_model:
-        raise InputError(f"{params.head_model}: a head model does not fit {family}, whose units and origin are its "
-                         "tracker's; leave head_model out")
+        raise InputError(
+            f"{params.head_model}: a head model does not fit {family}, whose units and origin are "
+            "its tracker's; leave head_model out"
+        )
 
 
 def _mouth_box(params: ModelParams, default: Sequence[Sequence[float]]) -> Tensor:
@@ -175,10 +202,15 @@ def _mouth_box(params: ModelParams, default: Sequence[Sequence[float]]) -> Tenso
     if not params.mouth_box:
         return torch.tensor(default)
     if len(params.mouth_box) != 6:
-        raise InputError(f"mouth_box has {len(params.mouth_box)} numbers; expected six: the lowest x y z, the highest x y z")
+        raise InputError(
+            f"mouth_box has {len(params.mouth_box)} numbers; expected six: the lowest x y z, "
+            "the highest x y z"
+        )
     box = torch.tensor(params.mouth_box).reshape(2, 3)
     if not bool((box[0] < box[1]).all()):
-        raise InputError(f"mouth_box is {params.mouth_box}; expected the lowest corner before the highest")
+        raise InputError(
+            f"mouth_box is {params.mouth_box}; expected the lowest corner before the highest"
+        )
     return box
 
 
@@ -186,19 +218,26 @@ def _require_one_width(frames: list[Frame]) -> None:
     width = len(frames[0].expression)
     for frame in frames:
         if len(frame.expression) != width:
-            raise InputError(f"{frame.image_path}: its frame has {len(frame.expression)} expression coefficients, "
-                             f"{frames[0].image_path} has {width}; give all the same number")
+            raise InputError(
+                f"{frame.image_path}: its frame has {len(frame.expression)} expression "
+                f"coefficients, {frames[0].image_path} has {width}; give all the same number"
+            )
 
 
 def _turn(shown: list[Frame], middle: Tensor) -> list[Frame]:
-    """The moments of `shown` play while the first camera turns about the upright axis through the head."""
+    """The moments of `shown` play while the first camera sways about the head's upright axis."""
     first: dict[int, Frame] = {}
     for frame in shown:
         first.setdefault(frame.index, frame)
     moments = list(first.values())[:N_VIDEO_FRAMES]
     up = common_up([frame.camera for frame in shown])
     return [
-        replace(frame, image_path=None, mask=None, camera=_swayed(shown[0].camera, middle, up, k / len(moments)))
+        replace(
+            frame,
+            image_path=None,
+            mask=None,
+            camera=_swayed(shown[0].camera, middle, up, k / len(moments)),
+        )
         for k, frame in enumerate(moments)
     ]
 

@@ -94,7 +94,7 @@ def pose(where: str, values: Mapping[str, Any], key: str, *, rows: int = 4) -> T
 def text(where: str, values: Mapping[str, Any], key: str) -> str:
     """A text that is not empty."""
     value = values.get(key)
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not value or "\0" in value:
         raise InputError(f"{where}: {key!r} is {_short(value)}; expected a text")
     return value
 

@@ -1,6 +1,7 @@
-"""GaussianAvatars folders, as VHAP writes them: `transforms_{train,val,test}.json` with camera-to-world
-matrices in OpenGL axes, and FLAME's numbers of every moment in an .npz file, in metres (Qian et al.,
-"GaussianAvatars", CVPR 2024). The head moves in the world; val shows moments of train from other cameras.
+"""GaussianAvatars folders, as VHAP writes them: `transforms_{train,val,test}.json` with
+camera-to-world matrices in OpenGL axes, and FLAME's numbers of every moment in an .npz file, in
+metres (Qian et al., "GaussianAvatars", CVPR 2024). The head moves in the world; val shows moments
+of train from other cameras.
 """
 
 from __future__ import annotations
@@ -36,7 +37,12 @@ if TYPE_CHECKING:
     from arguments.settings import ModelParams
 
 LOOKED_FOR = "transforms_train.json whose frames have 'flame_param_path'"
-POSE = {"rotation": 3, "neck_pose": 3, "jaw_pose": 3, "eyes_pose": 6}  # arrays (1, n), as flame_pose has them
+POSE = {
+    "rotation": 3,
+    "neck_pose": 3,
+    "jaw_pose": 3,
+    "eyes_pose": 6,
+}  # arrays (1, n), as flame_pose has them
 
 
 def recognise(path: Path) -> str:
@@ -89,11 +95,15 @@ def _read_split(
     for where, frame in in_order(file, frames):
         numbers_file = _numbers_file(file, where, frame)
         moment = moment_of(numbers_file)
-        found.append((str(numbers_file), _read_frame(file, where, {**content, **frame}, moment, params)))
+        found.append(
+            (str(numbers_file), _read_frame(file, where, {**content, **frame}, moment, params))
+        )
     return found
 
 
-def _read_frame(file: Path, where: str, entry: Content, moment: Moment, params: ModelParams) -> Frame:
+def _read_frame(
+    file: Path, where: str, entry: Content, moment: Moment, params: ModelParams
+) -> Frame:
     image = picture(file, where, entry, params.extension)
     size = image_size(image)
     camera = opengl_camera(where, entry, _lens(where, entry, *size), *size)

@@ -1,6 +1,6 @@
-"""IMavatar folders, which PointAvatar, MonoGaussianAvatar and SplattingAvatar read too: a folder per video
-with `flame_params.json`, world-to-camera matrices in OpenGL axes, FLAME's numbers per frame, in a world of
-FLAME's metres times four (Zheng et al., "I M Avatar", CVPR 2022)."""
+"""IMavatar folders, which PointAvatar, MonoGaussianAvatar and SplattingAvatar read too: a folder
+per video with `flame_params.json`, world-to-camera matrices in OpenGL axes, FLAME's numbers per
+frame, in a world of FLAME's metres times four (Zheng et al., "I M Avatar", CVPR 2022)."""
 
 from __future__ import annotations
 
@@ -48,7 +48,9 @@ def read(path: Path, params: ModelParams) -> Scene:
     plate(params, None, "IMavatar")
     videos = _videos(path)
     if not videos:
-        raise InputError(f"{path}: no {FILE} here or one folder down; name the subject's folder with -s")
+        raise InputError(
+            f"{path}: no {FILE} here or one folder down; name the subject's folder with -s"
+        )
     held_out = _held_out(path, videos, params)
     training = [video for video in videos if video not in held_out]
     head = FlameHead.of(_subject(training[-1] / FILE), params)
@@ -62,7 +64,7 @@ def read(path: Path, params: ModelParams) -> Scene:
         for row, frame in enumerate(in_world(taken + tested, params))
     ]
     if held_out:
-        train, test = frames[: len(taken) if params.eval else count], frames[len(taken):]
+        train, test = frames[: len(taken) if params.eval else count], frames[len(taken) :]
     else:
         train, test = split_video(frames, params, PUBLISHED_TEST)
     points = head.points(train[0], [frame.camera for frame in train], params.init_points)
@@ -70,26 +72,36 @@ def read(path: Path, params: ModelParams) -> Scene:
 
 
 def _videos(path: Path) -> list[Path]:
-    """The folders of the subject's videos; public ones lie in <subject>/<subject>, one is <subject> itself."""
+    """The folders of the subject's videos.
+
+    Public ones lie in <subject>/<subject>; a subject of one video may be its folder.
+    """
     if (path / FILE).is_file():
         return [path]
     for folder in (path, path / path.resolve().name):
-        found = sorted((file.parent for file in folder.glob(f"*/{FILE}")), key=lambda v: natural(v.name))
+        found = sorted(
+            (file.parent for file in folder.glob(f"*/{FILE}")), key=lambda v: natural(v.name)
+        )
         if found:
             return found
     return []
 
 
 def _held_out(path: Path, videos: list[Path], params: ModelParams) -> list[Path]:
-    """The videos named by the user, else those named test...; none where the subject has only one."""
+    """The videos named by the user, else those named test...; none of a subject of one video."""
     names = [video.name for video in videos]
     strange = [name for name in params.test_videos if name not in names]
     if strange:
-        raise InputError(f"{path}: test_videos names {strange[0]!r}; its videos are {', '.join(names)}")
+        raise InputError(
+            f"{path}: test_videos names {strange[0]!r}; its videos are {', '.join(names)}"
+        )
     found = [v for v in videos if v.name in params.test_videos]
     found = found or [v for v in videos if v.name.startswith("test") and len(videos) > 1]
     if len(found) == len(videos):
-        raise InputError(f"{path}: all its videos are held out ({', '.join(names)}); leave one to train on with test_videos")
+        raise InputError(
+            f"{path}: all its videos are held out ({', '.join(names)}); "
+            "leave one to train on with test_videos"
+        )
     return found
 
 
@@ -106,7 +118,9 @@ def _read_video(video: Path, head: FlameHead, params: ModelParams) -> list[Frame
     ]
 
 
-def _read_frame(video: Path, where: str, entry: Content, head: FlameHead, params: ModelParams) -> Frame:
+def _read_frame(
+    video: Path, where: str, entry: Content, head: FlameHead, params: ModelParams
+) -> Frame:
     image = _image(video, where, entry, params)
     expression = coefficients(where, entry, "expression")
     flame_pose = coefficients(where, entry, "pose", 15)
@@ -123,15 +137,15 @@ def _read_frame(video: Path, where: str, entry: Content, head: FlameHead, params
 
 
 def _image(video: Path, where: str, entry: Content, params: ModelParams) -> Path:
-    """The picture that file_path names; some users of the format call its folder images."""
-    image = picture(video / FILE, where, entry, params.extension)
-    return image if image.parent.is_dir() else video / "images" / image.name
+    """The picture that file_path names, or where its folder is missing, that of SplattingAvatar's."""
+    image, renamed = picture(video / FILE, where, entry, params.extension), video / "images"
+    return renamed / image.name if renamed.is_dir() and not image.parent.is_dir() else image
 
 
 def _camera(where: str, entry: Content, image: Path, params: ModelParams) -> Camera:
-    """A point p of the world is at u = fx X / Z + cx, v = fy Y / Z + cy, where (X, Y, Z) = world_mat p.
+    """The camera that sees (X, Y, Z), which is world_mat times a point, at (fx X, fy Y) / Z + c.
 
-    Z is negative before the camera, so a negative fx is that of an x axis to the right.
+    Z is negative before it, so a negative fx is that of an x axis to the right.
     """
     width, height = image_size(image)
     w2c, K = pose(where, entry, "world_mat", rows=3), signed_intrinsics(where, entry, width, height)

@@ -1,6 +1,6 @@
 """INSTA folders, as its tool makes them of the metrical tracker's output: `transforms*.json` with
-camera-to-world matrices in OpenCV axes, RGBA pictures and a text file of FLAME expressions per frame, in
-FLAME's metres (Zielonka et al., "Instant Volumetric Head Avatars", CVPR 2023)."""
+camera-to-world matrices in OpenCV axes, RGBA pictures and a text file of FLAME expressions per
+frame, in FLAME's metres (Zielonka et al., "Instant Volumetric Head Avatars", CVPR 2023)."""
 
 from __future__ import annotations
 
@@ -52,7 +52,8 @@ def recognise(path: Path) -> str:
 def read(path: Path, params: ModelParams) -> Scene:
     """Read the folder: its own split, or of `transforms.json` alone the last 350 frames test.
 
-    The alpha of the pictures is the person. No file says the identity, so its coefficients are none.
+    The alpha of the pictures is the person. No file says the identity, so its coefficients are
+    none.
     """
     plate(params, None, "INSTA")
     refuse_part(path, params, "INSTA")
@@ -72,7 +73,9 @@ def _stated(path: Path, params: ModelParams) -> tuple[list[Frame], list[Frame], 
     if not (path / "transforms_train.json").is_file():
         return None
     names = ["train", "test"] + ["val"] * (path / "transforms_val.json").is_file()
-    splits = numbered({name: _read_file(path / f"transforms_{name}.json", params) for name in names})
+    splits = numbered(
+        {name: _read_file(path / f"transforms_{name}.json", params) for name in names}
+    )
     train, test = splits["train"], splits["test"]
     known = {frame.image_path for frame in train + test}
     val = [frame for frame in splits.get("val", []) if frame.image_path not in known]
@@ -114,7 +117,10 @@ def _coefficients(file: Path) -> Tensor:
             words = opened.read(MAX_BYTES).split()
         values = torch.tensor([float(word) for word in words], dtype=torch.float64)
     except (OSError, ValueError) as error:
-        raise InputError(f"{file}: it cannot be read as a list of numbers ({error}); write it again") from None
+        raise InputError(
+            f"{file}: it cannot be read as a list of numbers ({error}); write it again"
+        ) from None
     if not len(values) or not torch.isfinite(values).all():
-        raise InputError(f"{file}: it holds {'no numbers' if not len(values) else 'NaN or infinite numbers'}; write it again")
+        found = "NaN or infinite numbers" if len(values) else "no numbers"
+        raise InputError(f"{file}: it holds {found}; write it again")
     return bounded(str(file), values)

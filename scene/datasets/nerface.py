@@ -1,6 +1,6 @@
-"""NeRFace folders: `transforms_{train,val,test}.json` with camera-to-world matrices in OpenGL axes, in the
-head's frame, and an expression per frame (Gafni et al., "Dynamic Neural Radiance Fields for Monocular 4D
-Facial Avatar Reconstruction", CVPR 2021)."""
+"""NeRFace folders: `transforms_{train,val,test}.json` with camera-to-world matrices in OpenGL axes,
+in the head's frame, and an expression per frame (Gafni et al., "Dynamic Neural Radiance Fields for
+Monocular 4D Facial Avatar Reconstruction", CVPR 2021)."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def recognise(path: Path) -> str:
 
 
 def read(path: Path, params: ModelParams) -> Scene:
-    """Read the folder. Its pictures keep their background, unless the user added mask/ beside them."""
+    """Read the folder. Pictures keep their background unless the user added mask/ beside them."""
     refuse_head_model(params, "NeRFace")
     refuse_part(path, params, "NeRFace")
     room = plate(params, path / "bg" / "00050.png", "NeRFace")
@@ -80,16 +80,19 @@ def _entries(path: Path, split: str) -> list[tuple[str, Content]]:
     if not file.is_file():
         if split == "val":
             return []
-        raise InputError(f"{file}: not found; a NeRFace folder holds transforms_train.json and transforms_test.json")
+        raise InputError(
+            f"{file}: not found; a NeRFace folder holds transforms_train.json and "
+            "transforms_test.json"
+        )
     content, frames = read_transforms(file)
     return [(where, {**content, **frame}) for where, frame in in_order(file, frames)]
 
 
 def _mirrored(where: str, entry: Content) -> bool:
-    """Whether the folder's world is a mirror image, as the public ones are, told by its first frame.
+    """Whether the folder's world is a mirror image, as public ones are: its first frame tells.
 
-    Their camera's x axis points to the left (fx < 0) while its axes are right-handed, which is only so
-    in a world whose left and right are exchanged. Exchanging them back makes both real.
+    Their camera's x axis points to the left (fx < 0) while its axes are right-handed, which is only
+    so in a world whose left and right are exchanged. Exchanging them back makes both real.
     """
     if "intrinsics" not in entry:
         return False

@@ -1,10 +1,11 @@
-"""NeRFBlendShape folders, which GaussianHead reads too: one `transforms.json` with camera-to-world matrices
-in OpenGL axes and an expression per frame, in the head's frame (Gao et al., "NeRFBlendShape", SIGGRAPH
-Asia 2022; Wang et al., "GaussianHead", 2023)."""
+"""NeRFBlendShape folders, which GaussianHead reads too: one `transforms.json` with camera-to-world
+matrices in OpenGL axes and an expression per frame, in the head's frame (Gao et al.,
+"NeRFBlendShape", SIGGRAPH Asia 2022; Wang et al., "GaussianHead", 2023)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,7 +48,7 @@ def recognise(path: Path) -> str:
 
 
 def read(path: Path, params: ModelParams) -> Scene:
-    """Read the folder; the last 500 frames test, as published, or as many as `params.hold_out` says."""
+    """Read the folder; the last 500 frames test, or as many as `params.hold_out` says."""
     refuse_head_model(params, "NeRFBlendShape")
     file = path / "transforms.json"
     content, entries = read_transforms(file)
@@ -58,10 +59,15 @@ def read(path: Path, params: ModelParams) -> Scene:
     for row, (img_id, entry) in enumerate(by_id.items()):
         where, image = f"{file}: img_id {img_id}", path / "ori_imgs" / f"{img_id}.jpg"
         if image_size(image) != size:
-            raise InputError(f"{image}: its size is not the {size[0]}x{size[1]} of {file}; resize the picture or correct w and h")
-        camera = opengl_camera(where, entry, K, *size).resized(*target_size(*size, params.resolution))
+            raise InputError(
+                f"{image}: its size is not the {size[0]}x{size[1]} of {file}; "
+                "resize the picture or correct w and h"
+            )
+        camera = opengl_camera(where, entry, K, *size)
+        camera = camera.resized(*target_size(*size, params.resolution))
         expression = coefficients(where, entry, "exp_ori")
-        frames.append(Frame(camera, row, clock(row, len(by_id)), image, mask_of(img_id), plate_path=room, expression=expression))
+        frame = Frame(camera, row, clock(row, len(by_id)), image, mask_of(img_id))
+        frames.append(replace(frame, plate_path=room, expression=expression))
     train, test = split_video(frames, params, PUBLISHED_TEST)
     return head_scene(train, test, params, mouth=mouth_in_picture(frames))
 
@@ -72,9 +78,13 @@ def _by_id(file: Path, entries: list[Content]) -> dict[int, Content]:
     for row, entry in enumerate(entries):
         value = number(f"{file}: frame {row}", entry, "img_id")
         if not (value.is_integer() and 0 <= value < MAX_ID):
-            raise InputError(f"{file}: frame {row}: 'img_id' is {value:g}; expected the number of its picture")
+            raise InputError(
+                f"{file}: frame {row}: 'img_id' is {value:g}; expected the number of its picture"
+            )
         if int(value) in found:
-            raise InputError(f"{file}: frame {row}: img_id {int(value)} is there twice; remove one of the frames")
+            raise InputError(
+                f"{file}: frame {row}: img_id {int(value)} is there twice; remove one of the frames"
+            )
         found[int(value)] = entry
     return dict(sorted(found.items()))
 
@@ -108,17 +118,22 @@ def _masks(path: Path, params: ModelParams) -> Callable[[int], Mask | None]:
 def _ahead(path: Path) -> int:
     """By how much the names of masks run ahead of those of their pictures: 0, or 1 as published.
 
-    Public folders count pictures from 0 and masks, which another tool wrote, from 1: so the smallest
-    names of both folders tell. Neighbouring masks differ too little to notice a wrong pairing.
+    Public folders count pictures from 0 and masks, which another tool wrote, from 1: so the
+    smallest names of both folders tell. Neighbouring masks differ too little to notice a wrong
+    pairing.
     """
     first = []
     for folder in (path / "ori_imgs", path / "mask"):
         ids = [int(picture.stem) for picture in pictures(folder) if picture.stem.isdecimal()]
         if not ids:
-            raise InputError(f"{folder}: no picture named by a number here; pictures are named as 7.png")
+            raise InputError(
+                f"{folder}: no picture named by a number here; pictures are named as 7.png"
+            )
         first.append(min(ids))
     ahead = first[1] - first[0]
     if ahead not in (0, 1):
-        raise InputError(f"{path / 'mask'}: its first mask is {first[1]}, the first picture of ori_imgs is {first[0]}; "
-                         "masks have their picture's number or, as published, one more")
+        raise InputError(
+            f"{path / 'mask'}: its first mask is {first[1]}, the first picture of ori_imgs is "
+            f"{first[0]}; masks have their picture's number or, as published, one more"
+        )
     return ahead

@@ -12,6 +12,7 @@ from scene.cameras import (
     look_at,
     orbit,
     spiral,
+    swung,
     target_size,
     tour,
 )
@@ -202,3 +203,28 @@ def test_a_tour_circles_what_cameras_stand_around_and_sways_before_the_rest():
     before = [camera_at((x, -4.0, 0.0)) for x in (-0.5, 0.0, 0.5)]
     assert torch.stack([c.forward for c in tour(around, 24)]).mean(0).norm() < 0.5
     assert torch.stack([c.forward for c in tour(before, 24)]).mean(0).norm() > 0.9
+
+
+def test_a_negative_focal_length_turns_the_x_axis_and_nothing_else():
+    c2w = torch.eye(4, dtype=torch.float64)
+    c2w[:3, 3] = torch.tensor([0.3, -0.2, 2.0])
+    mirrored = c2w @ torch.diag(torch.tensor([-1.0, 1, 1, 1], dtype=torch.float64))
+    K = intrinsics(50, 60, 32, 24)
+    signed = intrinsics(-50, 60, 32, 24)
+    plain = Camera.from_opengl_c2w(c2w, K, 64, 48)
+    turned = Camera.from_opengl_c2w(mirrored, signed, 64, 48)
+    torch.testing.assert_close(turned.viewmat, plain.viewmat)
+    torch.testing.assert_close(turned.K, plain.K)
+    assert signed[0, 0] == -50  # what the caller holds stays
+    with pytest.raises(ValueError, match="mirrors"):
+        Camera.from_opengl_c2w(c2w, signed, 64, 48)
+
+
+def test_a_swung_camera_keeps_its_view_of_the_pivot():
+    camera = Camera(look_at(torch.tensor([0.0, 1, 4]), torch.zeros(3), torch.tensor([0.0, 1, 0])), K=torch.eye(3), width=1, height=1)  # fmt: skip
+    pivot, up = torch.tensor([0.2, 0.1, -0.3]), torch.tensor([0.0, 1, 0])
+    quarter = swung(camera, pivot, up, math.pi / 2)
+    seen = [c.viewmat @ torch.cat([pivot, torch.ones(1)]) for c in (camera, quarter)]
+    torch.testing.assert_close(*seen)
+    x, y, z = (camera.center - pivot).tolist()
+    torch.testing.assert_close(quarter.center - pivot, torch.tensor([z, y, -x]))
