@@ -15,6 +15,9 @@ FOLDERS = {
     "dynerf/minions": "arguments/dynerf/default.py",
     "rgba_video/minions": "arguments/rgba_video/default.py",
     "rgba_video/blooming_rose": "arguments/rgba_video/default.py",
+    "nerfblendshape/obama": "arguments/nerfblendshape/default.py",
+    "nerface/obama": "arguments/nerface/default.py",
+    "imavatar/obama256": "arguments/imavatar/default.py",
 }
 SHORT = "-r 8 --coarse_iterations 100 --iterations 200 --multires 1 --batch_size 1 --quiet"
 SHORT = SHORT.split()
