@@ -1,5 +1,6 @@
 # make setup   virtual environment, pinned packages, the packages in submodules/
 # make demo    setup, then: make a scene, train, render, score, report
+# make demo-head   the same with a talking head: make the head, train an avatar of it, render, score, report
 # make test    setup, then: the test suite (what .ci/run runs)
 # make gpu     setup, then: the wheels that an NVIDIA GPU needs
 # make lint    ruff
@@ -10,10 +11,11 @@ VENV   ?= .venv
 PY     := $(VENV)/bin/python
 NAME   := demo
 OUT    := output/$(NAME)
+HEAD   := demo_head
 
 NATIVE := $(shell find submodules \( -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' -o -name cstdint -o -name '*.py' -o -name pyproject.toml \) | grep -v -e build/ -e egg-info | sort)
 
-.PHONY: setup demo test gpu lint
+.PHONY: setup demo demo-head test gpu lint
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/.ready
@@ -47,6 +49,18 @@ demo: $(VENV)/.ready
 	@echo "video     $(OUT)/video/ours_*/video_rgb.mp4"
 	@echo "scores    $(OUT)/results.json"
 	@echo "report    $(OUT)/report.html   <- open this one in a browser"
+
+demo-head: $(VENV)/.ready
+	$(PY) scripts/make_demo_head.py --out data/$(HEAD)
+	$(PY) train.py -s data/$(HEAD)/imavatar/demo_head --configs arguments/imavatar/demo_head.py --expname $(HEAD)
+	$(PY) render.py --model_path output/$(HEAD) --skip_train --novel_view
+	$(PY) metrics.py -m output/$(HEAD)
+	$(PY) -m scripts.demo_head.scores output/$(HEAD)
+	$(PY) scripts/make_report.py output/$(HEAD)
+	@echo
+	@echo "held out  output/$(HEAD)/test/ours_*/video_rgb.mp4    driving, then the end of the monologue"
+	@echo "turned    output/$(HEAD)/novel_view/ours_*/video_rgb.mp4"
+	@echo "report    output/$(HEAD)/report.html   <- open this one in a browser"
 
 test: $(VENV)/.dev
 	$(PY) -m ruff check .

@@ -20,9 +20,9 @@ FPS = 25
 NECK, JAW, LEFT_EYE, RIGHT_EYE = 3, 6, 9, 12  # places in the 15 numbers of a pose
 JAW_OPEN = 0.30  # radians, the widest of speech
 HEAD_TURN = (0.25, 0.45, 0.10)  # radians: the most that the head nods, turns and tilts
-BODY_SWAY = 0.03  # radians, of the root
+BODY_FOLLOWS = 0.1  # of the head's turn, slower
 GAZE = (0.15, 0.25)  # radians: the most that the eyes look up or down, and sideways
-IDLE = 0.03  # every coefficient wanders this far, so that none is constant
+IDLE = 0.03  # every coefficient wanders this far, so that none is constant; a face tenses as a whole
 
 SYLLABLES = (3.5, 5.5)  # per second
 PHRASE, PAUSE = (1.2, 2.6), (0.3, 0.8)  # seconds
@@ -98,7 +98,8 @@ def driving(names: Sequence[str], count: int, seed: int) -> Performance:
 def _perform(names: Sequence[str], gestures: Array, rng: np.random.Generator) -> Performance:
     """All that goes on beside the gestures, and the coefficients of everything."""
     count = len(gestures)
-    curves = {name: IDLE * (1 + _wander(rng, count, 8)) for name in names}
+    tension = IDLE * (1 + _wander(rng, count, 12))
+    curves = dict.fromkeys(names, tension)
     pose = np.zeros((count, 15))
     _speak(rng, curves, pose)
     for column, parts in zip(gestures.T, GESTURES.values(), strict=True):
@@ -107,8 +108,9 @@ def _perform(names: Sequence[str], gestures: Array, rng: np.random.Generator) ->
     gaze = _gaze(rng, count)
     pose[:, LEFT_EYE : LEFT_EYE + 2] = pose[:, RIGHT_EYE : RIGHT_EYE + 2] = gaze
     _lids_follow(curves, gaze)
-    pose[:, :3] = BODY_SWAY * np.stack([_wander(rng, count, 25) for _ in range(3)], 1)
-    pose[:, NECK : NECK + 3] = np.stack([size * _wander(rng, count, 11) for size in HEAD_TURN], 1)
+    turn = np.stack([size * _wander(rng, count, 7) for size in HEAD_TURN], 1)
+    pose[:, NECK : NECK + 3] = turn
+    pose[:, :3] = BODY_FOLLOWS * _smooth(turn, 8)
     expression = np.clip(np.stack([curves[name] for name in names], 1), 0, 1)
     return Performance(expression, pose, gestures)
 
