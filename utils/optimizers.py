@@ -9,6 +9,7 @@ import torch
 from fused_fields import adam_step
 from torch import Tensor, nn
 
+from utils.manifolds import STEPS
 from utils.schedules import Schedule
 
 EPS = 1e-15  # as in 3DGS: gradients of a Gaussian may be tiny
@@ -22,6 +23,14 @@ class ParamGroup:
     params: Callable[[], Iterable[nn.Parameter]]
     lr: Schedule
     by_row: bool = False  # one row per Gaussian: those that no view drew may be left alone
+    manifold: str | None = None  # where the last axis stays: a name in `utils.manifolds.STEPS`
+    keeps_moments: bool = True  # when rows come or go; otherwise all rows start afresh then
+
+    def __post_init__(self) -> None:
+        if self.manifold is not None and self.manifold not in STEPS:
+            raise ValueError(f"group {self.name}: no manifold {self.manifold!r}; there is {', '.join(STEPS)}")
+        if self.manifold is not None and self.by_row:
+            raise ValueError(f"group {self.name}: on a manifold all rows step; leave by_row out")
 
 
 @dataclass
@@ -37,25 +46,28 @@ class Moments:
 class Group:
     """A `ParamGroup` in use."""
 
-    name: str
+    spec: ParamGroup
     params: list[nn.Parameter]
-    schedule: Schedule
     lr: float
-    by_row: bool
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
 
 
 class Optimizers:
-    """Adam (Kingma and Ba 2015) over named groups, in one fused step."""
+    """Adam (Kingma and Ba 2015) over named groups: one fused step, and one of its own for each group
+    on a manifold (Becigneul and Ganea 2019)."""
 
     def __init__(self, groups: list[ParamGroup], state: Mapping[str, Tensor] | None = None) -> None:
-        rows = [Group(g.name, list(g.params()), g.lr, g.lr(1), g.by_row) for g in groups]
-        self.groups = [group for group in rows if group.params]
+        found = [Group(spec, list(spec.params()), spec.lr(1)) for spec in groups]
+        self.groups = [group for group in found if group.params]
         self.moments: dict[nn.Parameter, Moments] = {}
         self._load_state(state or {})
 
     def set_learning_rates(self, step: int) -> None:
         for group in self.groups:
-            group.lr = group.schedule(step)
+            group.lr = group.spec.lr(step)
 
     def step(self, drawn: Tensor | None = None) -> None:
         """Update every parameter that has a gradient, then drop the gradients.
@@ -63,17 +75,23 @@ class Optimizers:
         Where `drawn` (N,) bool is given, the other rows of the groups `by_row` keep their values and
         moments: they cost nothing, and their moments do not fade.
         """
-        whole = [(p, g.lr) for g in self.groups if drawn is None or not g.by_row for p in g.params]
-        some = [(p, g.lr) for g in self.groups if drawn is not None and g.by_row for p in g.params]
+        flat = [group for group in self.groups if group.spec.manifold is None]
+        whole = [(p, g.lr) for g in flat if drawn is None or not g.spec.by_row for p in g.params]
+        some = [(p, g.lr) for g in flat if drawn is not None and g.spec.by_row for p in g.params]
         self._update(whole, None)
         self._update(some, drawn)
+        for group in self.groups:
+            if group.spec.manifold is not None:
+                self._update_on_manifold(group)
 
     def replace(self, old: nn.Parameter, new: nn.Parameter, kept: Tensor) -> None:
         """Let `new` take the place of `old`: moments of the rows `kept` come first, then zeros."""
+        keeps = True
         for group in self.groups:
+            keeps &= group.spec.keeps_moments or all(p is not old for p in group.params)
             group.params = [new if p is old else p for p in group.params]
         found = self.moments.pop(old, None)
-        if found:
+        if found and keeps:
             self.moments[new] = Moments(
                 _resized(found.exp_avg, kept, len(new)),
                 _resized(found.exp_avg_sq, kept, len(new)),
@@ -115,6 +133,16 @@ class Optimizers:
         )
         for param in params:
             param.grad = None
+
+    def _update_on_manifold(self, group: Group) -> None:
+        for param in group.params:
+            if param.grad is not None:
+                moments = self._moments(param)
+                STEPS[group.spec.manifold](
+                    param, moments.exp_avg, moments.exp_avg_sq, lr=group.lr, step=moments.step
+                )
+                moments.step += 1
+                param.grad = None
 
     def _moments(self, param: nn.Parameter) -> Moments:
         if param not in self.moments:

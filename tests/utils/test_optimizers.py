@@ -1,3 +1,4 @@
+import geoopt
 import pytest
 import torch
 from torch import nn
@@ -133,3 +134,72 @@ def test_many_steps_are_those_of_torch():
         theirs.step()
     torch.testing.assert_close(a, c, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(b, d, rtol=1e-5, atol=1e-6)
+
+
+def on_sphere(**options):
+    source = torch.Generator().manual_seed(0)
+    points = torch.nn.functional.normalize(torch.randn(20, 4, 4, generator=source), dim=-1)
+    param = nn.Parameter(points)
+    return param, ParamGroup("r", lambda: [param], constant(1e-2), manifold="sphere", **options)
+
+
+def pull(param, step):
+    param.grad = torch.randn(param.shape, generator=torch.Generator().manual_seed(step)) + 0.3
+
+
+def test_steps_on_the_sphere_are_geoopt_s_and_stay_on_it():
+    param, group = on_sphere()
+    ours = Optimizers([group])
+    point = geoopt.ManifoldParameter(param.detach().clone(), manifold=geoopt.Sphere())
+    theirs = geoopt.optim.RiemannianAdam([point], lr=1e-2)
+    for step in range(1, 1001):
+        for each in (param, point):
+            pull(each, step)
+        ours.step()
+        theirs.step()
+    assert torch.equal(param, point)
+    assert (param.norm(dim=-1) - 1).abs().max() < 1e-6
+
+
+def test_a_saved_state_goes_on_along_the_sphere_bit_for_bit():
+    param, group = on_sphere()
+    unbroken = Optimizers([group])
+    for step in range(1, 9):
+        pull(param, step)
+        unbroken.step()
+        if step == 4:
+            state = {name: value.clone() for name, value in unbroken.state().items()}
+            halfway = param.detach().clone()
+    again, group = on_sphere()
+    again.data.copy_(halfway)
+    resumed = Optimizers([group], state)
+    for step in range(5, 9):
+        pull(again, step)
+        resumed.step()
+    assert torch.equal(param, again)
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_moments_on_the_sphere_follow_their_rows_unless_told_to_start_afresh(keeps):
+    param, group = on_sphere(keeps_moments=keeps)
+    optimizers = Optimizers([group])
+    pull(param, 1)
+    optimizers.step()
+    old = optimizers.state()["r.0.exp_avg"].clone()
+    kept = torch.tensor([3, 1])
+    new = nn.Parameter(param.detach()[[3, 1, 1]])
+    optimizers.replace(param, new, kept)
+    if keeps:
+        assert torch.equal(optimizers.state()["r.0.exp_avg"][:2], old[kept])
+    else:
+        assert optimizers.state() == {}
+    pull(new, 2)
+    optimizers.step()
+    assert (new.norm(dim=-1) - 1).abs().max() < 1e-6
+
+
+def test_an_unknown_manifold_and_one_by_rows_are_refused():
+    with pytest.raises(ValueError, match="no manifold 'torus'; there is sphere"):
+        ParamGroup("r", list, constant(1.0), manifold="torus")
+    with pytest.raises(ValueError, match="all rows step"):
+        ParamGroup("r", list, constant(1.0), manifold="sphere", by_row=True)
