@@ -46,11 +46,17 @@ class DensifySettings:
     patience: int  # views in a row that a row may be missing from before it is pruned
     extent: float  # world units
     seed: int
+    opacity: str = "stored"  # whose opacity prunes a row: a name in `OPACITIES`
 
 
 RESET_OPACITY = 0.01
 SPLIT_SHRINK = 1.6  # a child's scale is its parent's divided by this (3DGS)
 CHILDREN = 2
+# The column "opacity_logits" of the table; or, where views predict opacities, the greatest one that a
+# row had in any view since the last pruning, or the one it had in the last view.
+OPACITIES = ("stored", "greatest", "latest")
+UNSEEN = 2.0  # stands for the opacity of rows that no view drew since: more than any, so they stay
+STATISTICS = ("grad_sum", "count", "idle", "seen_opacity")  # each (N,), moved with the rows
 TOO_LARGE = 0.1  # of the extent; such rows are pruned once opacities were reset
 
 
@@ -60,10 +66,13 @@ class GradientDensify:
     no view of a whole pass drew: hidden under others, they would show as rubbish from new sides."""
 
     def __init__(self, settings: DensifySettings) -> None:
+        if settings.opacity not in OPACITIES:
+            raise ValueError(f"opacity is {settings.opacity!r}, expected one of {', '.join(OPACITIES)}")
         self.settings = settings
         self.grad_sum = torch.zeros(0)
         self.count = torch.zeros(0)
         self.idle = torch.zeros(0)
+        self.seen_opacity = torch.zeros(0)  # as `OPACITIES` says; idle where opacities are stored
 
     def observe(self, renders: list[Render]) -> None:
         """Add up the screen gradients of the rows each view drew; count the views a row is missing from.
@@ -79,6 +88,8 @@ class GradientDensify:
             self.grad_sum.add_(norms, alpha=len(renders))
             self.count.add_(render.radii > 0)
             self.idle.add_(1).mul_(norms == 0)
+            if self.settings.opacity != "stored":
+                self._watch(render.gaussians.opacities.detach()[:, 0])
 
     def update(self, step: int, table: GaussianTable, optimizers: Optimizers) -> None:
         s = self.settings
@@ -88,14 +99,15 @@ class GradientDensify:
             self._densify(step, table, optimizers)
         if s.prune_from < step and step % s.prune_interval == 0:
             self._prune(step, table, optimizers)
-        if step % s.reset_interval == 0 and step <= s.last_reset:
+        if s.opacity == "stored" and step % s.reset_interval == 0 and step <= s.last_reset:
             self._reset_opacities(table, optimizers)
 
     def state(self) -> dict[str, Tensor]:
-        return {"grad_sum": self.grad_sum, "count": self.count, "idle": self.idle}
+        return {name: getattr(self, name) for name in STATISTICS}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        self.grad_sum, self.count, self.idle = (state[k].clone() for k in ("grad_sum", "count", "idle"))
+        for name in STATISTICS:
+            setattr(self, name, state[name].clone())
 
     @torch.no_grad()
     def _densify(self, step: int, table: GaussianTable, optimizers: Optimizers) -> None:
@@ -108,7 +120,7 @@ class GradientDensify:
             chosen = torch.zeros_like(chosen)
             chosen[pull.topk(room).indices] = True
         small = table.columns["log_scales"].amax(1).exp() <= s.percent_dense * s.extent
-        idle = self.idle
+        idle, opacity = self.idle, self.seen_opacity
         clones = table.rows((chosen & small).nonzero()[:, 0])
         parents = (chosen & ~small).nonzero()[:, 0]
         children = self._split(table.rows(parents.repeat(CHILDREN)), generator(s.seed, "split", step))
@@ -119,6 +131,7 @@ class GradientDensify:
         )
         self._cover(table.columns["means"])
         self.idle[: int(keep.sum())] = idle[keep]
+        self.seen_opacity[: int(keep.sum())] = opacity[keep]
 
     @staticmethod
     def _split(rows: dict[str, Tensor], source: torch.Generator) -> dict[str, Tensor]:
@@ -133,16 +146,31 @@ class GradientDensify:
     def _prune(self, step: int, table: GaussianTable, optimizers: Optimizers) -> None:
         s = self.settings
         self._cover(table.columns["means"])
-        keep = table.columns["opacity_logits"][:, 0].sigmoid() >= s.opacity_threshold(step)
+        opacities = self._opacities(table)
+        keep = opacities >= s.opacity_threshold(step)
         keep &= self.idle <= s.patience
         if step > s.reset_interval:
             keep &= table.columns["log_scales"].amax(1).exp() <= TOO_LARGE * s.extent
         # A table without rows could never recover; the most opaque row stays.
-        keep[table.columns["opacity_logits"][:, 0].argmax()] = True
+        keep[opacities.argmax()] = True
         if not bool(keep.all()):
             table.resize(keep, table.rows(keep.nonzero()[:0, 0]), optimizers)
-            self.grad_sum, self.count = self.grad_sum[keep], self.count[keep]
-            self.idle = self.idle[keep]
+            self.load_state({name: value[keep] for name, value in self.state().items()})
+        if s.opacity == "greatest":
+            self.seen_opacity.fill_(UNSEEN)
+
+    def _opacities(self, table: GaussianTable) -> Tensor:
+        """(N,) what decides which rows are too transparent to keep."""
+        if self.settings.opacity == "stored":
+            return table.columns["opacity_logits"][:, 0].sigmoid()
+        return self.seen_opacity
+
+    def _watch(self, opacities: Tensor) -> None:
+        """Take in the opacities (N,) that a view drew."""
+        if self.settings.opacity == "greatest":
+            before = self.seen_opacity * (self.seen_opacity < UNSEEN)
+            opacities = torch.maximum(before, opacities)
+        self.seen_opacity = opacities
 
     @torch.no_grad()
     def _reset_opacities(self, table: GaussianTable, optimizers: Optimizers) -> None:
@@ -157,3 +185,4 @@ class GradientDensify:
             self.grad_sum = rows.new_zeros(len(rows))
             self.count = rows.new_zeros(len(rows))
             self.idle = rows.new_zeros(len(rows))
+            self.seen_opacity = torch.full_like(self.idle, UNSEEN)

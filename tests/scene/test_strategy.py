@@ -147,6 +147,46 @@ def test_opacity_reset_caps_opacities_and_clears_their_moments(table):
     assert optimizers.state()["means.0.exp_avg"].any()
 
 
+def look(opacities):
+    """A render of rows that are pulled by nothing and have these opacities."""
+    drawn = seen(torch.full((len(opacities),), 1e-9))
+    drawn.gaussians = SimpleNamespace(opacities=torch.tensor(opacities)[:, None])
+    return drawn
+
+
+@pytest.mark.parametrize(("opacity", "left"), [("greatest", [0, 1]), ("latest", [1])])
+def test_predicted_opacities_prune_by_the_views_since_the_last_pruning(table, opacity, left):
+    means = table.columns["means"].detach().clone()
+    strategy = GradientDensify(replace(SETTINGS, opacity=opacity, grad_threshold=constant(9.0)))
+    for view in ([0.5, 0.1], [0.001, 0.2]):
+        strategy.observe([look([*view, *[0.001] * 18])])
+    strategy.update(600, table, optimizers_of(table))
+    assert torch.equal(table.columns["means"], means[left])
+    strategy.observe([look([0.3, 0.001][: len(left)])])
+    strategy.update(700, table, optimizers_of(table))
+    assert len(table) == 1
+
+
+def test_rows_just_born_are_not_pruned_before_a_view_drew_them(table):
+    strategy = GradientDensify(replace(SETTINGS, opacity="greatest"))
+    drawn = pulled(3, 15)
+    drawn.gaussians = SimpleNamespace(opacities=torch.full((20, 1), 0.5))
+    drawn.gaussians.opacities[:10] = 0.001
+    strategy.observe([drawn])
+    strategy.update(600, table, optimizers_of(table))
+    assert len(table) == 9 + 3  # of the opaque ones one was split; the clone of a faint one stays as well
+
+
+def test_predicted_opacities_are_never_reset(table):
+    GradientDensify(replace(SETTINGS, opacity="greatest")).update(3000, table, optimizers_of(table))
+    assert table.columns["opacity_logits"].max().item() == pytest.approx(-2.1972, abs=1e-4)
+
+
+def test_an_unknown_source_of_opacities_is_refused():
+    with pytest.raises(ValueError, match="opacity is 'none', expected one of stored, greatest, latest"):
+        GradientDensify(replace(SETTINGS, opacity="none"))
+
+
 def test_no_reset_comes_too_late_to_heal(table):
     GradientDensify(SETTINGS).update(15_000, table, optimizers_of(table))
     assert table.columns["opacity_logits"].max().item() == pytest.approx(-2.1972, abs=1e-4)
