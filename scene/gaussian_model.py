@@ -43,6 +43,17 @@ def activate(columns: Mapping[str, Tensor], sh_degree: int) -> Gaussians:
     )
 
 
+def round_columns(points: PointCloud) -> dict[str, Tensor]:
+    """Columns means, quats and log_scales: a round Gaussian on every point, as wide as the way to its
+    three nearest neighbours (3DGS)."""
+    spacing = mean_knn_squared_distance(points.xyz, k=3).clamp(min=1e-7).sqrt()
+    return {
+        "means": points.xyz.clone(),
+        "quats": torch.tensor([1.0, 0.0, 0.0, 0.0]).repeat(len(points.xyz), 1),
+        "log_scales": spacing.log()[:, None].repeat(1, 3),
+    }
+
+
 class GaussianTable(nn.Module):
     """One row per Gaussian: learned `columns`, each (N, ...).
 
@@ -60,14 +71,11 @@ class GaussianTable(nn.Module):
 
     @classmethod
     def from_points(cls, points: PointCloud, sh_degree: int) -> GaussianTable:
-        """A round Gaussian on every point, as wide as the way to its three nearest neighbours (3DGS)."""
+        """A Gaussian of `round_columns` on every point, of its colour, a tenth opaque (3DGS)."""
         n = len(points.xyz)
-        spacing = mean_knn_squared_distance(points.xyz, k=3).clamp(min=1e-7).sqrt()
         return cls(
             {
-                "means": points.xyz.clone(),
-                "quats": torch.tensor([1.0, 0.0, 0.0, 0.0]).repeat(n, 1),
-                "log_scales": spacing.log()[:, None].repeat(1, 3),
+                **round_columns(points),
                 "opacity_logits": torch.full((n, 1), INITIAL_OPACITY).logit(),
                 "sh_dc": rgb_to_sh(points.rgb)[:, None],
                 "sh_rest": torch.zeros(n, (sh_degree + 1) ** 2 - 1, 3),

@@ -15,8 +15,8 @@ FEATURE_REST = 20  # SH above degree 0 learn slower by this factor (3DGS)
 
 
 @dataclass(frozen=True)
-class TableRates:
-    """Learning rates of the columns of `GaussianTable.from_points`."""
+class GeometryRates:
+    """Learning rates of the columns that every table has: means, log_scales, quats."""
 
     position_lr_init: float = setting(
         1.6e-4, "of the positions, times the scene extent, as are all rates named init and final"
@@ -25,34 +25,48 @@ class TableRates:
     position_lr_max_steps: int = setting(
         20_000, "length of the exponential schedules; 0 is the length of the stage", valid=at_least(0)
     )
-    feature_lr: float = setting(2.5e-3, "of SH of degree 0; the rest learns at a twentieth")
-    opacity_lr: float = setting(0.05, "of the opacity logits")
     scaling_lr: float = setting(5e-3, "of the log-scales")
     rotation_lr: float = setting(1e-3, "of the quaternions")
-    sparse_adam: bool = setting(
-        False, "leave rows that no view of the step drew as they are, moments included"
-    )
 
     def falling(self, start: float, end: float, extent: float, iterations: int) -> Schedule:
         """An exponential schedule of rates in scene extents, in a stage of `iterations` steps."""
         steps = self.position_lr_max_steps or iterations
         return log_linear(start * extent, end * extent, steps)
 
-    def table_groups(self, table: GaussianTable, extent: float, iterations: int) -> list[ParamGroup]:
-        """A group per column, under the column's name."""
-        rates = {
+    def column_rates(self, extent: float, iterations: int) -> dict[str, Schedule]:
+        """The schedule of each column."""
+        return {
             "means": self.falling(self.position_lr_init, self.position_lr_final, extent, iterations),
-            "sh_dc": constant(self.feature_lr),
-            "sh_rest": constant(self.feature_lr / FEATURE_REST),
-            "opacity_logits": constant(self.opacity_lr),
             "log_scales": constant(self.scaling_lr),
             "quats": constant(self.rotation_lr),
         }
-        columns = table.columns
+
+    def table_groups(self, table: GaussianTable, extent: float, iterations: int) -> list[ParamGroup]:
+        """A group per column that has a schedule, under the column's name."""
+        columns, rates = table.columns, self.column_rates(extent, iterations)
         return [
             ParamGroup(name, lambda name=name: [columns[name]], lr, by_row=True)
             for name, lr in rates.items()
         ]
+
+
+@dataclass(frozen=True)
+class TableRates(GeometryRates):
+    """Learning rates of the columns of `GaussianTable.from_points`."""
+
+    feature_lr: float = setting(2.5e-3, "of SH of degree 0; the rest learns at a twentieth")
+    opacity_lr: float = setting(0.05, "of the opacity logits")
+    sparse_adam: bool = setting(
+        False, "leave rows that no view of the step drew as they are, moments included"
+    )
+
+    def column_rates(self, extent: float, iterations: int) -> dict[str, Schedule]:
+        return {
+            **super().column_rates(extent, iterations),
+            "sh_dc": constant(self.feature_lr),
+            "sh_rest": constant(self.feature_lr / FEATURE_REST),
+            "opacity_logits": constant(self.opacity_lr),
+        }
 
 
 @dataclass(frozen=True)
@@ -102,6 +116,7 @@ class Densification:
         patience: int,
         extent: float,
         seed: int,
+        opacity: str = "stored",
     ) -> GradientDensify:
         """The strategy of a stage of `iterations` steps that grows until step `until`; the other
         arguments are as in `DensifySettings`."""
@@ -122,5 +137,6 @@ class Densification:
                 patience=patience,
                 extent=extent,
                 seed=seed,
+                opacity=opacity,
             )
         )

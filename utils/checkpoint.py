@@ -133,7 +133,7 @@ class Checkpoints:
         folder = self._export_folder(stage, step)
         with _new_folder(folder) as part:
             save_file(_contiguous(method.state_dict()), part / "model.safetensors")
-            write_gaussians(part / "point_cloud.ply", method.table.columns)
+            write_gaussians(part / "point_cloud.ply", method.exported())
         return folder
 
     def finished(self, last: Stage) -> Path | None:

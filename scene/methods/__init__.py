@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,11 @@ class MethodBase(nn.Module):
     def canonical(self, frame: Frame) -> Gaussians:
         """The table before posing."""
         raise NotImplementedError
+
+    def exported(self) -> Mapping[str, Tensor]:
+        """The canonical Gaussians as the columns of `GaussianTable.from_points`, for viewers; the table
+        itself unless the method predicts some of them."""
+        return self.table.columns
 
     def stages(self) -> list[Stage]:
         raise NotImplementedError
