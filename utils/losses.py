@@ -7,12 +7,15 @@ from collections.abc import Callable
 import torch
 from fused_fields import ssim
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from gaussian_renderer import Render
 from scene.frames import Frame
 from scene.stage import Loss
-from utils.perceptual import load_lpips
+from utils.perceptual import DEFAULT_WEIGHTS, HOW_TO_GET, find_weights, load_lpips
 from utils.schedules import constant
+
+VGG_SIDE, VGG_BLOCKS = 224, 4  # as published
 
 Compare = Callable[[Render, Frame], Tensor]
 
@@ -34,6 +37,33 @@ def lpips() -> Callable[[Tensor, Tensor], Tensor]:
     """LPIPS of AlexNet; the weights are read when this is called."""
     net = load_lpips(None, "alex")
     return lambda image, truth: net.to(image.device)(image, truth)
+
+
+def vgg() -> Callable[[Tensor, Tensor], Tensor]:
+    """Mean absolute difference of VGG16's features after the last ReLU of its first four blocks, summed
+    over these; pictures go in at 224x224 (GaussianHead). The weights are read when this is called."""
+    net = load_lpips(None, "vgg")
+
+    def features(image: Tensor) -> list[Tensor]:
+        small = interpolate(image[None], (VGG_SIDE, VGG_SIDE), mode="bilinear", align_corners=False)
+        return net.to(image.device).features(small)[:VGG_BLOCKS]
+
+    def distance(image: Tensor, truth: Tensor) -> Tensor:
+        with torch.no_grad():
+            wanted = features(truth)
+        return torch.stack([l1(a, b) for a, b in zip(features(image), wanted, strict=True)]).sum()
+
+    return distance
+
+
+def perceptual(weight: float) -> list[Loss]:
+    """The term `vgg`, where it weighs anything and its weights are there; one line says if not."""
+    if not weight:
+        return []
+    if find_weights() is None:
+        print(f"lambda_vgg={weight:g} is off: no weights at {DEFAULT_WEIGHTS}; {HOW_TO_GET}")
+        return []
+    return [Loss("vgg", constant(weight), over_views(of_picture(vgg())))]
 
 
 def photometric(**weights: float) -> list[Loss]:

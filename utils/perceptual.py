@@ -53,7 +53,7 @@ class Lpips(nn.Module):
         """
         _check_pair(image, truth)
         distance = image.new_zeros(image.shape[:-3])
-        features = zip(self._features(image, rescale), self._features(truth, rescale), strict=True)
+        features = zip(self.features(image, rescale), self.features(truth, rescale), strict=True)
         for head, (a, b) in zip(self.heads, features, strict=True):
             difference = (_unit(a) - _unit(b)).square() * head.view(-1, 1, 1)
             distance = distance + difference.sum(dim=1).mean(dim=(-2, -1)).view_as(distance)
@@ -63,7 +63,8 @@ class Lpips(nn.Module):
         """The trunk's convolutions, first to last."""
         return [conv for part in self.slices for conv in _convolutions(part)]
 
-    def _features(self, image: Tensor, rescale: bool) -> list[Tensor]:
+    def features(self, image: Tensor, rescale: bool = True) -> list[Tensor]:
+        """Activations after each of the five compared layers, "B C h w"; `rescale` as in `forward`."""
         x = image.reshape(-1, *image.shape[-3:])
         x = ((2.0 * x - 1.0 if rescale else x) - self.shift) / self.scale
         features = []
