@@ -1,4 +1,4 @@
-"""A D-NeRF folder of a few pixels: a coloured box that slides, drawn by projecting its corners."""
+"""Folders of a few pixels: a coloured box that slides, drawn by projecting its corners."""
 
 import json
 import math
@@ -25,6 +25,27 @@ def write_tiny_scene(folder: Path, size: int = SIZE) -> Path:
             frames.append({"file_path": f"./{split}/r_{k:03d}", "time": when, "transform_matrix": pose.tolist()})
         content = {"camera_angle_x": ANGLE, "frames": frames}
         (folder / f"transforms_{split}.json").write_text(json.dumps(content))
+    return folder
+
+
+def write_tiny_head(folder: Path, size: int = SIZE) -> Path:
+    """Write the box in NeRFBlendShape's layout, its place told by the expression; return the folder."""
+    rng = np.random.default_rng(0)
+    count = COUNTS["train"] + COUNTS["test"]  # of a short clip the last fifth tests
+    (folder / "ori_imgs").mkdir(parents=True)
+    (folder / "mask").mkdir()
+    frames = []
+    for k in range(count):
+        when = (0.5 + 3 * k % count) / count
+        pose = look_at_origin(rng.uniform(-0.5, 0.5), rng.uniform(0.1, 0.5))
+        picture = draw(pose, when, size)
+        cv2.imwrite(str(folder / f"ori_imgs/{k}.jpg"), cv2.cvtColor(picture[..., :3], cv2.COLOR_RGB2BGR))
+        cv2.imwrite(str(folder / f"mask/{k + 1}.png"), picture[..., 3])
+        expression = [when - 0.5, math.cos(math.pi * when), 0.25]
+        frames.append({"img_id": k, "exp_ori": expression, "transform_matrix": pose.tolist()})
+    focal = size / (2 * math.tan(ANGLE / 2))
+    content = {"w": size, "h": size, "fx": focal, "fy": focal, "cx": size / 2, "cy": size / 2, "frames": frames}
+    (folder / "transforms.json").write_text(json.dumps(content))
     return folder
 
 

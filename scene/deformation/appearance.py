@@ -1,0 +1,44 @@
+"""Opacity and colour of Gaussians decoded from features (GaussianHead, Wang et al. 2023)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class AppearanceDecoder(nn.Module):
+    """Features of a Gaussian and the direction it is seen from in, the raw columns of its look out.
+
+    Two small perceptrons: the first gives the opacity logit and as many further features, the second, which
+    also reads the direction, the spherical harmonics.
+    """
+
+    def __init__(self, n_features: int, width: int, sh_degree: int, *, linear_color: bool = False) -> None:
+        """`linear_color` is a parity setting."""
+        super().__init__()
+        n_rest = 3 * ((sh_degree + 1) ** 2 - 1)
+        hidden = 48  # as published: what both bands of the harmonics are read from
+        self.opacity = nn.Sequential(
+            nn.Linear(n_features, width, bias=False), nn.Sigmoid(),
+            nn.Linear(width, width, bias=False), nn.Sigmoid(),
+            nn.Linear(width, 1 + n_features, bias=False),
+        )  # fmt: skip
+        # parity: the published layers have nothing between them, so they are one linear map
+        between = nn.Identity() if linear_color else nn.ReLU()
+        self.color = nn.Sequential(
+            nn.Linear(n_features + 3, width, bias=False), between, nn.Linear(width, hidden, bias=False)
+        )
+        self.dc = nn.Linear(hidden, 3)
+        self.rest = nn.Linear(hidden, n_rest)
+
+    def forward(self, features: Tensor, directions: Tensor) -> dict[str, Tensor]:
+        """(N, n_features) and unit directions (N, 3), camera to Gaussian, to opacity_logits (N, 1), sh_dc
+        (N, 1, 3) and sh_rest (N, B - 1, 3)."""
+        logits, geometry = self.opacity(features).split([1, features.shape[1]], dim=1)
+        color = self.color(torch.cat([geometry, directions], dim=1))
+        dc, rest = self.dc(color), self.rest(color)
+        return {
+            "opacity_logits": logits,
+            "sh_dc": dc[:, None],
+            "sh_rest": rest.reshape(len(rest), -1, 3),
+        }

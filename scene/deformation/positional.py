@@ -1,0 +1,68 @@
+"""A deformation MLP on encoded positions and a condition (positions as in Mildenhall et al., "NeRF", 2020;
+layers as in GaussianHead, Wang et al. 2023)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from fused_fields import offset_mlp
+from torch import Tensor, nn
+
+Layer = tuple[Tensor, Tensor]  # weight, bias
+
+
+def encode(points: Tensor, octaves: int) -> Tensor:
+    """(N, 3) to (N, 3 + 6 * octaves): the points, then sin and cos of 2^k times them, octave by octave."""
+    if not octaves:
+        return points
+    powers = torch.arange(octaves, device=points.device, dtype=points.dtype)
+    angles = points[:, None] * 2.0 ** powers[:, None]  # (N, octaves, 3)
+    waves = torch.cat([angles.sin(), angles.cos()], dim=2)
+    return torch.cat([points, waves.flatten(1)], dim=1)
+
+
+class PositionalMLP(nn.Module):
+    """Encoded position and one code for all points in, offsets of every head out.
+
+    `depth` layers of `width` with a ReLU after each; the input enters once more past the middle. A head is
+    one linear layer. Heads start at zero, so that an untrained deformation is the identity.
+    """
+
+    def __init__(
+        self, *, octaves: int, code_width: int, width: int, depth: int, heads: Mapping[str, int]
+    ) -> None:
+        """`depth` is at least 5; `heads` maps a name to the number of its offsets."""
+        super().__init__()
+        self.octaves, self.heads = octaves, dict(heads)
+        inputs = 3 + 6 * octaves
+        self.skip = depth // 2 + 1  # the layer that reads the input again
+        reads = {0: inputs, self.skip: inputs + width}
+        self.layers = nn.ModuleList(nn.Linear(reads.get(k, width), width) for k in range(depth))
+        # One code for all points: its part of a layer that reads the input is one more bias.
+        self.codes = nn.ModuleList(nn.Linear(code_width, width, bias=False) for _ in reads)
+        self.out = nn.Linear(width, sum(heads.values()))
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, points: Tensor, code: Tensor) -> dict[str, Tensor]:
+        """Points (N, 3) of unit size and a code (code_width,) to one (N, size) offset per head.
+
+        No gradient reaches the points: octaves of high frequency would shake them.
+        """
+        encoded = encode(points.detach(), self.octaves)
+        layers = [(layer.weight, layer.bias) for layer in self.layers]
+        for at, of_code in zip((0, self.skip), self.codes, strict=True):
+            weight, bias = layers[at]
+            layers[at] = (weight, bias + of_code(code))
+        before, after = layers[: self.skip], layers[self.skip :]
+        middle = torch.relu(_chain(encoded, before))
+        offsets = _chain(torch.cat([encoded, middle], dim=1), [*after, (self.out.weight, self.out.bias)])
+        parts = offsets.split(list(self.heads.values()), dim=1)
+        return dict(zip(self.heads, parts, strict=True))
+
+
+def _chain(features: Tensor, layers: list[Layer]) -> Tensor:
+    """At least three layers, one after another, with a ReLU between them and none behind the last."""
+    *trunk, hidden, last = layers
+    return offset_mlp(features, trunk, hidden, [last])[0]

@@ -1,0 +1,78 @@
+"""Three planes read at learned rotated copies of every point (GaussianHead, Wang et al. 2023, "learnable
+Gaussian derivation"): copies far apart are independent samples of one small field."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from fused_fields import TRIPLANE_PAIRS, plane_features
+from torch import Tensor, nn
+
+from utils.rotations import quats_to_matrices
+
+
+class TriPlane(nn.Module):
+    """Features of points: copy t of a point reads the planes' channel group t, and the groups' features
+    stand side by side.
+
+    A plane over the axes (a, b) is stored (n_b, n_a, channels of a group) and starts uniform in
+    [0.1, 0.5]; a feature is the product of its three bilinear samples. The planes span the cube
+    [-1, 1]^3; what a rotation carries out of it reads the border.
+    """
+
+    def __init__(
+        self, *, resolution: int, channels: int, n_copies: int, last_group_only: bool = False
+    ) -> None:
+        """`channels` of all groups together. `last_group_only` is a parity setting."""
+        super().__init__()
+        if channels % n_copies:
+            raise ValueError(f"{channels} channels cannot be shared by {n_copies} copies; expected a multiple")
+        self.n_features, self.last_group_only = channels, last_group_only
+        size = (resolution, resolution, channels // n_copies)
+        self.groups = nn.ModuleList(
+            nn.ParameterList(nn.Parameter(torch.empty(size).uniform_(0.1, 0.5)) for _ in TRIPLANE_PAIRS)
+            for _ in range(n_copies)
+        )
+
+    def forward(self, copies: Tensor) -> Tensor:
+        """Copies (N, T, 3) of N points to features (N, n_features)."""
+        features = []
+        for t, group in enumerate(self.groups):
+            # parity: the published code indexes channels by the number of copies, so all read one group
+            planes = list(self.groups[-1] if self.last_group_only else group)
+            features.append(plane_features([planes], copies[:, t], pairs=TRIPLANE_PAIRS))
+        return torch.cat(features, dim=1)
+
+
+def rotated(points: Tensor, quats: Tensor) -> Tensor:
+    """Points (N, 3), each turned by its T quaternions (N, T, 4) of any length: (N, T, 3)."""
+    w, axis = torch.nn.functional.normalize(quats, dim=-1).split([1, 3], dim=-1)
+    points = points[:, None].expand_as(axis)
+    across = 2 * torch.linalg.cross(axis, points)
+    return points + w * across + torch.linalg.cross(axis, across)
+
+
+def column_scaled(points: Tensor, matrices: Tensor) -> Tensor:
+    """parity: (N, 3) and (N, T, 3, 3) to (N, T, 3): every axis of a point times the sum of the matrix's
+    column, which the published code takes for a matrix product."""
+    return points[:, None] * matrices.sum(dim=-2)
+
+
+def unscaled_matrices(quats: Tensor) -> Tensor:
+    """parity: (..., 4) to (..., 3, 3) by the published formula, a rotation for quaternions of unit length
+    alone: its products are of q * sqrt(2 / |q|) where they ought to be of q * sqrt(2) / |q|."""
+    lengths = quats.norm(dim=-1)[..., None, None]
+    eye = torch.eye(3, device=quats.device, dtype=quats.dtype)
+    return eye + lengths * (quats_to_matrices(quats) - eye)
+
+
+def drawn_rotations(count: int, source: torch.Generator, *, whole_turn: bool = True) -> Tensor:
+    """(count, 4) wxyz, uniform over all rotations (Shoemake 1992).
+
+    parity: without `whole_turn` angles stop at one radian, as the published code leaves out 2 pi.
+    """
+    u, v, w = torch.rand(3, count, generator=source)
+    v, w = (angle * (2 * math.pi if whole_turn else 1.0) for angle in (v, w))
+    a, b = (1 - u).sqrt(), u.sqrt()
+    return torch.stack([a * v.sin(), a * v.cos(), b * w.sin(), b * w.cos()], dim=1)
