@@ -218,13 +218,13 @@ def test_straight_colours_on_white_give_the_composite():
 
 
 def test_every_coefficient_varies_in_the_training_part():
+    """What is constant there is divided by zero by methods that standardise their inputs."""
     play = monologue(NAMES, 400, seed=0)
-    known = np.concatenate((play.expression, play.flame_pose), 1)[:320]
-    still = {0, 1, 2} & set(np.flatnonzero(known.std(0) == 0) - len(NAMES))
-    assert not still
     assert (play.expression[:320].std(0) > 0.005).all()
-    moving = play.flame_pose[:320].std(0) > 0.005
-    assert moving[[0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 12, 13]].all()
+    spread = play.flame_pose[:320].std(0)
+    assert (spread[:3] > 0.001).all(), "the body follows the head a little"
+    assert (spread[3:8] > 0.005).all(), "neck and jaw"
+    assert (spread[[9, 10, 12, 13]] > 0.005).all(), "eyes"
 
 
 def test_monologue_makes_one_gesture_at_a_time_and_driving_always_two():
