@@ -1,0 +1,7 @@
+# Folders in the layout of NeRFace. Values as in nerfblendshape/gaussianhead.py, for the same
+# reasons.
+_base_ = "../nerfblendshape/gaussianhead.py"
+dataset = "nerface"
+
+# The family has no masks: the whole picture, before its plate of the empty room.
+ModelParams = dict(part="all", plate=True)
