@@ -8,34 +8,32 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from geoopt import Sphere
-
-
-@cache
-def _sphere() -> Sphere:
-    from geoopt import Sphere  # takes a second, which most methods need not wait for
-
-    return Sphere()
+    from geoopt.optim import RiemannianAdam
 
 
 def sphere_step(
     param: nn.Parameter, exp_avg: Tensor, exp_avg_sq: Tensor, *, lr: float, step: int
 ) -> None:
-    """Move `param` (..., D), whose last axis has unit length, along the sphere, in place.
+    """Move `param` (..., D), whose last axis has unit length, along the sphere against its gradient.
 
-    `exp_avg` and `exp_avg_sq`, of the same shape, are the moments after `step` steps. They change in
-    place too: the first is carried to the new point, the second holds one number per point.
+    `exp_avg` and `exp_avg_sq`, of the same shape, are the moments after `step` steps. All three change in
+    place: the first moment is carried to the new point, the second holds one number per point.
     """
-    from geoopt import ManifoldParameter
-    from geoopt.optim import RiemannianAdam
-
-    # A plain Parameter would be taken for a flat one: geoopt looks at the type. This one shares the
-    # memory of `param` and lives for a step, so that rows may come and go between two.
-    point = ManifoldParameter(param.detach(), manifold=_sphere())
-    point.grad = param.grad
-    adam = RiemannianAdam([point], lr=lr)
-    adam.state[point] = {"step": step, "exp_avg": exp_avg, "exp_avg_sq": exp_avg_sq}
+    adam = _sphere_adam()([param], lr=lr)  # for one step: rows may come and go between two
+    adam.state[param] = {"step": step, "exp_avg": exp_avg, "exp_avg_sq": exp_avg_sq}
     adam.step()
 
 
 STEPS = {"sphere": sphere_step}
+
+
+@cache
+def _sphere_adam() -> type[RiemannianAdam]:
+    from geoopt import Sphere  # takes a second, which most methods need not wait for
+    from geoopt.optim import RiemannianAdam
+
+    class SphereAdam(RiemannianAdam):
+        # geoopt takes a parameter of another type than its own for a flat one; here it is on the sphere.
+        _default_manifold = Sphere()
+
+    return SphereAdam

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shlex
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -48,6 +49,11 @@ OptimizationParams = dict(
 """
 
 
+every_method = pytest.mark.parametrize(
+    "method", sorted(path.stem for path in Path("scene/methods").glob("[!_]*.py"))
+)
+
+
 @pytest.fixture
 def config(tmp_path):
     def _config(text: str) -> str:
@@ -69,15 +75,17 @@ def refused(*argv: str) -> str:
     return str(caught.value)
 
 
-def test_field_names_are_unique_across_sections():
-    sections = schema_of("fourdgs", RenderParams=RenderParams).sections.values()
+@every_method
+def test_field_names_are_unique_across_sections(method):
+    sections = schema_of(method, RenderParams=RenderParams).sections.values()
     names = Counter(f.name for section in sections for f in dataclasses.fields(section))
     names.update(k for section in sections for k in getattr(section, "without_effect", ()))
     assert {name for name, count in names.items() if count > 1} == set()
 
 
-def test_every_setting_has_help():
-    assert all(spec.help for spec in schema_of("fourdgs", RenderParams=RenderParams).specs.values())
+@every_method
+def test_every_setting_has_help(method):
+    assert all(spec.help for spec in schema_of(method, RenderParams=RenderParams).specs.values())
 
 
 def test_the_readme_command_of_4dgs_parses():
@@ -195,17 +203,19 @@ def test_a_wrong_flag_is_refused(argv, message):
     assert message in answer
 
 
-def test_every_boolean_can_be_set_and_unset_on_the_command_line():
-    specs = [spec for spec in schema_of("fourdgs").specs.values() if spec.kind is bool]
+@every_method
+def test_every_boolean_can_be_set_and_unset_on_the_command_line(method):
+    specs = [spec for spec in schema_of(method).specs.values() if spec.kind is bool]
     assert len(specs) > 10
     for spec in specs:
+        use = ("--method", method, f"--{spec.name}")
         off = [[f"--{spec.name}", "false"], [f"--{spec.name}=False"]]
         if not spec.name.startswith("no_"):
             off += [[f"--no-{spec.name}"], [f"--no_{spec.name}"]]
         for argv in off:
-            assert value(train(f"--{spec.name}", *argv), spec.name) is False
-        assert value(train(*off[0], f"--{spec.name}"), spec.name) is True
-        assert value(train(f"--{spec.name}", "true"), spec.name) is True
+            assert value(train(*use, *argv), spec.name) is False
+        assert value(train(*off[0], *use), spec.name) is True
+        assert value(train(*use, "true"), spec.name) is True
 
 
 def value(settings, name):

@@ -7,28 +7,39 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
-from tests.tiny_scene import write_tiny_scene
+from tests.tiny_scene import write_tiny_head, write_tiny_scene
 from utils.memory import MIB, MemoryBound, peak
 
 ROOT = Path(__file__).parents[2]
 FLAGS = (
-    "--coarse_iterations 12 --iterations 12 --densify_from_iter 1 --densification_interval 4 --multires 1 2 "
-    "--init_points 20000 --max_gaussians 40000 --densify_grad_threshold_coarse 1e-12"
+    "--iterations 20 --densify_from_iter 1 --densification_interval 4 --init_points 20000 "
+    "--max_gaussians 40000 --device cpu"
 )
+CASES = {
+    "fourdgs": (write_tiny_scene, "--coarse_iterations 12 --multires 1 2 --densify_grad_threshold_coarse 1e-12"),
+    "gaussianhead": (write_tiny_head, "--warm_up 1 --lambda_vgg 0 --deform_width 64 --densify_grad_threshold 1e-12"),
+}
 
 
-def test_the_peak_stays_under_what_was_announced_and_over_half_of_it(tmp_path):
-    scene = write_tiny_scene(tmp_path / "tiny")
-    flags = ["-s", str(scene), "-m", str(tmp_path / "out"), "--device", "cpu", *FLAGS.split()]
+def test_every_method_has_a_case():
+    assert set(CASES) == {path.stem for path in (ROOT / "scene/methods").glob("[!_]*.py")}
+
+
+@pytest.mark.parametrize("method", CASES)
+def test_the_peak_stays_under_what_was_announced_and_over_half_of_it(method, tmp_path):
+    write, own = CASES[method]
+    scene = write(tmp_path / "tiny")
+    flags = ["-s", str(scene), "-m", str(tmp_path / "out"), "--method", method, *FLAGS.split(), *own.split()]
     command = [sys.executable, "train.py", *flags]
     said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     taken, expected = (
         int(number.replace(",", ""))
         for number in re.search(r"memory: ([\d,]+) MiB at the peak, at most ([\d,]+) MiB", said).groups()
     )
-    assert f"memory: at most {expected:,} MiB (" in said.splitlines()[1]
+    assert f"memory: at most {expected:,} MiB (" in said
     assert '"n_gaussians": 40000' in (tmp_path / "out/log.jsonl").read_text()
     assert 0.5 * expected < taken <= expected
 
