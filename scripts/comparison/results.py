@@ -1,0 +1,68 @@
+"""What a comparison shows: one table of all runs, one video of them side by side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from scripts.comparison.runs import Run, measures, views
+from utils.files import write_json, write_text
+from utils.images import contact_sheet, read_image
+from utils.video import VideoWriter
+
+FIRST = ("PSNR", "SSIM")  # columns in front, where there are such; regions and LPIPS come next
+LAST = ("MiB", "training s", "render FPS", "Gaussians")
+VIDEO_FPS = 25
+DIGITS = {"PSNR": 2, "SSIM": 4, "MiB": 1, "training s": 0, "render FPS": 1, "Gaussians": 0}
+
+Row = dict[str, "float | None"]
+
+
+def write_table(out: Path, runs: Sequence[Run]) -> str:
+    """Write results.json (every run) and table.md (means over seeds); returns the table."""
+    found = {run: measures(run) for run in runs}
+    entries = [
+        {"scene": str(run.scene), "config": str(run.config), "seed": run.seed, "flags": list(run.flags), **found[run]}
+        for run in runs
+    ]
+    write_json(out / "results.json", entries)
+    columns = _columns(list(found.values()))
+    lines = [["scene", "config", "seeds", *columns], ["---"] * (3 + len(columns))]
+    for scene, label in dict.fromkeys((run.scene.name, run.label) for run in runs):
+        same = [found[run] for run in runs if (run.scene.name, run.label) == (scene, label)]
+        lines.append([scene, label, str(len(same)), *(_cell(same, name) for name in columns)])
+    text = "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+    write_text(out / "table.md", text)
+    return text
+
+
+def write_video(path: Path, runs: Sequence[Run]) -> None:
+    """Ground truth and one render of each run, side by side, over the test frames that all have."""
+    folders = [views(run) for run in runs]
+    names = sorted(set.intersection(*({file.name for file in (f / "renders").glob("*.png")} for f in folders)))
+    captions = ["ground truth", *(run.label for run in runs)]
+    with VideoWriter(path, fps=VIDEO_FPS) as video:
+        for name in names:
+            pictures = [folders[0] / "gt" / name, *(folder / "renders" / name for folder in folders)]
+            video.add(contact_sheet([[read_image(picture) for picture in pictures]], captions))
+
+
+def _columns(rows: Sequence[Row]) -> list[str]:
+    """Names with a number in any run: scores, regions, LPIPS, then what it cost."""
+    known = list(dict.fromkeys(name for row in rows for name, value in row.items() if value is not None))
+    scores = [name for name in known if name.startswith(("PSNR-", "LPIPS"))]
+    return [name for name in (*FIRST, *scores, *LAST) if name in known]
+
+
+def _cell(rows: Sequence[Row], name: str) -> str:
+    """Mean and, over several seeds, the standard deviation."""
+    values = [row[name] for row in rows if row.get(name) is not None]
+    if not values:
+        return "-"
+    mean, digits = math.fsum(values) / len(values), DIGITS.get(name.split("-")[0], 4)
+    text = f"{mean:.{digits}f}"
+    if len(values) == 1:
+        return text
+    spread = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
+    return f"{text} ± {spread:.{digits}f}"

@@ -1,0 +1,120 @@
+"""One run of a comparison: a configuration with a seed on a scene, trained, rendered and scored."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from utils.checkpoint import saved_iterations
+from utils.curves import read_rows
+from utils.errors import InputError
+from utils.files import read_json, write_json
+
+ROOT = Path(__file__).resolve().parents[2]
+FPS = re.compile(r"^test: .* ([\d.]+) FPS posing and drawing", re.MULTILINE)
+MEASURES = "compared.json"  # in a run's folder, when everything else is there
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is trained, and where it is written."""
+
+    scene: Path
+    config: Path
+    seed: int
+    folder: Path
+    flags: tuple[str, ...] = ()  # of train.py, the same for every run
+
+    @property
+    def label(self) -> str:
+        return config_label(self.config)
+
+
+def config_label(config: Path) -> str:
+    """`arguments/nerfblendshape/default.py` is called nerfblendshape-default."""
+    return f"{config.parent.name}-{config.stem}"
+
+
+def plan(
+    scenes: list[Path], configs: list[Path], n_seeds: int, out: Path, flags: tuple[str, ...]
+) -> list[Run]:
+    """Every run, scene by scene; raises InputError where two would write to one folder."""
+    out, scenes, configs = out.resolve(), [s.resolve() for s in scenes], [c.resolve() for c in configs]
+    runs = [
+        Run(scene, config, seed, out / scene.name / config_label(config) / f"seed_{seed}", flags)
+        for scene in scenes
+        for config in configs
+        for seed in range(n_seeds)
+    ]
+    folders = [run.folder for run in runs]
+    for run in runs:
+        if folders.count(run.folder) > 1:
+            raise InputError(f"{run.folder}: two runs would be written there; name scenes and configs apart")
+    return runs
+
+
+def complete(run: Run) -> None:
+    """Train, render and score what of the run is not there yet.
+
+    A run that was interrupted goes on from its last checkpoint. Of one that is whole train.py only checks
+    that its settings are still the same. Raises InputError with the last line of the command that failed.
+    """
+    model = str(run.folder)
+    _call(run, "train.py", "-s", str(run.scene), "-m", model, "--configs", str(run.config),
+          "--seed", str(run.seed), "--quiet", *run.flags)  # fmt: skip
+    if (run.folder / MEASURES).is_file():
+        return
+    said = _call(run, "render.py", "-m", model, "--skip_train", "--skip_val", "--skip_video", "--quiet")
+    _call(run, "metrics.py", "-m", model, "--quiet")
+    write_json(run.folder / MEASURES, _measures(run, said))
+
+
+def _call(run: Run, command: str, *flags: str) -> str:
+    """What one of the project's commands prints."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / command), *flags], capture_output=True, text=True, cwd=ROOT
+    )
+    if done.returncode:
+        last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
+        raise InputError(f"{run.folder}: {command} failed: {''.join(last) or 'no message'}")
+    return done.stdout
+
+
+def _measures(run: Run, rendered: str) -> dict[str, float | None]:
+    """Numbers of a whole run by the name of their column."""
+    iteration = saved_iterations(run.folder)[-1]
+    results = read_json(run.folder / "results.json")[f"ours_{iteration}"]
+    fps = FPS.search(rendered)
+    model = run.folder / f"point_cloud/iteration_{iteration}/model.safetensors"
+    rows = [row for row in read_rows(run.folder / "log.jsonl") if "it_per_s" in row]
+    scores = {name: value for name, value in results.items() if name != "protocol"}
+    return scores | {
+        "MiB": model.stat().st_size / MIB,
+        "training s": _training_seconds(rows),
+        "render FPS": float(fps[1]) if fps else None,
+        "Gaussians": rows[-1]["n_gaussians"] if rows else None,
+    }
+
+
+def _training_seconds(rows: list[dict]) -> float:
+    """From the rates in the log: what an interruption cost does not count."""
+    seconds, before = 0.0, {}
+    for row in rows:
+        steps = row["step"] - before.get(row["stage"], 0)
+        seconds += steps / row["it_per_s"]
+        before[row["stage"]] = row["step"]
+    return seconds
+
+
+def measures(run: Run) -> dict[str, float | None]:
+    """What `complete` found."""
+    return read_json(run.folder / MEASURES)
+
+
+def views(run: Run) -> Path:
+    """The folder with the test renders of the last iteration."""
+    return run.folder / "test" / f"ours_{saved_iterations(run.folder)[-1]}"

@@ -1,0 +1,113 @@
+"""compare.py on a head of a few pixels: two methods, one table, one video; again, and as jobs."""
+
+import json
+import sys
+from pathlib import Path
+
+import imageio.v2 as iio
+import pytest
+
+from scripts import compare
+from scripts.comparison.results import write_table
+from scripts.comparison.runs import MEASURES, Run, plan
+from tests.tiny_scene import SIZE, write_tiny_head
+from utils.errors import InputError
+from utils.files import write_json
+
+SHORT = ["--", "--iterations", "12", "--init_points", "60", "--dataset", "nerfblendshape"]
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    """A scene and two config files."""
+    folder = tmp_path_factory.mktemp("compare")
+    write_tiny_head(folder / "head")
+    (folder / "own").mkdir()
+    (folder / "own/four.py").write_text(
+        "method = 'fourdgs'\nOptimizationParams = dict(coarse_iterations=3)\n"
+        "ModelHiddenParams = dict(expression_input=True, time_input=False, multires=[1])\n"
+    )
+    (folder / "own/head.py").write_text(
+        "method = 'gaussianhead'\nOptimizationParams = dict(warm_up=3, lambda_vgg=0.0)\n"
+        "ModelHiddenParams = dict(deform_width=16)\n"
+    )
+    return folder
+
+
+def command(workplace, monkeypatch, *more):
+    configs = [str(workplace / f"own/{name}.py") for name in ("four", "head")]
+    argv = ["compare.py", "-s", str(workplace / "head"), "--configs", *configs, "-o", str(workplace / "out")]
+    monkeypatch.setattr(sys, "argv", [*argv, *more, *SHORT])
+    compare.main()
+
+
+@pytest.fixture(scope="module")
+def compared(workplace):
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        command(workplace, monkeypatch)
+    return workplace / "out"
+
+
+def test_the_table_has_a_row_for_each_config_with_scores_and_costs(compared):
+    head, _, *rows = (compared / "table.md").read_text().splitlines()
+    for name in ("PSNR", "SSIM", "PSNR-mouth", "MiB", "training s", "render FPS", "Gaussians"):
+        assert f"| {name} |" in head
+    assert [row.split(" | ")[1] for row in rows] == ["own-four", "own-head"]
+    assert all("| - |" not in row for row in rows)
+    entries = json.loads((compared / "results.json").read_text())
+    assert [entry["seed"] for entry in entries] == [0, 0]
+    assert all(entry["flags"] == SHORT[1:] and entry["training s"] > 0 for entry in entries)
+
+
+def test_the_video_shows_the_test_frames_of_all_side_by_side(compared):
+    frames = iio.mimread(compared / "head.mp4")
+    assert len(frames) == 3
+    assert frames[0].shape[1] >= 3 * SIZE
+
+
+def test_the_same_command_again_trains_and_renders_nothing(workplace, compared, monkeypatch, capsys):
+    files = sorted((*compared.rglob(MEASURES), *compared.rglob("*.safetensors"), *compared.rglob("0*.png")))
+    before = [file.stat().st_mtime_ns for file in files]
+    command(workplace, monkeypatch)
+    assert [file.stat().st_mtime_ns for file in files] == before
+    assert (compared / "table.md").read_text() in capsys.readouterr().out
+
+
+def test_jobs_of_submitit_give_the_same_table(workplace, compared, monkeypatch):
+    pytest.importorskip("submitit", reason="submitit is not installed")
+    before = (compared / "table.md").read_text()
+    (compared / "table.md").unlink()
+    command(workplace, monkeypatch, "--cluster", "local", "--minutes", "5")
+    assert (compared / "table.md").read_text() == before
+    assert len(list((compared / "jobs").glob("*_result.pkl"))) == 2
+
+
+def test_a_command_that_fails_is_told_by_its_own_last_line(workplace, tmp_path, monkeypatch, capsys):
+    (workplace / "own/bad.py").write_text("method = 'gaussianhead'\nOptimizationParams = dict(warm_upp=3)\n")
+    monkeypatch.setattr(sys, "argv", ["compare.py", "-s", str(workplace / "head"), "--configs",
+                                      str(workplace / "own/bad.py"), "-o", str(tmp_path)])  # fmt: skip
+    with pytest.raises(SystemExit) as caught:
+        compare.main()
+    assert caught.value.code == 2
+    assert "seed_0: train.py failed" in (said := capsys.readouterr().err)
+    assert "did you mean 'warm_up'?" in said
+
+
+def test_seeds_are_averaged_with_their_deviation(tmp_path):
+    runs = []
+    for seed, psnr in enumerate((20.0, 21.0, 22.0)):
+        run = Run(Path("/data/head"), Path("/own/four.py"), seed, tmp_path / f"{seed}")
+        run.folder.mkdir()
+        write_json(run.folder / MEASURES, {"PSNR": psnr, "SSIM": None, "Gaussians": 10})
+        runs.append(run)
+    assert write_table(tmp_path, runs).splitlines() == [
+        "| scene | config | seeds | PSNR | Gaussians |",
+        "| --- | --- | --- | --- | --- |",
+        "| head | own-four | 3 | 21.00 ± 1.00 | 10 ± 0 |",
+    ]
+
+
+def test_two_runs_never_share_a_folder(tmp_path):
+    scenes = [tmp_path / "a/head", tmp_path / "b/head"]
+    with pytest.raises(InputError, match="two runs would be written there"):
+        plan(scenes, [Path("own/four.py")], 1, tmp_path / "out", ())
