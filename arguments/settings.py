@@ -86,6 +86,7 @@ class ModelParams:
     add_points: bool = setting(
         False, "add 100,000 random points inside the box of the initial points"
     )
+    is_debug: bool = setting(False, "at most 50 frames of each split, to see whether a run gets through")
     part: str = setting(
         "person",
         "of a head dataset's pictures: all, person (its masks; all where the family has none) or head "

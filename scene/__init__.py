@@ -49,6 +49,7 @@ class Scene:
 
 
 N_ADDED_POINTS = 100_000
+N_DEBUG_FRAMES = 50  # of each split
 SPLITS = ("train", "test", "val", "video")
 
 
@@ -67,7 +68,13 @@ def load_scene(dataset: str, params: ModelParams) -> Scene:
         raise InputError(f"{path}: the train split is empty; a scene needs at least one train frame")
     if params.add_points:
         scene = replace(scene, points=with_random_points(scene.points, N_ADDED_POINTS))
-    return scene
+    return short(scene) if params.is_debug else scene
+
+
+def short(scene: Scene) -> Scene:
+    """The first few training frames and the last few of the other splits (GaussianHead's --is_debug)."""
+    rest = {name: scene.split(name)[-N_DEBUG_FRAMES:] for name in SPLITS if name != "train"}
+    return replace(scene, train=scene.train[:N_DEBUG_FRAMES], **rest)
 
 
 def with_random_points(points: PointCloud, count: int) -> PointCloud:
