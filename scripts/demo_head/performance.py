@@ -1,7 +1,7 @@
 """What the demo head says and does: a scripted monologue, and a sequence to drive an avatar with.
 
-25 frames a second. Speech is a row of syllables, each a viseme; blinks, gaze, head and small noise
-go on all the time. Beside them there are gestures (a smile, a frown, raised brows). The monologue
+25 frames a second. Speech is a row of syllables, a consonant and a vowel each; blinks, gaze and head
+go on all the time. Beside them there are gestures (a smile, raised brows). The monologue
 never makes two of them at once, the driving sequence always does: no frame of it has a combination
 that was seen before.
 """
@@ -31,16 +31,18 @@ SACCADE_EVERY = (0.4, 1.6)  # seconds
 GESTURE_LONG = (0.5, 0.9)  # seconds
 
 # Opening of the jaw, in parts of JAW_OPEN, and expression coefficients of each viseme.
-VISEMES = {
-    "a": (1.0, {}),
-    "e": (0.55, {"mouthStretch": 0.4, "mouthUpperUp": 0.25}),
-    "i": (0.25, {"mouthStretch": 0.55, "mouthDimple": 0.3, "mouthLowerDown": 0.3}),
-    "o": (0.75, {"mouthFunnel": 0.7}),
-    "u": (0.35, {"mouthPucker": 0.85}),
+VOWELS = {
+    "a": (1.0, {"mouthLowerDown": 0.3}),
+    "e": (0.65, {"mouthStretch": 0.4, "mouthUpperUp": 0.25}),
+    "i": (0.35, {"mouthStretch": 0.55, "mouthDimple": 0.3, "mouthLowerDown": 0.3}),
+    "o": (0.85, {"mouthFunnel": 0.7}),
+    "u": (0.45, {"mouthPucker": 0.85}),
+}
+CONSONANTS = {
     "m": (0.10, {"mouthClose": 0.22, "mouthPress": 0.45, "mouthRollUpper": 0.2}),
     "f": (0.20, {"mouthRollLower": 0.55, "mouthUpperUp": 0.3}),
     "s": (0.15, {"mouthLowerDown": 0.5, "mouthUpperUp": 0.4, "mouthShrugLower": 0.3}),
-}  # fmt: skip
+}
 GESTURES = {
     "smile": {"mouthSmile": 0.7, "cheekSquint": 0.6, "eyeSquint": 0.3},
     "frown": {"mouthFrown": 0.6, "mouthShrugUpper": 0.3},
@@ -108,7 +110,7 @@ def _perform(names: Sequence[str], gestures: Array, rng: np.random.Generator) ->
     gaze = _gaze(rng, count)
     pose[:, LEFT_EYE : LEFT_EYE + 2] = pose[:, RIGHT_EYE : RIGHT_EYE + 2] = gaze
     _lids_follow(curves, gaze)
-    turn = np.stack([size * _wander(rng, count, 7) for size in HEAD_TURN], 1)
+    turn = np.stack([size * _wander(rng, count, 9) for size in HEAD_TURN], 1)
     pose[:, NECK : NECK + 3] = turn
     pose[:, :3] = BODY_FOLLOWS * _smooth(turn, 8)
     expression = np.clip(np.stack([curves[name] for name in names], 1), 0, 1)
@@ -126,12 +128,13 @@ def _speak(rng: np.random.Generator, curves: dict[str, Array], pose: Array) -> N
         at = float(start)
         while at < end:
             length = FPS / rng.uniform(*SYLLABLES)
-            opening, parts = VISEMES[str(rng.choice(list(VISEMES)))]
-            # Neighbouring syllables overlap, as in speech: each is longer than its share.
-            pulse = np.zeros(count)
-            _add(pulse, at, 1.6 * length, rng.uniform(0.65, 1.0))
-            pose[:, JAW] = np.maximum(pose[:, JAW], JAW_OPEN * opening * pulse)
-            _act(curves, parts, pulse)
+            # Neighbouring sounds overlap, as in speech: each is longer than its share.
+            for sounds, begin, share in ((CONSONANTS, at, 0.8), (VOWELS, at + 0.2 * length, 1.4)):
+                opening, parts = sounds[str(rng.choice(list(sounds)))]
+                pulse = np.zeros(count)
+                _add(pulse, begin, share * length, rng.uniform(0.7, 1.0))
+                pose[:, JAW] = np.maximum(pose[:, JAW], JAW_OPEN * opening * pulse)
+                _act(curves, parts, pulse)
             at += length
         start = end + _frames(rng, PAUSE)
     pose[:, JAW + 1] = 0.02 * _wander(rng, count, 6)
