@@ -30,6 +30,9 @@ class AppearanceDecoder(nn.Module):
         )
         self.dc = nn.Linear(hidden, 3)
         self.rest = nn.Linear(hidden, n_rest)
+        # Each band begins at zero, as in 3DGS, when its turn comes; random ones would show at once.
+        nn.init.zeros_(self.rest.weight)
+        nn.init.zeros_(self.rest.bias)
 
     def forward(self, features: Tensor, directions: Tensor) -> dict[str, Tensor]:
         """(N, n_features) and unit directions (N, 3), camera to Gaussian, to opacity_logits (N, 1), sh_dc

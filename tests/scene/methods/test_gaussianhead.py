@@ -89,6 +89,12 @@ def test_sh_degree_climbs_every_thousand_steps_and_survives_a_saved_model(folder
     assert not again.deforms
 
 
+def test_a_band_of_harmonics_whose_turn_comes_changes_nothing_at_first(folder):
+    method, scene = build(folder)
+    assert method(scene.train[0]).sh_degree == 3
+    assert not method(scene.train[0]).sh[:, 1:].any()
+
+
 def test_the_planes_box_follows_the_size_and_place_of_the_head(folder):
     """The same head, ten times as large and elsewhere, looks the same."""
     method, scene = build(folder)
@@ -229,7 +235,8 @@ def test_gradients_reach_every_parameter(folder):
     method, scene = build(folder)
     frame = scene.train[1]
     gaussians = method(frame)
-    sum(getattr(gaussians, name).square().sum() for name in FIELDS).backward()
+    values = [getattr(gaussians, name).flatten() for name in FIELDS]
+    sum((value * torch.arange(len(value))).sum() for value in values).backward()
     for name, parameter in method.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.abs().max() > 0, name
