@@ -1,9 +1,10 @@
 """Train and score several configurations under one protocol:
-`python scripts/compare.py -s DATA --configs A.py B.py [--seeds 3] -o output/compare/NAME [-- -r 256]`.
+`python scripts/compare.py -s DATA --configs A.py B.py [--seeds 3] -o OUTPUT [-- -r 256]`.
 
-Writes table.md and results.json (PSNR, SSIM, LPIPS where its weights are, regions such as the mouth, size on
-disk, training time, render FPS, Gaussians) and <scene>.mp4, ground truth and every configuration side by
-side. The same command again goes on where it was interrupted. What stands behind `--` goes to every train.py.
+Writes table.md and results.json (PSNR, SSIM, LPIPS where its weights are, regions such as the
+mouth, size on disk, training time, render FPS, Gaussians) and <scene>.mp4, ground truth and every
+configuration side by side. The same command again goes on where it was interrupted. What stands
+behind `--` goes to every train.py.
 """
 
 from __future__ import annotations
@@ -22,13 +23,21 @@ from utils.images import make_folder
 
 def main() -> None:
     at = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-s", "--scenes", nargs="+", type=Path, required=True, help="dataset folders")
-    parser.add_argument("--configs", nargs="+", type=Path, required=True, help="config files to compare")
-    parser.add_argument("--seeds", type=int, default=1, help="runs of each config, with seeds 0, 1, ...")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "-s", "--scenes", nargs="+", type=Path, required=True, help="dataset folders"
+    )
+    parser.add_argument(
+        "--configs", nargs="+", type=Path, required=True, help="config files to compare"
+    )
+    parser.add_argument(
+        "--seeds", type=int, default=1, help="runs of each config, with seeds 0, 1, ..."
+    )
     parser.add_argument("-o", "--out", type=Path, required=True, help="output folder")
     parser.add_argument("--cluster", choices=("none", "slurm", "local"), default="none",
-                        help="none: one run after another, here; slurm: a job each; local: processes here")  # fmt: skip
+                        help="none: one run after another; slurm, local: each a job, a process")  # fmt: skip
     parser.add_argument("--partition", default="", help="of the Slurm cluster")
     parser.add_argument("--gpus", type=int, default=0, help="of each job")
     parser.add_argument("--minutes", type=int, default=24 * 60, help="time limit of a job")
@@ -60,11 +69,13 @@ def compare(args: argparse.Namespace, flags: tuple[str, ...]) -> None:
 
 
 def submit(runs: list[Run], args: argparse.Namespace) -> None:
-    """Give each run to a job and wait for all; the first failure is raised when the others are done."""
+    """Give each run to a job and wait for all, then raise the first failure, if any."""
     try:
         import submitit
     except ImportError:
-        raise InputError(f"--cluster {args.cluster} needs a package: pip install submitit") from None
+        raise InputError(
+            f"--cluster {args.cluster} needs a package: pip install submitit"
+        ) from None
     executor = submitit.AutoExecutor(folder=args.out / "jobs", cluster=args.cluster)
     executor.update_parameters(timeout_min=args.minutes, name="compare")
     if args.gpus:
@@ -75,7 +86,9 @@ def submit(runs: list[Run], args: argparse.Namespace) -> None:
     print(f"{len(jobs)} jobs, their output in {args.out / 'jobs'}", flush=True)
     failures = [failure for failure in (job.exception() for job in jobs) if failure]
     if failures:
-        raise InputError(f"{len(failures)} of {len(jobs)} jobs failed, the first with: {failures[0]}")
+        raise InputError(
+            f"{len(failures)} of {len(jobs)} jobs failed, the first with: {failures[0]}"
+        )
 
 
 if __name__ == "__main__":

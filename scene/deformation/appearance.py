@@ -9,11 +9,13 @@ from torch import Tensor, nn
 class AppearanceDecoder(nn.Module):
     """Features of a Gaussian and the direction it is seen from in, the raw columns of its look out.
 
-    Two small perceptrons: the first gives the opacity logit and as many further features, the second, which
-    also reads the direction, the spherical harmonics.
+    Two small perceptrons: the first gives the opacity logit and as many further features, the
+    second, which also reads the direction, the spherical harmonics.
     """
 
-    def __init__(self, n_features: int, width: int, sh_degree: int, *, linear_color: bool = False) -> None:
+    def __init__(
+        self, n_features: int, width: int, sh_degree: int, *, linear_color: bool = False
+    ) -> None:
         """`linear_color` is a parity setting."""
         super().__init__()
         n_rest = 3 * ((sh_degree + 1) ** 2 - 1)
@@ -26,7 +28,9 @@ class AppearanceDecoder(nn.Module):
         # parity: the published layers have nothing between them, so they are one linear map
         between = nn.Identity() if linear_color else nn.ReLU()
         self.color = nn.Sequential(
-            nn.Linear(n_features + 3, width, bias=False), between, nn.Linear(width, hidden, bias=False)
+            nn.Linear(n_features + 3, width, bias=False),
+            between,
+            nn.Linear(width, hidden, bias=False),
         )
         self.dc = nn.Linear(hidden, 3)
         self.rest = nn.Linear(hidden, n_rest)
@@ -35,8 +39,8 @@ class AppearanceDecoder(nn.Module):
         nn.init.zeros_(self.rest.bias)
 
     def forward(self, features: Tensor, directions: Tensor) -> dict[str, Tensor]:
-        """(N, n_features) and unit directions (N, 3), camera to Gaussian, to opacity_logits (N, 1), sh_dc
-        (N, 1, 3) and sh_rest (N, B - 1, 3)."""
+        """(N, n_features) and unit directions (N, 3), camera to Gaussian, to opacity_logits (N, 1),
+        sh_dc (N, 1, 3) and sh_rest (N, B - 1, 3)."""
         logits, geometry = self.opacity(features).split([1, features.shape[1]], dim=1)
         color = self.color(torch.cat([geometry, directions], dim=1))
         dc, rest = self.dc(color), self.rest(color)

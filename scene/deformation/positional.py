@@ -1,5 +1,5 @@
-"""A deformation MLP on encoded positions and a condition (positions as in Mildenhall et al., "NeRF", 2020;
-layers as in GaussianHead, Wang et al. 2023)."""
+"""A deformation MLP on encoded positions and a condition (encoding as in Mildenhall et al., "NeRF",
+2020; layers as in GaussianHead, Wang et al. 2023)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Layer = tuple[Tensor, Tensor]  # weight, bias
 
 
 def encode(points: Tensor, octaves: int) -> Tensor:
-    """(N, 3) to (N, 3 + 6 * octaves): the points, then sin and cos of 2^k times them, octave by octave."""
+    """(N, 3) to (N, 3 + 6 * octaves): the points, then sin and cos of 2^k times them for each k."""
     if not octaves:
         return points
     powers = torch.arange(octaves, device=points.device, dtype=points.dtype)
@@ -25,8 +25,8 @@ def encode(points: Tensor, octaves: int) -> Tensor:
 class PositionalMLP(nn.Module):
     """Encoded position and one code for all points in, offsets of every head out.
 
-    `depth` layers of `width` with a ReLU after each; the input enters once more past the middle. A head is
-    one linear layer. Heads start at zero, so that an untrained deformation is the identity.
+    `depth` layers of `width` with a ReLU after each; the input enters once more past the middle. A
+    head is one linear layer, zero at first, so that an untrained deformation is the identity.
     """
 
     def __init__(
@@ -57,12 +57,14 @@ class PositionalMLP(nn.Module):
             layers[at] = (weight, bias + of_code(code))
         before, after = layers[: self.skip], layers[self.skip :]
         middle = torch.relu(_chain(encoded, before))
-        offsets = _chain(torch.cat([encoded, middle], dim=1), [*after, (self.out.weight, self.out.bias)])
+        offsets = _chain(
+            torch.cat([encoded, middle], dim=1), [*after, (self.out.weight, self.out.bias)]
+        )
         parts = offsets.split(list(self.heads.values()), dim=1)
         return dict(zip(self.heads, parts, strict=True))
 
 
 def _chain(features: Tensor, layers: list[Layer]) -> Tensor:
-    """At least three layers, one after another, with a ReLU between them and none behind the last."""
+    """At least three layers with a ReLU between them and none behind the last."""
     *trunk, hidden, last = layers
     return offset_mlp(features, trunk, hidden, [last])[0]

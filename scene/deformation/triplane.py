@@ -1,5 +1,5 @@
-"""Three planes read at learned rotated copies of every point (GaussianHead, Wang et al. 2023, "learnable
-Gaussian derivation"): copies far apart are independent samples of one small field."""
+"""Three planes read at learned rotated copies of every point (GaussianHead, Wang et al. 2023,
+"learnable Gaussian derivation"): copies far apart are independent samples of one small field."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from utils.rotations import quats_to_matrices
 
 
 class TriPlane(nn.Module):
-    """Features of points: copy t of a point reads the planes' channel group t, and the groups' features
-    stand side by side.
+    """Features of points: copy t of a point reads channel group t of the planes, and the features
+    of the groups stand side by side.
 
     A plane over the axes (a, b) is stored (n_b, n_a, channels of a group) and starts uniform in
     [0.1, 0.5]; a feature is the product of its three bilinear samples. The planes span the cube
@@ -27,11 +27,15 @@ class TriPlane(nn.Module):
         """`channels` of all groups together. `last_group_only` is a parity setting."""
         super().__init__()
         if channels % n_copies:
-            raise ValueError(f"{channels} channels cannot be shared by {n_copies} copies; expected a multiple")
+            raise ValueError(
+                f"{channels} channels cannot be shared by {n_copies} copies; expected a multiple"
+            )
         self.n_features, self.last_group_only = channels, last_group_only
         size = (resolution, resolution, channels // n_copies)
         self.groups = nn.ModuleList(
-            nn.ParameterList(nn.Parameter(torch.empty(size).uniform_(0.1, 0.5)) for _ in TRIPLANE_PAIRS)
+            nn.ParameterList(
+                nn.Parameter(torch.empty(size).uniform_(0.1, 0.5)) for _ in TRIPLANE_PAIRS
+            )
             for _ in range(n_copies)
         )
 
@@ -39,7 +43,7 @@ class TriPlane(nn.Module):
         """Copies (N, T, 3) of N points to features (N, n_features)."""
         features = []
         for t, group in enumerate(self.groups):
-            # parity: the published code indexes channels by the number of copies, so all read one group
+            # parity: the published code takes the number of copies for the group's index
             planes = list(self.groups[-1] if self.last_group_only else group)
             features.append(plane_features([planes], copies[:, t], pairs=TRIPLANE_PAIRS))
         return torch.cat(features, dim=1)
@@ -54,14 +58,14 @@ def rotated(points: Tensor, quats: Tensor) -> Tensor:
 
 
 def column_scaled(points: Tensor, matrices: Tensor) -> Tensor:
-    """parity: (N, 3) and (N, T, 3, 3) to (N, T, 3): every axis of a point times the sum of the matrix's
-    column, which the published code takes for a matrix product."""
+    """parity: (N, 3) and (N, T, 3, 3) to (N, T, 3): every axis of a point times the sum of the
+    matrix's column, which the published code takes for a matrix product."""
     return points[:, None] * matrices.sum(dim=-2)
 
 
 def unscaled_matrices(quats: Tensor) -> Tensor:
-    """parity: (..., 4) to (..., 3, 3) by the published formula, a rotation for quaternions of unit length
-    alone: its products are of q * sqrt(2 / |q|) where they ought to be of q * sqrt(2) / |q|."""
+    """parity: (..., 4) to (..., 3, 3) by the published formula, right for unit quaternions alone:
+    its products are of q * sqrt(2 / |q|) where they ought to be of q * sqrt(2) / |q|."""
     lengths = quats.norm(dim=-1)[..., None, None]
     eye = torch.eye(3, device=quats.device, dtype=quats.dtype)
     return eye + lengths * (quats_to_matrices(quats) - eye)

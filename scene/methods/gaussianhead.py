@@ -1,6 +1,9 @@
-"""GaussianHead (Wang et al., "GaussianHead: High-fidelity Head Avatars with Learnable Gaussian Derivation",
-TVCG 2025): expressions move the Gaussians, a tri-plane read at learned rotated copies of them says how
-they look. Settings named reference_... bring a defect of the published code back, each by itself."""
+"""GaussianHead (Wang et al., "GaussianHead: High-fidelity Head Avatars with Learnable Gaussian
+Derivation", TVCG 2025): expressions move the Gaussians, a tri-plane read at learned rotated copies
+of them says how they look.
+
+Settings named reference_... bring a defect of the published code back, each by itself.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +65,9 @@ class ModelHiddenParams:
     plane_channels: int = setting(
         32, "channels of a plane, shared out among the copies", valid=at_least(1)
     )
-    decoder_width: int = setting(64, "width of the decoders of opacity and colour", valid=at_least(1))
+    decoder_width: int = setting(
+        64, "width of the decoders of opacity and colour", valid=at_least(1)
+    )
     reference_box: bool = setting(  # parity: made for one family of datasets
         False, "planes span [-1, 1] world units and the MLP reads these, whatever the head's size"
     )
@@ -91,10 +96,14 @@ class OptimizationParams(GeometryRates, PhotometricWeights, Densification):
     """Schedules, losses and densification. Iterations are optimiser steps."""
 
     iterations: int = setting(80_000, "steps of the training", valid=at_least(0))
-    warm_up: int = setting(3_000, "step at which expressions begin to move the Gaussians", valid=at_least(0))
+    warm_up: int = setting(
+        3_000, "step at which expressions begin to move the Gaussians", valid=at_least(0)
+    )
     batch_size: int = setting(1, "views per step", valid=at_least(1))
     # Published: 1.6e-4 and 1.6e-6 times five, where the points fill a cube of half-size 1.3.
-    position_lr_init: float = setting(6.2e-4, "of the positions, times the half-size of the points' box")
+    position_lr_init: float = setting(
+        6.2e-4, "of the positions, times the half-size of the points' box"
+    )
     position_lr_final: float = setting(6.2e-6, "of the positions after position_lr_max_steps")
     position_lr_max_steps: int = setting(
         30_000, "length of the schedule of the positions; 0 is that of the stage", valid=at_least(0)
@@ -102,7 +111,9 @@ class OptimizationParams(GeometryRates, PhotometricWeights, Densification):
     deform_lr_init: float = setting(8e-4, "of the deformation MLP")
     deform_lr_final: float = setting(1.6e-6, "of the deformation MLP after deform_lr_max_steps")
     deform_lr_max_steps: int = setting(
-        80_000, "length of the schedule of the deformation MLP; 0 is that of the stage", valid=at_least(0)
+        80_000,
+        "length of the schedule of the deformation MLP; 0 is that of the stage",
+        valid=at_least(0),
     )
     quater_lr_init: float = setting(1e-3, "of the copies' rotations")
     quater_lr_final: float = setting(1.6e-6, "of the copies' rotations after quater_lr_max_step")
@@ -115,10 +126,15 @@ class OptimizationParams(GeometryRates, PhotometricWeights, Densification):
         80_000, "length of the schedule of the planes; 0 is that of the stage", valid=at_least(0)
     )
     opacity_lr: float = setting(1e-4, "of the decoder of opacities")
-    feature_lr: float = setting(1e-3, "of the decoder of colours; its SH above degree 0 a twentieth")
-    lambda_dssim: float = setting(0.2, "weight of 1 - SSIM; L1 has the rest of 1", valid=at_least(0))
+    feature_lr: float = setting(
+        1e-3, "of the decoder of colours; its SH above degree 0 a twentieth"
+    )
+    lambda_dssim: float = setting(
+        0.2, "weight of 1 - SSIM; L1 has the rest of 1", valid=at_least(0)
+    )
     lambda_vgg: float = setting(
-        0.01, "weight of the distance of VGG16's features; off where there are no weights",
+        0.01,
+        "weight of the distance of VGG16's features; off where there are no weights",
         valid=at_least(0),
     )
     densify_grad_threshold: float = setting(
@@ -126,8 +142,10 @@ class OptimizationParams(GeometryRates, PhotometricWeights, Densification):
     )
     opacity_threshold: float = setting(0.005, "opacity under which a Gaussian is pruned")
     opacity_reset_interval: int = setting(
-        3_000, "step from which Gaussians as large as a tenth of the head are pruned; decoded opacities "
-        "are never reset", valid=at_least(1),
+        3_000,
+        "step from which Gaussians as large as a tenth of the head are pruned; decoded opacities "
+        "are never reset",
+        valid=at_least(1),
     )
     reference_adam: bool = setting(  # parity: geoopt is given a plain parameter
         False, "plain Adam on the rotations, which then leave the unit sphere"
@@ -175,7 +193,9 @@ class Method(MethodBase):
             self._build_networks(scene)
 
     def forward(self, frame: Frame) -> Gaussians:
-        return activate(self._decoded(self._moved(frame), frame.camera.center), self.drawn_sh_degree)
+        return activate(
+            self._decoded(self._moved(frame), frame.camera.center), self.drawn_sh_degree
+        )
 
     def canonical(self, frame: Frame) -> Gaussians:
         columns = self._decoded(dict(self.table.columns), frame.camera.center)
@@ -199,8 +219,13 @@ class Method(MethodBase):
     def stages(self) -> list[Stage]:
         o = self.optim
         losses = photometric(
-            l1=1 - o.lambda_dssim, l2=o.lambda_l2, dssim=o.lambda_dssim, lpips=o.lambda_lpips, alpha=o.lambda_alpha
+            l1=1 - o.lambda_dssim,
+            l2=o.lambda_l2,
+            dssim=o.lambda_dssim,
+            lpips=o.lambda_lpips,
+            alpha=o.lambda_alpha,
         )
+        losses += perceptual(o.lambda_vgg)
         strategy = o.densify(
             o.iterations,
             until=o.densify_until_iter or o.iterations // 2,
@@ -212,7 +237,7 @@ class Method(MethodBase):
             opacity="latest" if o.reference_pruning else "greatest",
         )
         return [
-            Stage("main", o.iterations, self.forward, self._groups(), losses + perceptual(o.lambda_vgg), strategy,
+            Stage("main", o.iterations, self.forward, self._groups(), losses, strategy,
                   lambda step: self.background, batch_size=o.batch_size),
         ]  # fmt: skip
 
@@ -234,7 +259,8 @@ class Method(MethodBase):
         h = self.hidden
         self.code = ConditionCode(scene.train, _inputs(h), h.code_width)
         self.deform = PositionalMLP(
-            octaves=h.deform_octaves, code_width=h.code_width, width=h.deform_width, depth=h.deform_depth,
+            octaves=h.deform_octaves, code_width=h.code_width,
+            width=h.deform_width, depth=h.deform_depth,
             heads={"means": 3, "quats": 4, "log_scales": 3},
         )  # fmt: skip
         self.planes = TriPlane(
@@ -263,7 +289,7 @@ class Method(MethodBase):
     def _decoded(self, columns: dict[str, Tensor], eye: Tensor) -> dict[str, Tensor]:
         """The columns with opacity and colour as they are at their place, seen from `eye` (3,)."""
         features = self.planes(self._copies(self._in_box(columns["means"])))
-        # From where the canonical Gaussian lies: a move then changes the look through the planes alone.
+        # From where the Gaussian rests: a move changes its look through the planes alone.
         directions = nn.functional.normalize(self.table.columns["means"] - eye, dim=1)
         return columns | self.decoder(features, directions)
 
@@ -297,7 +323,9 @@ class Method(MethodBase):
             ParamGroup("opacity", self.decoder.opacity.parameters, constant(o.opacity_lr)),
             ParamGroup("color", self.decoder.color.parameters, color),
             ParamGroup("sh_dc", self.decoder.dc.parameters, color),
-            ParamGroup("sh_rest", self.decoder.rest.parameters, constant(o.feature_lr / FEATURE_REST)),
+            ParamGroup(
+                "sh_rest", self.decoder.rest.parameters, constant(o.feature_lr / FEATURE_REST)
+            ),
         ]
         return [*groups, self._rotation_group()] if self.hidden.rotate_copies else groups
 
@@ -321,8 +349,8 @@ class Method(MethodBase):
 
     @property
     def working_bytes_per_row(self) -> int:
-        # Activations of the decoders and of the ends of the MLP's two halves, which alone it keeps, with
-        # their gradients; the copies; the row posed, activated, drawn, and the gradients of these.
+        # Activations of the decoders and of the ends of the MLP's two halves, which alone it keeps,
+        # with their gradients; the copies; the row posed, activated, drawn, and their gradients.
         h = self.hidden
         encoded = 3 + 6 * h.deform_octaves
         mlp = 2 * (2 * encoded + 3 * h.deform_width)

@@ -23,7 +23,13 @@ def write_table(out: Path, runs: Sequence[Run]) -> str:
     """Write results.json (every run) and table.md (means over seeds); returns the table."""
     found = {run: measures(run) for run in runs}
     entries = [
-        {"scene": str(run.scene), "config": str(run.config), "seed": run.seed, "flags": list(run.flags), **found[run]}
+        {
+            "scene": str(run.scene),
+            "config": str(run.config),
+            "seed": run.seed,
+            "flags": list(run.flags),
+            **found[run],
+        }
         for run in runs
     ]
     write_json(out / "results.json", entries)
@@ -40,17 +46,24 @@ def write_table(out: Path, runs: Sequence[Run]) -> str:
 def write_video(path: Path, runs: Sequence[Run]) -> None:
     """Ground truth and one render of each run, side by side, over the test frames that all have."""
     folders = [views(run) for run in runs]
-    names = sorted(set.intersection(*({file.name for file in (f / "renders").glob("*.png")} for f in folders)))
+    names = sorted(
+        set.intersection(*({file.name for file in (f / "renders").glob("*.png")} for f in folders))
+    )
     captions = ["ground truth", *(run.label for run in runs)]
     with VideoWriter(path, fps=VIDEO_FPS) as video:
         for name in names:
-            pictures = [folders[0] / "gt" / name, *(folder / "renders" / name for folder in folders)]
+            pictures = [
+                folders[0] / "gt" / name,
+                *(folder / "renders" / name for folder in folders),
+            ]
             video.add(contact_sheet([[read_image(picture) for picture in pictures]], captions))
 
 
 def _columns(rows: Sequence[Row]) -> list[str]:
     """Names with a number in any run: scores, regions, LPIPS, then what it cost."""
-    known = list(dict.fromkeys(name for row in rows for name, value in row.items() if value is not None))
+    known = list(
+        dict.fromkeys(name for row in rows for name, value in row.items() if value is not None)
+    )
     scores = [name for name in known if name.startswith(("PSNR-", "LPIPS"))]
     return [name for name in (*FIRST, *scores, *LAST) if name in known]
 

@@ -43,7 +43,11 @@ def plan(
     scenes: list[Path], configs: list[Path], n_seeds: int, out: Path, flags: tuple[str, ...]
 ) -> list[Run]:
     """Every run, scene by scene; raises InputError where two would write to one folder."""
-    out, scenes, configs = out.resolve(), [s.resolve() for s in scenes], [c.resolve() for c in configs]
+    out, scenes, configs = (
+        out.resolve(),
+        [s.resolve() for s in scenes],
+        [c.resolve() for c in configs],
+    )
     runs = [
         Run(scene, config, seed, out / scene.name / config_label(config) / f"seed_{seed}", flags)
         for scene in scenes
@@ -53,22 +57,27 @@ def plan(
     folders = [run.folder for run in runs]
     for run in runs:
         if folders.count(run.folder) > 1:
-            raise InputError(f"{run.folder}: two runs would be written there; name scenes and configs apart")
+            raise InputError(
+                f"{run.folder}: two runs would be written there; name scenes and configs apart"
+            )
     return runs
 
 
 def complete(run: Run) -> None:
     """Train, render and score what of the run is not there yet.
 
-    A run that was interrupted goes on from its last checkpoint. Of one that is whole train.py only checks
-    that its settings are still the same. Raises InputError with the last line of the command that failed.
+    A run that was interrupted goes on from its last checkpoint. Of one that is whole train.py only
+    checks that its settings are still the same. Raises InputError with the last line of the command
+    that failed.
     """
     model = str(run.folder)
     _call(run, "train.py", "-s", str(run.scene), "-m", model, "--configs", str(run.config),
           "--seed", str(run.seed), "--quiet", *run.flags)  # fmt: skip
     if (run.folder / MEASURES).is_file():
         return
-    said = _call(run, "render.py", "-m", model, "--skip_train", "--skip_val", "--skip_video", "--quiet")
+    said = _call(
+        run, "render.py", "-m", model, "--skip_train", "--skip_val", "--skip_video", "--quiet"
+    )
     _call(run, "metrics.py", "-m", model, "--quiet")
     write_json(run.folder / MEASURES, _measures(run, said))
 

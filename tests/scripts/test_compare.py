@@ -36,7 +36,15 @@ def workplace(tmp_path_factory):
 
 def command(workplace, monkeypatch, *more):
     configs = [str(workplace / f"own/{name}.py") for name in ("four", "head")]
-    argv = ["compare.py", "-s", str(workplace / "head"), "--configs", *configs, "-o", str(workplace / "out")]
+    argv = [
+        "compare.py",
+        "-s",
+        str(workplace / "head"),
+        "--configs",
+        *configs,
+        "-o",
+        str(workplace / "out"),
+    ]
     monkeypatch.setattr(sys, "argv", [*argv, *more, *SHORT])
     compare.main()
 
@@ -65,8 +73,12 @@ def test_the_video_shows_the_test_frames_of_all_side_by_side(compared):
     assert frames[0].shape[1] >= 3 * SIZE
 
 
-def test_the_same_command_again_trains_and_renders_nothing(workplace, compared, monkeypatch, capsys):
-    files = sorted((*compared.rglob(MEASURES), *compared.rglob("*.safetensors"), *compared.rglob("0*.png")))
+def test_the_same_command_again_trains_and_renders_nothing(
+    workplace, compared, monkeypatch, capsys
+):
+    files = sorted(
+        (*compared.rglob(MEASURES), *compared.rglob("*.safetensors"), *compared.rglob("0*.png"))
+    )
     before = [file.stat().st_mtime_ns for file in files]
     command(workplace, monkeypatch)
     assert [file.stat().st_mtime_ns for file in files] == before
@@ -82,8 +94,12 @@ def test_jobs_of_submitit_give_the_same_table(workplace, compared, monkeypatch):
     assert len(list((compared / "jobs").glob("*_result.pkl"))) == 2
 
 
-def test_a_command_that_fails_is_told_by_its_own_last_line(workplace, tmp_path, monkeypatch, capsys):
-    (workplace / "own/bad.py").write_text("method = 'gaussianhead'\nOptimizationParams = dict(warm_upp=3)\n")
+def test_a_command_that_fails_is_told_by_its_own_last_line(
+    workplace, tmp_path, monkeypatch, capsys
+):
+    (workplace / "own/bad.py").write_text(
+        "method = 'gaussianhead'\nOptimizationParams = dict(warm_upp=3)\n"
+    )
     monkeypatch.setattr(sys, "argv", ["compare.py", "-s", str(workplace / "head"), "--configs",
                                       str(workplace / "own/bad.py"), "-o", str(tmp_path)])  # fmt: skip
     with pytest.raises(SystemExit) as caught:

@@ -56,7 +56,9 @@ def test_layers_are_those_of_a_perceptron_that_reads_its_input_twice(depth):
     h, weights = x, [layer.weight for layer in module.layers]
     weights[0] = torch.cat([weights[0], module.codes[0].weight], dim=1)
     at = module.skip
-    weights[at] = torch.cat([weights[at][:, :63], module.codes[1].weight, weights[at][:, 63:]], dim=1)
+    weights[at] = torch.cat(
+        [weights[at][:, :63], module.codes[1].weight, weights[at][:, 63:]], dim=1
+    )
     for k, (weight, layer) in enumerate(zip(weights, module.layers, strict=True)):
         h = F.relu(F.linear(torch.cat([x, h], dim=1) if k == at else h, weight, layer.bias))
     expected = module.out(h)

@@ -65,7 +65,9 @@ def test_kernel_and_slow_twin_agree_in_values_and_gradients(monkeypatch):
 def test_in_the_parity_setting_the_other_groups_learn_nothing():
     planes, (points, quats) = field(last_group_only=True), points_and_quats()
     planes(rotated(points, quats)).sum().backward()
-    assert [all(p.grad is not None for p in group) for group in planes.groups] == [False] * 3 + [True]
+    assert [all(p.grad is not None for p in group) for group in planes.groups] == [False] * 3 + [
+        True
+    ]
 
 
 def test_gradients_to_planes_positions_and_rotations_are_finite_differences():
@@ -94,7 +96,9 @@ def test_copies_are_turned_as_the_matrix_of_each_quaternion_turns():
     points, quats = points_and_quats()
     expected = (quats_to_matrices(quats) @ points[:, None, :, None])[..., 0]
     torch.testing.assert_close(rotated(points, quats), expected)
-    torch.testing.assert_close(rotated(points, quats).norm(dim=2), points.norm(dim=1)[:, None].expand(-1, 4))
+    torch.testing.assert_close(
+        rotated(points, quats).norm(dim=2), points.norm(dim=1)[:, None].expand(-1, 4)
+    )
 
 
 def test_copies_by_one_rotation_coincide_with_the_point_under_the_identity():
@@ -109,7 +113,12 @@ def test_the_published_contraction_scales_the_axes_by_column_sums():
     found = column_scaled(points, matrices)
     for n in range(5):
         for t in range(4):
-            sums = torch.stack([matrices[n, t, 0, j] + matrices[n, t, 1, j] + matrices[n, t, 2, j] for j in range(3)])
+            sums = torch.stack(
+                [
+                    matrices[n, t, 0, j] + matrices[n, t, 1, j] + matrices[n, t, 2, j]
+                    for j in range(3)
+                ]
+            )
             torch.testing.assert_close(found[n, t], points[n] * sums)
 
 

@@ -14,8 +14,8 @@ from utils.errors import InputError
 from utils.optimizers import Optimizers
 from utils.ply import read_gaussians, write_gaussians
 
-ARGV = ["--method", "gaussianhead", "--init_points", "100", "--deform_width", "16", "--plane_resolution", "8",
-        "--lambda_vgg", "0"]  # fmt: skip
+ARGV = ["--method", "gaussianhead", "--init_points", "100", "--deform_width", "16",
+        "--plane_resolution", "8", "--lambda_vgg", "0"]  # fmt: skip
 LATER = 5_000  # a step at which everything is on
 FIELDS = ("means", "quats", "scales", "opacities", "sh")
 
@@ -41,7 +41,9 @@ def build(folder, *flags, disturbed=True):
 
 
 def same(a, b):
-    return {name for name in FIELDS if torch.allclose(getattr(a, name), getattr(b, name), atol=1e-6)}
+    return {
+        name for name in FIELDS if torch.allclose(getattr(a, name), getattr(b, name), atol=1e-6)
+    }
 
 
 def test_untrained_deformation_is_the_identity(folder):
@@ -141,7 +143,9 @@ def test_copies_are_rotated_and_the_parity_settings_do_what_they_say(folder):
         assert not torch.allclose(places(other)[0].norm(dim=2), copies.norm(dim=2), atol=0.1), flag
     scaled = build(folder, "--reference_contraction")[0]
     ratio = places(scaled)[0] / places(scaled)[1][:, None]
-    torch.testing.assert_close(ratio, ratio[:1].expand_as(ratio), atol=1e-3, rtol=1e-3)  # all rows alike
+    torch.testing.assert_close(
+        ratio, ratio[:1].expand_as(ratio), atol=1e-3, rtol=1e-3
+    )  # all rows alike
 
 
 def test_without_rotations_every_copy_reads_at_the_gaussian_itself(folder):
@@ -167,7 +171,10 @@ def test_the_published_box_is_the_world_s_own_cube(folder):
 def test_the_published_planes_and_colours_are_built_as_published(folder):
     assert build(folder, "--reference_channels")[0].planes.last_group_only
     assert not build(folder)[0].planes.last_group_only
-    assert not any(isinstance(m, torch.nn.ReLU) for m in build(folder, "--reference_color")[0].decoder.modules())
+    assert not any(
+        isinstance(m, torch.nn.ReLU)
+        for m in build(folder, "--reference_color")[0].decoder.modules()
+    )
 
 
 def test_the_published_scales_add_up_in_world_units(folder):
@@ -175,8 +182,12 @@ def test_the_published_scales_add_up_in_world_units(folder):
         method, scene = build(folder, *flags)
         frame = scene.train[0]
         still, moved = method.canonical(frame).scales, method(frame).scales
-        offset = method.deform(method._in_box(method.table.columns["means"]), method.code(frame))["log_scales"]
-        expected = still * offset.exp() if product else (still + method.unit * offset).clamp(min=1e-7)
+        offset = method.deform(method._in_box(method.table.columns["means"]), method.code(frame))[
+            "log_scales"
+        ]
+        expected = (
+            still * offset.exp() if product else (still + method.unit * offset).clamp(min=1e-7)
+        )
         torch.testing.assert_close(moved, expected, rtol=1e-4, atol=1e-7)
 
 
@@ -261,7 +272,9 @@ def test_a_scene_without_expressions_is_refused_before_training(tmp_path):
         build(write_tiny_scene(tmp_path / "tiny"))
 
 
-def test_the_perceptual_loss_is_off_with_one_line_where_there_are_no_weights(folder, monkeypatch, capsys):
+def test_the_perceptual_loss_is_off_with_one_line_where_there_are_no_weights(
+    folder, monkeypatch, capsys
+):
     monkeypatch.setattr(losses, "find_weights", lambda: None)
     method, _ = build(folder, "--lambda_vgg", "0.01")
     assert [term.name for term in method.stages()[0].losses] == ["l1", "dssim"]
