@@ -23,6 +23,10 @@ TOOTH, GUM = (0.95, 0.93, 0.87), (0.76, 0.40, 0.40)
 SCLERA, IRIS, RING, PUPIL = (0.96, 0.95, 0.94), (0.30, 0.45, 0.52), (0.10, 0.16, 0.20), (0.03,) * 3
 PUPIL_ANGLE, IRIS_ANGLE = 0.17, 0.42  # radians from the eye's axis
 TOOTH_WIDTH, GUM_PART = 0.0075, 0.35  # metres; part of the height of a row of teeth
+THROAT, LIT = (
+    0.025,
+    0.075,
+)  # metres: how far to the front light reaches nothing, and everything, in a mouth
 BROW_REACH = 0.0055  # metres from the line through the brow's landmarks
 
 # Towards two lights in the camera's axes (x right, y down, z forward), and their linear colours.
@@ -54,7 +58,7 @@ class Looks:
     part: np.ndarray  # "F" uint8, values of LABELS
     gloss: Array  # "256" by part
     eyes: dict[int, Array]  # part -> "V 3" directions from that eye's centre
-    teeth: dict[str, tuple[np.ndarray, float]]  # row -> faces "F" bool, height where the gum begins
+    teeth: tuple[Teeth, ...]
 
     @classmethod
     def of(cls, model: HeadModel, rest: Array) -> Looks:
@@ -108,9 +112,11 @@ class Looks:
             here = part == label
             axis = unit(hits.interpolate(directions, self.faces)[here])
             albedo[here] = _eye(axis)
-        for faces, gum in self.teeth.values():
-            here = faces[hits.faces]
-            albedo[here] = _tooth(rest[here], gum)
+        for row in self.teeth:
+            here = row.faces[hits.faces]
+            albedo[here] = row.albedo(rest[here])
+        mouth = part == LABELS["mouth"]
+        albedo[mouth] *= np.clip((rest[mouth, 2:] - THROAT) / (LIT - THROAT), 0.1, 1)
         return albedo
 
 
@@ -144,30 +150,34 @@ def _plain_colors(vertex_part: np.ndarray) -> Array:
     return colors
 
 
+@dataclass(frozen=True)
+class Teeth:
+    """One row of teeth."""
+
+    faces: np.ndarray  # "F" bool, which triangles of the head
+    root: int  # 1 where the roots are above, -1 where below
+    gum: float  # height where the gum begins, metres
+
+    def albedo(self, points: Array) -> Array:
+        """Linear RGB "S 3": enamel with a dark line between neighbours, then gum."""
+        phase = points[:, :1] / TOOTH_WIDTH
+        line = np.exp(-(((phase - np.round(phase)) / 0.09) ** 2))
+        enamel = np.array(TOOTH) ** GAMMA * (1 - 0.6 * line)
+        beyond = self.root * (points[:, 1:2] - self.gum)
+        share = np.clip(beyond / 0.001 + 0.5, 0, 1)
+        return enamel + share * (np.array(GUM) ** GAMMA - enamel)
+
+
 def _rows_of_teeth(
     masks: dict[str, np.ndarray], rest: Array, faces: np.ndarray
-) -> dict[str, tuple[np.ndarray, float]]:
-    rows = {}
-    for name, root in (("upper_teeth", 1), ("lower_teeth", 0)):
+) -> tuple[Teeth, ...]:
+    rows = []
+    for name, root in (("upper_teeth", 1), ("lower_teeth", -1)):
         if name in masks:
-            low, high = rest[masks[name], 1].min(), rest[masks[name], 1].max()
-            gum = high - GUM_PART * (high - low) if root else low + GUM_PART * (high - low)
-            sign = 1 if root else -1
-            rows[name] = (np.isin(faces[:, 0], masks[name]), sign * gum)
-    return rows
-
-
-def _tooth(points: Array, gum: float) -> Array:
-    """Enamel with a dark line between neighbours; pink beyond the height `gum`.
-
-    `gum` is positive for the upper row, whose roots are above it, and negative for the lower.
-    """
-    phase = points[:, :1] / TOOTH_WIDTH
-    line = np.exp(-(((phase - np.round(phase)) / 0.09) ** 2))
-    enamel = np.array(TOOTH) ** GAMMA * (1 - 0.6 * line)
-    side = np.where(gum > 0, 1, -1)
-    share = np.clip((side * points[:, 1:2] - gum) / 0.001 + 0.5, 0, 1)
-    return enamel + share * (np.array(GUM) ** GAMMA - enamel)
+            height = root * rest[masks[name], 1]
+            gum = root * (height.max() - GUM_PART * np.ptp(height))
+            rows.append(Teeth(np.isin(faces[:, 0], masks[name]), root, float(gum)))
+    return tuple(rows)
 
 
 def _eye(directions: Array) -> Array:

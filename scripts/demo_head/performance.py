@@ -22,7 +22,9 @@ JAW_OPEN = 0.30  # radians, the widest of speech
 HEAD_TURN = (0.25, 0.45, 0.10)  # radians: the most that the head nods, turns and tilts
 BODY_FOLLOWS = 0.1  # of the head's turn, slower
 GAZE = (0.15, 0.25)  # radians: the most that the eyes look up or down, and sideways
-IDLE = 0.03  # every coefficient wanders this far, so that none is constant; a face tenses as a whole
+IDLE = (
+    0.03  # every coefficient wanders this far, so that none is constant; a face tenses as a whole
+)
 
 SYLLABLES = (3.5, 5.5)  # per second
 PHRASE, PAUSE = (1.2, 2.6), (0.3, 0.8)  # seconds

@@ -31,7 +31,11 @@ def print_scores(models: list[Path]) -> None:
     for model in models:
         for video, (count, means) in video_scores(model).items():
             cells = ["-" if mean is None else f"{mean:.2f}" for mean in means.values()]
-            print("  ".join([video.rjust(10), f"{count:6d}", *(c.rjust(10) for c in cells), f" {model}"]))
+            print(
+                "  ".join(
+                    [video.rjust(10), f"{count:6d}", *(c.rjust(10) for c in cells), f" {model}"]
+                )
+            )
 
 
 def video_scores(model: Path) -> dict[str, tuple[int, dict[str, float | None]]]:

@@ -18,7 +18,7 @@ from scene.flame import pose_head
 from scene.flame_files import load_head_model
 from scene.flame_toy import toy_head
 from scripts import make_demo_head as script
-from scripts.demo_head.looks import LABELS, Looks
+from scripts.demo_head.looks import LABELS, Looks, Teeth
 from scripts.demo_head.mesh import visible
 from scripts.demo_head.performance import FPS, GESTURES, driving, monologue
 from scripts.demo_head.record import Picture, draw, make_record
@@ -209,6 +209,15 @@ def test_near_triangles_hide_far_ones_whatever_their_order():
 
 def test_inside_of_a_surface_is_told_from_its_outside():
     assert not visible(SQUARE, TWO[:, ::-1], np.eye(4), K, 32).front.any()
+
+
+@pytest.mark.parametrize("root", [1, -1])
+def test_teeth_are_white_at_the_edge_and_pink_at_the_root(root):
+    """Mouths lie below the origin, so both rows are at negative heights."""
+    row = Teeth(np.ones(1, bool), root, gum=-0.04)
+    tooth, gum = row.albedo(np.array([[0.003, -0.04 - 0.005 * root, 0], [0.003, -0.04 + 0.005 * root, 0]]))
+    assert tooth.min() > 0.6
+    assert gum[0] > 2 * gum[1]
 
 
 def test_straight_colours_on_white_give_the_composite():
