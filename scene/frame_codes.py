@@ -79,9 +79,9 @@ class ConditionCode(nn.Module):
         self.layer = nn.Linear(table.shape[1], width)
         nn.init.xavier_uniform_(self.layer.weight)
 
-    def forward(self, frame: Frame) -> Tensor:
-        """(width,) code of the frame."""
-        return self.layer((self._vector(frame) - self.mean) * self.factor)
+    def forward(self, frame: Frame, noise: Tensor | float = 0.0) -> Tensor:
+        """(width,) code of the frame; `noise` (inputs,) is added to the standardised inputs."""
+        return self.layer((self._vector(frame) - self.mean) * self.factor + noise)
 
     def _vector(self, frame: Frame) -> Tensor:
         return torch.cat([getattr(frame, name) for name in self.inputs])

@@ -76,6 +76,9 @@ class PhotometricWeights:
     lambda_l2: float = setting(0.0, "weight of L2 beside L1", valid=at_least(0))
     lambda_dssim: float = setting(0.0, "weight of 1 - SSIM beside L1", valid=at_least(0))
     lambda_lpips: float = setting(0.0, "weight of LPIPS beside L1", valid=at_least(0))
+    lambda_regions: float = setting(
+        0.0, "weight of L1 in the dataset's regions, such as the mouth", valid=at_least(0)
+    )
     lambda_alpha: float = setting(
         0.0, "weight of L1 between drawn and given coverage; for pictures with an alpha channel",
         valid=at_least(0),

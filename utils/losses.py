@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from fused_fields import ssim
@@ -11,6 +11,7 @@ from torch.nn.functional import interpolate
 
 from gaussian_renderer import Render
 from scene.frames import Frame
+from scene.regions import crop, rectangles
 from scene.stage import Loss
 from utils.perceptual import DEFAULT_WEIGHTS, HOW_TO_GET, find_weights, load_lpips
 from utils.schedules import constant
@@ -83,6 +84,23 @@ def photometric(**weights: float) -> list[Loss]:
         for name, weight in weights.items()
         if weight
     ]
+
+
+def in_regions(weight: float, boxes: Mapping[str, Tensor], frames: list[Frame]) -> list[Loss]:
+    """Mean L1 within what the pictures show of the boxes; `frames` are all that training may draw.
+
+    Small parts that move, such as a mouth, are a percent of the picture: their share of the gradient
+    drowns in that of everything else.
+    """
+    if not weight or not boxes:
+        return []
+    parts = {frame.image_path: list(rectangles(boxes, frame).values()) for frame in frames}
+
+    def compare(render: Render, frame: Frame) -> Tensor:
+        found = [l1(crop(render.image, p), crop(frame.image, p)) for p in parts[frame.image_path]]
+        return torch.stack(found).mean() if found else render.image.sum() * 0
+
+    return [Loss("regions", constant(weight), over_views(compare))]
 
 
 def of_picture(fn: Callable[[Tensor, Tensor], Tensor]) -> Compare:

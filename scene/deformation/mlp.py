@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import pairwise
 
+import torch
 from fused_fields import offset_mlp
 from torch import Tensor, nn
+
+# A fresh field's features are products of numbers near 0.3, some thirty times smaller than a code of
+# standardised inputs. Without this gain every point would follow the code alike for a long time.
+FEATURE_GAIN = 30.0
 
 
 class OffsetMLP(nn.Module):
@@ -35,6 +40,8 @@ class OffsetMLP(nn.Module):
             nn.init.xavier_uniform_(layer.weight)
         if self.code is not None:
             nn.init.xavier_uniform_(self.code.weight)
+            with torch.no_grad():
+                self.trunk[0].weight.mul_(FEATURE_GAIN)
         for block in self.hidden.weight.split(self.width) if self.hidden else ():
             nn.init.xavier_uniform_(block)
         for layer in self.out.values():

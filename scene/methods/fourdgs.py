@@ -20,8 +20,10 @@ from scene.methods import MethodBase
 from scene.options import Densification, PhotometricWeights, TableRates
 from scene.stage import Loss, Stage, first_moment, shuffled
 from scene.strategy import GradientDensify
-from utils.losses import photometric
+from utils.devices import send
+from utils.losses import in_regions, photometric
 from utils.optimizers import ParamGroup
+from utils.random import generator
 from utils.rotations import compose
 from utils.schedules import Schedule, constant, cooldown, linear
 
@@ -128,6 +130,12 @@ class OptimizationParams(TableRates, PhotometricWeights, Densification):
         0.0, "weight of the mean length of all moves, in scene extents; keeps still what may be still",
         valid=at_least(0),
     )
+    code_noise: float = setting(
+        0.0,
+        "spread of the noise on expression and pose while training, in their own standard deviations; "
+        "keeps a short video's coincidences from being learned",
+        valid=at_least(0),
+    )
     lambda_frames: float = setting(
         0.01, "weight of the mean square of latents and corrections", valid=at_least(0)
     )
@@ -167,6 +175,8 @@ class Method(MethodBase):
         self.hidden, self.optim = settings.hidden, settings.optim
         self.seed, self.extent, self.n_train = settings.run.seed, scene.extent, len(scene.train)
         self.sh_degree = settings.model.sh_degree
+        self.step = 0
+        self.regions, self.pictures = scene.regions, scene.train
         self.background = torch.full((3,), float(settings.model.white_background))
         self.register_buffer("active_sh_degree", torch.zeros((), dtype=torch.int64))
         self.drawn_sh_degree = 0  # the same as a number: to read the buffer would make a GPU wait
@@ -180,9 +190,10 @@ class Method(MethodBase):
     def prepare(self, frame: Frame) -> Frame:
         return frame if self.frames is None else self.frames.refine(frame)
 
-    def forward(self, frame: Frame) -> Gaussians:
+    def forward(self, frame: Frame, noise: Tensor | float = 0.0) -> Gaussians:
+        """The table posed for the frame; `noise` disturbs the condition, see `code_noise`."""
         columns = dict(self.table.columns)
-        offsets = self.mlp(self.grid(columns["means"], frame.time), self._code(frame))
+        offsets = self.mlp(self.grid(columns["means"], frame.time), self._code(frame, noise))
         if "sh" in offsets:
             sh = offsets.pop("sh").reshape(len(self.table), -1, 3)
             offsets["sh_dc"], offsets["sh_rest"] = sh[:, :1], sh[:, 1:]
@@ -195,7 +206,17 @@ class Method(MethodBase):
     def canonical(self, frame: Frame) -> Gaussians:
         return activate(self.table.columns, self.drawn_sh_degree)
 
+    def disturbed(self, frame: Frame) -> Gaussians:
+        """`forward`, but where gradients are taken the condition carries this step's noise."""
+        spread = self.optim.code_noise
+        if self.condition is None or not spread or not torch.is_grad_enabled():
+            return self.forward(frame)
+        source = generator(self.seed, "code noise", self.step, frame.index)
+        noise = torch.randn(self.condition.mean.shape, generator=source)
+        return self.forward(frame, send(spread * noise, self.condition.mean.device))
+
     def on_step(self, step: int) -> None:
+        self.step = step
         if step % SH_RAMP == 0:
             self.draw_sh_degree(min(self.drawn_sh_degree + 1, self.sh_degree))
 
@@ -215,14 +236,15 @@ class Method(MethodBase):
         shared = {"dssim": o.lambda_dssim, "lpips": o.lambda_lpips, "alpha": o.lambda_alpha}
         static = photometric(l1=o.lambda_l1_coarse, l2=o.lambda_l2_coarse, **shared)
         moving = photometric(l1=1.0, l2=o.lambda_l2, **shared)
+        parts = in_regions(o.lambda_regions, self.regions, self.pictures)
         opaque = constant(o.opacity_threshold_coarse)
         pull = constant(o.densify_grad_threshold_coarse)
         return [
-            Stage("coarse", coarse, self.canonical, o.table_groups(self.table, self.extent, coarse), static,
+            Stage("coarse", coarse, self.canonical, o.table_groups(self.table, self.extent, coarse), static + parts,
                   self._densify(coarse, pull, opaque), lambda step: self.background,
                   batch_size=o.batch_size, sampler=first, only_drawn=o.sparse_adam),
-            Stage("fine", fine, self.forward, self._moving_groups(fine),
-                  moving + self._plane_losses() + self._offset_losses() + self._frame_losses(),
+            Stage("fine", fine, self.disturbed, self._moving_groups(fine),
+                  moving + parts + self._plane_losses() + self._offset_losses() + self._frame_losses(),
                   self._densify(fine, *self._fine_thresholds()),
                   lambda step: self.background, batch_size=o.batch_size, only_drawn=o.sparse_adam),
         ]  # fmt: skip
@@ -258,8 +280,8 @@ class Method(MethodBase):
         rows = FrameCodes(scene, refined, h.latent_width) if refined or h.latent_width else None
         return rows, ConditionCode(scene.train, inputs, h.code_width) if inputs else None
 
-    def _code(self, frame: Frame) -> Tensor | None:
-        parts = [] if self.condition is None else [self.condition(frame)]
+    def _code(self, frame: Frame, noise: Tensor | float) -> Tensor | None:
+        parts = [] if self.condition is None else [self.condition(frame, noise)]
         if self.hidden.latent_width:
             parts.append(self.frames.latent(frame))
         return torch.cat(parts) if parts else None

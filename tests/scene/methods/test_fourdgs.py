@@ -170,3 +170,21 @@ def test_expression_gradients_equal_finite_differences(folder):
             numeric[k] = (ends[0] - ends[1]) / 2e-6
         assert found.abs().max() > 0
         assert torch.allclose(found, numeric, rtol=1e-5, atol=1e-7)
+
+
+def test_noise_disturbs_the_condition_only_where_gradients_are_taken_and_the_same_way_again(folder):
+    flags = ["--expression_input", "--time_input", "false", "--code_noise", "0.5"]
+    settings = parse_train_args(["-s", str(folder), *ARGV, *flags])
+    scene = load_scene(settings.dataset, settings.model)
+    spoken = [replace(f, expression=torch.tensor([0.1 * k, 1.0 - k])) for k, f in enumerate(scene.train)]
+    method = make_method(replace(scene, train=spoken), settings, torch.device("cpu"))
+    disturb(method)
+    pose, frame = method.stages()[-1].pose, spoken[3]
+    with torch.no_grad():
+        assert torch.equal(pose(frame).means, method(frame).means)
+    method.on_step(7)
+    first = pose(frame).means
+    assert not torch.equal(first, method(frame).means)
+    assert torch.equal(first, pose(frame).means)
+    method.on_step(8)
+    assert not torch.equal(first, pose(frame).means)
