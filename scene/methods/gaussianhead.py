@@ -31,7 +31,7 @@ from scene.gaussian_model import Gaussians, GaussianTable, activate, round_colum
 from scene.methods import MethodBase
 from scene.options import FEATURE_REST, Densification, GeometryRates, PhotometricWeights
 from scene.stage import Stage
-from utils.losses import perceptual, photometric
+from utils.losses import in_regions, perceptual, photometric
 from utils.optimizers import ParamGroup
 from utils.random import generator
 from utils.rotations import quats_to_matrices
@@ -176,6 +176,7 @@ class Method(MethodBase):
         super().__init__()
         self.hidden, self.optim = settings.hidden, settings.optim
         self.seed, self.n_train = settings.run.seed, len(scene.train)
+        self.regions = in_regions(self.optim.lambda_regions, scene.regions, scene.train)
         self.sh_degree = settings.model.sh_degree
         self.background = torch.full((3,), float(settings.model.white_background))
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
@@ -225,7 +226,7 @@ class Method(MethodBase):
             lpips=o.lambda_lpips,
             alpha=o.lambda_alpha,
         )
-        losses += perceptual(o.lambda_vgg)
+        losses += self.regions + perceptual(o.lambda_vgg)
         strategy = o.densify(
             o.iterations,
             until=o.densify_until_iter or o.iterations // 2,

@@ -272,6 +272,12 @@ def test_a_scene_without_expressions_is_refused_before_training(tmp_path):
         build(write_tiny_scene(tmp_path / "tiny"))
 
 
+def test_the_mouth_has_a_loss_of_its_own_where_it_weighs_anything(folder):
+    for flags, expected in (((), False), (("--lambda_regions", "1"), True)):
+        stage = build(folder, *flags)[0].stages()[0]
+        assert ("regions" in [term.name for term in stage.losses]) == expected
+
+
 def test_the_perceptual_loss_is_off_with_one_line_where_there_are_no_weights(
     folder, monkeypatch, capsys
 ):
