@@ -19,8 +19,8 @@ Array = NDArray[np.float64]
 FPS = 25
 NECK, JAW, LEFT_EYE, RIGHT_EYE = 3, 6, 9, 12  # places in the 15 numbers of a pose
 JAW_OPEN = 0.30  # radians, the widest of speech
-HEAD_TURN = (0.25, 0.45, 0.10)  # radians: the most that the head nods, turns and tilts
-BODY_FOLLOWS = 0.1  # of the head's turn, slower
+HEAD_TURN = (0.20, 0.35, 0.08)  # radians: the most that the head nods, turns and tilts
+BODY_FOLLOWS = 0.1  # of the head's turn
 GAZE = (0.15, 0.25)  # radians: the most that the eyes look up or down, and sideways
 IDLE = (
     0.03  # every coefficient wanders this far, so that none is constant; a face tenses as a whole
@@ -29,7 +29,7 @@ IDLE = (
 SYLLABLES = (3.5, 5.5)  # per second
 PHRASE, PAUSE = (1.2, 2.6), (0.3, 0.8)  # seconds
 BLINK_EVERY, BLINK_LONG = (1.6, 4.0), (0.12, 0.18)  # seconds
-SACCADE_EVERY = (0.4, 1.6)  # seconds
+SACCADE_EVERY = (0.25, 0.9)  # seconds
 GESTURE_LONG = (0.5, 0.9)  # seconds
 
 # Opening of the jaw, in parts of JAW_OPEN, and expression coefficients of each viseme.
@@ -114,7 +114,7 @@ def _perform(names: Sequence[str], gestures: Array, rng: np.random.Generator) ->
     _lids_follow(curves, gaze)
     turn = np.stack([size * _wander(rng, count, 9) for size in HEAD_TURN], 1)
     pose[:, NECK : NECK + 3] = turn
-    pose[:, :3] = BODY_FOLLOWS * _smooth(turn, 8)
+    pose[:, :3] = BODY_FOLLOWS * turn
     expression = np.clip(np.stack([curves[name] for name in names], 1), 0, 1)
     return Performance(expression, pose, gestures)
 
@@ -185,10 +185,12 @@ def _add(curve: Array, start: float, length: float, height: float) -> None:
 
 
 def _wander(rng: np.random.Generator, count: int, frames: float) -> Array:
-    """Smooth noise "T" in [-1, 1] that changes over about so many frames and fills its range."""
+    """Smooth noise "T" in [-1, 1] that changes over about so many frames; 1 is rare."""
     margin = int(4 * frames)
     noise = _smooth(rng.standard_normal((count + 2 * margin, 1)), frames)[margin:-margin, 0]
-    return np.tanh(noise * np.sqrt(2 * frames * np.sqrt(np.pi)))
+    # The window leaves white noise so much of its standard deviation.
+    left = (2 * frames * np.sqrt(np.pi)) ** -0.5
+    return np.tanh(0.7 * noise / left)
 
 
 def _smooth(curves: Array, frames: float) -> Array:
