@@ -20,7 +20,7 @@ ModelHiddenParams = dict(
 
 OptimizationParams = dict(
     coarse_iterations=300,
-    iterations=5_000,
+    iterations=6_000,
     position_lr_max_steps=0,  # the length of the stage
     deformation_lr_init=1e-3,
     deformation_lr_final=1e-4,

@@ -71,14 +71,20 @@ class Performance:
 
 
 def monologue(names: Sequence[str], count: int, seed: int) -> Performance:
-    """`count` moments of speech with one gesture after the other; `names` are the coefficients'."""
+    """`count` moments of speech with one gesture after the other; `names` are the coefficients'.
+
+    A gesture rises, holds and falls, a third of its time each.
+    """
     rng = np.random.default_rng([seed, 0])
     gestures = np.zeros((count, len(GESTURES)))
     start, order = 0, []
     while start < count:
         order = order or list(rng.permutation(len(GESTURES)))
         length = _frames(rng, GESTURE_LONG)
-        _add(gestures[:, order.pop()], start, length, rng.uniform(0.6, 1.0))
+        column, height = gestures[:, order.pop()], rng.uniform(0.6, 1.0)
+        # A raised cosine is above three quarters of its height for a third of its length.
+        _add(column, start, length, height * 4 / 3)
+        np.minimum(column[start : start + length], height, out=column[start : start + length])
         start += length
     return _perform(names, gestures, rng)
 
@@ -90,11 +96,10 @@ def driving(names: Sequence[str], count: int, seed: int) -> Performance:
     frame = np.arange(count)
     # Two rows of gestures, half a gesture apart: while one row changes the other is at its height.
     length = round(FPS * sum(GESTURE_LONG) / 2)
-    pairs = [rng.permutation(len(GESTURES)) for _ in range(count // length // 4 + 2)]
-    sequence = np.concatenate(pairs)
+    sequence = rng.permutation(len(GESTURES))  # over and over, so that neighbours always differ
     for row in (0, 1):
         slot = (frame + row * length // 2) // length
-        chosen = sequence[2 * slot + row]
+        chosen = sequence[(2 * slot + row) % len(sequence)]
         gestures[frame, chosen] = np.maximum(gestures[frame, chosen], rng.uniform(0.6, 0.9))
     return _perform(names, _smooth(gestures, 1.5), rng)
 

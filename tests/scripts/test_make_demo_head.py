@@ -236,12 +236,13 @@ def test_every_coefficient_varies_in_the_training_part():
     assert (spread[[9, 10, 12, 13]] > 0.005).all(), "eyes"
 
 
-def test_monologue_makes_one_gesture_at_a_time_and_driving_always_two():
-    spoken, driven = monologue(NAMES, 400, seed=0), driving(NAMES, 50, seed=0)
+@pytest.mark.parametrize("seed", range(4))
+def test_monologue_makes_one_gesture_at_a_time_and_driving_always_two(seed):
+    spoken, driven = monologue(NAMES, 400, seed), driving(NAMES, 150, seed)
     assert ((spoken.gestures > 0.05).sum(1) <= 1).all()
     assert ((spoken.gestures[:320] > 0.3).any(0)).all(), "each gesture is seen in training"
     assert ((driven.gestures > 0.2).sum(1) >= 2).all()
-    assert driven.gestures.shape == (50, len(GESTURES))
+    assert driven.gestures.shape == (150, len(GESTURES))
 
 
 def test_speech_opens_the_jaw_and_blinks_close_the_lids():
