@@ -5,8 +5,12 @@
 
 What it finds that a GPU might hide: shared memory read before it is written (NaN), a barrier or
 warp operation that not all reach (EmulationError), parameters that do not fit the kernel
-(TypeError), a missing barrier (`order="backward"` gives another result). What it cannot show: races
-between blocks, speed, the GPU's own rounding of exp2f, rsqrtf and the like.
+(TypeError), a missing barrier (`order="backward"` gives another result).
+
+Not emulated: races and the order of memory between blocks; speed; the GPU's own rounding of exp2f,
+rsqrtf and the like; loading and launching through the driver (nvrtc_launch tests that against a fake
+driver); streams and CUDA graphs; and what no kernel here may use: floating-point atomics, textures,
+cooperative groups, tensor cores, inline PTX.
 
 EMULATION_FLAGS adds compiler flags. What is worth a run by hand after a change of kernels:
 
