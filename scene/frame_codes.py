@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from scene import Scene
 from scene.frames import Frame
+from utils.devices import send
+from utils.random import generator
 
 NO_ROW = -1  # `Frame.index` of a moment that the dataset does not have
 
@@ -63,13 +65,17 @@ class ConditionCode(nn.Module):
 
     4D-Gaussian-Head feeds raw coefficients, whose ranges differ by a factor of ten and more; here each
     is centred and divided by its spread over the training frames. A coefficient that never varies there
-    has taught the layer nothing and is left out. The width of the code is `width` plus the latents'.
+    has taught the layer nothing and is left out. Where gradients are taken, noise of spread `noise` is
+    added to the standardised inputs, another at each `step`, which `Method.on_step` sets.
     """
 
-    def __init__(self, frames: list[Frame], inputs: Sequence[str], width: int) -> None:
+    def __init__(
+        self, frames: list[Frame], inputs: Sequence[str], width: int, *, noise: float = 0.0, seed: int = 0
+    ) -> None:
         """`inputs` are the fields of `Frame` that make up the vector, in this order."""
         super().__init__()
         self.inputs = tuple(inputs)
+        self.noise, self.seed, self.step = noise, seed, 0
         table = torch.stack([self._vector(frame) for frame in frames])
         spread = table.std(0, correction=0)
         self.register_buffer("mean", table.mean(0))
@@ -79,9 +85,14 @@ class ConditionCode(nn.Module):
         self.layer = nn.Linear(table.shape[1], width)
         nn.init.xavier_uniform_(self.layer.weight)
 
-    def forward(self, frame: Frame, noise: Tensor | float = 0.0) -> Tensor:
-        """(width,) code of the frame; `noise` (inputs,) is added to the standardised inputs."""
-        return self.layer((self._vector(frame) - self.mean) * self.factor + noise)
+    def forward(self, frame: Frame) -> Tensor:
+        """(width,) code of the frame."""
+        vector = (self._vector(frame) - self.mean) * self.factor
+        if self.noise and torch.is_grad_enabled():
+            source = generator(self.seed, "code noise", self.step, frame.index)
+            disturbance = torch.randn(self.mean.shape, generator=source)
+            vector = vector + send(self.noise * disturbance, self.mean.device)
+        return self.layer(vector)
 
     def _vector(self, frame: Frame) -> Tensor:
         return torch.cat([getattr(frame, name) for name in self.inputs])

@@ -86,6 +86,18 @@ class PhotometricWeights:
 
 
 @dataclass(frozen=True)
+class ConditionNoise:
+    """Noise on what conditions the deformation."""
+
+    code_noise: float = setting(
+        0.0,
+        "spread of the noise on expression and pose while training, in their own standard deviations; "
+        "keeps a short video's coincidences from being learned",
+        valid=at_least(0),
+    )
+
+
+@dataclass(frozen=True)
 class Densification:
     """Adaptive density control, as `GradientDensify` does it."""
 

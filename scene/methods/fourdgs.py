@@ -17,13 +17,11 @@ from scene.frame_codes import ConditionCode, FrameCodes
 from scene.frames import Frame
 from scene.gaussian_model import Gaussians, GaussianTable, activate
 from scene.methods import MethodBase
-from scene.options import Densification, PhotometricWeights, TableRates
+from scene.options import ConditionNoise, Densification, PhotometricWeights, TableRates
 from scene.stage import Loss, Stage, first_moment, shuffled
 from scene.strategy import GradientDensify
-from utils.devices import send
 from utils.losses import in_regions, photometric
 from utils.optimizers import ParamGroup
-from utils.random import generator
 from utils.rotations import compose
 from utils.schedules import Schedule, constant, cooldown, linear
 
@@ -101,7 +99,7 @@ class ModelHiddenParams:
 
 
 @dataclass(frozen=True)
-class OptimizationParams(TableRates, PhotometricWeights, Densification):
+class OptimizationParams(TableRates, PhotometricWeights, ConditionNoise, Densification):
     """Schedules, losses and densification. Iterations are optimiser steps."""
 
     iterations: int = setting(30_000, "steps of the fine stage", valid=at_least(0))
@@ -128,12 +126,6 @@ class OptimizationParams(TableRates, PhotometricWeights, Densification):
     )
     lambda_offsets: float = setting(
         0.0, "weight of the mean length of all moves, in scene extents; keeps still what may be still",
-        valid=at_least(0),
-    )
-    code_noise: float = setting(
-        0.0,
-        "spread of the noise on expression and pose while training, in their own standard deviations; "
-        "keeps a short video's coincidences from being learned",
         valid=at_least(0),
     )
     lambda_frames: float = setting(
@@ -175,7 +167,6 @@ class Method(MethodBase):
         self.hidden, self.optim = settings.hidden, settings.optim
         self.seed, self.extent, self.n_train = settings.run.seed, scene.extent, len(scene.train)
         self.sh_degree = settings.model.sh_degree
-        self.step = 0
         self.regions, self.pictures = scene.regions, scene.train
         self.background = torch.full((3,), float(settings.model.white_background))
         self.register_buffer("active_sh_degree", torch.zeros((), dtype=torch.int64))
@@ -190,10 +181,9 @@ class Method(MethodBase):
     def prepare(self, frame: Frame) -> Frame:
         return frame if self.frames is None else self.frames.refine(frame)
 
-    def forward(self, frame: Frame, noise: Tensor | float = 0.0) -> Gaussians:
-        """The table posed for the frame; `noise` disturbs the condition, see `code_noise`."""
+    def forward(self, frame: Frame) -> Gaussians:
         columns = dict(self.table.columns)
-        offsets = self.mlp(self.grid(columns["means"], frame.time), self._code(frame, noise))
+        offsets = self.mlp(self.grid(columns["means"], frame.time), self._code(frame))
         if "sh" in offsets:
             sh = offsets.pop("sh").reshape(len(self.table), -1, 3)
             offsets["sh_dc"], offsets["sh_rest"] = sh[:, :1], sh[:, 1:]
@@ -206,17 +196,9 @@ class Method(MethodBase):
     def canonical(self, frame: Frame) -> Gaussians:
         return activate(self.table.columns, self.drawn_sh_degree)
 
-    def disturbed(self, frame: Frame) -> Gaussians:
-        """`forward`, but where gradients are taken the condition carries this step's noise."""
-        spread = self.optim.code_noise
-        if self.condition is None or not spread or not torch.is_grad_enabled():
-            return self.forward(frame)
-        source = generator(self.seed, "code noise", self.step, frame.index)
-        noise = torch.randn(self.condition.mean.shape, generator=source)
-        return self.forward(frame, send(spread * noise, self.condition.mean.device))
-
     def on_step(self, step: int) -> None:
-        self.step = step
+        if self.condition is not None:
+            self.condition.step = step
         if step % SH_RAMP == 0:
             self.draw_sh_degree(min(self.drawn_sh_degree + 1, self.sh_degree))
 
@@ -243,7 +225,7 @@ class Method(MethodBase):
             Stage("coarse", coarse, self.canonical, o.table_groups(self.table, self.extent, coarse), static + parts,
                   self._densify(coarse, pull, opaque), lambda step: self.background,
                   batch_size=o.batch_size, sampler=first, only_drawn=o.sparse_adam),
-            Stage("fine", fine, self.disturbed, self._moving_groups(fine),
+            Stage("fine", fine, self.forward, self._moving_groups(fine),
                   moving + parts + self._plane_losses() + self._offset_losses() + self._frame_losses(),
                   self._densify(fine, *self._fine_thresholds()),
                   lambda step: self.background, batch_size=o.batch_size, only_drawn=o.sparse_adam),
@@ -278,10 +260,13 @@ class Method(MethodBase):
         h, inputs = self.hidden, _condition_inputs(self.hidden)
         refined = [name for name in inputs if getattr(h, f"refine_{name}")]
         rows = FrameCodes(scene, refined, h.latent_width) if refined or h.latent_width else None
-        return rows, ConditionCode(scene.train, inputs, h.code_width) if inputs else None
+        if not inputs:
+            return rows, None
+        noise, seed = self.optim.code_noise, self.seed
+        return rows, ConditionCode(scene.train, inputs, h.code_width, noise=noise, seed=seed)
 
-    def _code(self, frame: Frame, noise: Tensor | float) -> Tensor | None:
-        parts = [] if self.condition is None else [self.condition(frame, noise)]
+    def _code(self, frame: Frame) -> Tensor | None:
+        parts = [] if self.condition is None else [self.condition(frame)]
         if self.hidden.latent_width:
             parts.append(self.frames.latent(frame))
         return torch.cat(parts) if parts else None

@@ -29,7 +29,13 @@ from scene.frame_codes import ConditionCode
 from scene.frames import Frame
 from scene.gaussian_model import Gaussians, GaussianTable, activate, round_columns
 from scene.methods import MethodBase
-from scene.options import FEATURE_REST, Densification, GeometryRates, PhotometricWeights
+from scene.options import (
+    FEATURE_REST,
+    ConditionNoise,
+    Densification,
+    GeometryRates,
+    PhotometricWeights,
+)
 from scene.stage import Stage
 from utils.losses import in_regions, perceptual, photometric
 from utils.optimizers import ParamGroup
@@ -92,7 +98,7 @@ class ModelHiddenParams:
 
 
 @dataclass(frozen=True)
-class OptimizationParams(GeometryRates, PhotometricWeights, Densification):
+class OptimizationParams(GeometryRates, PhotometricWeights, ConditionNoise, Densification):
     """Schedules, losses and densification. Iterations are optimiser steps."""
 
     iterations: int = setting(80_000, "steps of the training", valid=at_least(0))
@@ -212,6 +218,7 @@ class Method(MethodBase):
     def on_step(self, step: int) -> None:
         self._begin(step)
         self.step.fill_(step)
+        self.code.step = step
 
     def load(self, state: dict[str, Tensor]) -> None:
         super().load(state)
@@ -258,7 +265,10 @@ class Method(MethodBase):
 
     def _build_networks(self, scene: Scene) -> None:
         h = self.hidden
-        self.code = ConditionCode(scene.train, _inputs(h), h.code_width)
+        noise = self.optim.code_noise
+        self.code = ConditionCode(
+            scene.train, _inputs(h), h.code_width, noise=noise, seed=self.seed
+        )
         self.deform = PositionalMLP(
             octaves=h.deform_octaves, code_width=h.code_width,
             width=h.deform_width, depth=h.deform_depth,
