@@ -1,12 +1,19 @@
 """INSTA folders, as its tool makes them of the metrical tracker's output: `transforms*.json` with
-camera-to-world matrices in OpenCV axes, RGBA pictures and a text file of FLAME expressions per
-frame, in FLAME's metres (Zielonka et al., "Instant Volumetric Head Avatars", CVPR 2023)."""
+camera-to-world matrices in OpenCV axes, RGBA pictures and text files of FLAME's numbers per frame,
+in FLAME's metres (Zielonka et al., "Instant Volumetric Head Avatars", CVPR 2023).
+
+The tool writes expressions. What else its tracker knows has a folder of the same files beside that
+of the expressions where somebody had it written (FATE does): `jaw`, `eyes`, `shape`. Root and neck
+rest, because the world is the head.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cv2
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -38,12 +45,16 @@ if TYPE_CHECKING:
     from arguments.settings import ModelParams
 
 LOOKED_FOR = "transforms_train.json or transforms.json whose frames have 'exp_path'"
+FILES = ("transforms_train.json", "transforms.json")
 PUBLISHED_TEST = 350  # frames at the end
 MAX_BYTES = 100_000  # of a file of coefficients
+PARALLEL = 1e-3  # sine of the angle between two rows that span no plane
+TURNS = {"jaw": 1, "eyes": 2}  # folders of rotations, and joints in each; the left eye comes first
+AXIS_ANGLE, SIX_D = 3, 6  # numbers of one rotation: a vector, or the first two rows of its matrix
 
 
 def recognise(path: Path) -> str:
-    for name in ("transforms_train.json", "transforms.json"):
+    for name in FILES:
         if "exp_path" in first_frame(path / name):
             return f"{name}, whose frames have exp_path"
     return ""
@@ -52,13 +63,13 @@ def recognise(path: Path) -> str:
 def read(path: Path, params: ModelParams) -> Scene:
     """Read the folder: its own split, or of `transforms.json` alone the last 350 frames test.
 
-    The alpha of the pictures is the person. No file says the identity, so its coefficients are
-    none.
+    The alpha of the pictures is the person. Frames have a pose where `jaw` or `eyes` is there; the
+    identity has no coefficients where `shape` is not.
     """
     plate(params, None, "INSTA")
     refuse_part(path, params, "INSTA")
     train, test, val = _stated(path, params) or _split(path, params)
-    head = FlameHead.of(Subject(torch.zeros(0)), params)
+    head = FlameHead.of(Subject(_shape(path)), params)
     points = head.points(train[0], [frame.camera for frame in train], params.init_points)
     return head_scene(
         train, test, params, mouth=head.mouth, val=val, subject=head.subject, points=points
@@ -98,8 +109,15 @@ def _read_file(file: Path, params: ModelParams) -> list[tuple[str, Frame]]:
 
 def _read_frame(file: Path, where: str, entry: Content, params: ModelParams) -> Frame:
     image = picture(file, where, entry, params.extension)
-    expression = _coefficients(file.parent / text(where, entry, "exp_path"))
-    return Frame(_camera(where, entry, image, params), 0, 0.0, image, expression=expression)
+    expressions = file.parent / text(where, entry, "exp_path")
+    return Frame(
+        _camera(where, entry, image, params),
+        index=0,
+        time=0.0,
+        image_path=image,
+        expression=_coefficients(expressions),
+        flame_pose=_pose(expressions),
+    )
 
 
 def _camera(where: str, entry: Content, image: Path, params: ModelParams) -> Camera:
@@ -108,6 +126,55 @@ def _camera(where: str, entry: Content, image: Path, params: ModelParams) -> Cam
     with camera_of(f"{where}: 'transform_matrix'", "mend or remove the frame"):
         camera = Camera.from_opencv_c2w(c2w, K, width, height)
     return camera.resized(*target_size(width, height, params.resolution))
+
+
+def _beside(expressions: Path, folder: str) -> Path | None:
+    """The file of the same frame in another folder; None where there is no such folder."""
+    other = expressions.parent.parent / folder
+    return other / expressions.name if other.is_dir() else None
+
+
+def _shape(path: Path) -> Tensor:
+    """(S,) identity, which is repeated in the file of every frame."""
+    file = next(path / name for name in FILES if (path / name).is_file())
+    shape = _beside(path / text(f"{file}: frame 0", first_frame(file), "exp_path"), "shape")
+    return _coefficients(shape) if shape else torch.zeros(0)
+
+
+def _pose(expressions: Path) -> Tensor | None:
+    """(15,) axis-angle with root, neck and what has no folder at rest; None where nothing has."""
+    files = {name: _beside(expressions, name) for name in TURNS}
+    if not any(files.values()):
+        return None
+    turns = [
+        _turns(file, TURNS[name]) if file else torch.zeros(TURNS[name], 3)
+        for name, file in files.items()
+    ]
+    return torch.cat([torch.zeros(2, 3), *turns]).reshape(15)
+
+
+def _turns(file: Path, count: int) -> Tensor:
+    """(count, 3) rotation vectors, radians, from such or from the tracker's six numbers each."""
+    values = _coefficients(file)
+    if len(values) == count * AXIS_ANGLE:
+        return values.reshape(count, AXIS_ANGLE)
+    if len(values) != count * SIX_D:
+        raise InputError(
+            f"{file}: it holds {len(values)} numbers; expected {count} x {SIX_D}, the first two "
+            f"rows of each rotation's matrix, or {count} x {AXIS_ANGLE}, rotation vectors"
+        )
+    return torch.stack([_rotation_vector(file, six) for six in values.reshape(count, 2, 3)])
+
+
+def _rotation_vector(file: Path, rows: Tensor) -> Tensor:
+    """(3,) from two rows (2, 3) of a matrix, made orthonormal (Zhou et al., CVPR 2019, section B)."""
+    first, second = rows.double().numpy()
+    third = np.cross(first, second)
+    if np.linalg.norm(third) <= PARALLEL * np.linalg.norm(first) * np.linalg.norm(second):
+        raise InputError(f"{file}: its rows {rows.tolist()} span no rotation; write it again")
+    matrix = np.stack([first, np.cross(third, first), third])
+    matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
+    return torch.from_numpy(cv2.Rodrigues(matrix)[0][:, 0]).float()
 
 
 def _coefficients(file: Path) -> Tensor:
