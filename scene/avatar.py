@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from scene import Scene
-from scene.cameras import Camera, focus
+from scene.cameras import common_up, swung
 from scene.frame_codes import NO_ROW
 from scene.frames import Frame
 from utils.errors import InputError
@@ -22,17 +22,16 @@ RANGE = (0.02, 0.98)  # quantiles that count as the training range: trackers hav
 def turned(scene: Scene, degrees: float, count: int, *, playing: bool) -> list[Frame]:
     """`count` views that turn to both sides and back, about the upright axis through the head.
 
-    `playing` lets the held-out sequence run meanwhile; otherwise its first frame stands still.
+    `playing` lets the held-out sequence run meanwhile; otherwise its first frame stands still. The
+    axis goes with a head that moves in its world, so that the head turns and does not swing.
     """
     shown = _shown(scene)
-    cameras = [frame.camera for frame in scene.train]
-    pivot = focus(cameras)
-    up = torch.nn.functional.normalize(torch.stack([-c.viewmat[1, :3] for c in cameras]).mean(0), dim=0)
+    up = common_up([frame.camera for frame in scene.train])
     frames = []
     for k in range(count):
         frame = shown[k * len(shown) // count] if playing else shown[0]
         angle = math.radians(degrees) * math.sin(2 * math.pi * k / count)
-        camera = _orbited(shown[0].camera, pivot, up, angle)
+        camera = swung(shown[0].camera, _pivot(scene, frame), up, angle)
         frames.append(replace(_without_picture(frame), camera=camera))
     return frames
 
@@ -60,17 +59,23 @@ def driven(scene: Scene, other: Scene, *, subtract_mean: bool, clamp: bool) -> l
 
     `subtract_mean` takes the other's mean expression away and puts the subject's own in its place: what
     the tracker sees as identity stays behind. `clamp` holds every coefficient in the training range.
-    Raises InputError where either has no expressions, or not the same number.
+    Raises InputError where either has no expressions, or not the same number, or where the avatar has
+    FLAME poses and the driver has none.
     """
     low, mean, high = expression_range(scene.train)
-    performance = sorted(other.train + other.val + other.test, key=lambda frame: frame.time)
-    foreign = expression_range(performance)[1]
+    performance = _moments(other.train + other.val + other.test)
+    foreign = expression_range(performance, "the driving sequence")[1]
     if len(foreign) != len(mean):
         raise InputError(
             f"the driving sequence has {len(foreign)} expression coefficients, the avatar was trained on "
             f"{len(mean)}; drive it by a sequence of the same tracker"
         )
     base = _without_picture(_shown(scene)[0])
+    if base.flame_pose is not None and any(frame.flame_pose is None for frame in performance):
+        raise InputError(
+            "the driving sequence has no FLAME poses, the avatar's data has; drive it by a sequence of "
+            "the same family"
+        )
     frames = []
     for k, source in enumerate(performance):
         value = source.expression - foreign + mean if subtract_mean else source.expression
@@ -82,11 +87,11 @@ def driven(scene: Scene, other: Scene, *, subtract_mean: bool, clamp: bool) -> l
     return frames
 
 
-def expression_range(frames: list[Frame]) -> tuple[Tensor, Tensor, Tensor]:
+def expression_range(frames: list[Frame], whose: str = "the dataset") -> tuple[Tensor, Tensor, Tensor]:
     """(E,) low end, mean and high end of every coefficient over the frames."""
     if any(frame.expression is None for frame in frames):
         raise InputError(
-            "the dataset has no expression coefficients; this needs a head dataset (see data/README.md)"
+            f"{whose} has no expression coefficients; this needs a head dataset (see data/README.md)"
         )
     table = torch.stack([frame.expression for frame in frames])
     low, high = torch.quantile(table, table.new_tensor(RANGE), dim=0)
@@ -95,18 +100,29 @@ def expression_range(frames: list[Frame]) -> tuple[Tensor, Tensor, Tensor]:
 
 def _shown(scene: Scene) -> list[Frame]:
     """The sequence to show: the held-out one, or the training frames where nothing is held out."""
-    return scene.test or scene.train
+    return _moments(scene.test or scene.train)
+
+
+def _moments(frames: list[Frame]) -> list[Frame]:
+    """One frame of each moment, in time order: rigs have several, from camera to camera."""
+    first: dict[int, Frame] = {}
+    for frame in frames:
+        first.setdefault(frame.index, frame)
+    return sorted(first.values(), key=lambda frame: frame.time)
+
+
+def _pivot(scene: Scene, frame: Frame) -> Tensor:
+    """(3,) what a turn goes about: the origin of the head's frame, which every family has in the head.
+
+    Where the optical axes meet says nothing: the camera may stand still, and it need not look at
+    the head's middle. A scene without a head turns about the middle of its starting points.
+    """
+    if frame.head_to_world is not None:
+        return frame.head_to_world[:3, 3]
+    if frame.expression is not None:
+        return torch.zeros(3)
+    return scene.points.xyz.median(0).values
 
 
 def _without_picture(frame: Frame) -> Frame:
     return replace(frame, image_path=None, mask=None, lens=None)
-
-
-def _orbited(camera: Camera, pivot: Tensor, axis: Tensor, angle: float) -> Camera:
-    """The camera carried about an axis through a point, by an angle in radians."""
-    x, y, z = axis.tolist()
-    cross = axis.new_tensor([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    turn = torch.eye(3) + math.sin(angle) * cross + (1 - math.cos(angle)) * cross @ cross
-    world = torch.eye(4)
-    world[:3, :3], world[:3, 3] = turn, pivot - turn @ pivot
-    return replace(camera, viewmat=camera.viewmat @ torch.linalg.inv(world))

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from scene import Scene, avatar
-from scene.cameras import Camera, focus, intrinsics, look_at
+from scene.cameras import Camera, intrinsics, look_at
 from scene.frame_codes import NO_ROW
 from scene.frames import Frame, PointCloud
 from utils.errors import InputError
@@ -31,9 +31,8 @@ def scene():
 
 def test_a_turn_keeps_its_distance_and_reaches_both_sides(scene):
     frames = avatar.turned(scene, 30.0, 40, playing=False)
-    pivot = focus([frame.camera for frame in scene.train])
-    base = scene.test[0].camera.center - pivot
-    centers = torch.stack([frame.camera.center - pivot for frame in frames])
+    base = scene.test[0].camera.center  # the world is the head, its origin the axis
+    centers = torch.stack([frame.camera.center for frame in frames])
     assert torch.allclose(centers.norm(dim=1), base.norm(), atol=1e-5)
     assert torch.allclose(centers[:, 1], base[1], atol=1e-5)  # about the upright axis
     angle = torch.atan2(centers[:, 0], centers[:, 2]) - math.atan2(base[0], base[2])
@@ -42,6 +41,50 @@ def test_a_turn_keeps_its_distance_and_reaches_both_sides(scene):
     assert {frame.index for frame in frames} == {scene.test[0].index}
     playing = avatar.turned(scene, 30.0, 40, playing=True)
     assert [frame.index for frame in playing] == [8] * 20 + [9] * 20
+
+
+def pixel(camera, point):
+    seen = camera.viewmat[:3, :3] @ point + camera.viewmat[:3, 3]
+    return (camera.K @ seen)[:2] / seen[2]
+
+
+def moving_head(index):
+    """A head that wanders before a camera that stands still."""
+    place = torch.eye(4)
+    place[:3, 3] = torch.tensor([0.4 + 0.02 * index, 0.3, -0.5])
+    return replace(speaking(index, 0.0, 1.0), head_to_world=place)
+
+
+@pytest.mark.parametrize("playing", [True, False])
+def test_a_head_that_moves_turns_about_itself_before_a_camera_that_stands_still(playing):
+    scene = scene_of([moving_head(k) for k in range(10)], 4)
+    frames = avatar.turned(scene, 30.0, 16, playing=playing)
+    still = scene.test[0].camera
+    for frame in frames:
+        head = frame.head_to_world[:3, 3]
+        assert torch.allclose(pixel(frame.camera, head), pixel(still, head), atol=1e-3)
+    left, right = frames[4], frames[12]  # a quarter and three quarters of the way
+    nose = left.head_to_world[:3, 3] + torch.tensor([0.0, 0.0, 0.1])
+    assert float(pixel(left.camera, nose)[0]) < float(pixel(still, nose)[0]) - 0.5
+    nose = right.head_to_world[:3, 3] + torch.tensor([0.0, 0.0, 0.1])
+    assert float(pixel(right.camera, nose)[0]) > float(pixel(still, nose)[0]) + 0.5
+
+
+def test_a_scene_without_a_head_turns_about_the_middle_of_its_points():
+    middle = torch.tensor([0.2, 0.1, -0.3])
+    silent = scene_of([replace(speaking(k, 0.0), expression=None) for k in range(3)])
+    silent = replace(silent, points=PointCloud(middle.repeat(5, 1), torch.zeros(5, 3)))
+    for frame in avatar.turned(silent, 30.0, 8, playing=True):
+        expected = pixel(silent.test[0].camera, middle)
+        assert torch.allclose(pixel(frame.camera, middle), expected, atol=1e-3)
+
+
+def test_a_rig_plays_every_moment_once_and_in_time_order(scene):
+    rig = [*scene.test[::-1], *[replace(frame, camera=scene.train[0].camera) for frame in scene.test]]
+    several = replace(scene, test=rig)
+    assert [f.index for f in avatar.turned(several, 30.0, 4, playing=True)] == [8, 8, 9, 9]
+    driver = replace(several, train=rig[:1])
+    assert len(avatar.driven(scene, driver, subtract_mean=True, clamp=True)) == 2
 
 
 def test_a_sweep_moves_one_coefficient_at_a_time_within_the_training_range(scene):
@@ -82,5 +125,15 @@ def test_a_driver_of_another_tracker_is_refused(scene):
 
 def test_a_scene_without_expressions_cannot_be_swept():
     silent = scene_of([replace(speaking(k, 0.0, 1.0), expression=None) for k in range(3)])
-    with pytest.raises(InputError, match="no expression coefficients"):
+    with pytest.raises(InputError, match="the dataset has no expression coefficients"):
         avatar.swept(silent)
+
+
+def test_a_driver_without_what_the_avatar_needs_is_refused(scene):
+    frames = [*scene.train, *scene.test]
+    silent = scene_of([replace(frame, expression=None) for frame in frames])
+    with pytest.raises(InputError, match="the driving sequence has no expression"):
+        avatar.driven(scene, silent, subtract_mean=True, clamp=True)
+    stiff = scene_of([replace(frame, flame_pose=None) for frame in frames])
+    with pytest.raises(InputError, match="the driving sequence has no FLAME poses"):
+        avatar.driven(scene, stiff, subtract_mean=True, clamp=True)
