@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from fused_fields import offset_mlp
 from torch import Tensor, nn
 
 
@@ -41,11 +42,25 @@ class AppearanceDecoder(nn.Module):
     def forward(self, features: Tensor, directions: Tensor) -> dict[str, Tensor]:
         """(N, n_features) and unit directions (N, 3), camera to Gaussian, to opacity_logits (N, 1),
         sh_dc (N, 1, 3) and sh_rest (N, B - 1, 3)."""
-        logits, geometry = self.opacity(features).split([1, features.shape[1]], dim=1)
-        color = self.color(torch.cat([geometry, directions], dim=1))
-        dc, rest = self.dc(color), self.rest(color)
-        return {
-            "opacity_logits": logits,
-            "sh_dc": dc[:, None],
-            "sh_rest": rest.reshape(len(rest), -1, 3),
-        }
+        first, second, last = (_layer(self.opacity[k]) for k in (0, 2, 4))
+        (decoded,) = offset_mlp(features, [first], second, [last], "sigmoid")
+        logits, geometry = decoded.split([1, features.shape[1]], dim=1)
+        sh = self._harmonics(torch.cat([geometry, directions], dim=1))
+        sh = sh.reshape(len(sh), -1, 3)
+        return {"opacity_logits": logits, "sh_dc": sh[:, :1], "sh_rest": sh[:, 1:]}
+
+    def _harmonics(self, inputs: Tensor) -> Tensor:
+        """(N, 3 B), both bands. Nothing stands between the layers behind the activation, so they are
+        multiplied into one."""
+        first, between, second = self.color
+        weight = torch.cat([self.dc.weight, self.rest.weight]) @ second.weight
+        bias = torch.cat([self.dc.bias, self.rest.bias])
+        if isinstance(between, nn.Identity):
+            return nn.functional.linear(inputs, weight @ first.weight, bias)
+        return offset_mlp(inputs, [], _layer(first), [(weight, bias)])[0]
+
+
+def _layer(linear: nn.Linear) -> tuple[Tensor, Tensor]:
+    """Weight and bias; zeros where it has none."""
+    weight = linear.weight
+    return weight, weight.new_zeros(len(weight)) if linear.bias is None else linear.bias

@@ -75,7 +75,7 @@ class DenseLayer(ctypes.Structure):
 class OffsetMlp(ctypes.Structure):
     """Mirrors `OffsetMlp` in csrc/api.h."""
 
-    _fields_ = (("layers", ctypes.POINTER(DenseLayer)), ("body", _i32), ("heads", _i32))
+    _fields_ = (("layers", ctypes.POINTER(DenseLayer)), ("body", _i32), ("heads", _i32), ("sigmoid", _i32))
 
 
 class AdamTensor(ctypes.Structure):

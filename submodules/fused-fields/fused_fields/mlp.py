@@ -14,37 +14,44 @@ from torch import Tensor
 
 from . import _native, reference
 
+ACTIVATIONS = ("relu", "sigmoid")
 Layer = tuple[Tensor, Tensor]  # weight "outputs inputs", bias "outputs"
 
 
 def offset_mlp(
-    features: Tensor, trunk: Sequence[Layer], hidden: Layer, heads: Sequence[Layer]
+    features: Tensor,
+    trunk: Sequence[Layer],
+    hidden: Layer,
+    heads: Sequence[Layer],
+    activation: str = "relu",
 ) -> list[Tensor]:
     """One tensor "N k" per head from `features` "N F" (the decoder of 4DGS, Wu et al. 2024, 4.2).
 
-    `trunk` is a chain of layers, F to W, then W to W; `hidden` holds the first layers of all H
+    `trunk` is a chain of layers, F to W, then W to W, or empty; `hidden` holds the first layers of all H
     heads side by side, W to H * V; head h reads the h-th V columns of it and gives its k outputs.
-    A ReLU follows every layer but the last ones. Layers are (weight "outputs inputs", bias).
+    The activation, "relu" or "sigmoid", follows every layer but the last ones. Layers are (weight "outputs inputs", bias).
     Gradients go to features, weights and biases, the same bits for any number of threads; there
     are no second derivatives. On a GPU this is the plain PyTorch twin, whose time is that of
     cuBLAS's products. A NaN feature makes the row NaN and touches no other row.
 
     Raises ValueError or TypeError naming the layer whose shape or dtype does not fit.
     """
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"activation is {activation!r}, expected one of {', '.join(ACTIVATIONS)}")
     _check(features, trunk, hidden, heads)
     layers = [*trunk, hidden, *heads]
     weights = [weight.contiguous() for weight, _ in layers]
     biases = [bias.contiguous() for _, bias in layers]
     if not _native.runs_on([features, *weights, *biases], devices=("cpu",)):
-        return reference.offset_mlp(features, trunk, hidden, heads)
-    return _mlp(features.contiguous(), weights, biases, len(heads))
+        return reference.offset_mlp(features, trunk, hidden, heads, activation)
+    return _mlp(features.contiguous(), weights, biases, len(heads), activation == "sigmoid")
 
 
 def _check(features: Tensor, trunk: Sequence[Layer], hidden: Layer, heads: Sequence[Layer]) -> None:
-    if features.ndim != 2 or not trunk or not heads:
+    if features.ndim != 2 or not heads:
         raise ValueError(
-            f"features has shape {tuple(features.shape)}, with {len(trunk)} trunk layers and "
-            f"{len(heads)} heads; expected (N, F) and at least one of each"
+            f"features has shape {tuple(features.shape)}, with {len(heads)} heads; expected (N, F) "
+            "and at least one head"
         )
     width = features.shape[1]
     for k, layer in enumerate(trunk):
@@ -79,18 +86,24 @@ def _outputs(name: str, layer: Layer, inputs: int, features: Tensor) -> int:
 @torch.library.custom_op(
     "fused_fields::offset_mlp",
     mutates_args=(),
-    schema="(Tensor features, Tensor[] weights, Tensor[] biases, SymInt heads) -> Tensor[]",
+    schema="(Tensor features, Tensor[] weights, Tensor[] biases, SymInt heads, bool sigmoid) "
+    "-> Tensor[]",
 )
-def _mlp(features: Tensor, weights: list[Tensor], biases: list[Tensor], heads: int) -> list[Tensor]:
+def _mlp(
+    features: Tensor, weights: list[Tensor], biases: list[Tensor], heads: int, sigmoid: bool
+) -> list[Tensor]:
     outputs = _empty_outputs(features, weights, heads)
-    mlp = _layers(weights, biases, [None] * len(weights), [None] * len(biases), heads)
+    mlp = _layers(weights, biases, [None] * len(weights), [None] * len(biases), heads,
+                  sigmoid)  # fmt: skip
     _native.call("mlp_forward", features.dtype, ctypes.addressof(mlp), features, len(features),
                  _addresses(outputs))  # fmt: skip
     return outputs
 
 
 @_mlp.register_fake
-def _(features: Tensor, weights: list[Tensor], biases: list[Tensor], heads: int) -> list[Tensor]:
+def _(
+    features: Tensor, weights: list[Tensor], biases: list[Tensor], heads: int, sigmoid: bool
+) -> list[Tensor]:
     return _empty_outputs(features, weights, heads)
 
 
@@ -101,15 +114,20 @@ def _empty_outputs(features: Tensor, weights: list[Tensor], heads: int) -> list[
 @torch.library.custom_op(
     "fused_fields::offset_mlp_backward",
     mutates_args=(),
-    schema="(Tensor[] grads, Tensor features, Tensor[] weights, Tensor[] biases) -> Tensor[]",
+    schema="(Tensor[] grads, Tensor features, Tensor[] weights, Tensor[] biases, bool sigmoid) "
+    "-> Tensor[]",
 )
 def _mlp_backward(
-    grads: list[Tensor], features: Tensor, weights: list[Tensor], biases: list[Tensor]
+    grads: list[Tensor],
+    features: Tensor,
+    weights: list[Tensor],
+    biases: list[Tensor],
+    sigmoid: bool,
 ) -> list[Tensor]:
     """Gradients of features, then of all weights, then of all biases."""
     found = [torch.empty_like(tensor) for tensor in (features, *weights, *biases)]
     grad_weights, grad_biases = found[1 : 1 + len(weights)], found[1 + len(weights) :]
-    mlp = _layers(weights, biases, grad_weights, grad_biases, len(grads))
+    mlp = _layers(weights, biases, grad_weights, grad_biases, len(grads), sigmoid)
     _native.call("mlp_backward", features.dtype, ctypes.addressof(mlp), features, len(features),
                  _addresses(grads), found[0])  # fmt: skip
     return found
@@ -117,22 +135,27 @@ def _mlp_backward(
 
 @_mlp_backward.register_fake
 def _(
-    grads: list[Tensor], features: Tensor, weights: list[Tensor], biases: list[Tensor]
+    grads: list[Tensor],
+    features: Tensor,
+    weights: list[Tensor],
+    biases: list[Tensor],
+    sigmoid: bool,
 ) -> list[Tensor]:
     return [torch.empty_like(tensor) for tensor in (features, *weights, *biases)]
 
 
 def _keep(ctx, inputs, output) -> None:
-    features, weights, biases, _ = inputs
+    features, weights, biases, _, ctx.sigmoid = inputs
     ctx.layers = len(weights)
     ctx.save_for_backward(features, *weights, *biases)
 
 
-def _differentiate(ctx, grads: list[Tensor]) -> tuple[Tensor, list[Tensor], list[Tensor], None]:
+def _differentiate(ctx, grads: list[Tensor]) -> tuple:
     features, *layers = ctx.saved_tensors
     weights, biases = layers[: ctx.layers], layers[ctx.layers :]
-    found = _mlp_backward([grad.contiguous() for grad in grads], features, weights, biases)
-    return found[0], found[1 : 1 + ctx.layers], found[1 + ctx.layers :], None
+    grads = [grad.contiguous() for grad in grads]
+    found = _mlp_backward(grads, features, weights, biases, ctx.sigmoid)
+    return found[0], found[1 : 1 + ctx.layers], found[1 + ctx.layers :], None, None
 
 
 _mlp.register_autograd(_differentiate, setup_context=_keep)
@@ -144,6 +167,7 @@ def _layers(
     grad_weights: Sequence[Tensor | None],
     grad_biases: Sequence[Tensor | None],
     heads: int,
+    sigmoid: bool,
 ) -> _native.OffsetMlp:
     array = (_native.DenseLayer * len(weights))()
     rows = zip(weights, biases, grad_weights, grad_biases, strict=True)
@@ -153,7 +177,7 @@ def _layers(
             weight.data_ptr(), bias.data_ptr(),
             *(None if grad is None else grad.data_ptr() for grad in grads), inputs, outputs,
         )  # fmt: skip
-    return _native.OffsetMlp(array, len(weights) - heads, heads)
+    return _native.OffsetMlp(array, len(weights) - heads, heads, sigmoid)
 
 
 def _addresses(tensors: list[Tensor]) -> ctypes.Array:

@@ -66,10 +66,12 @@ def offset_mlp(
     trunk: Sequence[tuple[Tensor, Tensor]],
     hidden: tuple[Tensor, Tensor],
     heads: Sequence[tuple[Tensor, Tensor]],
+    activation: str = "relu",
 ) -> list[Tensor]:
     """One tensor "N k" per head from `features` "N F"; see `fused_fields.offset_mlp`."""
+    active = {"relu": F.relu, "sigmoid": torch.sigmoid}[activation]
     for weight, bias in (*trunk, hidden):
-        features = F.relu(F.linear(features, weight, bias))
+        features = active(F.linear(features, weight, bias))
     parts = features.chunk(len(heads), dim=1)
     return [F.linear(part, *head) for part, head in zip(parts, heads, strict=True)]
 

@@ -10,6 +10,7 @@ SHAPES = [
     (97, 17, 33, 3, [3, 48, 1, 4, 3]),
     (1, 16, 32, 2, [5]),
     (300, 128, 256, 2, [3, 4]),
+    (200, 35, 64, 0, [48]),
 ]
 
 
@@ -21,8 +22,10 @@ def network(width_in, width, depth, sizes, dtype=torch.float32, seed=0):
         bias = torch.randn(outputs, generator=draw, dtype=dtype) / 10
         return weight.requires_grad_(), bias.requires_grad_()
 
-    trunk = [linear(width_in, width)] + [linear(width, width) for _ in range(depth - 1)]
-    return trunk, linear(width, width * len(sizes)), [linear(width, size) for size in sizes]
+    reads = [width_in] + [width] * depth
+    trunk = [linear(size, width) for size in reads[:-1]]
+    hidden = linear(reads[-1], width * len(sizes))
+    return trunk, hidden, [linear(width, size) for size in sizes]
 
 
 def tensors(net):
@@ -35,8 +38,8 @@ def rebuilt(flat, depth):
     return layers[:depth], layers[depth], layers[depth + 1 :]
 
 
-def values_and_grads(function, features, net, cotangents):
-    outputs = function(features, *net)
+def values_and_grads(function, features, net, cotangents, activation="relu"):
+    outputs = function(features, *net, activation)
     return [*outputs, *torch.autograd.grad(outputs, [features, *tensors(net)], cotangents)]
 
 
@@ -46,22 +49,26 @@ def random_inputs(count, width, sizes, dtype=torch.float32):
     return features, [torch.randn(count, k, generator=draw, dtype=dtype) for k in sizes]
 
 
+@pytest.mark.parametrize("activation", ["relu", "sigmoid"])
 @pytest.mark.parametrize(("count", "width_in", "width", "depth", "sizes"), SHAPES)
-def test_values_and_gradients_match_torch_in_double(variant, count, width_in, width, depth, sizes):
+def test_values_and_gradients_match_torch_in_double(
+    variant, count, width_in, width, depth, sizes, activation
+):
     net = network(width_in, width, depth, sizes)
     features, cotangents = random_inputs(count, width_in, sizes)
-    found = values_and_grads(offset_mlp, features, net, cotangents)
+    found = values_and_grads(offset_mlp, features, net, cotangents, activation)
     exact = [t.detach().double().requires_grad_() for t in tensors(net)]
     truth = values_and_grads(
         reference.offset_mlp, features.detach().double().requires_grad_(), rebuilt(exact, depth),
-        [c.double() for c in cotangents],
+        [c.double() for c in cotangents], activation,
     )  # fmt: skip
     for mine, true in zip(found, truth, strict=True):
         assert (mine - true).norm() <= 3e-6 * true.norm()
 
 
+@pytest.mark.parametrize("activation", ["relu", "sigmoid"])
 @pytest.mark.parametrize("untrained", [False, True])
-def test_gradients_match_finite_differences(untrained):
+def test_gradients_match_finite_differences(untrained, activation):
     net = network(5, 7, 2, [3, 2], torch.float64)
     if untrained:  # the 4DGS start: heads are zero, and only they have a gradient
         for tensor in (t for head in net[2] for t in head):
@@ -69,7 +76,7 @@ def test_gradients_match_finite_differences(untrained):
     features, _ = random_inputs(6, 5, [], torch.float64)
 
     def function(features, *flat):
-        return tuple(offset_mlp(features, *rebuilt(flat, 2)))
+        return tuple(offset_mlp(features, *rebuilt(flat, 2), activation))
 
     torch.autograd.gradcheck(function, (features, *tensors(net)))
 
@@ -85,16 +92,27 @@ def test_bits_do_not_depend_on_the_number_of_threads(thread_counts):
         assert all(torch.equal(a, b) for a, b in zip(runs[0], other, strict=True))
 
 
-@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
-def test_a_bad_feature_does_what_it_does_in_torch(variant, bad):
+@pytest.mark.parametrize("activation", ["relu", "sigmoid"])
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
+def test_a_bad_feature_does_what_it_does_in_torch(variant, bad, activation):
     net = network(16, 32, 2, [3, 4])
     features, cotangents = random_inputs(200, 16, [3, 4])
     with torch.no_grad():
         features[7, 3] = bad
-    found = values_and_grads(offset_mlp, features, net, cotangents)
-    truth = values_and_grads(reference.offset_mlp, features, net, cotangents)
+    found = values_and_grads(offset_mlp, features, net, cotangents, activation)
+    truth = values_and_grads(reference.offset_mlp, features, net, cotangents, activation)
     for mine, true in zip(found, truth, strict=True):
         torch.testing.assert_close(mine, true, equal_nan=True, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_sigmoid_is_that_of_torch_over_its_whole_range(variant, dtype):
+    x = torch.cat([torch.linspace(-800, 800, 4001), torch.linspace(-20, 20, 4001)]).to(dtype)
+    one = torch.ones(1, 1, dtype=dtype), torch.zeros(1, dtype=dtype)
+    (found,) = offset_mlp(x[:, None], [], one, [one], "sigmoid")
+    truth = torch.sigmoid(x.double())[:, None]
+    far = 2e-37 if dtype == torch.float32 else 1e-304  # what is smaller is 0
+    assert ((found - truth).abs() <= 3 * torch.finfo(dtype).eps * truth + far).all()
 
 
 def test_no_points_give_empty_outputs_and_zero_gradients():
@@ -132,7 +150,7 @@ def test_operator_keeps_the_rules_of_torch():
     layers = [*trunk, hidden, *heads]
     torch.library.opcheck(
         torch.ops.fused_fields.offset_mlp.default,
-        (features, [w for w, _ in layers], [b for _, b in layers], 2),
+        (features, [w for w, _ in layers], [b for _, b in layers], 2, False),
     )
 
 

@@ -39,11 +39,11 @@ struct DenseLayer {
     int32_t inputs, outputs;
 };
 
-// `body` layers in a row, each followed by a ReLU, then `heads` layers that read equal parts of
-// the last activations.
+// `body` layers in a row, each followed by a ReLU or a sigmoid, then `heads` layers that read equal
+// parts of the last activations.
 struct OffsetMlp {
     const DenseLayer* layers;
-    int32_t body, heads;
+    int32_t body, heads, sigmoid;
 };
 
 // rows x row_size numbers that one learning rate moves.

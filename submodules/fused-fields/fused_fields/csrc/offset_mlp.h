@@ -1,7 +1,7 @@
 // A multi-layer perceptron with several heads, on tiles of points whose activations stay in cache.
 //
-// Layer l of the body turns activations l into activations l + 1, ReLU included; the heads read
-// equal parts of the last activations. Activations 0 are the features.
+// Layer l of the body turns activations l into activations l + 1, ReLU or sigmoid included; the heads
+// read equal parts of the last activations. Activations 0 are the features.
 #pragma once
 #include "api.h"
 #include "buffer.h"
@@ -97,8 +97,11 @@ class MlpPlan {
         const T* weight = by_output(index);
         multiply<T>({count, layer(index).outputs, layer(index).inputs, input, stride, 1, weight,
                      across, weight + layer(index).inputs * across, 0, output, output_stride,
-                     index < mlp.body ? Finish::kRelu : Finish::kPlain});
+                     index < mlp.body ? activation() : Finish::kPlain});
     }
+
+    Finish activation() const { return mlp.sigmoid ? Finish::kSigmoid : Finish::kRelu; }
+    Finish activation_grad() const { return mlp.sigmoid ? Finish::kSlope : Finish::kMask; }
 
     const OffsetMlp& mlp;
     const int total;  // layers, heads included

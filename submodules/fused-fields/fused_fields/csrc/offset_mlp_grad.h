@@ -77,7 +77,7 @@ class MlpBackward final : public MlpWork<T> {
         T* to = index ? input : grad_features_ + first * inputs;
         multiply<T>({count, inputs, outputs, grad, grad_stride, 1, plan.by_input(index),
                      row_stride<T>(inputs), nullptr, 0, to, index ? at.input_stride : inputs,
-                     index ? Finish::kMask : Finish::kPlain});
+                     index ? plan.activation_grad() : Finish::kPlain});
     }
 
     static void sum_rows(const T* rows, int64_t stride, int64_t count, int64_t cols, T* sums,

@@ -3,7 +3,7 @@
 // A block of kBlockRows x kBlockVectors vectors of the result stays in registers while the steps
 // of the sum go by: per step one broadcast per row and one load per vector feed all of them.
 #pragma once
-#include "simd.h"
+#include "sigmoid.h"
 
 namespace {
 
@@ -15,10 +15,12 @@ enum class Finish {
     kPlain,
     kRelu,  // a NaN stays a NaN
     kMask,  // the gradient of a ReLU whose output `c` holds: 0 where that is not above 0
+    kSigmoid,
+    kSlope,  // the gradient of a sigmoid whose output `c` holds
 };
 
 // c[row][col] = finish(start[row][col] + sum over steps of a[row][step] * b[step][col]).
-// `b` and `start`, and `c` under a mask, are read in whole vectors: up to kLanes<T> - 1 numbers
+// `b` and `start`, and `c` for a gradient, are read in whole vectors: up to kLanes<T> - 1 numbers
 // after their last column. Only the columns asked for are written.
 template <class T>
 struct Product {
@@ -39,6 +41,11 @@ FF_INLINE Vec<T, kLanes<T>> finished(Finish finish, Vec<T, kLanes<T>> sum, const
     using V = Vec<T, kLanes<T>>;
     if (finish == Finish::kRelu) return sum < V{} ? V{} : sum;
     if (finish == Finish::kMask) return load<T, kLanes<T>>(c) <= V{} ? V{} : sum;
+    if (finish == Finish::kSigmoid) return sigmoid<T>(sum);
+    if (finish == Finish::kSlope) {
+        const V output = load<T, kLanes<T>>(c);
+        return sum * output * (1 - output);
+    }
     return sum;
 }
 

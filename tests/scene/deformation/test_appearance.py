@@ -1,0 +1,48 @@
+"""The decoder of looks: what its layers say when they run one after the other, and its start."""
+
+import pytest
+import torch
+from torch import nn
+
+from scene.deformation.appearance import AppearanceDecoder
+
+
+def inputs(count=50):
+    torch.manual_seed(0)
+    directions = nn.functional.normalize(torch.randn(count, 3), dim=1)
+    return torch.randn(count, 8).requires_grad_(), directions
+
+
+def layer_by_layer(decoder, features, directions):
+    logits, geometry = decoder.opacity(features).split([1, 8], dim=1)
+    color = decoder.color(torch.cat([geometry, directions], dim=1))
+    return {
+        "opacity_logits": logits,
+        "sh_dc": decoder.dc(color)[:, None],
+        "sh_rest": decoder.rest(color).reshape(len(features), -1, 3),
+    }
+
+
+@pytest.mark.parametrize("sh_degree", [0, 2])
+@pytest.mark.parametrize("linear_color", [False, True])
+def test_fused_layers_give_values_and_gradients_of_the_plain_ones(sh_degree, linear_color):
+    features, directions = inputs()
+    decoder = AppearanceDecoder(8, 16, sh_degree, linear_color=linear_color)
+    nn.init.normal_(decoder.rest.weight)
+    leaves = [features, *decoder.parameters()]
+    found, truth = decoder(features, directions), layer_by_layer(decoder, features, directions)
+    for name in truth:
+        torch.testing.assert_close(found[name], truth[name], rtol=1e-4, atol=1e-5)
+    for mine, plain in zip(gradients(found, leaves), gradients(truth, leaves), strict=True):
+        torch.testing.assert_close(mine, plain, rtol=1e-3, atol=1e-4)
+
+
+def gradients(outputs, leaves):
+    draw = torch.Generator().manual_seed(1)
+    loss = sum((torch.randn(out.shape, generator=draw) * out).sum() for out in outputs.values())
+    return torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)
+
+
+def test_untrained_harmonics_above_degree_0_show_nothing():
+    decoder = AppearanceDecoder(8, 16, 3)
+    assert not decoder(*inputs())["sh_rest"].any()
