@@ -20,6 +20,8 @@ def extract_frames(video: Path, folder: Path, width: int, height: int) -> None:
     part = folder.with_name(folder.name + PART)
     # Area averaging: the mean over what a pixel covers, as everywhere where pictures shrink here.
     scale = ["-vf", f"scale={width}:{height}:flags=area", "-fps_mode", "passthrough"]
+    # zlib's quickest level: a third to a sixth of the time for 4 to 8 % more bytes, and no loss.
+    png = ["-compression_level", "1", "-start_number", "0", "%04d.png"]
     command = [
         find_ffmpeg(),
         "-nostdin",
@@ -29,12 +31,16 @@ def extract_frames(video: Path, folder: Path, width: int, height: int) -> None:
         "-i",
         str(video.resolve()),
         *scale,
+        *png,
     ]
     try:
         part.mkdir(parents=True, exist_ok=True)
-        run = subprocess.run(
-            [*command, "-start_number", "0", "%04d.png"], cwd=part, capture_output=True, check=False
-        )
+        run = subprocess.run(command, cwd=part, capture_output=True, check=False)
+        if run.returncode and shutil.disk_usage(part).free < 3 * width * height:
+            raise InputError(
+                f"{folder}: the disk is full, {len(list(part.iterdir()))} pictures of {video.name} "
+                "fit; free some space, or choose a smaller size with -r"
+            )
         if run.returncode or not any(part.iterdir()):
             said = run.stderr.decode(errors="replace").strip().splitlines() or [
                 "it holds no pictures"

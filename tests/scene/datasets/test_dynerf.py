@@ -1,4 +1,5 @@
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -82,6 +83,16 @@ def test_a_broken_video_leaves_no_half_of_a_folder(filmed):
     with pytest.raises(InputError, match=r"cam01\.mp4.*cannot be decoded"):
         read("dynerf", filmed)
     assert not (filmed / "cam01" / "images").exists()
+    assert not list((filmed / "cam01").iterdir())
+
+
+def test_a_full_disk_is_not_blamed_on_the_video(filmed, monkeypatch):
+    video = filmed / "cam01.mp4"
+    video.write_bytes(video.read_bytes()[:500])  # fails, as a full disk makes it fail
+    usage = shutil.disk_usage(filmed)
+    monkeypatch.setattr("utils.video_frames.shutil.disk_usage", lambda _: usage._replace(free=100))
+    with pytest.raises(InputError, match=r"cam01/images: the disk is full, 0 pictures of cam01\.mp4 fit"):
+        read("dynerf", filmed)
     assert not list((filmed / "cam01").iterdir())
 
 
