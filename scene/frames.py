@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from scene.cameras import Camera
 from utils.devices import send
@@ -25,6 +26,7 @@ from utils.images import (
 
 CODES = ("expression", "flame_pose", "head_to_world")  # fields that go where the picture goes
 RGBA_BYTES = 4  # of a pixel in the cache; pictures without alpha take 3
+QUICK = 2  # seconds of reading pictures that need no progress bar
 EMPTY_ALPHA = 1  # of 255: some matting tools write it where there is nothing (STAG4D's anchors)
 
 
@@ -110,7 +112,9 @@ class FrameLoader:
 
         So a broken file is found before training and not in the middle. Raises as `load` does.
         """
-        for frame in frames:
+        # A rig has GB of pictures. No bar in a file: it would be the only line of a quiet run.
+        bar = tqdm(frames, desc="reading pictures", unit="picture", delay=QUICK, disable=None)
+        for frame in bar:
             if frame.image_path is None:
                 continue
             if self.used + RGBA_BYTES * frame.camera.width * frame.camera.height <= self.budget:
