@@ -39,7 +39,7 @@ def read(path: Path, params: ModelParams) -> Scene:
     """Read the folder; the first camera is the test camera.
 
     Videos without a folder of pictures are extracted first, once, at the size that
-    `params.resolution` asks for.
+    `params.resolution` asks for, or theirs if that is smaller.
     """
     names = _names(path)
     if not names:
@@ -89,9 +89,11 @@ def _names(path: Path) -> list[str]:
 
 def _extract(path: Path, names: list[str], file: Path, poses: NDArray, params: ModelParams) -> None:
     missing = [name for name in names if not pictures(path / name / "images")]
-    for name in tqdm(missing, desc="extracting videos", unit="camera", disable=not missing):
+    bar = tqdm(missing, unit="camera", disable=not missing)
+    for name in bar:
         height, width, _ = _size(file, names.index(name), poses)
         size = target_size(width, height, params.resolution)
+        bar.set_description(f"extracting {name}.mp4 at {size[0]}x{size[1]} or its own size")
         extract_frames(path / f"{name}.mp4", path / name / "images", *size)
 
 

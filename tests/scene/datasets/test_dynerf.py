@@ -77,6 +77,18 @@ def test_a_video_is_extracted_at_the_size_that_is_wanted(filmed):
     assert read_image(frame.image_path).shape == (3, 4, 3)
 
 
+def test_a_video_smaller_than_the_rig_is_not_blown_up(filmed):
+    poses = np.load(filmed / "poses_bounds.npy")
+    poses[:, [4, 9, 14]] *= 4
+    np.save(filmed / "poses_bounds.npy", poses)
+    for resolution in (-1, 2):
+        frame = read("dynerf", filmed, resolution=resolution).train[0]
+        assert read_image(frame.image_path).shape == (12, 16, 3)
+        assert (frame.camera.width, frame.camera.height) == (16, 12)
+        for k in range(len(RIG)):
+            shutil.rmtree(filmed / f"cam{k:02d}")
+
+
 def test_a_broken_video_leaves_no_half_of_a_folder(filmed):
     video = filmed / "cam01.mp4"
     video.write_bytes(video.read_bytes()[:500])
