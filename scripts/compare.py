@@ -2,8 +2,8 @@
 `python scripts/compare.py -s DATA --configs A.py B.py [--seeds 3] -o OUTPUT [-- -r 256]`.
 
 Writes table.md and results.json (PSNR, SSIM, LPIPS where its weights are, regions such as the
-mouth, size on disk, training time, render FPS, Gaussians) and <scene>.mp4, ground truth and every
-configuration side by side. The same command again goes on where it was interrupted. What stands
+mouth, size on disk, training time, render FPS, Gaussians), and <scene>.mp4 and <scene>.png, ground
+truth and every configuration side by side. The same command again goes on where it was interrupted. What stands
 behind `--` goes to every train.py.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scripts.comparison.results import write_table, write_video
+from scripts.comparison.results import write_picture, write_table, write_video
 from scripts.comparison.runs import Run, complete, plan
 from utils.errors import InputError, run_command
 from utils.images import make_folder
@@ -63,9 +63,11 @@ def compare(args: argparse.Namespace, flags: tuple[str, ...]) -> None:
         submit(runs, args)
     print(write_table(args.out, runs))
     for scene in dict.fromkeys(run.scene for run in runs):
-        path = args.out / f"{scene.name}.mp4"
-        write_video(path, [run for run in runs if run.scene == scene and run.seed == 0])
-        print(path)
+        first = [run for run in runs if run.scene == scene and run.seed == 0]
+        for write, end in ((write_video, ".mp4"), (write_picture, ".png")):
+            path = args.out / f"{scene.name}{end}"
+            write(path, first)
+            print(path)
 
 
 def submit(runs: list[Run], args: argparse.Namespace) -> None:

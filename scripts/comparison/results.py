@@ -1,4 +1,4 @@
-"""What a comparison shows: one table of all runs, one video of them side by side."""
+"""What a comparison shows: one table of all runs, one video and one picture of them side by side."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from scene.regions import REGIONS, read_regions
 from scripts.comparison.runs import Run, measures, views
 from utils.files import write_json, write_text
-from utils.images import contact_sheet, read_image
+from utils.images import Pixels, contact_sheet, read_image, resize_premultiplied, write_image
 from utils.video import VideoWriter
 
 FIRST = ("PSNR", "SSIM")  # columns in front, where there are such; regions and LPIPS come next
 LAST = ("MiB", "training s", "render FPS", "Gaussians")
 VIDEO_FPS = 25
+N_SHOWN = 4  # frames in the picture
 DIGITS = {"PSNR": 2, "SSIM": 4, "MiB": 1, "training s": 0, "render FPS": 1, "Gaussians": 0}
 
 Row = dict[str, "float | None"]
@@ -45,18 +47,43 @@ def write_table(out: Path, runs: Sequence[Run]) -> str:
 
 def write_video(path: Path, runs: Sequence[Run]) -> None:
     """Ground truth and one render of each run, side by side, over the test frames that all have."""
-    folders = [views(run) for run in runs]
-    names = sorted(
-        set.intersection(*({file.name for file in (f / "renders").glob("*.png")} for f in folders))
-    )
-    captions = ["ground truth", *(run.label for run in runs)]
     with VideoWriter(path, fps=VIDEO_FPS) as video:
-        for name in names:
-            pictures = [
-                folders[0] / "gt" / name,
-                *(folder / "renders" / name for folder in folders),
-            ]
-            video.add(contact_sheet([[read_image(picture) for picture in pictures]], captions))
+        for name in _shared_views(runs):
+            video.add(contact_sheet([_side_by_side(name, runs)], _captions(runs)))
+
+
+def write_picture(path: Path, runs: Sequence[Run]) -> None:
+    """The same of a few frames, below each its regions, such as the mouth, as wide as the frame."""
+    file = views(runs[0]) / REGIONS
+    regions = read_regions(file) if file.is_file() else {}
+    names = _shared_views(runs)
+    count, rows = min(N_SHOWN, len(names)), []
+    for k in range(count):
+        name = names[(2 * k + 1) * len(names) // (2 * count)]
+        rows.append(_side_by_side(name, runs))
+        for left, top, right, bottom in regions.get(name, {}).values():
+            width, height = rows[-1][0].shape[1], (bottom - top) / (right - left)
+            parts = [image[top:bottom, left:right] for image in _side_by_side(name, runs)]
+            size = width, round(width * height)
+            rows.append([resize_premultiplied(part, *size) for part in parts])
+    write_image(path, contact_sheet(rows, _captions(runs)))
+
+
+def _shared_views(runs: Sequence[Run]) -> list[str]:
+    """Names of the test frames that all runs have drawn."""
+    drawn = ({file.name for file in (views(run) / "renders").glob("*.png")} for run in runs)
+    return sorted(set.intersection(*drawn))
+
+
+def _side_by_side(name: str, runs: Sequence[Run]) -> list[Pixels]:
+    folders = [views(run) for run in runs]
+    return [read_image(folders[0] / "gt" / name)] + [
+        read_image(folder / "renders" / name) for folder in folders
+    ]
+
+
+def _captions(runs: Sequence[Run]) -> list[str]:
+    return ["ground truth", *(run.label for run in runs)]
 
 
 def _columns(rows: Sequence[Row]) -> list[str]:

@@ -13,6 +13,7 @@ from scripts.comparison.runs import MEASURES, Run, plan
 from tests.tiny_scene import SIZE, write_tiny_head
 from utils.errors import InputError
 from utils.files import write_json
+from utils.images import CAPTION_HEIGHT, GUTTER
 
 SHORT = ["--", "--iterations", "12", "--init_points", "60", "--dataset", "nerfblendshape"]
 
@@ -71,6 +72,18 @@ def test_the_video_shows_the_test_frames_of_all_side_by_side(compared):
     frames = iio.mimread(compared / "head.mp4")
     assert len(frames) == 3
     assert frames[0].shape[1] >= 3 * SIZE
+
+
+def test_the_picture_shows_frames_and_below_each_its_mouth(compared):
+    picture = iio.imread(compared / "head.png").astype(float)
+    run = next(compared.glob("head/own-head/seed_0/test/*"))
+    for k, (name, parts) in enumerate(json.loads((run / "regions.json").read_text()).items()):
+        left, top, right, bottom = parts["mouth"]
+        truth = iio.imread(run / "gt" / name)[top:bottom, left:right].mean((0, 1))
+        high = round(SIZE * (bottom - top) / (right - left))
+        y = CAPTION_HEIGHT + (2 * k + 1) * (max(SIZE, high) + GUTTER)
+        shown = picture[y : y + high, GUTTER : GUTTER + SIZE].mean((0, 1))
+        assert abs(shown - truth).max() < 2
 
 
 def test_the_same_command_again_trains_and_renders_nothing(
