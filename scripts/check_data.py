@@ -17,12 +17,18 @@ import torch
 import utils.threads  # noqa: F401  (before torch, as in the commands)
 from arguments import parse_train_args
 from arguments.settings import Settings
-from scene import SPLITS, Scene, load_scene
-from scripts.data_doctor.checks import Problem, pictured, problems
+from scene import load_scene
+from scene.datasets.auto import Family, recognised
+from scripts.data_doctor.checks import Problem, problems
+from scripts.data_doctor.checks import named as named_few
+from scripts.data_doctor.notes import notes
 from scripts.data_doctor.pictures import draw_frames, plot_cameras
+from scripts.data_doctor.report import report
 from utils.errors import InputError, run_command
 
 N_SHOWN = 30  # problems; one broken copy can make thousands
+N_LISTED = 100  # folders that are looked into
+VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm")
 
 
 def main() -> None:
@@ -48,63 +54,62 @@ def check(path: Path, out: Path | None, options: list[str]) -> int:
         scene = load_scene(settings.dataset, settings.model)
     except InputError as problem:
         print(f"error    {problem}")
+        print(f"hint     {hint(path, named)}")
         return 1
-    for name, words in report(scene).items():
+    for name, words in report(scene, path).items():
         print(f"{name:<13}{words}")
     out = out or Path("output") / "check" / path.resolve().parent.name / path.resolve().name
     plot_cameras(scene, out / "cameras.png")
     draw_frames(scene, background(settings), out / "frames.png")
     print(f"{'pictures':<13}{out / 'cameras.png'}, {out / 'frames.png'}")
     found = problems(scene)
-    show(found)
-    return int(any(problem.is_error for problem in found))
+    show(found, notes(scene))
+    return int(any(problem.kind == "error" for problem in found))
+
+
+def hint(path: Path, named: bool) -> str:
+    """What to try with a folder that could not be read; `named` says that a family was asked for."""
+    if not path.is_dir():
+        return "data/README.md describes the folders that can be read"
+    family = fitting(path)
+    if family and named:
+        return f"its files are those of {family.name} ({family.why}): name that family, or none"
+    if family:
+        return f"data/README.md shows what a folder of {family.name} holds"
+    children = sorted(path.iterdir())
+    below = [(child, fitting(child)) for child in children[:N_LISTED] if child.is_dir()]
+    scenes = [f"{child} ({found.name})" for child, found in below if found]
+    if scenes:
+        return f"there are scenes in it: {named_few(scenes)}"
+    if any(child.suffix.lower() in VIDEOS for child in children):
+        return (
+            "it holds a video without cameras: pose it by COLMAP (see 'COLMAP video' in data/README.md), a "
+            "face by a head tracker ('Talking heads')"
+        )
+    return f"it holds {named_few([child.name for child in children]) or 'nothing'}"
+
+
+def fitting(path: Path) -> Family | None:
+    """The family of a folder; None where none or several fit, or a file that tells is broken."""
+    try:
+        return recognised(path)
+    except InputError:
+        return None
 
 
 def background(settings: Settings) -> torch.Tensor:
     return torch.full((3,), float(settings.model.white_background))
 
 
-def report(scene: Scene) -> dict[str, str]:
-    """What there is, in words."""
-    frames = pictured(scene)
-    sizes = sorted({(f.camera.width, f.camera.height) for f in frames})
-    times = sorted({f.time for f in frames})
-    places = {tuple(f.camera.viewmat.reshape(-1).tolist()) for f in frames}
-    low, high = (edge.tolist() for edge in (scene.points.xyz.amin(0), scene.points.xyz.amax(0)))
-    return {
-        "splits": ", ".join(f"{name} {len(scene.split(name))}" for name in SPLITS),
-        "resolution": ", ".join(f"{width}x{height}" for width, height in sizes),
-        "time": f"{times[0]:.3f} to {times[-1]:.3f}, {len(times)} moments",
-        "conditioning": conditioning(scene),
-        "cameras": f"{len(places)} poses, scene extent {scene.extent:.3g}, "
-        f"{sum(f.lens is not None for f in frames)} frames with a bent lens",
-        "points": f"{len(scene.points.xyz):,} from {vector(low)} to {vector(high)}",
-    }
-
-
-def conditioning(scene: Scene) -> str:
-    first = scene.train[0]
-    parts = [
-        f"{name} {len(getattr(first, name))}"
-        for name in ("expression", "flame_pose")
-        if getattr(first, name) is not None
-    ]
-    parts += ["head_to_world"] if first.head_to_world is not None else []
-    parts += [f"shape {len(scene.subject.shape)}"] if scene.subject else []
-    return ", ".join(parts) or "time alone"
-
-
-def vector(values: list[float]) -> str:
-    return "(" + ", ".join(f"{value:.3g}" for value in values) + ")"
-
-
-def show(found: list[Problem]) -> None:
+def show(found: list[Problem], known: list[Problem]) -> None:
     for problem in found[:N_SHOWN]:
-        print(f"{'error' if problem.is_error else 'warning':<9}{problem.text}")
+        print(f"{problem.kind:<9}{problem.text}")
     if len(found) > N_SHOWN:
         print(f"... and {len(found) - N_SHOWN} more")
     if not found:
         print("no problems found")
+    for problem in known:
+        print(f"{problem.kind:<9}{problem.text}")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from scene import Scene
+from scene.flame import JOINTS
 from scene.frames import Frame, decode
 from utils.errors import InputError
 from utils.evaluate import spread
@@ -18,6 +19,7 @@ from utils.images import check_image
 N_DECODED = 24  # pictures per split whose coverage is looked at
 HARDLY, NEARLY_ALL = 0.001, 0.999  # of a picture's pixels covered
 SEEN = 0.01  # of the points, from which a camera counts as looking at them
+KINDS = ("error", "warning", "note")
 STILL = 1e-6  # spread of a coefficient that never varies
 SAME_PLACE = 1e-4  # of the scene extent
 
@@ -26,22 +28,26 @@ SAME_PLACE = 1e-4  # of the scene extent
 class Problem:
     """What is wrong, and what to do. Only errors keep a scene from training as it should."""
 
-    is_error: bool
+    kind: str  # of KINDS
     text: str
 
 
 def error(text: str) -> Problem:
-    return Problem(True, text)
+    return Problem("error", text)
 
 
 def warning(text: str) -> Problem:
-    return Problem(False, text)
+    return Problem("warning", text)
+
+
+def note(text: str) -> Problem:
+    return Problem("note", text)
 
 
 def problems(scene: Scene) -> list[Problem]:
     """All that is wrong with the scene, errors first."""
     found = [problem for check in CHECKS for problem in check(scene)]
-    return sorted(found, key=lambda problem: not problem.is_error)
+    return sorted(found, key=lambda problem: KINDS.index(problem.kind))
 
 
 def named(paths: list[str]) -> str:
@@ -178,12 +184,18 @@ def splits_without_use(scene: Scene) -> Iterator[Problem]:
             "has no split"
         )
         return
+    if len(scene.test) > len(scene.train):
+        yield warning(
+            f"{len(scene.test)} frames test and only {len(scene.train)} train: hold fewer out, as with "
+            "--hold_out 0.2, where the family has no split"
+        )
     times = [frame.time for frame in scene.train]
     outside = [f for f in scene.test if not min(times) <= f.time <= max(times)]
-    if outside:
+    if outside and scene.train[0].expression is None:
         yield warning(
             f"{len(outside)} of {len(scene.test)} test frames lie outside the training times "
-            f"{min(times):.3f} to {max(times):.3f}: time alone cannot tell what happens there"
+            f"{min(times):.3f} to {max(times):.3f}: time alone cannot tell what happens there; expect low "
+            "scores of them, or hold other moments out"
         )
 
 
@@ -199,12 +211,12 @@ def cameras_in_one_place(scene: Scene) -> Iterator[Problem]:
 
 
 def columns_that_never_vary(scene: Scene) -> Iterator[Problem]:
-    for name in ("expression", "flame_pose"):
+    for name, called in (("expression", numbered), ("flame_pose", joints)):
         rows = [getattr(f, name) for f in scene.train if getattr(f, name) is not None]
         if len(rows) < 2:
             continue
         spread_of = torch.stack(rows).std(0)
-        still = [str(k) for k in (spread_of < STILL).nonzero()[:, 0].tolist()]
+        still = (spread_of < STILL).nonzero()[:, 0].tolist()
         if len(still) == len(spread_of):
             yield warning(
                 f"{name}: none of its {len(still)} columns varies in train; nothing can be "
@@ -212,9 +224,20 @@ def columns_that_never_vary(scene: Scene) -> Iterator[Problem]:
             )
         elif still:
             yield warning(
-                f"{name}: column {named(still)} of {len(spread_of)} never varies in train; "
-                "nothing is learned of it"
+                f"{name}: {called(still)} of {len(spread_of)} columns never vary in train; nothing is "
+                "learned of them, and nothing else than their value can drive them"
             )
+
+
+def numbered(columns: list[int]) -> str:
+    return f"{len(columns)} ({named([str(k) for k in columns])})"
+
+
+def joints(columns: list[int]) -> str:
+    """The same for the numbers of a FLAME pose, by joint: "jaw yz"."""
+    axes = {name: [k % 3 for k in columns if k // 3 == row] for row, name in enumerate(JOINTS)}
+    parts = [f"{name} {''.join('xyz'[k] for k in found)}" for name, found in axes.items() if found]
+    return f"{len(columns)} ({', '.join(parts)})"
 
 
 CHECKS = (

@@ -5,18 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 
 from scene import Scene
 from scene.cameras import common_up, focus, look_at
 from scene.frames import Frame, FrameLoader
+from scene.regions import rectangles
 from utils.errors import InputError
 from utils.evaluate import spread
 from utils.files import replacing
-from utils.images import Pixels, contact_sheet, make_folder, to_pixels, write_image
+from utils.images import Pixels, contact_sheet, labelled, make_folder, to_pixels, write_image
 
 COLORS = {"train": "tab:blue", "test": "tab:red", "val": "tab:orange"}
+RED, GREEN = (255, 0, 0), (0, 255, 0)
 N_COLUMNS = 6
 SHEET_WIDTH = 240  # pixels of a picture
 N_POINTS = 2_000  # drawn
@@ -73,20 +76,23 @@ def _panel(panel, scene: Scene, axes: torch.Tensor, length: float) -> None:
 
 
 def draw_frames(scene: Scene, background: torch.Tensor, path: Path) -> None:
-    """A row of pictures per split, and under each the same with the starting points on it."""
+    """A row of pictures per split, and under each the same with the starting points on it.
+
+    Boxes in the head's frame, such as the mouth's, are framed there, too.
+    """
     loader, rows = FrameLoader(0, torch.device("cpu")), []
     splits = [split for split in COLORS if scene.split(split)]
     for split in splits:
         frames = [_small(frame) for frame in spread(scene.split(split), N_COLUMNS)]
         pictures = [_picture(loader, frame, background) for frame in frames]
-        dotted = [_dotted(p, f, scene.points.xyz) for p, f in zip(pictures, frames, strict=True)]
-        rows += [_filled(pictures), _filled(dotted)]
-    captions = [
-        f"rows: {', '.join(splits)}",
-        "below each: starting points",
-        *[""] * (N_COLUMNS - 2),
-    ]
-    write_image(path, contact_sheet(rows, captions))
+        drawn = [_drawn(p, f, scene) for p, f in zip(pictures, frames, strict=True)]
+        for row, words in ((pictures, split), (drawn, f"{split}: {_legend(scene)}")):
+            rows.append(_filled([labelled(row[0].copy(), words), *row[1:]]))
+    write_image(path, contact_sheet(rows, [""] * N_COLUMNS))
+
+
+def _legend(scene: Scene) -> str:
+    return ", ".join(["points red", *(f"{name} green" for name in scene.regions)])
 
 
 def _small(frame: Frame) -> Frame:
@@ -102,6 +108,14 @@ def _picture(loader: FrameLoader, frame: Frame, background: torch.Tensor) -> Pix
         return np.full((frame.camera.height, frame.camera.width, 3), (255, 0, 255), np.uint8)
 
 
+def _drawn(picture: Pixels, frame: Frame, scene: Scene) -> Pixels:
+    """The picture with the points and the boxes that the scene gives for its frame."""
+    picture = _dotted(picture, frame, scene.points.xyz)
+    for left, top, right, bottom in rectangles(scene.regions, frame).values():
+        cv2.rectangle(picture, (left, top), (right - 1, bottom - 1), GREEN, 1)
+    return picture
+
+
 def _dotted(picture: Pixels, frame: Frame, points: torch.Tensor) -> Pixels:
     camera = frame.camera
     local = (
@@ -112,7 +126,7 @@ def _dotted(picture: Pixels, frame: Frame, points: torch.Tensor) -> Pixels:
     at = (pixels[:, :2] / pixels[:, 2:]).floor()
     at = at[((at >= 0) & (at < at.new_tensor([camera.width, camera.height]))).all(1)].long().numpy()
     picture = picture.copy()
-    picture[at[:, 1], at[:, 0]] = (255, 0, 0)
+    picture[at[:, 1], at[:, 0]] = RED
     return picture
 
 

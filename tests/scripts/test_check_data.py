@@ -1,3 +1,4 @@
+import re
 import shutil
 from dataclasses import replace
 
@@ -13,7 +14,10 @@ from tests.scene.datasets.tiny_folders import (
     TINY,
     dnerf,
     dynerf,
+    gaussianavatars,
     hypernerf,
+    nerface,
+    nerfblendshape,
     rgba_video,
     ub4d,
     write_picture,
@@ -133,13 +137,116 @@ def test_what_only_weakens_a_scene_is_a_warning(name, doctor):
     assert code == 0
 
 
+def veil(folder):
+    """Alpha as STAG4D's anchors have it: 255 or 1, never 0."""
+    for file in folder.rglob("*.png"):
+        pixels = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
+        pixels[..., 3] = np.where(pixels[..., 3] > 127, 255, 1)
+        cv2.imwrite(str(file), pixels)
+
+
+def floor(folder):
+    """An opaque white floor before a transparent sky."""
+    for file in (folder / "train").iterdir():
+        pixels = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
+        pixels[:6, :, 3], pixels[6:] = 0, 255
+        cv2.imwrite(str(file), pixels)
+
+
+NOTES = {
+    "masks one ahead": (nerfblendshape, lambda d: None, "mask/1.png is taken for the mask of ori_imgs/0.jpg"),
+    "an alpha of one": (rgba_video, veil, "pictures looked at have an alpha of 1 of 255 and nowhere 0"),
+    "a white floor": (dnerf, floor, "100% of what the alpha shows is plain white"),
+}
+
+
+@pytest.mark.parametrize("name", NOTES)
+def test_what_surprises_is_a_note_and_no_problem(name, doctor):
+    writer, breaks, words = NOTES[name]
+    code, said = doctor(writer, breaks, "--hold_out", "1")
+    line = next(line for line in said.splitlines() if words in line)
+    assert line.startswith("note ")
+    assert code == 0
+
+
+@pytest.mark.parametrize("writer", [dnerf, nerface])
+def test_ordinary_folders_need_no_notes(writer, doctor):
+    assert "note " not in doctor(writer)[1]
+
+
+def in_a_folder(folder):
+    dnerf(folder / "lego")
+
+
+def with_video(folder):
+    folder.mkdir()
+    (folder / "clip.MP4").write_bytes(b"0")
+
+
+HINTS = {
+    "a folder of scenes": (in_a_folder, [], r"there are scenes in it: .*lego \(dnerf\)"),
+    "a plain video": (with_video, [], "a video without cameras: pose it by COLMAP"),
+    "something else": (lambda d: write_picture(d / "cat" / "a.png"), [], "it holds cat"),
+    "nothing": (lambda d: d.mkdir(), [], "it holds nothing"),
+    "another family": (nerface, ["--dataset", "dnerf"], "its files are those of nerface"),
+    "no such folder": (lambda d: None, [], "data/README.md describes the folders"),
+    "a broken one": (lambda d: (dnerf(d), (d / "transforms_test.json").unlink()), [], "what a folder of dnerf holds"),
+}
+
+
+@pytest.mark.parametrize("name", HINTS)
+def test_a_folder_that_cannot_be_read_gets_a_hint(name, doctor):
+    writer, options, words = HINTS[name]
+    code, said = doctor(writer, lambda d: None, *options)
+    assert code == 1
+    assert re.search(f"\nhint     .*{words}", said), said
+
+
+def test_the_report_names_lens_files_and_where_the_head_is(doctor):
+    said = doctor(nerfblendshape)[1]
+    assert "focal lengths 20 and 20, principal point 8 6 of 16x12\n" in said
+    assert "the first training frame is ori_imgs/0.jpg with mask/1.png\n" in said
+    assert re.search(r"\nhead         is the world's frame.* mouth from \(.* to \(", said)
+
+
+@pytest.mark.parametrize(
+    ("held", "words"), [("false", "moves in its world"), ("true", "is the world's frame, does not move in it")]
+)
+def test_a_head_that_moves_is_told_from_one_that_does_not(held, words, doctor):
+    said = doctor(gaussianavatars, lambda d: None, "--fixed_head", held)[1]
+    assert f"\nhead         {words}, 1 units a metre" in said
+
+
+@pytest.mark.parametrize(("writer", "is_head"), [(nerfblendshape, True), (dnerf, False)])
+def test_the_mouth_is_framed_in_the_pictures_of_a_head(writer, is_head, doctor, tmp_path):
+    doctor(writer)
+    assert (n_green(tmp_path / "out" / "frames.png") > 0) == is_head
+
+
+def n_green(file):
+    return int((read_image(file)[..., :3] == (0, 255, 0)).all(-1).sum())
+
+
 def test_expression_columns_that_never_vary_are_named(tmp_path):
     dnerf(tmp_path)
     scene = read("dnerf", tmp_path)
     rows = [torch.tensor([k, 7.0, -k]) for k in range(3)]
     train = [replace(frame, expression=row) for frame, row in zip(scene.train, rows, strict=True)]
     (problem,) = columns_that_never_vary(replace(scene, train=train))
-    assert "column 1 of 3 never varies" in problem.text
+    assert "expression: 1 (1) of 3 columns never vary" in problem.text
+    poses = [torch.zeros(15).index_fill(0, torch.tensor([6]), k / 10) for k in range(3)]
+    train = [replace(frame, flame_pose=row) for frame, row in zip(scene.train, poses, strict=True)]
+    (problem,) = columns_that_never_vary(replace(scene, train=train))
+    assert "14 (root xyz, neck xyz, jaw yz, left_eye xyz, right_eye xyz) of 15 columns" in problem.text
+
+
+def test_a_head_s_test_frames_may_come_after_its_training_frames(doctor):
+    assert "lie outside the training times" not in doctor(nerfblendshape)[1]
+
+
+def test_more_test_than_training_frames_are_told(doctor):
+    said = doctor(nerfblendshape, lambda d: None, "--hold_out", "2")[1]
+    assert "2 frames test and only 1 train: hold fewer out" in said
 
 
 def test_options_of_training_count(doctor):
@@ -148,7 +255,18 @@ def test_options_of_training_count(doctor):
     assert "resolution   8x6" in said
 
 
-@pytest.mark.parametrize("folder", ["hypernerf/handheld", "dynerf/minions"])
-def test_real_folders_have_no_errors(folder, data_folder, tmp_path, capsys):
+REAL = {
+    "hypernerf/handheld": "no problems found",
+    "dynerf/minions": "principal point 40 40 of 80x80",
+    "nerfblendshape/obama": "mask/1.png is taken for the mask of ori_imgs/0.jpg",
+    "imavatar/obama256": "root xyz, neck xyz, jaw yz",
+    "rgba_video/minions": "an alpha of 1 of 255",
+}
+
+
+@pytest.mark.parametrize("folder", REAL)
+def test_real_folders_have_no_errors_and_show_their_quirks(folder, data_folder, tmp_path, capsys):
     assert check(data_folder / folder, tmp_path, ["-r", "4"]) == 0
-    assert "error" not in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "error" not in said
+    assert REAL[folder] in said
