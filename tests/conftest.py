@@ -6,7 +6,30 @@ from pathlib import Path
 
 import pytest
 
-import utils.threads  # noqa: F401  (before torch, as in the commands)
+import utils.threads  # isort: skip  # noqa: F401  (before torch, as in the commands)
+import torch
+
+from tests.methods import CASES, METHODS
+
+
+@pytest.fixture(scope="module", params=METHODS)
+def case(request):
+    """Each method in turn."""
+    return CASES[request.param]
+
+
+@pytest.fixture(scope="module")
+def tiny_folder(case, tmp_path_factory):
+    """The scene of the method's case, which tests must leave as it is."""
+    return case.write(tmp_path_factory.mktemp("data") / "tiny")
+
+
+@pytest.fixture
+def restore_threads():
+    """The number of torch's threads is as before when the test ends."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The whole path on a scene of a few pixels: train, resume, render. Methods are parametrised: a new one joins CASES."""
+"""The whole path on a scene of a few pixels, with every method: train, resume, render."""
 
 import json
 import os
@@ -6,9 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,57 +14,20 @@ from safetensors.torch import load_file
 
 from arguments import parse_render_args, parse_train_args
 from render import render_model
-from tests.tiny_scene import write_tiny_head, write_tiny_scene
+from tests.methods import CASES, METHODS, ROOT
 from train import train
 from utils.errors import InputError
 from utils.images import read_image
 from utils.ply import read_gaussians
 
-ROOT = Path(__file__).parents[1]
-SHORT_RUN = (
-    "--iterations 60 --densify_from_iter 10 --densification_interval 20 --pruning_from_iter 10 "
-    "--pruning_interval 20 --checkpoint_every 25 --init_points 200 --cache_mb 10 --quiet"
+SHORT = (
+    "--densify_from_iter 10 --densification_interval 20 --pruning_from_iter 10 --pruning_interval 20 "
+    "--checkpoint_every 25 --init_points 200 --cache_mb 10 --quiet"
 )
 
 
-@dataclass(frozen=True)
-class Case:
-    """A method on a scene that has what it needs."""
-
-    method: str
-    write: Callable[[Path], Path]
-    flags: str
-    last: str  # name of the last stage
-    moments: tuple[tuple[str, int], ...]  # checkpoints to resume from
-    views: dict[str, int]  # pictures of each split
-    video: int
-
-
-CASES = (
-    Case(
-        "fourdgs", write_tiny_scene, "--coarse_iterations 30 --multires 1", "fine",
-        (("coarse", 25), ("coarse", 30), ("fine", 25), ("fine", 50)), {"train": 12, "test": 3, "val": 2}, 160,
-    ),
-    Case(
-        "gaussianhead", write_tiny_head, "--warm_up 20 --deform_width 16 --plane_resolution 16",
-        "main", (("main", 25), ("main", 50)), {"train": 12, "test": 3}, 3,
-    ),
-)  # fmt: skip
-
-
-@pytest.fixture(scope="module", params=CASES, ids=lambda case: case.method)
-def case(request):
-    return request.param
-
-
-@pytest.fixture(scope="module")
-def scene(case, tmp_path_factory):
-    return case.write(tmp_path_factory.mktemp("data") / "tiny")
-
-
 def arguments(case, scene, out, *more):
-    flags = f"--method {case.method} {SHORT_RUN} {case.flags}".split()
-    return ["-s", str(scene), "-m", str(out), *flags, *more]
+    return ["-s", str(scene), "-m", str(out), *case.flags(iterations=60, first=30), *SHORT.split(), *more]
 
 
 def run(case, scene, out, *more):
@@ -75,22 +35,23 @@ def run(case, scene, out, *more):
 
 
 @pytest.fixture(scope="module")
-def unbroken(case, scene, tmp_path_factory):
+def unbroken(case, tiny_folder, tmp_path_factory):
     out = tmp_path_factory.mktemp("unbroken")
-    run(case, scene, out)
+    run(case, tiny_folder, out)
     return out
 
 
 @pytest.fixture(scope="module")
-def repeated(case, scene, tmp_path_factory):
+def repeated(case, tiny_folder, tmp_path_factory):
     """The same run again, keeping the checkpoints that tests begin at."""
     out = tmp_path_factory.mktemp("repeated")
-    run(case, scene, out, "--checkpoint_iterations", "25", "30", "50")
+    run(case, tiny_folder, out, "--checkpoint_iterations", "25", "30", "50")
     return out
 
 
-def test_every_method_has_a_case():
-    assert {case.method for case in CASES} == {p.stem for p in (ROOT / "scene/methods").glob("[!_]*.py")}
+def test_every_method_has_a_case_and_every_case_a_method():
+    assert list(CASES) == METHODS
+    assert all(case.method == name for name, case in CASES.items())
 
 
 def model_bytes(out):
@@ -119,22 +80,31 @@ def test_a_run_leaves_what_the_page_on_data_flow_promises(case, unbroken):
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(
-    case, scene, unbroken, repeated, tmp_path
+    case, tiny_folder, unbroken, repeated, tmp_path
 ):
-    run(case, scene, tmp_path, "--seed", "1")
+    run(case, tiny_folder, tmp_path, "--seed", "1")
     assert model_bytes(repeated) == model_bytes(unbroken)
     assert model_bytes(tmp_path) != model_bytes(unbroken)
 
 
-def test_a_resumed_run_ends_in_the_same_bytes(case, scene, unbroken, repeated, tmp_path):
-    for stage, step in case.moments:
-        start, out = repeated / f"checkpoints/{stage}_{step}", tmp_path / f"{stage}_{step}"
-        run(case, scene, out, "--start_checkpoint", str(start))
-        assert model_bytes(out) == model_bytes(unbroken), (stage, step)
+def test_the_number_of_threads_changes_no_byte(case, tiny_folder, unbroken, restore_threads, tmp_path):
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        run(case, tiny_folder, tmp_path / str(threads))
+        assert model_bytes(tmp_path / str(threads)) == model_bytes(unbroken), threads
 
 
-def test_a_killed_run_goes_on_to_the_same_bytes(case, scene, unbroken, tmp_path):
-    command = [sys.executable, "train.py", *arguments(case, scene, tmp_path)]
+def test_a_resumed_run_ends_in_the_same_bytes(case, tiny_folder, unbroken, repeated, tmp_path):
+    kept = sorted(path for path in (repeated / "checkpoints").iterdir() if path.name != f"{case.last}_60")
+    assert {path.name.split("_")[0] for path in kept} == set(case.stages)
+    for start in kept:
+        out = tmp_path / start.name
+        run(case, tiny_folder, out, "--start_checkpoint", str(start))
+        assert model_bytes(out) == model_bytes(unbroken), start.name
+
+
+def test_a_killed_run_goes_on_to_the_same_bytes(case, tiny_folder, unbroken, tmp_path):
+    command = [sys.executable, "train.py", *arguments(case, tiny_folder, tmp_path)]
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
     for k in range(2):
         process = subprocess.Popen(command, cwd=ROOT, env=environment)
@@ -152,8 +122,8 @@ def test_a_killed_run_goes_on_to_the_same_bytes(case, scene, unbroken, tmp_path)
     assert steps == [(r["stage"], r["step"]) for r in log_rows(unbroken) if "loss" in r]
 
 
-def test_an_interrupt_saves_and_says_how_to_go_on(case, scene, unbroken, tmp_path):
-    command = [sys.executable, "train.py", *arguments(case, scene, tmp_path)]
+def test_an_interrupt_saves_and_says_how_to_go_on(case, tiny_folder, unbroken, tmp_path):
+    command = [sys.executable, "train.py", *arguments(case, tiny_folder, tmp_path)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     while not (tmp_path / "log.jsonl").exists():
         assert process.poll() is None
@@ -162,13 +132,13 @@ def test_an_interrupt_saves_and_says_how_to_go_on(case, scene, unbroken, tmp_pat
     output = process.communicate(timeout=60)[0]
     assert process.returncode == 130
     assert "same command again" in output
-    run(case, scene, tmp_path)
+    run(case, tiny_folder, tmp_path)
     assert model_bytes(tmp_path) == model_bytes(unbroken)
 
 
-def test_a_folder_with_a_run_of_other_settings_is_refused_unless_restarted(case, scene, unbroken):
+def test_a_folder_with_a_run_of_other_settings_is_refused_unless_restarted(case, tiny_folder, unbroken):
     with pytest.raises(InputError, match=r"other settings \(seed\).*--restart"):
-        run(case, scene, unbroken, "--seed", "5")
+        run(case, tiny_folder, unbroken, "--seed", "5")
 
 
 def test_every_split_is_rendered_with_depth_and_video(case, unbroken):
@@ -179,19 +149,3 @@ def test_every_split_is_rendered_with_depth_and_video(case, unbroken):
             assert len(list((folder / kind).glob("*.png"))) == count, (split, kind)
     assert len(list((unbroken / "video/ours_60/renders").glob("*.png"))) == case.video
     assert (unbroken / "video/ours_60/video_rgb.mp4").stat().st_size > 1000
-
-
-def test_an_unknown_iteration_lists_those_there_are(unbroken):
-    with pytest.raises(InputError, match="there are 60"):
-        render_model(*parse_render_args(["--model_path", str(unbroken), "--iteration", "7"]))
-
-
-@pytest.mark.parametrize("name", ["model.safetensors"])
-def test_a_truncated_model_is_refused_by_name(scene, tmp_path, unbroken, name):
-    import shutil
-
-    shutil.copytree(unbroken, tmp_path / "copy")
-    file = tmp_path / "copy" / "point_cloud/iteration_60" / name
-    file.write_bytes(file.read_bytes()[:-1000])
-    with pytest.raises(InputError, match=name):
-        render_model(*parse_render_args(["--model_path", str(tmp_path / "copy"), "--quiet"]))

@@ -22,20 +22,15 @@ from utils.optimizers import Optimizers
 
 ELSEWHERE = torch.device("meta")  # any place but the CPU
 LOSSES = "--lambda_dssim 0.2 --lambda_l2 1 --lambda_alpha 0.1"
-SCENE = "--method fourdgs --lambda_offsets 0.1 --multires 1 2"
-CASES = {
-    "scene": SCENE,
-    "head": f"{SCENE} --expression_input --flame_pose_input --refine_expression --refine_flame_pose",
-    "gaussianhead": "--method gaussianhead --flame_pose_input --lambda_vgg 0 --deform_width 16",
-}
 
 
-@pytest.fixture(scope="module", params=CASES.values(), ids=CASES.keys())
-def trained(request, tmp_path_factory):
+@pytest.fixture(scope="module", params=["plain", "everything"])
+def trained(case, request, tmp_path_factory):
     """A scene and a method for it that lives elsewhere."""
     folder = write_tiny_scene(tmp_path_factory.mktemp("scene") / "tiny")
-    flags = ["-s", str(folder), "-m", str(folder / "out"), "--init_points", "50", *LOSSES.split()]
-    settings = parse_train_args([*flags, *request.param.split()])
+    own = f"--method {case.method} {case.small} {case.everything * (request.param == 'everything')}"
+    flags = ["-s", str(folder), "-m", str(folder / "out"), "--init_points", "50"]
+    settings = parse_train_args([*flags, *LOSSES.split(), *own.split()])
     scene = load_scene(settings.dataset, settings.model)
     codes = {"expression": torch.rand(5), "flame_pose": torch.rand(15)}
     scene = replace(scene, train=[replace(frame, **codes) for frame in scene.train])

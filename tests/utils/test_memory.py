@@ -4,36 +4,22 @@ on a long clip."""
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 
-from tests.tiny_scene import write_tiny_head, write_tiny_scene
+from tests.methods import ROOT
 from utils.memory import MIB, MemoryBound, peak
 
-ROOT = Path(__file__).parents[2]
 FLAGS = (
     "--iterations 20 --densify_from_iter 1 --densification_interval 4 --init_points 20000 "
     "--max_gaussians 40000 --device cpu"
 )
-CASES = {
-    "fourdgs": (write_tiny_scene, "--coarse_iterations 12 --multires 1 2 --densify_grad_threshold_coarse 1e-12"),
-    "gaussianhead": (write_tiny_head, "--warm_up 1 --lambda_vgg 0 --deform_width 64 --densify_grad_threshold 1e-12"),
-}
 
 
-def test_every_method_has_a_case():
-    assert set(CASES) == {path.stem for path in (ROOT / "scene/methods").glob("[!_]*.py")}
-
-
-@pytest.mark.parametrize("method", CASES)
-def test_the_peak_stays_under_what_was_announced_and_over_half_of_it(method, tmp_path):
-    write, own = CASES[method]
-    scene = write(tmp_path / "tiny")
-    flags = ["-s", str(scene), "-m", str(tmp_path / "out"), "--method", method, *FLAGS.split(), *own.split()]
-    command = [sys.executable, "train.py", *flags]
+def test_the_peak_stays_under_what_was_announced_and_over_half_of_it(case, tiny_folder, tmp_path):
+    own = ["--method", case.method, *case.growing.split()]
+    command = [sys.executable, "train.py", "-s", str(tiny_folder), "-m", str(tmp_path / "out"), *FLAGS.split(), *own]
     said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     taken, expected = (
         int(number.replace(",", ""))

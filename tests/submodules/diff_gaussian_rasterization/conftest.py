@@ -20,13 +20,6 @@ def variant(request):
 
 
 @pytest.fixture
-def restore_threads():
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture
 def gpu():
     """Skips a test, with the reason, where no GPU runs the kernels."""
     if not torch.cuda.is_available():

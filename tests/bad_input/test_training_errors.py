@@ -1,0 +1,72 @@
+"""NaN and infinity end a training with their name, and what was saved stays good."""
+
+import math
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from scene.stage import Loss
+
+
+def poison(monkeypatch, method, change, at):
+    """Let `change(method)` happen before step `at` of every stage."""
+    on_step = method.on_step
+
+    def poisoned(self, step):
+        on_step(self, step)
+        if step == at:
+            with torch.no_grad():
+                change(self)
+
+    monkeypatch.setattr(method, "on_step", poisoned)
+
+
+def test_nan_in_training_stops_with_its_name_and_keeps_the_checkpoint(
+    case, refused, training, tmp_path, monkeypatch
+):
+    stages = case.type.stages
+
+    def with_bad_loss(self):
+        bad = Loss("bad", lambda step: math.nan if step == 5 else 0.0, lambda renders, frames: renders[0].image.mean())
+        for stage in (found := stages(self)):
+            stage.losses.append(bad)
+        return found
+
+    monkeypatch.setattr(case.type, "stages", with_bad_loss)
+    line = refused(*training(tmp_path / "out"))
+    assert f"the loss at {case.last} step 5 is not finite: the first bad tensor is bad (1 of 1 numbers)" in line
+    assert "the last good checkpoint is kept" in line
+    assert [path.name for path in (tmp_path / "out/checkpoints").iterdir()] == [f"{case.last}_3"]
+    load_file(tmp_path / f"out/checkpoints/{case.last}_3/model.safetensors")
+
+
+def test_a_huge_learning_rate_stops_with_the_parameter_s_name(refused, training, tmp_path):
+    rates = ("--scaling_lr", "3e38", "--iterations", "30", "--checkpoint_every", "1")
+    line = refused(*training(tmp_path / "out"), *rates)
+    assert "is not finite: the first bad tensor is" in line
+    for file in (tmp_path / "out").rglob("*.safetensors"):
+        assert all(torch.isfinite(value).all() for value in load_file(file).values()), file
+
+
+@pytest.mark.parametrize(("save", "found"), [("3", 3), ("15", 10)])
+def test_nan_that_the_picture_hides_is_found_before_it_is_saved(
+    save, found, case, refused, training, tmp_path, monkeypatch
+):
+    """The rasterizer skips a row whose size is NaN, so the loss stays finite."""
+    poison(monkeypatch, case.type, lambda method: method.table.columns["log_scales"][3].fill_(math.nan), at=2)
+    longer = (case.first, "15", "--iterations", "15", "--checkpoint_every", "12", "--save_iterations", save)
+    line = refused(*training(tmp_path / "out"), *longer)
+    assert f"the model after {case.stages[0]} step {found} is not finite" in line
+    assert "table.columns.log_scales (3 of 150 numbers)" in line
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_nan_in_a_place_is_named_before_it_is_saved(case, refused, training, tmp_path, monkeypatch):
+    """It hides as well, and reaches all other rows through networks that read the places."""
+    poison(monkeypatch, case.type, lambda method: method.table.columns["means"][3].fill_(math.nan), at=2)
+    longer = (case.first, "15", "--iterations", "15", "--checkpoint_every", "12", "--save_iterations", "3")
+    line = refused(*training(tmp_path / "out"), *longer)
+    assert f"{case.stages[0]} step 3 is not finite" in line
+    assert "the first bad tensor is table.columns.means (" in line
+    assert not list(tmp_path.rglob("*.safetensors"))

@@ -1,0 +1,78 @@
+"""Every method on a scene of a few pixels: the one list of cases behind the promises that hold for all.
+
+Methods are found as train.py finds them, by their files; one without a case fails in every such test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from scene.methods import MethodBase
+from tests.tiny_scene import write_tiny_head, write_tiny_scene
+
+ROOT = Path(__file__).parents[1]
+METHODS = sorted(path.stem for path in (ROOT / "scene/methods").glob("[!_]*.py"))
+
+
+@dataclass(frozen=True)
+class Case:
+    """A method, a scene that has what it needs, and its own words for what every method has."""
+
+    method: str
+    write: Callable[[Path], Path]  # makes the scene in a folder and returns the folder
+    frames: str  # its file that lists the training frames
+    stages: tuple[str, ...]
+    small: str  # flags of a model that trains in a blink
+    first: str  # flag: steps before everything moves
+    wider: str  # flags of a model that no checkpoint of a small one fits
+    everything: str  # flags that switch on what is off by default
+    growing: str  # flags of a run in which every row is densified at once, after a few steps
+    views: dict[str, int]  # pictures of each split
+    video: int
+
+    @property
+    def last(self) -> str:
+        return self.stages[-1]
+
+    @property
+    def type(self) -> type[MethodBase]:
+        return import_module(f"scene.methods.{self.method}").Method
+
+    def flags(self, iterations: int, first: int) -> list[str]:
+        """Of train.py, for a small model and a run of so many steps."""
+        text = f"--method {self.method} --iterations {iterations} {self.first} {first} {self.small}"
+        return text.split()
+
+
+CASES = {
+    "fourdgs": Case(
+        "fourdgs",
+        write_tiny_scene,
+        frames="transforms_train.json",
+        stages=("coarse", "fine"),
+        small="--multires 1",
+        first="--coarse_iterations",
+        wider="--net_width 32",
+        everything="--expression_input --flame_pose_input --refine_expression --refine_flame_pose "
+        "--lambda_offsets 0.1",
+        growing="--coarse_iterations 12 --multires 1 2 --densify_grad_threshold_coarse 1e-12",
+        views={"train": 12, "test": 3, "val": 2},
+        video=160,
+    ),
+    "gaussianhead": Case(
+        "gaussianhead",
+        write_tiny_head,
+        frames="transforms.json",
+        stages=("main",),
+        small="--lambda_vgg 0 --deform_width 16 --plane_resolution 16",
+        first="--warm_up",
+        wider="--deform_width 32",
+        everything="--flame_pose_input",
+        growing="--warm_up 1 --lambda_vgg 0 --deform_width 64 --densify_grad_threshold 1e-12",
+        views={"train": 12, "test": 3},
+        video=3,
+    ),
+}
