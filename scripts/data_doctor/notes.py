@@ -43,7 +43,9 @@ def alpha_that_misleads(scene: Scene) -> Iterator[Problem]:
     """Alpha that is never quite 0, and opaque pixels as white as the background."""
     frames = spread([frame for frame in scene.train if frame.mask is None], N_READ)
     pictures = [pixels for pixels in map(_rgba, frames) if pixels is not None]
-    veiled = [p for p in pictures if p[..., 3].min() > 0 and (p[..., 3] <= EMPTY_ALPHA).mean() > A_VEIL]
+    veiled = [
+        p for p in pictures if p[..., 3].min() > 0 and (p[..., 3] <= EMPTY_ALPHA).mean() > A_VEIL
+    ]
     if veiled:
         yield note(
             f"{len(veiled)} of {len(pictures)} pictures looked at have an alpha of {EMPTY_ALPHA} of 255 and "

@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from scripts.check_data import check
-from scripts.data_doctor.checks import columns_that_never_vary
+from scripts.data_doctor.checks import columns_that_never_vary, splits_without_use
+from scripts.data_doctor.notes import notes
+from scripts.data_doctor.report import report
 from tests.scene.datasets.reading import edit, read
 from tests.scene.datasets.tiny_folders import (
     TINY,
@@ -161,17 +163,19 @@ NOTES = {
 
 
 @pytest.mark.parametrize("name", NOTES)
-def test_what_surprises_is_a_note_and_no_problem(name, doctor):
-    writer, breaks, words = NOTES[name]
-    code, said = doctor(writer, breaks, "--hold_out", "1")
-    line = next(line for line in said.splitlines() if words in line)
-    assert line.startswith("note ")
-    assert code == 0
+def test_what_surprises_is_a_note_and_no_problem(name, tmp_path):
+    writer, quirk, words = NOTES[name]
+    writer(tmp_path)
+    quirk(tmp_path)
+    (found,) = notes(read(writer.__name__, tmp_path))
+    assert found.kind == "note"
+    assert words in found.text
 
 
 @pytest.mark.parametrize("writer", [dnerf, nerface])
-def test_ordinary_folders_need_no_notes(writer, doctor):
-    assert "note " not in doctor(writer)[1]
+def test_ordinary_folders_need_no_notes(writer, tmp_path):
+    writer(tmp_path)
+    assert notes(read(writer.__name__, tmp_path)) == []
 
 
 def in_a_folder(folder):
@@ -202,19 +206,21 @@ def test_a_folder_that_cannot_be_read_gets_a_hint(name, doctor):
     assert re.search(f"\nhint     .*{words}", said), said
 
 
-def test_the_report_names_lens_files_and_where_the_head_is(doctor):
-    said = doctor(nerfblendshape)[1]
-    assert "focal lengths 20 and 20, principal point 8 6 of 16x12\n" in said
-    assert "the first training frame is ori_imgs/0.jpg with mask/1.png\n" in said
-    assert re.search(r"\nhead         is the world's frame.* mouth from \(.* to \(", said)
+def test_the_report_names_lens_files_and_where_the_head_is(tmp_path):
+    nerfblendshape(tmp_path)
+    said = report(read("nerfblendshape", tmp_path), tmp_path)
+    assert said["lens"].endswith("focal lengths 20 and 20, principal point 8 6 of 16x12")
+    assert said["files"] == "the first training frame is ori_imgs/0.jpg with mask/1.png"
+    assert re.match(r"is the world's frame.* mouth from \(.* to \(", said["head"])
 
 
 @pytest.mark.parametrize(
-    ("held", "words"), [("false", "moves in its world"), ("true", "is the world's frame, does not move in it")]
+    ("held", "words"), [(False, "moves in its world"), (True, "is the world's frame, does not move in it")]
 )
-def test_a_head_that_moves_is_told_from_one_that_does_not(held, words, doctor):
-    said = doctor(gaussianavatars, lambda d: None, "--fixed_head", held)[1]
-    assert f"\nhead         {words}, 1 units a metre" in said
+def test_a_head_that_moves_is_told_from_one_that_does_not(held, words, tmp_path):
+    gaussianavatars(tmp_path)
+    scene = read("gaussianavatars", tmp_path, fixed_head=held)
+    assert report(scene, tmp_path)["head"].startswith(f"{words}, 1 units a metre")
 
 
 @pytest.mark.parametrize(("writer", "is_head"), [(nerfblendshape, True), (dnerf, False)])
@@ -240,13 +246,15 @@ def test_expression_columns_that_never_vary_are_named(tmp_path):
     assert "14 (root xyz, neck xyz, jaw yz, left_eye xyz, right_eye xyz) of 15 columns" in problem.text
 
 
-def test_a_head_s_test_frames_may_come_after_its_training_frames(doctor):
-    assert "lie outside the training times" not in doctor(nerfblendshape)[1]
+def test_a_head_s_test_frames_may_come_after_its_training_frames(tmp_path):
+    nerfblendshape(tmp_path)
+    assert list(splits_without_use(read("nerfblendshape", tmp_path))) == []
 
 
-def test_more_test_than_training_frames_are_told(doctor):
-    said = doctor(nerfblendshape, lambda d: None, "--hold_out", "2")[1]
-    assert "2 frames test and only 1 train: hold fewer out" in said
+def test_more_test_than_training_frames_are_told(tmp_path):
+    nerfblendshape(tmp_path)
+    (found,) = splits_without_use(read("nerfblendshape", tmp_path, hold_out=2))
+    assert found.text.startswith("2 frames test and only 1 train: hold fewer out")
 
 
 def test_options_of_training_count(doctor):
@@ -266,7 +274,8 @@ REAL = {
 
 @pytest.mark.parametrize("folder", REAL)
 def test_real_folders_have_no_errors_and_show_their_quirks(folder, data_folder, tmp_path, capsys):
-    assert check(data_folder / folder, tmp_path, ["-r", "4"]) == 0
+    options = ["-r", "4", "--is_debug", "true"]
+    assert check(data_folder / folder, tmp_path, options) == 0
     said = capsys.readouterr().out
     assert "error" not in said
     assert REAL[folder] in said
