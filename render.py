@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from arguments import parse_render_args
 from arguments.settings import RenderParams, Settings
-from gaussian_renderer import Painter, Render
+from gaussian_renderer import Painter
 from scene import SPLITS, Scene, avatar, load_scene
 from scene.frames import Frame, FrameLoader
 from scene.methods import MethodBase, make_method
@@ -31,6 +31,7 @@ from utils.images import (
     write_depth,
     write_image,
 )
+from utils.scoring import REENACTMENT
 from utils.video import VideoWriter
 
 VIDEO_FPS = 30
@@ -54,12 +55,13 @@ def render_model(settings: Settings, options: RenderParams) -> None:
             continue
         folder = model_path / name / f"ours_{iteration}"
         loaded = (method.prepare(loader.load(frame, method.background)) for frame in frames)
-        timing = write_split(folder, tqdm(loaded, name, len(frames), disable=settings.run.quiet), method, options.depth)
-        if scene.regions:
+        shown = tqdm(loaded, name, len(frames), disable=settings.run.quiet)
+        timing = write_split(folder, shown, method, depth=options.depth, pictures=not options.video_only)
+        if scene.regions and not options.video_only:
             parts = {view_name(k): rectangles(scene.regions, frame) for k, frame in enumerate(frames)}
             write_json(folder / REGIONS, parts)
         print(f"{name}: {len(frames)} views in {folder}; {timing}")
-        if name == "novel_expression":
+        if name == "novel_expression" and not options.video_only:
             write_grid(folder, len(frames) // len(avatar.SWEEP))
 
 
@@ -71,12 +73,18 @@ def avatar_shots(scene: Scene, settings: Settings, options: RenderParams) -> dic
     if options.novel_expression:
         shots["novel_expression"] = [frame for row in avatar.swept(scene) for frame in row]
     if options.drive:
-        params = replace(settings.model, source_path=options.drive)
-        other = load_scene(options.drive_dataset, params)
+        other = _other_scene(options.drive, settings, options)
         shots["drive"] = avatar.driven(
             scene, other, subtract_mean=options.drive_mean, clamp=options.drive_clamp
         )
+    if options.reenact:
+        other = _other_scene(options.reenact, settings, options)
+        shots[REENACTMENT] = avatar.reenacted(scene, other, clamp=options.drive_clamp)
     return shots
+
+
+def _other_scene(path: str, settings: Settings, options: RenderParams) -> Scene:
+    return load_scene(options.drive_dataset, replace(settings.model, source_path=path))
 
 
 def write_grid(folder: Path, n_rows: int) -> None:
@@ -104,9 +112,13 @@ def choose_iteration(model_path: Path, wanted: int) -> int:
 
 
 @torch.no_grad()
-def write_split(folder: Path, frames: Iterator[Frame], method: MethodBase, depth: bool) -> str:
+def write_split(
+    folder: Path, frames: Iterator[Frame], method: MethodBase, *, depth: bool, pictures: bool
+) -> str:
     """Stream one split to disk; returns a line with the FPS of the whole path and of drawing alone."""
     device = next(method.parameters()).device
+    if pictures:
+        clear(folder)
     paint = Painter()
     times = []  # seconds of posing and of drawing, per view
     with VideoWriter(folder / "video_rgb.mp4", fps=VIDEO_FPS) as video:
@@ -116,26 +128,34 @@ def write_split(folder: Path, frames: Iterator[Frame], method: MethodBase, depth
             posed = clock(device)
             view = paint(frame.camera, gaussians, frame.background)
             times.append((posed - begin, clock(device) - posed))
-            video.add(write_view(folder, view_name(k), view, frame, depth))
+            pixels = to_pixels(view.image)
+            video.add(pixels)
+            if pictures:
+                write_view(folder, view_name(k), pixels, frame)
+            if depth:
+                write_depth(folder / "depth" / view_name(k), view.depth[0])
     steady = times[1:] or times  # the first view loads kernels
     whole = len(steady) / sum(posing + drawing for posing, drawing in steady)
     alone = len(steady) / sum(drawing for _, drawing in steady)
     return f"{whole:.1f} FPS posing and drawing, {alone:.1f} FPS rasterizer alone"
 
 
+def clear(folder: Path) -> None:
+    """Take away the pictures of an earlier call: it may have drawn more views, or others."""
+    for part in ("renders", "gt", "depth"):
+        for file in (folder / part).glob("*.png"):
+            file.unlink()
+
+
 def view_name(k: int) -> str:
     return f"{k:05d}.png"
 
 
-def write_view(folder: Path, name: str, view: Render, frame: Frame, depth: bool) -> Pixels:
-    """Write the picture of a view and what belongs to it; returns the picture."""
-    pixels = to_pixels(view.image)
+def write_view(folder: Path, name: str, pixels: Pixels, frame: Frame) -> None:
+    """Write the picture of a view and, where there is one, what it should show."""
     write_image(folder / "renders" / name, pixels)
     if frame.image is not None:
         write_image(folder / "gt" / name, frame.image)
-    if depth:
-        write_depth(folder / "depth" / name, view.depth[0])
-    return pixels
 
 
 if __name__ == "__main__":

@@ -230,9 +230,16 @@ class RenderParams:
     drive: str = setting(
         "", "of an avatar: a head dataset whose expressions and poses it shall perform", is_path=True
     )
+    reenact: str = setting(
+        "",
+        "of an avatar: another sequence of the same subject, performed before that one's cameras; "
+        "metrics.py scores it",
+        is_path=True,
+    )
+    video_only: bool = setting(False, "write videos and no pictures; metrics.py needs pictures")
     turn: float = setting(30.0, "degrees that novel_view turns to either side", valid=between(0, 180))
     playing: bool = setting(True, "novel_view lets the held-out sequence run; otherwise it stands still")
-    drive_dataset: str = setting("auto", "reader of the driving dataset")
+    drive_dataset: str = setting("auto", "reader of the dataset of drive and reenact")
     drive_mean: bool = setting(True, "replace the driver's mean expression by the avatar's own")
     drive_clamp: bool = setting(True, "hold every coefficient in the range that training showed")
 

@@ -63,19 +63,9 @@ def driven(scene: Scene, other: Scene, *, subtract_mean: bool, clamp: bool) -> l
     FLAME poses and the driver has none.
     """
     low, mean, high = expression_range(scene.train)
-    performance = _moments(other.train + other.val + other.test)
-    foreign = expression_range(performance, "the driving sequence")[1]
-    if len(foreign) != len(mean):
-        raise InputError(
-            f"the driving sequence has {len(foreign)} expression coefficients, the avatar was trained on "
-            f"{len(mean)}; drive it by a sequence of the same tracker"
-        )
+    performance = _moments(_performance(scene, other))
+    foreign = expression_range(performance)[1]
     base = _without_picture(_shown(scene)[0])
-    if base.flame_pose is not None and any(frame.flame_pose is None for frame in performance):
-        raise InputError(
-            "the driving sequence has no FLAME poses, the avatar's data has; drive it by a sequence of "
-            "the same family"
-        )
     frames = []
     for k, source in enumerate(performance):
         value = source.expression - foreign + mean if subtract_mean else source.expression
@@ -83,6 +73,37 @@ def driven(scene: Scene, other: Scene, *, subtract_mean: bool, clamp: bool) -> l
         time = k / max(len(performance) - 1, 1)
         frames.append(
             replace(base, expression=value, flame_pose=source.flame_pose, time=time, index=NO_ROW)
+        )
+    return frames
+
+
+def reenacted(scene: Scene, other: Scene, *, clamp: bool) -> list[Frame]:
+    """The frames of `other`, another sequence of the same subject, before its own cameras and with its
+    pictures, so that the avatar's performance can be scored.
+
+    `clamp` holds every coefficient in the training range. Raises InputError as `driven` does.
+    """
+    low, _, high = expression_range(scene.train)
+    frames = sorted(_performance(scene, other), key=lambda frame: frame.time)
+    if clamp:
+        frames = [replace(f, expression=f.expression.clamp(low, high)) for f in frames]
+    return [replace(frame, index=NO_ROW) for frame in frames]
+
+
+def _performance(scene: Scene, other: Scene) -> list[Frame]:
+    """All frames of the driving sequence; InputError where the subject of `scene` cannot perform them."""
+    frames = other.train + other.val + other.test
+    known, shown = expression_range(scene.train)[1], expression_range(frames, "the driving sequence")[1]
+    if len(shown) != len(known):
+        raise InputError(
+            f"the driving sequence has {len(shown)} expression coefficients, the avatar was trained on "
+            f"{len(known)}; drive it by a sequence of the same tracker"
+        )
+    has_poses = scene.train[0].flame_pose is not None
+    if has_poses and any(frame.flame_pose is None for frame in frames):
+        raise InputError(
+            "the driving sequence has no FLAME poses, the avatar's data has; drive it by a sequence of "
+            "the same family"
         )
     return frames
 

@@ -20,7 +20,8 @@ from utils.perceptual import HOW_TO_GET, MIN_SIDE, load_lpips
 
 PARTS = ("renders", "gt")  # the two folders of images, as render.py writes them
 # What stands after "results" and "per_view" in the file names of a split; the family scores "test".
-SPLIT_SUFFIXES = {"test": "", "val": "_val", "train": "_train"}
+REENACTMENT = "reenactment"  # another sequence of the same subject, performed by its avatar
+SPLIT_SUFFIXES = {"test": "", "val": "_val", "train": "_train", REENACTMENT: f"_{REENACTMENT}"}
 
 
 @dataclass(frozen=True)

@@ -117,6 +117,20 @@ def test_a_driver_s_mean_stays_behind_and_its_range_is_clamped(scene):
     assert torch.equal(raw[0].camera.viewmat, scene.test[0].camera.viewmat)
 
 
+@pytest.mark.parametrize("clamp", [False, True])
+def test_a_reenactment_keeps_cameras_and_pictures_of_the_other_sequence(scene, clamp):
+    loud = [replace(frame, expression=9 * frame.expression + 1) for frame in scene.train]
+    other = replace(scene, train=loud, val=[], test=[])
+    frames = avatar.reenacted(scene, other, clamp=clamp)
+    assert len(frames) == len(loud)
+    low, _, high = avatar.expression_range(scene.train)
+    for frame, source in zip(frames, sorted(loud, key=lambda frame: frame.time), strict=True):
+        assert frame.image_path == source.image_path and frame.camera is source.camera
+        assert frame.index == NO_ROW
+        value = source.expression.clamp(low, high) if clamp else source.expression
+        assert torch.equal(frame.expression, value)
+
+
 def test_a_driver_of_another_tracker_is_refused(scene):
     other = scene_of([speaking(k, 0.0, 1.0, 2.0, float(k)) for k in range(5)])
     with pytest.raises(InputError, match="3 expression coefficients, the avatar was trained on 2"):
