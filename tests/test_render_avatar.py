@@ -101,4 +101,5 @@ def test_a_video_alone_has_no_pictures_beside_it(model):
     assert pictures(model, "novel_view") == []
     (video,) = model.glob("novel_view/ours_*/video_rgb.mp4")
     frames = iio.mimread(video)
-    assert len(frames) == render.N_TURN and frames[0].shape[:2] >= (SIZE, SIZE)
+    assert len(frames) == render.N_TURN
+    assert frames[0].shape[:2] >= (SIZE, SIZE)

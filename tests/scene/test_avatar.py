@@ -125,7 +125,8 @@ def test_a_reenactment_keeps_cameras_and_pictures_of_the_other_sequence(scene, c
     assert len(frames) == len(loud)
     low, _, high = avatar.expression_range(scene.train)
     for frame, source in zip(frames, sorted(loud, key=lambda frame: frame.time), strict=True):
-        assert frame.image_path == source.image_path and frame.camera is source.camera
+        assert frame.image_path == source.image_path
+        assert frame.camera is source.camera
         assert frame.index == NO_ROW
         value = source.expression.clamp(low, high) if clamp else source.expression
         assert torch.equal(frame.expression, value)
