@@ -85,7 +85,7 @@ def head(scene: Scene) -> str:
     moves = places and float((torch.stack(places) - places[0]).abs().max()) > STILL
     words = "moves in its world" if moves else "is the world's frame, does not move in it"
     if scene.subject:
-        words += f", {scene.subject.scale:g} units a metre"
+        words += f", world units per metre {scene.subject.scale:g}"
     boxes = [f"{name} {box(corners)}" for name, corners in scene.regions.items()]
     return ", ".join([words, *boxes])
 

@@ -220,7 +220,7 @@ def test_the_report_names_lens_files_and_where_the_head_is(tmp_path):
 def test_a_head_that_moves_is_told_from_one_that_does_not(held, words, tmp_path):
     gaussianavatars(tmp_path)
     scene = read("gaussianavatars", tmp_path, fixed_head=held)
-    assert report(scene, tmp_path)["head"].startswith(f"{words}, 1 units a metre")
+    assert report(scene, tmp_path)["head"].startswith(f"{words}, world units per metre 1")
 
 
 @pytest.mark.parametrize(("writer", "is_head"), [(nerfblendshape, True), (dnerf, False)])
