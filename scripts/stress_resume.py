@@ -1,9 +1,12 @@
-"""Kill a training run at random moments: python scripts/stress_resume.py [--kills 20] [--seed 0] [-s SCENE]
+"""Kill a run at random moments: python scripts/stress_resume.py [--method NAME] [--kills 20]
 
-One run goes through unbroken. The same command is then killed with SIGKILL at random moments, from its
-start-up to its last export, and started again each time until it ends by itself. Exit code 1 when a
-checkpoint under its final name cannot be read after a kill, when a temporary file is left at the end, or
-when a model or the last checkpoint differs from the unbroken run's.
+One run goes through unbroken. The same command is then killed with SIGKILL at random moments, from
+its start-up to its last export, and started again each time until it ends by itself. Exit code 1
+when a checkpoint under its final name cannot be read after a kill, when a temporary file is left at
+the end, or when a model or the last checkpoint differs from the unbroken run's.
+
+Each method has a scene of 24x24 pixels and a small model. -s SCENE takes another scene; flags of
+train.py after --, such as --configs FILE, come after those of the small model.
 """
 
 from __future__ import annotations
@@ -14,75 +17,102 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import takewhile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.tiny_scene import write_tiny_scene  # noqa: E402
+from arguments import parse_train_args  # noqa: E402
+from scene import load_scene  # noqa: E402
+from scene.methods import make_method  # noqa: E402
+from tests.methods import CASES, METHODS  # noqa: E402
 from utils.checkpoint import read_tensors  # noqa: E402
+from utils.devices import CPU  # noqa: E402
 from utils.errors import InputError  # noqa: E402
 from utils.files import PART  # noqa: E402
 
-STEPS = {"coarse": 60, "fine": 240}
+PROGRAM = [sys.executable, "train.py"]
 EVERY = 7  # steps between checkpoints
 SHORT = (
-    f"--coarse_iterations {STEPS['coarse']} --iterations {STEPS['fine']} --checkpoint_every {EVERY} "
-    "--densify_from_iter 10 --densification_interval 20 --pruning_from_iter 10 --pruning_interval 20 "
-    "--opacity_reset_interval 60 --save_iterations 40 80 120 160 200 --test_iterations 90 180 "
-    "--init_points 500 --multires 1 --quiet"
-).split()
+    f"--checkpoint_every {EVERY} --densify_from_iter 10 --densification_interval 20 "
+    "--pruning_from_iter 10 --pruning_interval 20 --opacity_reset_interval 60 "
+    "--save_iterations 40 80 120 160 200 --test_iterations 90 180 --init_points 500 --quiet"
+)
 WRITING_TIME = 0.03  # seconds; about what a folder takes
 MOMENTS = ("start-up", "step", "step", "writing")  # where the kills fall, each as likely
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
-    parser.add_argument("-s", "--scene", type=Path, help="default: a scene of 24x24 pixels")
-    args = parser.parse_args()
+    args = parse_args()
+    case = CASES[args.method]
     with tempfile.TemporaryDirectory() as temporary:
         unbroken, killed = (Path(temporary) / name for name in ("unbroken", "killed"))
-        scene = args.scene or write_tiny_scene(Path(temporary) / "tiny")
-        start_up, steps = time_unbroken(command(scene, unbroken), unbroken)
-        print(f"unbroken run: {start_up:.1f} s start-up, {steps:.1f} s steps and files")
-        moments, total = random.Random(args.seed), sum(STEPS.values())
-        pauses = dict.fromkeys(MOMENTS, EVERY * steps / total) | {"start-up": start_up}
+        scene = args.scene or case.write(Path(temporary) / "tiny")
+        flags = [*case.flags(iterations=240, first=60), *SHORT.split(), *args.flags]
+        unbroken_run, killed_run = (
+            [*PROGRAM, "-s", str(scene), "-m", str(out), *flags] for out in (unbroken, killed)
+        )
+        steps = steps_of_stages(unbroken_run)
+        start_up, seconds = time_unbroken(unbroken_run, unbroken, steps)
+        print(f"unbroken run: {start_up:.1f} s start-up, {seconds:.1f} s steps and files")
+        moments, total = random.Random(args.seed), sum(steps.values())
+        pauses = dict.fromkeys(MOMENTS, EVERY * seconds / total) | {"start-up": start_up}
         faults = []
         for k, goal in enumerate(sorted(moments.uniform(0, total) for _ in range(args.kills))):
             moment = moments.choice(MOMENTS)
             pause = moments.uniform(0, pauses[moment])
-            said = kill_once(command(scene, killed), killed, moment, goal, pause)
-            print(f"kill {k + 1:3d}: {said}; newest checkpoint {newest(killed) or 'none'}", flush=True)
+            said = kill_once(killed_run, killed, steps, moment, goal, pause)
+            print(
+                f"kill {k + 1:3d}: {said}; newest checkpoint {newest(killed) or 'none'}", flush=True
+            )
             faults += unreadable(killed)
-        subprocess.run(command(scene, killed), cwd=ROOT, check=True)
+        subprocess.run(killed_run, cwd=ROOT, check=True)
         faults += leftovers(killed) + differences(unbroken, killed)
-    print("\n".join(faults) or f"{args.kills} kills: models and last checkpoint are byte-equal to the unbroken run's")
+    print(
+        "\n".join(faults)
+        or f"{args.kills} kills: models and last checkpoint are byte-equal to the unbroken run's"
+    )
     return 1 if faults else 0
 
 
-def command(scene: Path, out: Path) -> list[str]:
-    return [sys.executable, "train.py", "-s", str(scene), "-m", str(out), *SHORT]
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--method", choices=METHODS, default="fourdgs")
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("-s", "--scene", type=Path, help="default: a scene of 24x24 pixels")
+    parser.add_argument("flags", nargs="*", help="more flags of train.py, after --")
+    return parser.parse_args()
 
 
-def time_unbroken(train: list[str], out: Path) -> tuple[float, float]:
+def steps_of_stages(train: list[str]) -> dict[str, int]:
+    """How many steps each stage of the run has, in their order."""
+    settings = parse_train_args(train[len(PROGRAM) :])
+    scene = load_scene(settings.dataset, settings.model)
+    stages = make_method(scene, settings, CPU).stages()
+    return {stage.name: stage.iterations for stage in stages}
+
+
+def time_unbroken(train: list[str], out: Path, steps: dict[str, int]) -> tuple[float, float]:
     """Seconds before the first checkpoint, and from there to the end."""
     begin = time.monotonic()
     process = subprocess.Popen(train, cwd=ROOT)
-    wait_for_step(1, process, out)
+    wait_for_step(1, process, out, steps)
     middle = time.monotonic()
     if process.wait():
         raise SystemExit("the unbroken run failed")
     return middle - begin, time.monotonic() - middle
 
 
-def kill_once(train: list[str], out: Path, moment: str, goal: float, pause: float) -> str:
-    """Start the run and kill it: `pause` seconds after its start (in start-up), or after a checkpoint of
-    step `goal` or later, or (when writing) a little after the next folder is begun."""
+def kill_once(
+    train: list[str], out: Path, steps: dict[str, int], moment: str, goal: float, pause: float
+) -> str:
+    """Start the run and kill it: `pause` seconds after its start (in start-up), or after a
+    checkpoint of step `goal` or later, or (when writing) a little after the next folder is begun."""
     process = subprocess.Popen(train, cwd=ROOT)
     if moment != "start-up":
-        wait_for_step(goal, process, out)
+        wait_for_step(goal, process, out, steps)
     time.sleep(pause)
     if moment == "writing":
         while process.poll() is None and not unfinished(out):
@@ -97,17 +127,17 @@ def kill_once(train: list[str], out: Path, moment: str, goal: float, pause: floa
     return f"in {moment}" + (f", leaving {at}" if at else "")
 
 
-def wait_for_step(goal: float, process: subprocess.Popen, out: Path) -> None:
-    """Return when a checkpoint of step `goal` over all stages is there, or the process has ended."""
-    while process.poll() is None and steps_done(newest(out)) < goal:
+def wait_for_step(goal: float, process: subprocess.Popen, out: Path, steps: dict[str, int]) -> None:
+    """Return when a checkpoint of step `goal` over all stages is there, or the run has ended."""
+    while process.poll() is None and steps_done(newest(out), steps) < goal:
         time.sleep(0.005)
 
 
-def steps_done(checkpoint: str) -> int:
+def steps_done(checkpoint: str, steps: dict[str, int]) -> int:
     """Steps of all stages up to a checkpoint's."""
     stage, _, step = checkpoint.rpartition("_")
-    before = [STEPS[name] for name in list(STEPS)[: list(STEPS).index(stage)]] if stage else [0]
-    return sum(before) + int(step or 0)
+    before = takewhile(lambda name: name != stage, steps) if stage else ()
+    return sum(steps[name] for name in before) + int(step or 0)
 
 
 def newest(out: Path) -> str:
@@ -124,7 +154,7 @@ def unfinished(out: Path) -> list[Path]:
 
 
 def unreadable(out: Path) -> list[str]:
-    """What is wrong with folders that bear the final name of a checkpoint or of an exported model."""
+    """What is wrong with folders under the final name of a checkpoint or an exported model."""
     faults = []
     for folder in [*out.glob("checkpoints/*"), *out.glob("point_cloud/*")]:
         if folder.suffix == PART:
@@ -147,11 +177,15 @@ def leftovers(out: Path) -> list[str]:
 def differences(a: Path, b: Path) -> list[str]:
     """Files of models and checkpoints that are not byte-equal, and names that only one run has."""
     folders = ("point_cloud", "checkpoints")
-    files = [{p.relative_to(run): p for f in folders for p in run.glob(f"{f}/*/*")} for run in (a, b)]
+    files = [
+        {p.relative_to(run): p for f in folders for p in run.glob(f"{f}/*/*")} for run in (a, b)
+    ]
     odd = files[0].keys() ^ files[1].keys()
     same = files[0].keys() & files[1].keys()
     unequal = {name for name in same if files[0][name].read_bytes() != files[1][name].read_bytes()}
-    return [f"{name}: not in both runs" for name in sorted(odd)] + [f"{name}: differs" for name in sorted(unequal)]
+    return [f"{name}: not in both runs" for name in sorted(odd)] + [
+        f"{name}: differs" for name in sorted(unequal)
+    ]
 
 
 if __name__ == "__main__":
