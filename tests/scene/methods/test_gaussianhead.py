@@ -253,6 +253,31 @@ def test_gradients_reach_every_parameter(folder):
         assert parameter.grad.abs().max() > 0, name
 
 
+def test_gradients_to_places_rotations_and_planes_are_finite_differences(folder):
+    """Of what is drawn, through the rotated copies, the planes and the decoders."""
+    method, scene = build(folder)
+    disturb_rotations(method)
+    method.double()
+
+    def drawn():
+        gaussians = method.canonical(scene.train[1])
+        values = torch.cat([gaussians.opacities, gaussians.sh.flatten(1)], dim=1)
+        return (values * torch.linspace(-1, 1, values.numel()).view_as(values)).sum()
+
+    drawn().backward()
+    for name in ("table.columns.means", "table.columns.rotations", "planes.groups.1.2"):
+        parameter = method.get_parameter(name)
+        for at in parameter.grad.abs().flatten().argsort(descending=True)[[0, 1, 7, 30]]:
+            ends = []
+            for step in (1e-6, -2e-6, 1e-6):
+                with torch.no_grad():
+                    parameter.view(-1)[at] += step
+                    ends.append(drawn().item())
+            assert parameter.grad.view(-1)[at].item() == pytest.approx(
+                (ends[0] - ends[1]) / 2e-6, rel=1e-5
+            ), name
+
+
 def test_the_exported_ply_shows_the_head_as_the_mean_camera_sees_it(folder, tmp_path):
     method, scene = build(folder)
     write_gaussians(tmp_path / "head.ply", method.exported())
