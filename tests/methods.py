@@ -1,6 +1,7 @@
-"""Every method on a scene of a few pixels: the one list of cases behind the promises that hold for all.
+"""Every method on a scene of a few pixels: the cases behind the promises that hold for all methods.
 
-Methods are found as train.py finds them, by their files; one without a case fails in every such test.
+Methods are found as train.py finds them, by their files; one without a case fails in every test
+that asks for the fixture `case`.
 """
 
 from __future__ import annotations

@@ -21,13 +21,22 @@ from utils.images import read_image
 from utils.ply import read_gaussians
 
 SHORT = (
-    "--densify_from_iter 10 --densification_interval 20 --pruning_from_iter 10 --pruning_interval 20 "
-    "--checkpoint_every 25 --init_points 200 --cache_mb 10 --quiet"
+    "--densify_from_iter 10 --densification_interval 20 "
+    "--pruning_from_iter 10 --pruning_interval 20 --checkpoint_every 25 "
+    "--init_points 200 --cache_mb 10 --quiet"
 )
 
 
 def arguments(case, scene, out, *more):
-    return ["-s", str(scene), "-m", str(out), *case.flags(iterations=60, first=30), *SHORT.split(), *more]
+    return [
+        "-s",
+        str(scene),
+        "-m",
+        str(out),
+        *case.flags(iterations=60, first=30),
+        *SHORT.split(),
+        *more,
+    ]
 
 
 def run(case, scene, out, *more):
@@ -70,7 +79,12 @@ def test_training_lowers_the_loss_and_grows_rows(case, unbroken):
 
 
 def test_a_run_leaves_what_the_page_on_data_flow_promises(case, unbroken):
-    for name in ("config.json", "log.jsonl", "curves.png", "point_cloud/iteration_60/point_cloud.ply"):
+    for name in (
+        "config.json",
+        "log.jsonl",
+        "curves.png",
+        "point_cloud/iteration_60/point_cloud.ply",
+    ):
         assert (unbroken / name).is_file(), name
     assert {p.name for p in (unbroken / "checkpoints").iterdir()} == {f"{case.last}_60"}
     assert read_image(unbroken / f"sheets/{case.last}_000060_test.png").shape[2] == 3
@@ -87,7 +101,9 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(
     assert model_bytes(tmp_path) != model_bytes(unbroken)
 
 
-def test_the_number_of_threads_changes_no_byte(case, tiny_folder, unbroken, restore_threads, tmp_path):
+def test_the_number_of_threads_changes_no_byte(
+    case, tiny_folder, unbroken, restore_threads, tmp_path
+):
     for threads in (1, 3):
         torch.set_num_threads(threads)
         run(case, tiny_folder, tmp_path / str(threads))
@@ -95,7 +111,9 @@ def test_the_number_of_threads_changes_no_byte(case, tiny_folder, unbroken, rest
 
 
 def test_a_resumed_run_ends_in_the_same_bytes(case, tiny_folder, unbroken, repeated, tmp_path):
-    kept = sorted(path for path in (repeated / "checkpoints").iterdir() if path.name != f"{case.last}_60")
+    kept = sorted(
+        path for path in (repeated / "checkpoints").iterdir() if path.name != f"{case.last}_60"
+    )
     assert {path.name.split("_")[0] for path in kept} == set(case.stages)
     for start in kept:
         out = tmp_path / start.name
@@ -136,7 +154,9 @@ def test_an_interrupt_saves_and_says_how_to_go_on(case, tiny_folder, unbroken, t
     assert model_bytes(tmp_path) == model_bytes(unbroken)
 
 
-def test_a_folder_with_a_run_of_other_settings_is_refused_unless_restarted(case, tiny_folder, unbroken):
+def test_a_folder_with_a_run_of_other_settings_is_refused_unless_restarted(
+    case, tiny_folder, unbroken
+):
     with pytest.raises(InputError, match=r"other settings \(seed\).*--restart"):
         run(case, tiny_folder, unbroken, "--seed", "5")
 

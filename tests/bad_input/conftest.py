@@ -1,8 +1,8 @@
-"""Every kind of bad input stops the real commands with one line on stderr, exit code 2, and nothing half
-written. Commands run as `__main__` in this process; a few cases start a process of their own.
+"""Every kind of bad input stops the real commands with one line on stderr, exit code 2, and nothing
+half written. Commands run as `__main__` in this process; a few cases start a process of their own.
 
-What may happen while a method trains, and to what it leaves, is tried with every method; what is wrong
-with a folder of data, which no method reads, with one.
+What may happen while a method trains, and to what it leaves, is tried with every method; what is
+wrong with a folder of data, which no method reads, with one.
 """
 
 import runpy

@@ -1,4 +1,4 @@
-"""Ways to break what a user hands to the commands, and what is the same in every test of bad input."""
+"""Ways to break what a user hands to the commands, and what all tests of bad input share."""
 
 import json
 
@@ -7,7 +7,11 @@ SHORT = ["--checkpoint_every", "3", "--init_points", "50", "--quiet"]
 
 def files(folder):
     """Content of every file under a folder, by name."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def model_file(model):

@@ -22,10 +22,19 @@ def train_refused(refused, training, tmp_path):
 
 CONFIGS = {
     "unknown key": ("OptimizationParams = dict(iteratoins=5)", "did you mean 'iterations'?"),
-    "unknown section": ("OptimisationParams = dict(iterations=5)", "did you mean 'OptimizationParams'?"),
-    "wrong type": ("OptimizationParams = dict(iterations='many')", "iterations is 'many' (str), expected int"),
+    "unknown section": (
+        "OptimisationParams = dict(iterations=5)",
+        "did you mean 'OptimizationParams'?",
+    ),
+    "wrong type": (
+        "OptimizationParams = dict(iterations='many')",
+        "iterations is 'many' (str), expected int",
+    ),
     "out of range": ("ModelParams = dict(sh_degree=7)", "sh_degree is 7, expected from 0 to 3"),
-    "syntax error": ("OptimizationParams = dict(\n  iterations=", ", line 1: not valid Python: '(' was never"),
+    "syntax error": (
+        "OptimizationParams = dict(\n  iterations=",
+        ", line 1: not valid Python: '(' was never",
+    ),
     "error inside": ("a = 1\nb = c", ", line 2: NameError: name 'c' is not defined"),
     "missing base": ("_base_ = 'gone.py'", "gone.py: cannot read this config file, the _base_ of"),
 }
@@ -55,7 +64,9 @@ def test_a_bad_flag_is_named(flags, words, train_refused):
 
 def own_settings(method):
     """Names of the settings of a method's model."""
-    return {field.name for field in fields(import_module(f"scene.methods.{method}").ModelHiddenParams)}
+    return {
+        field.name for field in fields(import_module(f"scene.methods.{method}").ModelHiddenParams)
+    }
 
 
 def test_a_setting_that_only_other_methods_have_is_refused_by_name(case, tmp_path, train_refused):

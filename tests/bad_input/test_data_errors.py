@@ -54,38 +54,85 @@ COLORS = "".join(f"property uchar {name}\n" for name in ("red", "green", "blue")
 
 
 def write_points(scene, rows, columns=XYZ + COLORS):
-    (scene / "fused.ply").write_text(POINTS.format(n=len(rows), columns=columns, rows="".join(rows)))
+    (scene / "fused.ply").write_text(
+        POINTS.format(n=len(rows), columns=columns, rows="".join(rows))
+    )
 
 
 # What is wrong: how to make it so, words of the message in their order.
 BROKEN_SCENES = {
-    "missing image": (lambda s: (s / "train/r_002.png").unlink(), "r_002.png: no such picture; put it there"),
-    "corrupt image": (lambda s: (s / "train/r_002.png").write_bytes(b"no"), "r_002.png: not a whole PNG"),
+    "missing image": (
+        lambda s: (s / "train/r_002.png").unlink(),
+        "r_002.png: no such picture; put it there",
+    ),
+    "corrupt image": (
+        lambda s: (s / "train/r_002.png").write_bytes(b"no"),
+        "r_002.png: not a whole PNG",
+    ),
     "cut image": (lambda s: cut(s / "train/r_002.png"), "r_002.png: the picture is damaged or cut"),
-    "cut test image": (lambda s: cut(s / "test/r_001.png"), "test/r_001.png: the picture is damaged or cut"),
-    "cut JSON": (lambda s: cut(s / "transforms_train.json"), "transforms_train.json: cannot be read as JSON"),
-    "no JSON": (lambda s: (s / "transforms_train.json").unlink(), "no family of datasets recognised. Looked for.*dnerf: transforms_train.json"),
+    "cut test image": (
+        lambda s: cut(s / "test/r_001.png"),
+        "test/r_001.png: the picture is damaged or cut",
+    ),
+    "cut JSON": (
+        lambda s: cut(s / "transforms_train.json"),
+        "transforms_train.json: cannot be read as JSON",
+    ),
+    "no JSON": (
+        lambda s: (s / "transforms_train.json").unlink(),
+        "no family of datasets recognised. Looked for.*dnerf: transforms_train.json",
+    ),
     "no pose": (
         lambda s: edit_split(s, lambda c: c["frames"][2].pop("transform_matrix")),
         "transforms_train.json: frame 2 (./train/r_002) has no 'transform_matrix'; expected",
     ),
-    "pose of words": (lambda s: edit_split(s, frame_2(transform_matrix="up")), "frame 2 .* is not a 4x4 matrix"),
+    "pose of words": (
+        lambda s: edit_split(s, frame_2(transform_matrix="up")),
+        "frame 2 .* is not a 4x4 matrix",
+    ),
     "singular pose": (lambda s: edit_split(s, singular_pose), "frame 2 .*singular.*mend or remove"),
     "NaN in a pose": (lambda s: edit_split(s, poisoned_pose), "frame 2 .*NaN.*mend or remove"),
-    "NaN time": (lambda s: edit_split(s, frame_2(time=math.nan)), "frame 2 .*'time' is nan; expected"),
-    "nameless frame": (lambda s: edit_split(s, frame_2(file_path=7)), "frame 2.*'file_path' is 7; expected a text"),
-    "size": (lambda s: edit_split(s, frame_2(w=48, h=24)), "r_002.*24x24 but its camera says 48x24; resize"),
-    "size of words": (lambda s: edit_split(s, frame_2(w="wide")), "r_002.*'w' is 'wide'; expected a number"),
-    "center of words": (lambda s: edit_split(s, frame_2(cx="mid")), "r_002.*'cx' is 'mid'; expected a number"),
+    "NaN time": (
+        lambda s: edit_split(s, frame_2(time=math.nan)),
+        "frame 2 .*'time' is nan; expected",
+    ),
+    "nameless frame": (
+        lambda s: edit_split(s, frame_2(file_path=7)),
+        "frame 2.*'file_path' is 7; expected a text",
+    ),
+    "size": (
+        lambda s: edit_split(s, frame_2(w=48, h=24)),
+        "r_002.*24x24 but its camera says 48x24; resize",
+    ),
+    "size of words": (
+        lambda s: edit_split(s, frame_2(w="wide")),
+        "r_002.*'w' is 'wide'; expected a number",
+    ),
+    "center of words": (
+        lambda s: edit_split(s, frame_2(cx="mid")),
+        "r_002.*'cx' is 'mid'; expected a number",
+    ),
     "empty test split": (
         lambda s: edit_split(s, lambda c: c["frames"].clear(), "test"),
         "transforms_test.json: it lists no frames; at least one",
     ),
-    "list for scene": (lambda s: (s / "transforms_train.json").write_text("[]"), "expected an object"),
-    "cut points": (lambda s: (s / "fused.ply").write_text("ply\nformat"), "fused.ply: not a readable PLY"),
+    "list for scene": (
+        lambda s: (s / "transforms_train.json").write_text("[]"),
+        "expected an object",
+    ),
+    "cut points": (
+        lambda s: (s / "fused.ply").write_text("ply\nformat"),
+        "fused.ply: not a readable PLY",
+    ),
     "no points": (lambda s: write_points(s, []), "fused.ply: it holds no points"),
-    "NaN points": (lambda s: write_points(s, ["0 0 nan 9 9 9\n"] * 9), "9 of its 9 points are not finite"),
-    "grey points": (lambda s: write_points(s, ["0 0 0\n"], XYZ), "fused.ply: .* lack red, green, blue"),
+    "NaN points": (
+        lambda s: write_points(s, ["0 0 nan 9 9 9\n"] * 9),
+        "9 of its 9 points are not finite",
+    ),
+    "grey points": (
+        lambda s: write_points(s, ["0 0 0\n"], XYZ),
+        "fused.ply: .* lack red, green, blue",
+    ),
 }
 
 
@@ -122,7 +169,8 @@ def test_a_process_fails_with_code_2_and_one_line_and_debug_shows_the_traceback(
     cut(scene / "transforms_train.json")
     argv = [sys.executable, "train.py", "-s", str(scene), "-m", str(tmp_path / "out"), *FLAGS]
     short, long = (
-        subprocess.run([*argv, *more], cwd=ROOT, capture_output=True, text=True) for more in ((), ("--debug",))
+        subprocess.run([*argv, *more], cwd=ROOT, capture_output=True, text=True)
+        for more in ((), ("--debug",))
     )
     assert short.returncode == 2
     assert len(short.stderr.splitlines()) == 1

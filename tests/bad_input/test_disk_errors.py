@@ -1,4 +1,4 @@
-"""An output folder or a disk that cannot be written is one line, and what was written stays whole."""
+"""A folder or disk that cannot be written is one line, and what was written stays whole."""
 
 import errno
 import os
@@ -71,7 +71,15 @@ def small_disk(tmp_path):
     mounted = []
 
     def mount(size, *options):
-        command = ["mount", "-t", "tmpfs", "-o", ",".join([f"size={size}", *options]), "tmpfs", str(disk)]
+        command = [
+            "mount",
+            "-t",
+            "tmpfs",
+            "-o",
+            ",".join([f"size={size}", *options]),
+            "tmpfs",
+            str(disk),
+        ]
         if shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
             pytest.skip("mounting a small disk needs root")
         mounted.append(disk)
@@ -83,7 +91,9 @@ def small_disk(tmp_path):
 
 
 def test_a_really_full_disk_is_one_line(case, refused, training, trained, small_disk):
-    checkpoint = sum(file.stat().st_size for file in (trained / f"checkpoints/{case.last}_8").iterdir())
+    checkpoint = sum(
+        file.stat().st_size for file in (trained / f"checkpoints/{case.last}_8").iterdir()
+    )
     disk = small_disk(int(1.5 * checkpoint))  # a second checkpoint does not fit beside the first
     line = refused(*training(disk / "out"))
     assert "the disk is full; make room" in line

@@ -1,4 +1,4 @@
-"""What is wrong with a finished run is said by the commands that read it, which change nothing there."""
+"""What is wrong with a finished run is said by the commands that read it, which change nothing."""
 
 import shutil
 import subprocess
@@ -32,7 +32,10 @@ def test_a_truncated_model_is_named(render_refused, model):
 
 def test_a_folder_without_an_exported_model_is_named(render_refused, model):
     shutil.rmtree(model / "point_cloud")
-    assert "no model in it (point_cloud/iteration_*/model.safetensors); train first" in render_refused()
+    assert (
+        "no model in it (point_cloud/iteration_*/model.safetensors); train first"
+        in render_refused()
+    )
 
 
 def test_an_iteration_that_is_not_there_lists_those_that_are(render_refused, model):
@@ -47,7 +50,9 @@ def test_a_model_of_another_sh_degree_is_named(render_refused, model):
 
 def test_a_ply_of_another_sh_degree_is_named(model):
     file = model / "point_cloud/iteration_8/point_cloud.ply"
-    with pytest.raises(InputError, match=r"45 f_rest columns \(SH degree 3\), expected 9.*set sh_degree=3"):
+    with pytest.raises(
+        InputError, match=r"45 f_rest columns \(SH degree 3\), expected 9.*set sh_degree=3"
+    ):
         read_gaussians(file, sh_degree=1)
 
 
@@ -59,7 +64,9 @@ def test_a_cut_ply_is_named(model):
 
 
 def test_metrics_name_a_damaged_render(refused, run, model):
-    assert run("render.py", "--model_path", model, "--quiet", "--skip_train", "--skip_video")[0] == 0
+    assert (
+        run("render.py", "--model_path", model, "--quiet", "--skip_train", "--skip_video")[0] == 0
+    )
     cut(model / "test/ours_8/renders/00001.png")
     line = refused("metrics.py", "-m", model, "--quiet", "--skip_lpips")
     assert "renders/00001.png: the picture is damaged or cut short" in line

@@ -1,4 +1,4 @@
-"""What is wrong with a folder that holds a run, or with the wish to go on with it, is said and changes nothing."""
+"""What is wrong with a folder that holds a run, or with going on there, is said and harms nothing."""
 
 import shutil
 
@@ -41,7 +41,9 @@ def test_restart_needs_no_readable_config_json(run, training, trained, model):
     assert model_file(model).read_bytes() == model_file(trained).read_bytes()
 
 
-@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"stage": "fine", "step": "x", "scene": "", "kept": false}'])
+@pytest.mark.parametrize(
+    "content", ["{", "[]", "{}", '{"stage": "fine", "step": "x", "scene": "", "kept": false}']
+)
 def test_a_broken_checkpoint_state_is_named(content, refused, training, model, checkpoint):
     (checkpoint / "state.json").write_text(content)
     before = files(model)
@@ -77,7 +79,9 @@ def test_more_iterations_for_a_finished_run_are_refused_with_the_way_to_get_them
     assert (tmp_path / "out/point_cloud/iteration_12/model.safetensors").is_file()
 
 
-def test_fewer_iterations_than_the_checkpoint_s_are_refused(case, refused, training, checkpoint, tmp_path):
+def test_fewer_iterations_than_the_checkpoint_s_are_refused(
+    case, refused, training, checkpoint, tmp_path
+):
     fewer = ("--start_checkpoint", checkpoint, "--iterations", "5")
     line = refused(*training(tmp_path / "out"), *fewer)
     assert f"{checkpoint.name}: it is beyond the 5 steps of stage '{case.last}'" in line
@@ -93,10 +97,14 @@ def test_two_runs_in_one_folder_are_refused(refused, training, tmp_path):
 def test_a_checkpoint_of_other_sizes_is_refused(case, refused, training, checkpoint, tmp_path):
     begin = ("--start_checkpoint", checkpoint, *case.wider.split())
     line = refused(*training(tmp_path / "out"), *begin)
-    assert f"{checkpoint.name}/model.safetensors: it does not fit this method and its settings" in line
+    assert (
+        f"{checkpoint.name}/model.safetensors: it does not fit this method and its settings" in line
+    )
 
 
-def test_a_checkpoint_of_another_method_s_stage_is_refused(case, refused, training, checkpoint, tmp_path):
+def test_a_checkpoint_of_another_method_s_stage_is_refused(
+    case, refused, training, checkpoint, tmp_path
+):
     edit(checkpoint / "state.json", lambda state: state.update(stage="points"))
     line = refused(*training(tmp_path / "out"), "--start_checkpoint", checkpoint)
     assert f"it belongs to stage 'points', this method has {', '.join(case.stages)}" in line

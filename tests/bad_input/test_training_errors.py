@@ -28,14 +28,21 @@ def test_nan_in_training_stops_with_its_name_and_keeps_the_checkpoint(
     stages = case.type.stages
 
     def with_bad_loss(self):
-        bad = Loss("bad", lambda step: math.nan if step == 5 else 0.0, lambda renders, frames: renders[0].image.mean())
+        bad = Loss(
+            "bad",
+            lambda step: math.nan if step == 5 else 0.0,
+            lambda renders, frames: renders[0].image.mean(),
+        )
         for stage in (found := stages(self)):
             stage.losses.append(bad)
         return found
 
     monkeypatch.setattr(case.type, "stages", with_bad_loss)
     line = refused(*training(tmp_path / "out"))
-    assert f"the loss at {case.last} step 5 is not finite: the first bad tensor is bad (1 of 1 numbers)" in line
+    assert (
+        f"the loss at {case.last} step 5 is not finite: "
+        "the first bad tensor is bad (1 of 1 numbers)" in line
+    )
     assert "the last good checkpoint is kept" in line
     assert [path.name for path in (tmp_path / "out/checkpoints").iterdir()] == [f"{case.last}_3"]
     load_file(tmp_path / f"out/checkpoints/{case.last}_3/model.safetensors")
@@ -54,8 +61,22 @@ def test_nan_that_the_picture_hides_is_found_before_it_is_saved(
     save, found, case, refused, training, tmp_path, monkeypatch
 ):
     """The rasterizer skips a row whose size is NaN, so the loss stays finite."""
-    poison(monkeypatch, case.type, lambda method: method.table.columns["log_scales"][3].fill_(math.nan), at=2)
-    longer = (case.first, "15", "--iterations", "15", "--checkpoint_every", "12", "--save_iterations", save)
+    poison(
+        monkeypatch,
+        case.type,
+        lambda method: method.table.columns["log_scales"][3].fill_(math.nan),
+        at=2,
+    )
+    longer = (
+        case.first,
+        "15",
+        "--iterations",
+        "15",
+        "--checkpoint_every",
+        "12",
+        "--save_iterations",
+        save,
+    )
     line = refused(*training(tmp_path / "out"), *longer)
     assert f"the model after {case.stages[0]} step {found} is not finite" in line
     assert "table.columns.log_scales (3 of 150 numbers)" in line
@@ -64,8 +85,22 @@ def test_nan_that_the_picture_hides_is_found_before_it_is_saved(
 
 def test_nan_in_a_place_is_named_before_it_is_saved(case, refused, training, tmp_path, monkeypatch):
     """It hides as well, and reaches all other rows through networks that read the places."""
-    poison(monkeypatch, case.type, lambda method: method.table.columns["means"][3].fill_(math.nan), at=2)
-    longer = (case.first, "15", "--iterations", "15", "--checkpoint_every", "12", "--save_iterations", "3")
+    poison(
+        monkeypatch,
+        case.type,
+        lambda method: method.table.columns["means"][3].fill_(math.nan),
+        at=2,
+    )
+    longer = (
+        case.first,
+        "15",
+        "--iterations",
+        "15",
+        "--checkpoint_every",
+        "12",
+        "--save_iterations",
+        "3",
+    )
     line = refused(*training(tmp_path / "out"), *longer)
     assert f"{case.stages[0]} step 3 is not finite" in line
     assert "the first bad tensor is table.columns.means (" in line

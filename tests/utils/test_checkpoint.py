@@ -83,8 +83,12 @@ def test_the_newest_is_the_last_step_of_the_last_stage(open_checkpoints, method)
     assert (saved.stage, saved.step) == ("fine", 10)
 
 
-def test_resuming_restores_rows_moments_and_strategy(open_checkpoints, method, scene, settings):
-    stage = method.stages()[1]
+def test_resuming_restores_rows_moments_and_strategy(case, tiny_folder, tmp_path):
+    flags = [*case.flags(iterations=60, first=30), "--init_points", "20"]
+    settings = parse_train_args(["-s", str(tiny_folder), "-m", "unused", *flags])
+    scene = load_scene(settings.dataset, settings.model)
+    method = make_method(scene, settings, torch.device("cpu"))
+    stage = method.stages()[-1]
     optimizers = Optimizers(stage.params)
     sum(p.square().sum() for p in method.parameters()).backward()
     optimizers.step()
@@ -92,11 +96,12 @@ def test_resuming_restores_rows_moments_and_strategy(open_checkpoints, method, s
     stage.strategy.count = torch.arange(20.0)
     keep = torch.arange(20) < 15
     method.table.resize(keep, method.table.rows(torch.tensor([0])), optimizers)
-    open_checkpoints().save(stage, 20, method, optimizers)
+    Checkpoints(tmp_path, list(case.stages), settings.run, "scene").save(stage, 20, method, optimizers)
 
     other = make_method(scene, settings, torch.device("cpu"))
-    again = other.stages()[1]
-    start, moments = open_checkpoints().resume(again, other)
+    again = other.stages()[-1]
+    checkpoints = Checkpoints(tmp_path, list(case.stages), settings.run, "scene")
+    start, moments = checkpoints.resume(again, other)
     assert start == 20
     assert len(other.table) == 16
     for name, value in method.state_dict().items():
