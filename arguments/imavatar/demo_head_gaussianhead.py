@@ -1,0 +1,17 @@
+# GaussianHead on the talking head of `make demo-head`, in about the time of demo_head.py. For
+# comparison with it.
+_base_ = "gaussianhead.py"
+
+ModelParams = dict(
+    head_model="data/demo_head/head_model.npz",
+    test_videos=["test", "driving"],
+    init_points=12_000,
+    sh_degree=1,
+)
+
+OptimizationParams = dict(
+    iterations=5_000,
+    warm_up=300,
+    densification_interval=200,
+    max_gaussians=20_000,
+)
