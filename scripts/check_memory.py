@@ -1,12 +1,12 @@
-"""Train on a long clip and report the peak memory: python scripts/check_memory.py [LAYOUT] [--frames N]
+"""Train on a long clip and report the peak memory: python scripts/check_memory.py LAYOUT [--frames N]
 
-    clip      D-NeRF folder of 2,000 RGBA pictures, 800x800 (the default)
+    clip      D-NeRF folder of 2,000 RGBA pictures, 800x800
     pictures  Neu3D rig of 20 cameras x 300 pictures, 1352x1014
     videos    the same rig as 20 mp4 files
 
 The folder is made in a temporary one, of hard links to a few grainy pictures, which compress as badly
-as photographs, or to one video of them. The videos' own pictures take some GB there. Exit code 1
-where the peak passes the layout's limit or 1.2 times what was announced.
+as photographs, or to one video of them; the pictures of the videos take 16 GB there. Other options are
+those of train.py. Exit code 1 where the peak passes the layout's limit or 1.2 times what was announced.
 """
 
 from __future__ import annotations
@@ -48,16 +48,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("layout", nargs="?", choices=LAYOUTS, default="clip")
+    parser.add_argument("layout", choices=LAYOUTS)
     parser.add_argument("--frames", type=int, help="of the training split, or of every camera")
-    parser.add_argument("flags", nargs="*", help="more flags of train.py, after --")
-    args = parser.parse_args()
+    args, rest = parser.parse_known_args()
     layout = LAYOUTS[args.layout]
     frames = args.frames or layout.frames
     with tempfile.TemporaryDirectory() as temporary:
         scene, model = Path(temporary) / "scene", Path(temporary) / "model"
         layout.write(scene, frames)
-        flags = [*FLAGS.split(), *layout.flags.split(), *args.flags]
+        flags = [*FLAGS.split(), *layout.flags.split(), *rest]
         begin = time.monotonic()
         code, said, together = watched(["train.py", "-s", str(scene), "-m", str(model), *flags])
         seconds = time.monotonic() - begin
