@@ -109,7 +109,7 @@ def kill_once(
     train: list[str], out: Path, steps: dict[str, int], moment: str, goal: float, pause: float
 ) -> str:
     """Start the run and kill it: `pause` seconds after its start (in start-up), or after a
-    checkpoint of step `goal` or later, or (when writing) a little after the next folder is begun."""
+    checkpoint of step `goal` or later, or (when writing) a little after the next is begun."""
     process = subprocess.Popen(train, cwd=ROOT)
     if moment != "start-up":
         wait_for_step(goal, process, out, steps)

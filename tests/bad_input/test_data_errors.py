@@ -162,7 +162,7 @@ def test_a_broken_picture_beyond_the_cache_is_found_before_training(scene, train
 
 def test_a_scene_folder_that_is_not_there_is_named(scene, train_refused):
     shutil.rmtree(scene)
-    assert f"{scene}: there is no such folder; name the scene's folder with -s" in train_refused()
+    assert f"{scene}: there is no such folder; name the folder of a dataset" in train_refused()
 
 
 def test_a_process_fails_with_code_2_and_one_line_and_debug_shows_the_traceback(scene, tmp_path):

@@ -1,4 +1,4 @@
-"""What is wrong with a folder that holds a run, or with going on there, is said and harms nothing."""
+"""What is wrong with a folder that holds a run, or with resuming it, is said and harms nothing."""
 
 import shutil
 
