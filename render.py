@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
@@ -37,6 +38,7 @@ from utils.video import VideoWriter
 VIDEO_FPS = 30
 N_TURN = 120  # views of a turn
 CELL = 128  # pixels, width of a picture in the grid
+MOST_ROWS = 20  # of a block of the grid
 
 
 def render_model(settings: Settings, options: RenderParams) -> None:
@@ -88,14 +90,18 @@ def _other_scene(path: str, settings: Settings, options: RenderParams) -> Scene:
 
 
 def write_grid(folder: Path, n_rows: int) -> None:
-    """All renders of the sweep as one picture: a row per coefficient."""
+    """All renders of the sweep as one picture: a row per coefficient, in blocks side by side."""
     columns = len(avatar.SWEEP)
     files = sorted((folder / "renders").glob("*.png"))[: n_rows * columns]
     small = [resize_premultiplied(p, CELL, CELL * p.shape[0] // p.shape[1]) for p in map(read_image, files)]
     rows = [small[k * columns : (k + 1) * columns] for k in range(n_rows)]
     rows = [[labelled(row[0], str(k)), *row[1:]] for k, row in enumerate(rows)]
     captions = ["low", *(f"{part:+g}" if part else "mean" for part in avatar.SWEEP[1:-1]), "high"]
-    write_image(folder / "grid.png", contact_sheet(rows, captions))
+    blocks = [rows[k : k + MOST_ROWS] for k in range(0, n_rows, MOST_ROWS)]
+    blank = [np.full_like(small[0], 255)] * columns
+    blocks[-1] += [blank] * (len(blocks[0]) - len(blocks[-1]))
+    table = [[cell for row in across for cell in row] for across in zip(*blocks, strict=True)]
+    write_image(folder / "grid.png", contact_sheet(table, captions * len(blocks)))
     print(f"novel_expression: {folder / 'grid.png'}")
 
 

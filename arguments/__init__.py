@@ -54,7 +54,10 @@ def parse_render_args(argv: list[str] | None = None) -> tuple[Settings, RenderPa
     folder = early_flags(argv).get("model_path", "")
     stored = []
     if folder:
-        config = _read_stored(Path(folder) / "config.json")
+        file = Path(folder) / "config.json"
+        if not file.is_file():
+            raise InputError(f"{file}: no such file; expected the output folder of train.py")
+        config = _read_stored(file)
         config.values.pop("RunParams", None)
         stored.append(config)
     settings, values = _parse(argv, "render.py", stored, RenderParams=RenderParams)

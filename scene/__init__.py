@@ -62,7 +62,7 @@ def load_scene(dataset: str, params: ModelParams) -> Scene:
         raise InputError("no scene given: name its folder with -s PATH")
     path = Path(params.source_path)
     if not path.is_dir():
-        raise InputError(f"{path}: there is no such folder; name the scene's folder with -s PATH")
+        raise InputError(f"{path}: there is no such folder; name the folder of a dataset")
     scene = import_module(f"scene.datasets.{dataset}").read(path, params)
     if not scene.train:
         raise InputError(f"{path}: the train split is empty; a scene needs at least one train frame")

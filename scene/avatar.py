@@ -92,7 +92,9 @@ def reenacted(scene: Scene, other: Scene, *, clamp: bool) -> list[Frame]:
 
 def _performance(scene: Scene, other: Scene) -> list[Frame]:
     """All frames of the driving sequence; InputError where the subject of `scene` cannot perform them."""
-    frames = other.train + other.val + other.test
+    every = other.train + other.val + other.test
+    # Where nothing is held out, the test frames stand among the training frames, too.
+    frames = list({(frame.index, frame.image_path): frame for frame in every}.values())
     known, shown = expression_range(scene.train)[1], expression_range(frames, "the driving sequence")[1]
     if len(shown) != len(known):
         raise InputError(
