@@ -7,3 +7,5 @@ dataset = "imavatar"
 ModelParams = dict(fixed_head=True)
 
 ModelHiddenParams = dict(flame_pose_input=True)
+
+OptimizationParams = dict(code_noise=0.0, lambda_regions=0.0)  # as in default.py

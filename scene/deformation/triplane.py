@@ -42,10 +42,10 @@ class TriPlane(nn.Module):
     def forward(self, copies: Tensor) -> Tensor:
         """Copies (N, T, 3) of N points to features (N, n_features)."""
         features = []
-        for t, group in enumerate(self.groups):
+        for points, group in zip(copies.unbind(1), self.groups, strict=True):
             # parity: the published code takes the number of copies for the group's index
             planes = list(self.groups[-1] if self.last_group_only else group)
-            features.append(plane_features([planes], copies[:, t], pairs=TRIPLANE_PAIRS))
+            features.append(plane_features([planes], points, pairs=TRIPLANE_PAIRS))
         return torch.cat(features, dim=1)
 
 
