@@ -1,7 +1,7 @@
 """What a scene's folder holds and what is wrong in it: `python scripts/check_data.py PATH [...]`.
 
-Options are those of train.py (--dataset, -r, --hold_out, --configs, ...); the dataset is recognised
-where none is named. Exit code 1 where training would fail or mean nothing, else 0.
+Options are those of train.py (--dataset, -r, --hold_out, --configs, ...); where neither --dataset nor
+--configs is given, the family is recognised and read as its default.py says. Exit code 1 where training would fail or mean nothing, else 0.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from scripts.data_doctor.pictures import draw_frames, plot_cameras
 from scripts.data_doctor.report import report
 from utils.errors import InputError, run_command
 
+CONFIGS = Path(__file__).resolve().parents[1] / "arguments"
 N_SHOWN = 30  # problems; one broken copy can make thousands
 N_LISTED = 100  # folders that are looked into
 VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm")
@@ -47,9 +48,7 @@ def main() -> None:
 def check(path: Path, out: Path | None, options: list[str]) -> int:
     """Print the report and write its pictures; returns the exit code."""
     named = any(option.split("=")[0] in ("--dataset", "--configs") for option in options)
-    settings = parse_train_args(
-        ["-s", str(path), *([] if named else ["--dataset", "auto"]), *options]
-    )
+    settings = parse_train_args(["-s", str(path), *([] if named else usual(path)), *options])
     try:
         scene = load_scene(settings.dataset, settings.model)
     except InputError as problem:
@@ -65,6 +64,16 @@ def check(path: Path, out: Path | None, options: list[str]) -> int:
     found = problems(scene)
     show(found, notes(scene))
     return int(any(problem.kind == "error" for problem in found))
+
+
+def usual(path: Path) -> list[str]:
+    """The flags that read a folder as its family's default configuration does."""
+    family = fitting(path)
+    if family is None:
+        return ["--dataset", "auto"]
+    config = CONFIGS / family.name / "default.py"
+    print(f"{'family':<13}read as {family.name} ({family.why}) by {shortest(config)}")
+    return ["--configs", str(config)]
 
 
 def hint(path: Path, named: bool) -> str:
@@ -89,10 +98,15 @@ def hint(path: Path, named: bool) -> str:
     return f"it holds {named_few([child.name for child in children]) or 'nothing'}"
 
 
+def shortest(path: Path) -> Path:
+    """The path as seen from here, where it lies below."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
 def fitting(path: Path) -> Family | None:
     """The family of a folder; None where none or several fit, or a file that tells is broken."""
     try:
-        return recognised(path)
+        return recognised(path) if path.is_dir() else None
     except InputError:
         return None
 

@@ -14,6 +14,7 @@ OptimizationParams = dict(
     batch_size=4,
     densify_until_iter=10_000,
     opacity_reset_interval=60_000,  # never
+    max_gaussians=300_000,  # published: 360,000; so 20 cameras x 300 frames are bounded by 6 GB
 )
 
 ModelHiddenParams = dict(
