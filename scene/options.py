@@ -3,13 +3,13 @@ groups it uses, so that a name means the same in every method."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from arguments.settings import at_least, setting
+from arguments.settings import at_least, between, setting
 from scene.gaussian_model import GaussianTable
 from scene.strategy import DensifySettings, GradientDensify
 from utils.optimizers import ParamGroup
-from utils.schedules import Schedule, constant, log_linear
+from utils.schedules import Schedule, constant, cooldown, log_linear
 
 FEATURE_REST = 20  # SH above degree 0 learn slower by this factor (3DGS)
 
@@ -27,11 +27,20 @@ class GeometryRates:
     )
     scaling_lr: float = setting(5e-3, "of the log-scales")
     rotation_lr: float = setting(1e-3, "of the quaternions")
+    cooldown: float = setting(
+        0.0, "last part of the last stage in which all rates fall to a tenth: 0.3 is the last 30 %",
+        valid=between(0, 1),
+    )
 
     def falling(self, start: float, end: float, extent: float, iterations: int) -> Schedule:
         """An exponential schedule of rates in scene extents, in a stage of `iterations` steps."""
         steps = self.position_lr_max_steps or iterations
         return log_linear(start * extent, end * extent, steps)
+
+    def cooled(self, groups: list[ParamGroup], iterations: int) -> list[ParamGroup]:
+        """The groups with rates that fall as `cooldown` says in a stage of `iterations` steps."""
+        fall = cooldown(iterations, self.cooldown)
+        return [replace(g, lr=lambda step, g=g: g.lr(step) * fall(step)) for g in groups]
 
     def column_rates(self, extent: float, iterations: int) -> dict[str, Schedule]:
         """The schedule of each column."""

@@ -3,13 +3,13 @@ told to, conditioned on expression and head pose as 4D-Gaussian-Head does."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from arguments.settings import about, at_least, between, setting
+from arguments.settings import about, at_least, setting
 from scene import Scene
 from scene.deformation.hexplane import HexPlane
 from scene.deformation.mlp import OffsetMLP
@@ -23,7 +23,7 @@ from scene.strategy import GradientDensify
 from utils.losses import in_regions, photometric
 from utils.optimizers import ParamGroup
 from utils.rotations import compose
-from utils.schedules import Schedule, constant, cooldown, linear
+from utils.schedules import Schedule, constant, linear
 
 if TYPE_CHECKING:
     from arguments.settings import Settings
@@ -113,10 +113,6 @@ class OptimizationParams(TableRates, PhotometricWeights, ConditionNoise, Densifi
     grid_lr_init: float = setting(1.6e-3, "of the planes, whose gradients are sparse")
     grid_lr_final: float = setting(1.6e-4, "of the planes after position_lr_max_steps")
     frame_lr: float = setting(1e-3, "of latents and corrections, the rows learned per moment")
-    cooldown: float = setting(
-        0.0, "last part of the fine stage in which all rates fall to a tenth: 0.3 is the last 30 %",
-        valid=between(0, 1),
-    )
     lambda_l1_coarse: float = setting(
         1.0, "weight of L1 in the coarse stage; alone it fits the median over time, which may be empty",
         valid=at_least(0),
@@ -272,10 +268,8 @@ class Method(MethodBase):
         return torch.cat(parts) if parts else None
 
     def _moving_groups(self, iterations: int) -> list[ParamGroup]:
-        fall = cooldown(iterations, self.optim.cooldown)
         groups = self.optim.table_groups(self.table, self.extent, iterations)
-        groups += self._network_groups(iterations)
-        return [replace(g, lr=lambda step, g=g: g.lr(step) * fall(step)) for g in groups]
+        return self.optim.cooled(groups + self._network_groups(iterations), iterations)
 
     def _network_groups(self, iterations: int) -> list[ParamGroup]:
         o = self.optim

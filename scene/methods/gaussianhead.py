@@ -338,7 +338,9 @@ class Method(MethodBase):
                 "sh_rest", self.decoder.rest.parameters, constant(o.feature_lr / FEATURE_REST)
             ),
         ]
-        return [*groups, self._rotation_group()] if self.hidden.rotate_copies else groups
+        if self.hidden.rotate_copies:
+            groups.append(self._rotation_group())
+        return o.cooled(groups, o.iterations)
 
     def _rotation_group(self) -> ParamGroup:
         o = self.optim
