@@ -15,14 +15,15 @@ OptimizationParams = dict(
     triplane_lr_max_step=0,
     deform_lr_init=3e-3,
     deform_lr_final=3e-4,
-    triplane_lr=5e-2,
-    triplane_lr_final=5e-3,
+    triplane_lr=1e-2,
+    triplane_lr_final=1e-3,
     quater_lr_init=3e-2,
     quater_lr_final=3e-3,
     # At 3e-3 the first steps made half of the Gaussians transparent for good, at 6e-3 all: on white
     # ground the opacities' shared decoder gains most by showing nothing.
     opacity_lr=1e-3,
-    feature_lr=3e-3,
+    geometry_lr=1e-2,
+    feature_lr=1e-2,
     lambda_vgg=0.0,  # VGG16 costs ten times the rest of a step on a CPU
     # As in default.py, for the same reasons.
     code_noise=0.7,

@@ -6,6 +6,8 @@ import torch
 from fused_fields import offset_mlp
 from torch import Tensor, nn
 
+from scene.deformation.mlp import FEATURE_GAIN
+
 
 class AppearanceDecoder(nn.Module):
     """Features of a Gaussian and the direction it is seen from in, the raw columns of its look out.
@@ -21,11 +23,14 @@ class AppearanceDecoder(nn.Module):
         super().__init__()
         n_rest = 3 * ((sh_degree + 1) ** 2 - 1)
         hidden = 48  # as published: what both bands of the harmonics are read from
-        self.opacity = nn.Sequential(
+        self.shared = nn.Sequential(
             nn.Linear(n_features, width, bias=False), nn.Sigmoid(),
             nn.Linear(width, width, bias=False), nn.Sigmoid(),
-            nn.Linear(width, 1 + n_features, bias=False),
         )  # fmt: skip
+        with torch.no_grad():
+            self.shared[0].weight.mul_(FEATURE_GAIN)
+        self.opacity = nn.Linear(width, 1, bias=False)
+        self.geometry = nn.Linear(width, n_features, bias=False)
         # parity: the published layers have nothing between them, so they are one linear map
         between = nn.Identity() if linear_color else nn.ReLU()
         self.color = nn.Sequential(
@@ -42,8 +47,9 @@ class AppearanceDecoder(nn.Module):
     def forward(self, features: Tensor, directions: Tensor) -> dict[str, Tensor]:
         """(N, n_features) and unit directions (N, 3), camera to Gaussian, to opacity_logits (N, 1),
         sh_dc (N, 1, 3) and sh_rest (N, B - 1, 3)."""
-        first, second, last = (_layer(self.opacity[k]) for k in (0, 2, 4))
-        (decoded,) = offset_mlp(features, [first], second, [last], "sigmoid")
+        first, second = _layer(self.shared[0]), _layer(self.shared[2])
+        last = torch.cat([self.opacity.weight, self.geometry.weight])
+        (decoded,) = offset_mlp(features, [first], second, [(last, last.new_zeros(len(last)))], "sigmoid")
         logits, geometry = decoded.split([1, features.shape[1]], dim=1)
         sh = self._harmonics(torch.cat([geometry, directions], dim=1))
         sh = sh.reshape(len(sh), -1, 3)

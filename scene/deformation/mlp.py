@@ -9,8 +9,8 @@ import torch
 from fused_fields import offset_mlp
 from torch import Tensor, nn
 
-# A fresh field's features are products of numbers near 0.3, some thirty times smaller than a code of
-# standardised inputs. Without this gain every point would follow the code alike for a long time.
+# A fresh field's features are products of numbers near 0.3, some thirty times smaller than what layers
+# are made for. Without this gain all points would look alike, or follow a code alike, for a long time.
 FEATURE_GAIN = 30.0
 
 

@@ -131,7 +131,8 @@ class OptimizationParams(GeometryRates, PhotometricWeights, ConditionNoise, Dens
     triplane_lr_max_step: int = setting(
         80_000, "length of the schedule of the planes; 0 is that of the stage", valid=at_least(0)
     )
-    opacity_lr: float = setting(1e-4, "of the decoder of opacities")
+    opacity_lr: float = setting(1e-4, "of the last layer of the decoder of opacities")
+    geometry_lr: float = setting(1e-4, "of the layers that opacities and colours share")
     feature_lr: float = setting(
         1e-3, "of the decoder of colours; its SH above degree 0 a twentieth"
     )
@@ -332,6 +333,8 @@ class Method(MethodBase):
             ParamGroup("code", self.code.parameters, mlp),
             ParamGroup("planes", self.planes.parameters, planes),
             ParamGroup("opacity", self.decoder.opacity.parameters, constant(o.opacity_lr)),
+            ParamGroup("shared", self.decoder.shared.parameters, constant(o.geometry_lr)),
+            ParamGroup("geometry", self.decoder.geometry.parameters, constant(o.geometry_lr)),
             ParamGroup("color", self.decoder.color.parameters, color),
             ParamGroup("sh_dc", self.decoder.dc.parameters, color),
             ParamGroup(

@@ -14,7 +14,8 @@ def inputs(count=50):
 
 
 def layer_by_layer(decoder, features, directions):
-    logits, geometry = decoder.opacity(features).split([1, 8], dim=1)
+    hidden = decoder.shared(features)
+    logits, geometry = decoder.opacity(hidden), decoder.geometry(hidden)
     color = decoder.color(torch.cat([geometry, directions], dim=1))
     return {
         "opacity_logits": logits,
