@@ -35,7 +35,8 @@ def test_the_published_numbers_of_parameters(code_width, published):
 
 def test_the_published_numbers_of_parameters_of_the_decoders():
     decoder = AppearanceDecoder(32, 64, 3)
-    parts = (decoder.opacity, decoder.color, decoder.dc, decoder.rest)
+    first = torch.nn.ModuleList([decoder.shared, decoder.opacity, decoder.geometry])
+    parts = (first, decoder.color, decoder.dc, decoder.rest)
     assert [size(part) for part in parts] == [8_256, 5_312, 147, 2_205]
 
 
@@ -82,7 +83,7 @@ def test_colour_is_linear_only_in_the_parity_setting():
         decoder = AppearanceDecoder(8, 16, 1, linear_color=linear)
         weights = decoder.color[2].weight @ decoder.color[0].weight
         features, directions = torch.rand(5, 8), F.normalize(torch.randn(5, 3), dim=1)
-        geometry = decoder.opacity(features)[:, 1:]
+        geometry = decoder.geometry(decoder.shared(features))
         one_map = decoder.dc(torch.cat([geometry, directions], dim=1) @ weights.T)
         found = decoder(features, directions)["sh_dc"][:, 0]
         assert torch.allclose(found, one_map, atol=1e-5) == linear
