@@ -10,7 +10,7 @@ ModelParams = dict(
 )
 
 OptimizationParams = dict(
-    iterations=5_000,
+    iterations=3_500,
     warm_up=300,
     densification_interval=200,
     max_gaussians=20_000,

@@ -8,4 +8,4 @@ ModelParams = dict(fixed_head=True)
 
 ModelHiddenParams = dict(flame_pose_input=True)
 
-OptimizationParams = dict(code_noise=0.0, lambda_regions=0.0)  # as in default.py
+OptimizationParams = dict(lambda_regions=0.0)  # as in default.py

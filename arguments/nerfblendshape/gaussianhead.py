@@ -25,9 +25,7 @@ OptimizationParams = dict(
     geometry_lr=1e-2,
     feature_lr=1e-2,
     lambda_vgg=0.0,  # VGG16 costs ten times the rest of a step on a CPU
-    # As in default.py, for the same reasons.
-    code_noise=0.7,
-    lambda_regions=1.0,
+    lambda_regions=1.0,  # the mouth is a percent of the picture
     max_gaussians=30_000,  # under 12 MB on disk
 )
 
