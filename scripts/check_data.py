@@ -23,7 +23,7 @@ from scripts.data_doctor.checks import Problem, problems
 from scripts.data_doctor.checks import named as named_few
 from scripts.data_doctor.notes import notes
 from scripts.data_doctor.pictures import draw_frames, plot_cameras
-from scripts.data_doctor.report import report
+from scripts.data_doctor.report import report, within
 from utils.errors import InputError, run_command
 
 CONFIGS = Path(__file__).resolve().parents[1] / "arguments"
@@ -72,7 +72,7 @@ def usual(path: Path) -> list[str]:
     if family is None:
         return ["--dataset", "auto"]
     config = CONFIGS / family.name / "default.py"
-    print(f"{'family':<13}read as {family.name} ({family.why}) by {shortest(config)}")
+    print(f"{'family':<13}read as {family.name} ({family.why}) by {within(config, Path.cwd())}")
     return ["--configs", str(config)]
 
 
@@ -96,11 +96,6 @@ def hint(path: Path, named: bool) -> str:
             "face by a head tracker ('Talking heads')"
         )
     return f"it holds {named_few([child.name for child in children]) or 'nothing'}"
-
-
-def shortest(path: Path) -> Path:
-    """The path as seen from here, where it lies below."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def fitting(path: Path) -> Family | None:

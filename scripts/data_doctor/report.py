@@ -75,8 +75,13 @@ def lens(frames: list[Frame]) -> str:
 
 def files(frame: Frame, path: Path) -> str:
     """Those of one frame: whoever sees the wrong mask beside a picture sees it here."""
-    names = [str(p.relative_to(path) if p.is_relative_to(path) else p) for p in files_of(frame)]
+    names = [str(within(file, path)) for file in files_of(frame)]
     return f"the first training frame is {' with '.join(names)}"
+
+
+def within(file: Path, folder: Path) -> Path:
+    """The path as seen from the folder, where it lies below."""
+    return file.relative_to(folder) if file.is_relative_to(folder) else file
 
 
 def head(scene: Scene) -> str:

@@ -9,17 +9,23 @@ from safetensors.torch import load_file
 from scene.stage import Loss
 
 
-def poison(monkeypatch, method, change, at):
-    """Let `change(method)` happen before step `at` of every stage."""
-    on_step = method.on_step
+@pytest.fixture
+def poisoned(case, refused, training, tmp_path, monkeypatch):
+    """The line that ends a run in which one row of a column is NaN from step 2 of every stage on."""
+    on_step = case.type.on_step
 
-    def poisoned(self, step):
-        on_step(self, step)
-        if step == at:
-            with torch.no_grad():
-                change(self)
+    def call(column, save):
+        def with_nan(self, step):
+            on_step(self, step)
+            if step == 2:
+                with torch.no_grad():
+                    self.table.columns[column][3].fill_(math.nan)
 
-    monkeypatch.setattr(method, "on_step", poisoned)
+        monkeypatch.setattr(case.type, "on_step", with_nan)
+        longer = f"{case.first} 15 --iterations 15 --checkpoint_every 12 --save_iterations {save}"
+        return refused(*training(tmp_path / "out"), *longer.split())
+
+    return call
 
 
 def test_nan_in_training_stops_with_its_name_and_keeps_the_checkpoint(
@@ -56,52 +62,18 @@ def test_a_huge_learning_rate_stops_with_the_parameter_s_name(refused, training,
         assert all(torch.isfinite(value).all() for value in load_file(file).values()), file
 
 
-@pytest.mark.parametrize(("save", "found"), [("3", 3), ("15", 10)])
-def test_nan_that_the_picture_hides_is_found_before_it_is_saved(
-    save, found, case, refused, training, tmp_path, monkeypatch
-):
+@pytest.mark.parametrize(("save", "found"), [(3, 3), (15, 10)])
+def test_nan_that_the_picture_hides_is_found_before_it_is_saved(save, found, case, poisoned, tmp_path):
     """The rasterizer skips a row whose size is NaN, so the loss stays finite."""
-    poison(
-        monkeypatch,
-        case.type,
-        lambda method: method.table.columns["log_scales"][3].fill_(math.nan),
-        at=2,
-    )
-    longer = (
-        case.first,
-        "15",
-        "--iterations",
-        "15",
-        "--checkpoint_every",
-        "12",
-        "--save_iterations",
-        save,
-    )
-    line = refused(*training(tmp_path / "out"), *longer)
+    line = poisoned("log_scales", save)
     assert f"the model after {case.stages[0]} step {found} is not finite" in line
     assert "table.columns.log_scales (3 of 150 numbers)" in line
     assert not list(tmp_path.rglob("*.safetensors"))
 
 
-def test_nan_in_a_place_is_named_before_it_is_saved(case, refused, training, tmp_path, monkeypatch):
+def test_nan_in_a_place_is_named_before_it_is_saved(case, poisoned, tmp_path):
     """It hides as well, and reaches all other rows through networks that read the places."""
-    poison(
-        monkeypatch,
-        case.type,
-        lambda method: method.table.columns["means"][3].fill_(math.nan),
-        at=2,
-    )
-    longer = (
-        case.first,
-        "15",
-        "--iterations",
-        "15",
-        "--checkpoint_every",
-        "12",
-        "--save_iterations",
-        "3",
-    )
-    line = refused(*training(tmp_path / "out"), *longer)
+    line = poisoned("means", save=3)
     assert f"{case.stages[0]} step 3 is not finite" in line
     assert "the first bad tensor is table.columns.means (" in line
     assert not list(tmp_path.rglob("*.safetensors"))
