@@ -55,7 +55,7 @@ demo-head: $(VENV)/.ready
 	$(PY) train.py -s data/$(HEAD)/imavatar/demo_head --configs arguments/imavatar/demo_head.py --expname $(HEAD)
 	$(PY) render.py --model_path output/$(HEAD) --skip_train --novel_view
 	$(PY) metrics.py -m output/$(HEAD)
-	$(PY) -m scripts.demo_head.scores output/$(HEAD)
+	$(PY) -m scripts.demo.talking_head.scores output/$(HEAD)
 	$(PY) scripts/make_report.py output/$(HEAD)
 	@echo
 	@echo "held out  output/$(HEAD)/test/ours_*/video_rgb.mp4    driving, then the end of the monologue"

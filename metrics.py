@@ -16,11 +16,8 @@ import cv2
 import torch
 
 from scene.regions import REGIONS, read_regions
-from utils.devices import choose_device
-from utils.errors import InputError, run_command
-from utils.files import read_json, write_json
-from utils.perceptual import DEFAULT_WEIGHTS, find_weights
-from utils.scoring import (
+from scoring.perceptual import DEFAULT_WEIGHTS, find_weights
+from scoring.views import (
     PARTS,
     SPLIT_SUFFIXES,
     Metric,
@@ -32,6 +29,9 @@ from utils.scoring import (
     region_metrics,
     score_views,
 )
+from utils.devices import choose_device
+from utils.errors import InputError, run_command
+from utils.files import read_json, write_json
 
 ROOT = Path(__file__).resolve().parent
 

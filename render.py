@@ -18,7 +18,8 @@ from scene import SPLITS, Scene, avatar, load_scene
 from scene.frames import Frame, FrameLoader
 from scene.methods import MethodBase, make_method
 from scene.regions import REGIONS, rectangles
-from utils.checkpoint import load_model, saved_iterations
+from scoring.views import REENACTMENT
+from training.checkpoint import load_model, saved_iterations
 from utils.devices import choose_device, clock
 from utils.errors import InputError, run_command
 from utils.files import write_json
@@ -32,7 +33,6 @@ from utils.images import (
     write_depth,
     write_image,
 )
-from utils.scoring import REENACTMENT
 from utils.video import VideoWriter
 
 VIDEO_FPS = 30

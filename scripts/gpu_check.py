@@ -89,7 +89,7 @@ def all_parts(out: Path, data: Path | None) -> list[Part]:
     pytest = ["-m", "pytest", "-q", "-p", "no:cacheprovider"]
     # `--device auto` is the GPU where there is one: the runs and resumes of test_train.py are its.
     whole = ["test_train.py", "test_gaussian_renderer.py", "utils/test_devices.py"]
-    bench = ["scripts/bench_gpu.py", "--device", "cuda", "--json", f"{out}/bench_gpu.json"]
+    bench = ["scripts/bench/gpu.py", "--device", "cuda", "--json", f"{out}/bench_gpu.json"]
     return [
         Part("packages", 120, [[*install, *packages]], needs_gpu=False),
         Part("whole", 100, [[*pytest, *(f"tests/{name}" for name in whole)]]),

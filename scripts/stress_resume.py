@@ -27,7 +27,7 @@ from arguments import parse_train_args  # noqa: E402
 from scene import load_scene  # noqa: E402
 from scene.methods import make_method  # noqa: E402
 from tests.methods import CASES, METHODS  # noqa: E402
-from utils.checkpoint import read_tensors  # noqa: E402
+from training.checkpoint import read_tensors  # noqa: E402
 from utils.devices import CPU  # noqa: E402
 from utils.errors import InputError  # noqa: E402
 from utils.files import PART  # noqa: E402

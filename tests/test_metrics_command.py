@@ -10,7 +10,7 @@ import pytest
 from safetensors.torch import save_file
 
 import metrics
-from utils.perceptual import TRUNKS, WEIGHTS_VARIABLE, Lpips
+from scoring.perceptual import TRUNKS, WEIGHTS_VARIABLE, Lpips
 
 FAMILY_KEYS = {"SSIM", "PSNR", "LPIPS-vgg", "LPIPS-alex", "MS-SSIM", "D-SSIM"}
 
@@ -18,7 +18,7 @@ FAMILY_KEYS = {"SSIM", "PSNR", "LPIPS-vgg", "LPIPS-alex", "MS-SSIM", "D-SSIM"}
 @pytest.fixture(autouse=True)
 def no_weights(monkeypatch, tmp_path):
     monkeypatch.delenv(WEIGHTS_VARIABLE, raising=False)
-    monkeypatch.setattr("utils.perceptual.DEFAULT_WEIGHTS", tmp_path / "nowhere.safetensors")
+    monkeypatch.setattr("scoring.perceptual.DEFAULT_WEIGHTS", tmp_path / "nowhere.safetensors")
 
 
 def write_views(model: Path, split: str, *, count: int, size=(48, 40), method="ours_30") -> None:

@@ -13,12 +13,12 @@ import torch
 from safetensors.torch import load_file
 
 from arguments import parse_render_args, parse_train_args
+from export.ply import read_gaussians
 from render import render_model
 from tests.methods import CASES, METHODS, ROOT
 from train import train
 from utils.errors import InputError
 from utils.images import read_image
-from utils.ply import read_gaussians
 
 SHORT = (
     "--densify_from_iter 10 --densification_interval 20 "

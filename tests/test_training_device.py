@@ -17,8 +17,8 @@ from scene import load_scene
 from scene.frames import FrameLoader
 from scene.methods import make_method
 from tests.tiny_scene import write_tiny_scene
-from utils.numerics import require_finite
-from utils.optimizers import Optimizers
+from training.numerics import require_finite
+from training.optimizers import Optimizers
 
 ELSEWHERE = torch.device("meta")  # any place but the CPU
 LOSSES = "--lambda_dssim 0.2 --lambda_l2 1 --lambda_alpha 0.1"

@@ -17,9 +17,9 @@ from scene import Subject
 from scene.cameras import Camera
 from scene.datasets._heads import head_center
 from scene.datasets._points import cube_about, grey
-from scene.flame import HeadModel, axis_angle_to_matrices, joint_transforms, pose_head
-from scene.flame_files import load_head_model
 from scene.frames import Frame, PointCloud
+from scene.head.files import load_head_model
+from scene.head.model import HeadModel, axis_angle_to_matrices, joint_transforms, pose_head
 from utils.random import generator
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 
+from export.ply import read_points
 from scene.cameras import MAX_DISTANCE, Camera, focus
 from scene.frames import PointCloud
 from utils.errors import InputError
-from utils.ply import read_points
 from utils.random import generator
 
 GREY = 0.5

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from scene import Scene
 from scene.frames import Frame
 from scene.gaussian_model import Gaussians, GaussianTable
-from scene.stage import Stage
+from training.stage import Stage
 from utils.errors import InputError
 
 if TYPE_CHECKING:

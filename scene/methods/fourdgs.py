@@ -17,13 +17,13 @@ from scene.frame_codes import ConditionCode, FrameCodes
 from scene.frames import Frame
 from scene.gaussian_model import Gaussians, GaussianTable, activate
 from scene.methods import MethodBase
-from scene.options import ConditionNoise, Densification, PhotometricWeights, TableRates
-from scene.stage import Loss, Stage, first_moment, shuffled
-from scene.strategy import GradientDensify
-from utils.losses import in_regions, photometric
-from utils.optimizers import ParamGroup
+from training.losses import in_regions, photometric
+from training.optimizers import ParamGroup
+from training.options import ConditionNoise, Densification, PhotometricWeights, TableRates
+from training.schedules import Schedule, constant, linear
+from training.stage import Loss, Stage, first_moment, shuffled
+from training.strategies import GradientDensify
 from utils.rotations import compose
-from utils.schedules import Schedule, constant, linear
 
 if TYPE_CHECKING:
     from arguments.settings import Settings

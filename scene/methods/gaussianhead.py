@@ -29,19 +29,19 @@ from scene.frame_codes import ConditionCode
 from scene.frames import Frame
 from scene.gaussian_model import Gaussians, GaussianTable, activate, round_columns
 from scene.methods import MethodBase
-from scene.options import (
+from training.losses import in_regions, perceptual, photometric
+from training.optimizers import ParamGroup
+from training.options import (
     FEATURE_REST,
     ConditionNoise,
     Densification,
     GeometryRates,
     PhotometricWeights,
 )
-from scene.stage import Stage
-from utils.losses import in_regions, perceptual, photometric
-from utils.optimizers import ParamGroup
+from training.schedules import Schedule, constant, log_linear
+from training.stage import Stage
 from utils.random import generator
 from utils.rotations import quats_to_matrices
-from utils.schedules import Schedule, constant, log_linear
 
 if TYPE_CHECKING:
     from arguments.settings import Settings

@@ -8,8 +8,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from utils.checkpoint import saved_iterations
-from utils.curves import read_rows
+from scoring.curves import read_rows
+from training.checkpoint import saved_iterations
 from utils.errors import InputError
 from utils.files import read_json, write_json
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import torch
 
 from scene import Scene
-from scene.flame import JOINTS
 from scene.frames import Frame, decode
+from scene.head.model import JOINTS
+from scoring.evaluate import spread
 from utils.errors import InputError
-from utils.evaluate import spread
 from utils.images import check_image
 
 N_DECODED = 24  # pictures per split whose coverage is looked at

@@ -8,9 +8,9 @@ import numpy as np
 
 from scene import Scene
 from scene.frames import EMPTY_ALPHA, Frame
+from scoring.evaluate import spread
 from scripts.data_doctor.checks import Problem, note
 from utils.errors import InputError
-from utils.evaluate import spread
 from utils.images import Pixels, read_image
 
 N_READ = 12  # pictures whose alpha is looked at

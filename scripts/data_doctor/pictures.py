@@ -13,8 +13,8 @@ from scene import Scene
 from scene.cameras import common_up, focus, look_at
 from scene.frames import Frame, FrameLoader
 from scene.regions import rectangles
+from scoring.evaluate import spread
 from utils.errors import InputError
-from utils.evaluate import spread
 from utils.files import replacing
 from utils.images import Pixels, contact_sheet, labelled, make_folder, to_pixels, write_image
 

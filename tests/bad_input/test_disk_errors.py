@@ -51,13 +51,13 @@ def test_a_full_disk_keeps_the_last_checkpoint_and_the_run_goes_on(
     calls, refused, run, training, trained, tmp_path, monkeypatch
 ):
     argv = training(tmp_path / "out")
-    monkeypatch.setattr("utils.checkpoint.save_file", FullAfter(calls))
+    monkeypatch.setattr("training.checkpoint.save_file", FullAfter(calls))
     line = refused(*argv)
     assert "the disk is full; make room" in line
     assert not list(tmp_path.rglob("*.part"))
     for file in tmp_path.rglob("*.safetensors"):
         load_file(file)
-    monkeypatch.setattr("utils.checkpoint.save_file", save_file)
+    monkeypatch.setattr("training.checkpoint.save_file", save_file)
     assert run(*argv)[0] == 0
     name = "point_cloud/iteration_8/model.safetensors"
     assert (tmp_path / "out" / name).read_bytes() == (trained / name).read_bytes()
@@ -110,6 +110,6 @@ def test_a_full_disk_under_the_log_is_one_line(refused, training, tmp_path, monk
     def full(path, text):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
-    monkeypatch.setattr("utils.logger.append_text", full)
+    monkeypatch.setattr("training.logger.append_text", full)
     line = refused(*training(tmp_path / "out"))
     assert "log.jsonl: No space left on device; check free space" in line

@@ -6,10 +6,10 @@ import sys
 
 import pytest
 
+from export.ply import read_gaussians
 from tests.bad_input.damage import cut, model_file
 from tests.methods import ROOT
 from utils.errors import InputError
-from utils.ply import read_gaussians
 
 
 @pytest.mark.parametrize("program", ["render.py", "metrics.py"])

@@ -6,7 +6,7 @@ import pytest
 
 from arguments import parse_train_args
 from tests.bad_input.damage import cut, edit, files, model_file
-from utils.run import open_model_folder
+from training.run import open_model_folder
 
 
 @pytest.fixture

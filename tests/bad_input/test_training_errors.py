@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from scene.stage import Loss
+from training.stage import Loss
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@ import torch
 
 from scene.frames import PointCloud
 from scene.gaussian_model import GaussianTable, activate
-from utils.optimizers import Optimizers, ParamGroup
-from utils.schedules import constant
+from training.optimizers import Optimizers, ParamGroup
+from training.schedules import constant
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from scripts import make_demo_data as script
-from scripts.demo_scene.raycast import SUN, render
-from scripts.demo_scene.shapes import BALL, CUBE, ROD, Paint, Solid
-from scripts.demo_scene.textures import plain
-from scripts.demo_scene.toy import FLOOR, move, toy
-from scripts.demo_scene.views import FOV_X, View, make_views
+from scripts.demo.robot.raycast import SUN, render
+from scripts.demo.robot.shapes import BALL, CUBE, ROD, Paint, Solid
+from scripts.demo.robot.textures import plain
+from scripts.demo.robot.toy import FLOOR, move, toy
+from scripts.demo.robot.views import FOV_X, View, make_views
 from utils.errors import InputError
 
 GREY = Paint(plain("808080"), gloss=0)

@@ -14,14 +14,14 @@ import torch
 
 from arguments.settings import ModelParams
 from scene import load_scene
-from scene.flame import pose_head
-from scene.flame_files import load_head_model
-from scene.flame_toy import toy_head
+from scene.head.files import load_head_model
+from scene.head.model import pose_head
 from scripts import make_demo_head as script
-from scripts.demo_head.looks import LABELS, Looks, Teeth
-from scripts.demo_head.mesh import visible
-from scripts.demo_head.performance import FPS, GESTURES, driving, monologue
-from scripts.demo_head.record import Picture, draw, make_record
+from scripts.demo.talking_head.looks import LABELS, Looks, Teeth
+from scripts.demo.talking_head.mesh import visible
+from scripts.demo.talking_head.performance import FPS, GESTURES, driving, monologue
+from scripts.demo.talking_head.record import Picture, draw, make_record
+from scripts.demo.toy_head import toy_head
 from utils.errors import InputError
 
 SETTINGS = script.DemoSettings(size=48, frames=15, driving=4, seed=1)

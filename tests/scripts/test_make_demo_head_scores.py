@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from arguments import parse_train_args, save_settings
-from scene.flame_toy import toy_head
-from scripts.demo_head.scores import video_scores
+from scripts.demo.talking_head.scores import video_scores
+from scripts.demo.toy_head import toy_head
 from scripts.make_demo_head import DemoSettings, make_demo_head
 from utils.errors import InputError
 from utils.files import write_json

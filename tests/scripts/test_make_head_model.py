@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from scene.flame import pose_head
-from scene.flame_files import FREE_HEAD, load_head_model
-from scene.flame_landmarks import dynamic_landmarks, landmarks
-from scene.flame_rigging import EXPRESSION_NAMES, rotation_about
-from scripts.head_model.cut import cut_head, rim_height
-from scripts.head_model.motion import average_person, hinge, modes
-from scripts.head_model.source import Source, open_source
+from scene.head.files import FREE_HEAD, load_head_model
+from scene.head.landmarks import dynamic_landmarks, landmarks
+from scene.head.model import pose_head
+from scene.head.rigging import EXPRESSION_NAMES, rotation_about
+from scripts.demo.head_model.cut import cut_head, rim_height
+from scripts.demo.head_model.motion import average_person, hinge, modes
+from scripts.demo.head_model.source import Source, open_source
 from scripts.make_head_model import make
 from utils.errors import InputError
 

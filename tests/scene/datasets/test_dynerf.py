@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import torch
 
+from export.ply import read_points
 from tests.scene.datasets.reading import decode, pixel, read
 from tests.scene.datasets.tiny_folders import POINTS, RIG, dynerf, project, write_picture
 from utils.errors import InputError
 from utils.images import read_image
-from utils.ply import read_points
 from utils.video import VideoWriter
 
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from scene.datasets._flame_heads import on_surface
-from scene.flame import pose_head
-from scene.flame_files import save_head_model
-from scene.flame_points import nearest_surface
-from scene.flame_toy import toy_head
+from scene.head.files import save_head_model
+from scene.head.model import pose_head
+from scene.head.points import nearest_surface
+from scripts.demo.toy_head import toy_head
 from tests.scene.datasets.reading import pixel, read
 from tests.scene.datasets.tiny_folders import POINTS, TINY, flame_numbers
 from utils.errors import InputError

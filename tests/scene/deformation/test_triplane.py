@@ -13,10 +13,10 @@ from scene.deformation.triplane import (
     rotated,
     unscaled_matrices,
 )
-from utils.optimizers import Optimizers, ParamGroup
+from training.optimizers import Optimizers, ParamGroup
+from training.schedules import constant
 from utils.random import generator
 from utils.rotations import quats_to_matrices
-from utils.schedules import constant
 
 
 def field(**options):

@@ -5,14 +5,14 @@ import torch
 from torch.nn import functional as F
 
 from arguments import parse_train_args
+from export.ply import read_gaussians, write_gaussians
 from gaussian_renderer import render
 from scene import load_scene
 from scene.methods import make_method
 from tests.tiny_scene import write_tiny_head, write_tiny_scene
-from utils import losses
+from training import losses
+from training.optimizers import Optimizers
 from utils.errors import InputError
-from utils.optimizers import Optimizers
-from utils.ply import read_gaussians, write_gaussians
 
 ARGV = ["--method", "gaussianhead", "--init_points", "100", "--deform_width", "16",
         "--plane_resolution", "8", "--lambda_vgg", "0"]  # fmt: skip

@@ -5,7 +5,7 @@ from arguments import parse_train_args
 from scene import load_scene
 from scene.methods import make_method
 from tests.tiny_scene import write_tiny_head
-from utils.checkpoint import Checkpoints
+from training.checkpoint import Checkpoints
 
 
 def floats_of_ply(file):

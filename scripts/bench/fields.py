@@ -1,0 +1,173 @@
+"""Time fused_fields against the plain PyTorch forms, side by side in one run.
+
+    python scripts/bench/fields.py [--device cpu] [--repeats 20] [--json output/bench_fields.json]
+
+Each line is the median of forward + backward, and of the two apart; the two forms of a line take
+turns, so that other work on the machine slows both. The exit code does not depend on the times.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import utils.threads  # isort: skip  # noqa: F401  (must come before torch)
+
+import argparse
+import statistics
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import fused_fields
+import torch
+from fused_fields import HEXPLANE_PAIRS, reference
+from torch import Tensor, nn
+
+from scripts.bench.timing import WARM_UP, Tick, machine, print_table, save
+from utils.devices import choose_device, clock
+from utils.errors import run_command
+
+Step = Callable[..., None]  # step(tick): ticks "forward" and "backward"
+COLUMNS = {
+    "forward + backward": "what", "fused": "fused_ms", "torch": "torch_ms", "ratio": "ratio",
+    "fused forward": "fused_forward_ms", "backward": "fused_backward_ms",
+    "torch forward": "torch_forward_ms", " backward": "torch_backward_ms",
+}  # fmt: skip
+# (resolution x y z t, level multipliers of x y z, channels, points): the D-NeRF setting of 4DGS
+FIELD = ((64, 64, 64, 25), (1, 2), 32, 30_000)
+MLP = (64, 64, (3, 3, 4))  # features, width, outputs of the heads: the same setting
+IMAGE = (3, 400, 400)
+
+
+def forward_backward(
+    forward: Callable[[], Tensor | list[Tensor]],
+    wanted: Sequence[Tensor],
+    upstream: Tensor | list[Tensor] | None = None,
+) -> Step:
+    """A step: `forward`, then the gradients that `wanted` get."""
+
+    def step(tick: Tick = lambda part: None) -> None:
+        found = forward()
+        tick("forward")
+        torch.autograd.grad(found, wanted, upstream)
+        tick("backward")
+
+    return step
+
+
+def make_planes(channels: int, multipliers: tuple[int, ...]) -> list[list[Tensor]]:
+    resolution = FIELD[0]
+    levels = []
+    for multiplier in multipliers:
+        sizes = [multiplier * n for n in resolution[:3]] + [resolution[3]]
+        shapes = [(sizes[b], sizes[a], channels) for a, b in HEXPLANE_PAIRS]
+        levels.append([(torch.rand(shape) * 0.4 + 0.1).requires_grad_() for shape in shapes])
+    return levels
+
+
+def lookup_steps() -> dict[str, tuple[Step, Step]]:
+    """Name -> (fused, PyTorch) steps of the plane-field lookup."""
+    _, multipliers, channels, n = FIELD
+    planes = make_planes(channels, multipliers)
+    flat = [plane for level in planes for plane in level]
+    points = (torch.rand(n, 3) * 2 - 1).requires_grad_()
+    per_point = torch.rand(n, 1) * 2 - 1
+    upstream = torch.randn(n, len(multipliers) * channels)
+
+    def both(time: float | Tensor) -> tuple[Step, Step]:
+        def slow() -> Tensor:
+            if isinstance(time, float):
+                return reference.plane_features(planes, points, pairs=HEXPLANE_PAIRS, time=time)
+            joined = torch.cat([points, time], dim=1)
+            return reference.plane_features(planes, joined, pairs=HEXPLANE_PAIRS)
+
+        def fast() -> Tensor:
+            return fused_fields.plane_features(planes, points, time=time)
+
+        wanted = [points, *flat]
+        return forward_backward(fast, wanted, upstream), forward_backward(slow, wanted, upstream)
+
+    return {"lookup, one time": both(0.3), "lookup, time per point": both(per_point)}
+
+
+def mlp_steps() -> dict[str, tuple[Step, Step]]:
+    """Name -> (fused, PyTorch) steps of the deformation MLP."""
+    n_features, width, sizes = MLP
+    trunk, hidden = nn.Linear(n_features, width), nn.Linear(width, width * len(sizes))
+    layers = [trunk, hidden, *(nn.Linear(width, size) for size in sizes)]
+    first, second, *heads = [(layer.weight, layer.bias) for layer in layers]
+    features = torch.randn(FIELD[3], n_features, requires_grad=True)
+    upstream = [torch.randn(FIELD[3], size) for size in sizes]
+    wanted = [features, *(tensor for layer in (first, second, *heads) for tensor in layer)]
+
+    def step(mlp: Callable) -> Step:
+        return forward_backward(lambda: mlp(features, [first], second, heads), wanted, upstream)
+
+    return {"deformation MLP": (step(fused_fields.offset_mlp), step(reference.offset_mlp))}
+
+
+def penalty_steps() -> dict[str, tuple[Step, Step]]:
+    """Name -> (fused, PyTorch) steps of the plane regularisers, all terms of all planes."""
+    _, multipliers, channels, _ = FIELD
+    planes = [plane for level in make_planes(channels, multipliers) for plane in level]
+
+    def step(penalize: Callable) -> Step:
+        return forward_backward(lambda: sum(t.sum() for t in penalize(planes)), planes)
+
+    return {
+        "plane penalties": (step(fused_fields.plane_penalties), step(reference.plane_penalties))
+    }
+
+
+def ssim_steps() -> dict[str, tuple[Step, Step]]:
+    """Name -> (fused, PyTorch) steps of SSIM with a gradient to the first image."""
+    a, b = torch.rand(IMAGE, requires_grad=True), torch.rand(IMAGE)
+
+    def step(ssim: Callable) -> Step:
+        return forward_backward(lambda: ssim(a, b), [a])
+
+    return {"SSIM 400 x 400 x 3": (step(fused_fields.ssim), step(reference.ssim))}
+
+
+def measure(fused: Step, plain: Step, device: torch.device, repeats: int) -> dict[str, float]:
+    """Median milliseconds of two steps that take turns, whole and in parts, and their ratio."""
+    forms: dict[str, tuple[Step, list[list[float]]]] = {"fused": (fused, []), "torch": (plain, [])}
+    for _ in range(WARM_UP + repeats):
+        for step, kept in forms.values():
+            at = [clock(device)]
+            step(lambda part, at=at: at.append(clock(device)))
+            kept.append([1e3 * (after - before) for before, after in pairwise(at)])
+    row = {}
+    for name, (_, kept) in forms.items():
+        forward, backward = zip(*kept[WARM_UP:], strict=True)
+        row[f"{name}_ms"] = statistics.median(map(sum, kept[WARM_UP:]))
+        row[f"{name}_forward_ms"] = statistics.median(forward)
+        row[f"{name}_backward_ms"] = statistics.median(backward)
+    return row | {"ratio": row["torch_ms"] / row["fused_ms"]}
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--repeats", type=int, default=20, help="timed steps per line (20)")
+    parser.add_argument("--json", type=Path, help="write the table to this file too")
+    args = parser.parse_args(argv)
+    device = choose_device(args.device)
+    torch.manual_seed(0)
+    with torch.device(device):
+        steps = lookup_steps() | mlp_steps() | penalty_steps() | ssim_steps()
+    report = machine(device) | {"kernels": fused_fields.variant()}
+    print(f"{report['device']}, {report['kernels']} kernels, load {report['load']}")
+    rows = [
+        {"what": name} | measure(fused, plain, device, args.repeats)
+        for name, (fused, plain) in steps.items()
+    ]
+    print_table(rows, COLUMNS)
+    if args.json:
+        save(args.json, report | {"rows": rows})
+
+
+if __name__ == "__main__":
+    run_command(lambda: main(sys.argv[1:]), debug="--debug" in sys.argv)

@@ -1,0 +1,134 @@
+"""The one record behind all layouts: who, what is performed, and where everything then is.
+
+Metres; the camera stands still, the head moves. A moment belongs to a split: "train" and "test" are
+the monologue, whose end is held out; "driving" is the sequence to drive an avatar with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from scene.head.landmarks import dynamic_landmarks
+from scene.head.model import HeadModel, pose_head
+from scripts.demo.talking_head.looks import GAMMA, LABELS, Looks
+from scripts.demo.talking_head.mesh import Array, visible
+from scripts.demo.talking_head.performance import driving, monologue
+
+IDENTITY_SPREAD = 0.7  # standard deviation of the shape coefficients
+DISTANCE, FOCAL = 1.0, 3.0  # metres; in widths of the picture: IMavatar's numbers
+HELD_OUT = 0.2  # of the monologue, at its end
+SAMPLES = 2  # per pixel along each side
+OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])  # between OpenCV's camera axes and OpenGL's
+NECK = 1  # the joint that carries the head
+BATCH = 50  # moments posed at once
+
+
+@dataclass(frozen=True)
+class Record:
+    """T moments of one head before one camera; float64."""
+
+    model: HeadModel
+    shape: Array  # "S"
+    rest: Array  # "V 3" the person, at rest
+    split: tuple[str, ...]  # of every moment
+    expression: Array  # "T E"
+    flame_pose: Array  # "T 15"
+    vertices: Array  # "T V 3"
+    head_to_world: Array  # "T 4 4" the motion of the neck joint from rest
+    landmarks: Array  # "T 70 3"
+    viewmat: Array  # "4 4" world to camera, OpenCV axes
+    K: Array  # "3 3" pixels
+    size: int  # width and height, pixels
+
+    def moments(self, *splits: str) -> list[int]:
+        """The moments of these splits, in order."""
+        return [k for k, split in enumerate(self.split) if split in splits]
+
+    @property
+    def camera_to_world(self) -> Array:
+        """`4 4`, OpenGL axes."""
+        return np.linalg.inv(self.viewmat) @ OPENGL
+
+    def camera_to_head(self, k: int) -> Array:
+        """`4 4`, OpenGL axes: where the camera is in the rest head's own frame."""
+        return np.linalg.inv(self.head_to_world[k]) @ self.camera_to_world
+
+    def landmark_pixels(self, k: int) -> Array:
+        """The landmarks "70 2" in pixels."""
+        seen = (self.landmarks[k] @ self.viewmat[:3, :3].T + self.viewmat[:3, 3]) @ self.K.T
+        return seen[:, :2] / seen[:, 2:]
+
+
+def make_record(model: HeadModel, frames: int, driving_frames: int, size: int, seed: int) -> Record:
+    """A person of the model's, performing `frames` of monologue and `driving_frames` of driving."""
+    model = model.to("cpu", torch.float64)
+    rng = np.random.default_rng([seed, 2])
+    shape = rng.normal(0, IDENTITY_SPREAD, model.shape_basis.shape[-1])
+    spoken = monologue(model.expression_names, frames, seed)
+    driven = driving(model.expression_names, driving_frames, seed)
+    n_test = round(HELD_OUT * frames)
+    split = ("train",) * (frames - n_test) + ("test",) * n_test + ("driving",) * driving_frames
+    expression = np.concatenate((spoken.expression, driven.expression))
+    flame_pose = np.concatenate((spoken.flame_pose, driven.flame_pose))
+    person = model.personal(torch.from_numpy(shape))
+    posed = [
+        pose_head(person, torch.from_numpy(pose), expression=torch.from_numpy(values))
+        for pose, values in zip(_batches(flame_pose), _batches(expression), strict=True)
+    ]
+    vertices = torch.cat([part.vertices for part in posed])
+    marks = dynamic_landmarks(model, vertices, torch.from_numpy(flame_pose))
+    viewmat = OPENGL.copy()
+    viewmat[2, 3] = DISTANCE
+    K = np.array([[FOCAL * size, 0, size / 2], [0, FOCAL * size, size / 2], [0, 0, 1]])
+    head = torch.cat([part.transforms[:, NECK] for part in posed])
+    return Record(model, shape, person.template.numpy(), split, expression, flame_pose,
+                  vertices.numpy(), head.numpy(), marks.numpy(), viewmat, K, size)  # fmt: skip
+
+
+def _batches(table: Array) -> list[Array]:
+    return [table[start : start + BATCH] for start in range(0, len(table), BATCH)]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One moment drawn; display colours."""
+
+    rgb: np.ndarray  # "H W 3" uint8, straight: not mixed with the background, white outside
+    alpha: np.ndarray  # "H W" uint8
+    labels: np.ndarray  # "H W" uint8, values of LABELS
+
+    @property
+    def on_white(self) -> np.ndarray:
+        """ "H W 3" uint8."""
+        alpha = self.alpha[..., None] / 255
+        return np.floor(alpha * self.rgb + (1 - alpha) * 255 + 0.5).astype(np.uint8)
+
+
+def draw(looks: Looks, vertices: Array, viewmat: Array, K: Array, size: int) -> Picture:
+    """The head with `vertices` "V 3" as the camera sees it, box-filtered over every pixel."""
+    side = SAMPLES * size
+    hits = visible(vertices, looks.faces, viewmat, np.diag([SAMPLES, SAMPLES, 1]) @ K, side)
+    colors, labels = np.zeros((side * side, 4)), np.zeros(side * side, np.uint8)
+    shown = np.clip(looks.shade(hits, vertices, viewmat), 0, 1) ** (1 / GAMMA)
+    colors[hits.samples] = np.concatenate((shown, np.ones((len(shown), 1))), 1)
+    labels[hits.samples] = looks.parts(hits)
+    pixels = colors.reshape(size, SAMPLES, size, SAMPLES, 4).mean((1, 3))
+    alpha = pixels[..., 3]
+    rgb = np.where(alpha[..., None] > 0, pixels[..., :3] / np.maximum(alpha, 1e-9)[..., None], 1)
+    return Picture(
+        _levels(rgb), _levels(alpha), _most(labels.reshape(size, SAMPLES, size, SAMPLES))
+    )
+
+
+def _most(labels: np.ndarray) -> np.ndarray:
+    """Of each pixel's samples "H s W s" the label that most of them have; of equals the lowest."""
+    values = sorted(LABELS.values())
+    counts = np.stack([(labels == value).sum((1, 3)) for value in values])
+    return np.array(values, np.uint8)[counts.argmax(0)]
+
+
+def _levels(values: Array) -> np.ndarray:
+    return np.floor(values * 255 + 0.5).astype(np.uint8)

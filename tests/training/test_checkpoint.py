@@ -1,0 +1,185 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from arguments import parse_train_args
+from scene import load_scene
+from scene.methods import make_method
+from tests.tiny_scene import write_tiny_scene
+from training.checkpoint import Checkpoints, fingerprint, read_tensors, saved_iterations
+from training.optimizers import Optimizers
+from utils.errors import InputError
+
+FLAGS = "--coarse_iterations 30 --iterations 60 --init_points 20 --multires 1 --checkpoint_every 10"
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory):
+    folder = write_tiny_scene(tmp_path_factory.mktemp("data") / "tiny")
+    return parse_train_args(["-s", str(folder), "-m", "unused", *FLAGS.split()])
+
+
+@pytest.fixture(scope="module")
+def scene(settings):
+    return load_scene(settings.dataset, settings.model)
+
+
+@pytest.fixture
+def method(scene, settings):
+    return make_method(scene, settings, torch.device("cpu"))
+
+
+@pytest.fixture
+def open_checkpoints(settings, tmp_path):
+    def open_them(**options):
+        return Checkpoints(tmp_path, ["coarse", "fine"], replace(settings.run, **options), "scene")
+
+    return open_them
+
+
+def save(checkpoints, method, *moments):
+    """Write checkpoints of (stage, step)."""
+    stages = {stage.name: stage for stage in method.stages()}
+    for name, step in moments:
+        checkpoints.save(stages[name], step, method, Optimizers(stages[name].params))
+
+
+def names(checkpoints):
+    return sorted(path.name for path in checkpoints.folder.iterdir())
+
+
+def test_only_the_newest_is_kept_beside_those_asked_for(open_checkpoints, method):
+    checkpoints = open_checkpoints(checkpoint_iterations=[20])
+    save(checkpoints, method, ("coarse", 10), ("coarse", 20), ("coarse", 30), ("fine", 10))
+    assert names(checkpoints) == ["coarse_20", "fine_10"]
+    save(checkpoints, method, ("fine", 20), ("fine", 30))
+    assert names(checkpoints) == ["coarse_20", "fine_20", "fine_30"]
+
+
+def test_kept_checkpoints_survive_a_later_run_that_does_not_ask_for_them(open_checkpoints, method):
+    save(open_checkpoints(checkpoint_iterations=[10]), method, ("coarse", 10), ("coarse", 20))
+    later = open_checkpoints()
+    save(later, method, ("coarse", 30))
+    assert names(later) == ["coarse_10", "coarse_30"]
+
+
+def test_an_outdated_checkpoint_that_a_kill_left_is_removed_by_the_next_save(open_checkpoints, method):
+    checkpoints = open_checkpoints()
+    save(checkpoints, method, ("coarse", 10))
+    checkpoints.outdated = []  # as if killed between writing one and removing the other
+    save(checkpoints, method, ("coarse", 20))
+    assert names(checkpoints) == ["coarse_10", "coarse_20"]
+    resumed = open_checkpoints()
+    assert resumed.saved.step == 20
+    save(resumed, method, ("coarse", 30))
+    assert names(resumed) == ["coarse_30"]
+
+
+def test_the_newest_is_the_last_step_of_the_last_stage(open_checkpoints, method):
+    save(open_checkpoints(checkpoint_iterations=[10, 30]), method, ("coarse", 30), ("fine", 10))
+    saved = open_checkpoints().saved
+    assert (saved.stage, saved.step) == ("fine", 10)
+
+
+def test_resuming_restores_rows_moments_and_strategy(case, tiny_folder, tmp_path):
+    flags = [*case.flags(iterations=60, first=30), "--init_points", "20"]
+    settings = parse_train_args(["-s", str(tiny_folder), "-m", "unused", *flags])
+    scene = load_scene(settings.dataset, settings.model)
+    method = make_method(scene, settings, torch.device("cpu"))
+    stage = method.stages()[-1]
+    optimizers = Optimizers(stage.params)
+    sum(p.square().sum() for p in method.parameters()).backward()
+    optimizers.step()
+    stage.strategy.grad_sum = torch.arange(20.0)
+    stage.strategy.count = torch.arange(20.0)
+    keep = torch.arange(20) < 15
+    method.table.resize(keep, method.table.rows(torch.tensor([0])), optimizers)
+    Checkpoints(tmp_path, list(case.stages), settings.run, "scene").save(stage, 20, method, optimizers)
+
+    other = make_method(scene, settings, torch.device("cpu"))
+    again = other.stages()[-1]
+    checkpoints = Checkpoints(tmp_path, list(case.stages), settings.run, "scene")
+    start, moments = checkpoints.resume(again, other)
+    assert start == 20
+    assert len(other.table) == 16
+    for name, value in method.state_dict().items():
+        assert torch.equal(other.state_dict()[name], value), name
+    found = Optimizers(again.params, moments).state()
+    assert found.keys() == optimizers.state().keys()
+    assert all(torch.equal(found[name], value) for name, value in optimizers.state().items())
+    assert torch.equal(again.strategy.grad_sum, torch.arange(20.0))
+
+
+def test_stages_before_the_saved_one_are_done_and_later_ones_fresh(open_checkpoints, method):
+    coarse, fine = method.stages()
+    save(open_checkpoints(), method, ("coarse", 30))
+    assert open_checkpoints().resume(fine, method) == (0, {})
+    save(open_checkpoints(), method, ("fine", 10))
+    assert open_checkpoints().resume(coarse, method) == (30, {})
+
+
+def test_nan_in_model_or_moments_is_not_saved(open_checkpoints, method):
+    checkpoints, (coarse, _) = open_checkpoints(), method.stages()
+    optimizers = Optimizers(coarse.params)
+    sum(p.square().sum() for p in method.parameters()).backward()
+    optimizers.step()
+    optimizers.state()["means.0.exp_avg_sq"][0] = torch.inf
+    with pytest.raises(InputError, match=r"the optimizer after coarse step 10.*adam\.means\.0\.exp_avg_sq"):
+        checkpoints.save(coarse, 10, method, optimizers)
+    method.table.columns["quats"].data[1, 2] = torch.nan
+    with pytest.raises(InputError, match=r"the model after coarse step 10.*table\.columns\.quats \(1 of"):
+        checkpoints.save(coarse, 10, method, optimizers)
+    with pytest.raises(InputError, match=r"table\.columns\.quats"):
+        checkpoints.export(coarse, 10, method)
+    assert not list(checkpoints.model_path.rglob("*.safetensors"))
+
+
+def test_an_export_replaces_an_older_one_whole(open_checkpoints, method):
+    checkpoints, (_, fine) = open_checkpoints(), method.stages()
+    folder = checkpoints.export(fine, 60, method)
+    (folder / "extra").write_text("of an older version")
+    method.table.columns["means"].data.add_(1)
+    assert checkpoints.export(fine, 60, method) == folder
+    assert sorted(path.name for path in folder.iterdir()) == ["model.safetensors", "point_cloud.ply"]
+    found = load_file(folder / "model.safetensors")["table.columns.means"]
+    assert torch.equal(found, method.table.columns["means"])
+    assert not list(checkpoints.model_path.rglob("*.part"))
+
+
+def test_exports_of_earlier_stages_are_no_saved_iterations(open_checkpoints, method):
+    checkpoints, (coarse, fine) = open_checkpoints(), method.stages()
+    checkpoints.export(coarse, 30, method)
+    checkpoints.export(fine, 7, method)
+    checkpoints.export(fine, 60, method)
+    (checkpoints.model_path / "point_cloud" / "iteration_9.part").mkdir()
+    assert saved_iterations(checkpoints.model_path) == [7, 60]
+
+
+def test_a_run_is_finished_when_its_last_step_is_saved_and_exported(open_checkpoints, method):
+    checkpoints, (_, fine) = open_checkpoints(), method.stages()
+    save(checkpoints, method, ("fine", 60))
+    assert open_checkpoints().finished(fine) is None
+    folder = checkpoints.export(fine, 60, method)
+    assert open_checkpoints().finished(fine) == folder
+    assert open_checkpoints(restart=True).finished(fine) is None
+
+
+def test_the_fingerprint_follows_what_is_trained_on(scene):
+    frames = scene.train
+    known = fingerprint(frames)
+    assert fingerprint(list(frames)) == known
+    first = frames[0]
+    for other in (
+        replace(first, time=0.123),
+        replace(first, camera=first.camera.resized(12, 12)),
+        replace(first, image_path=frames[1].image_path),
+    ):
+        assert fingerprint([other, *frames[1:]]) != known
+    assert fingerprint(frames[1:]) != known
+
+
+def test_a_file_that_is_not_there_says_so(tmp_path):
+    with pytest.raises(InputError, match="there is no such file"):
+        read_tensors(tmp_path / "model.safetensors")

@@ -1,0 +1,116 @@
+"""Losses on pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from fused_fields import ssim
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from gaussian_renderer import Render
+from scene.frames import Frame
+from scene.regions import crop, rectangles
+from scoring.perceptual import DEFAULT_WEIGHTS, HOW_TO_GET, find_weights, load_lpips
+from training.schedules import constant
+from training.stage import Loss
+
+VGG_SIDE, VGG_BLOCKS = 224, 4  # as published
+
+Compare = Callable[[Render, Frame], Tensor]
+
+
+def l1(image: Tensor, truth: Tensor) -> Tensor:
+    return (image - truth).abs().mean()
+
+
+def l2(image: Tensor, truth: Tensor) -> Tensor:
+    return (image - truth).square().mean()
+
+
+def dssim(image: Tensor, truth: Tensor) -> Tensor:
+    """1 - SSIM: 11x11 Gaussian window, zero padding (3DGS)."""
+    return 1 - ssim(image, truth)
+
+
+def lpips() -> Callable[[Tensor, Tensor], Tensor]:
+    """LPIPS of AlexNet; the weights are read when this is called."""
+    net = load_lpips(None, "alex")
+    return lambda image, truth: net.to(image.device)(image, truth)
+
+
+def vgg() -> Callable[[Tensor, Tensor], Tensor]:
+    """Mean absolute difference of VGG16's features after the last ReLU of its first four blocks, summed
+    over these; pictures go in at 224x224 (GaussianHead). The weights are read when this is called."""
+    net = load_lpips(None, "vgg")
+
+    def features(image: Tensor) -> list[Tensor]:
+        small = interpolate(image[None], (VGG_SIDE, VGG_SIDE), mode="bilinear", align_corners=False)
+        return net.to(image.device).features(small)[:VGG_BLOCKS]
+
+    def distance(image: Tensor, truth: Tensor) -> Tensor:
+        with torch.no_grad():
+            wanted = features(truth)
+        return torch.stack([l1(a, b) for a, b in zip(features(image), wanted, strict=True)]).sum()
+
+    return distance
+
+
+def perceptual(weight: float) -> list[Loss]:
+    """The term `vgg`, where it weighs anything and its weights are there; one line says if not."""
+    if not weight:
+        return []
+    if find_weights() is None:
+        print(f"lambda_vgg={weight:g} is off: no weights at {DEFAULT_WEIGHTS}; {HOW_TO_GET}")
+        return []
+    return [Loss("vgg", constant(weight), over_views(of_picture(vgg())))]
+
+
+def photometric(**weights: float) -> list[Loss]:
+    """Terms by weight: l1, l2, dssim and lpips of the picture, alpha (L1 of the coverage).
+
+    What weighs nothing is not built, so LPIPS is not loaded for nothing.
+    """
+    terms: dict[str, Callable[[], Compare]] = {
+        "l1": lambda: of_picture(l1),
+        "l2": lambda: of_picture(l2),
+        "dssim": lambda: of_picture(dssim),
+        "lpips": lambda: of_picture(lpips()),
+        "alpha": lambda: lambda render, frame: l1(render.alpha, frame.alpha),
+    }
+    return [
+        Loss(name, constant(weight), over_views(terms[name]()))
+        for name, weight in weights.items()
+        if weight
+    ]
+
+
+def in_regions(weight: float, boxes: Mapping[str, Tensor], frames: list[Frame]) -> list[Loss]:
+    """Mean L1 within what the pictures show of the boxes; `frames` are all that training may draw.
+
+    Small parts that move, such as a mouth, are a percent of the picture: their share of the gradient
+    drowns in that of everything else.
+    """
+    if not weight or not boxes:
+        return []
+    parts = {frame.image_path: list(rectangles(boxes, frame).values()) for frame in frames}
+
+    def compare(render: Render, frame: Frame) -> Tensor:
+        found = [l1(crop(render.image, p), crop(frame.image, p)) for p in parts[frame.image_path]]
+        return torch.stack(found).mean() if found else render.image.sum() * 0
+
+    return [Loss("regions", constant(weight), over_views(compare))]
+
+
+def of_picture(fn: Callable[[Tensor, Tensor], Tensor]) -> Compare:
+    return lambda render, frame: fn(render.image, frame.image)
+
+
+def over_views(fn: Compare) -> Callable[[list[Render], list[Frame]], Tensor]:
+    """The mean of a comparison over the views of a batch."""
+
+    def mean(renders: list[Render], frames: list[Frame]) -> Tensor:
+        return torch.stack([fn(r, f) for r, f in zip(renders, frames, strict=True)]).mean()
+
+    return mean

@@ -1,0 +1,167 @@
+"""The optimizers of a stage: Adam over named parameter groups whose tensors may change length."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from fused_fields import adam_step
+from torch import Tensor, nn
+
+from training.manifolds import STEPS
+from training.schedules import Schedule
+
+EPS = 1e-15  # as in 3DGS: gradients of a Gaussian may be tiny
+
+
+@dataclass(frozen=True)
+class ParamGroup:
+    """Parameters that share a learning-rate schedule; `params` is asked anew for every stage."""
+
+    name: str
+    params: Callable[[], Iterable[nn.Parameter]]
+    lr: Schedule
+    by_row: bool = False  # one row per Gaussian: those that no view drew may be left alone
+    manifold: str | None = None  # where the last axis stays: a name in `training.manifolds.STEPS`
+    keeps_moments: bool = True  # when rows come or go; otherwise all rows start afresh then
+
+    def __post_init__(self) -> None:
+        if self.manifold is not None and self.manifold not in STEPS:
+            raise ValueError(f"group {self.name}: no manifold {self.manifold!r}; there is {', '.join(STEPS)}")
+        if self.manifold is not None and self.by_row:
+            raise ValueError(f"group {self.name}: on a manifold all rows step; leave by_row out")
+
+
+@dataclass
+class Moments:
+    """What Adam remembers of a parameter."""
+
+    exp_avg: Tensor
+    exp_avg_sq: Tensor
+    step: int = 0
+
+
+@dataclass
+class Group:
+    """A `ParamGroup` in use."""
+
+    spec: ParamGroup
+    params: list[nn.Parameter]
+    lr: float
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+
+class Optimizers:
+    """Adam (Kingma and Ba 2015) over named groups: one fused step, and one of its own for each group
+    on a manifold (Becigneul and Ganea 2019)."""
+
+    def __init__(self, groups: list[ParamGroup], state: Mapping[str, Tensor] | None = None) -> None:
+        found = [Group(spec, list(spec.params()), spec.lr(1)) for spec in groups]
+        self.groups = [group for group in found if group.params]
+        self.moments: dict[nn.Parameter, Moments] = {}
+        self._load_state(state or {})
+
+    def set_learning_rates(self, step: int) -> None:
+        for group in self.groups:
+            group.lr = group.spec.lr(step)
+
+    def step(self, drawn: Tensor | None = None) -> None:
+        """Update every parameter that has a gradient, then drop the gradients.
+
+        Where `drawn` (N,) bool is given, the other rows of the groups `by_row` keep their values and
+        moments: they cost nothing, and their moments do not fade.
+        """
+        flat = [group for group in self.groups if group.spec.manifold is None]
+        whole = [(p, g.lr) for g in flat if drawn is None or not g.spec.by_row for p in g.params]
+        some = [(p, g.lr) for g in flat if drawn is not None and g.spec.by_row for p in g.params]
+        self._update(whole, None)
+        self._update(some, drawn)
+        for group in self.groups:
+            if group.spec.manifold is not None:
+                self._update_on_manifold(group)
+
+    def replace(self, old: nn.Parameter, new: nn.Parameter, kept: Tensor) -> None:
+        """Let `new` take the place of `old`: moments of the rows `kept` come first, then zeros."""
+        keeps = True
+        for group in self.groups:
+            keeps &= group.spec.keeps_moments or all(p is not old for p in group.params)
+            group.params = [new if p is old else p for p in group.params]
+        found = self.moments.pop(old, None)
+        if found and keeps:
+            self.moments[new] = Moments(
+                _resized(found.exp_avg, kept, len(new)),
+                _resized(found.exp_avg_sq, kept, len(new)),
+                found.step,
+            )
+
+    def zero_moments(self, param: nn.Parameter) -> None:
+        if found := self.moments.get(param):
+            found.exp_avg.zero_()
+            found.exp_avg_sq.zero_()
+
+    def state(self) -> dict[str, Tensor]:
+        """All moments and step counts by group name and position: `opacity.0.exp_avg`."""
+        state = {}
+        for group in self.groups:
+            for k, param in enumerate(group.params):
+                if found := self.moments.get(param):
+                    state[f"{group.name}.{k}.exp_avg"] = found.exp_avg
+                    state[f"{group.name}.{k}.exp_avg_sq"] = found.exp_avg_sq
+                    state[f"{group.name}.{k}.step"] = torch.tensor(float(found.step))
+        return state
+
+    @torch.no_grad()
+    def _update(self, rates: list[tuple[nn.Parameter, float]], rows: Tensor | None) -> None:
+        rates = [(param, lr) for param, lr in rates if param.grad is not None]
+        params = [param for param, _ in rates]
+        found = [self._moments(param) for param in params]
+        for moments in found:
+            moments.step += 1
+        adam_step(
+            params,
+            [param.grad for param in params],
+            [moments.exp_avg for moments in found],
+            [moments.exp_avg_sq for moments in found],
+            lr=[lr for _, lr in rates],
+            step=[moments.step for moments in found],
+            eps=EPS,
+            rows=rows,
+        )
+        for param in params:
+            param.grad = None
+
+    def _update_on_manifold(self, group: Group) -> None:
+        for param in group.params:
+            if param.grad is not None:
+                moments = self._moments(param)
+                STEPS[group.spec.manifold](
+                    param, moments.exp_avg, moments.exp_avg_sq, lr=group.lr, step=moments.step
+                )
+                moments.step += 1
+                param.grad = None
+
+    def _moments(self, param: nn.Parameter) -> Moments:
+        if param not in self.moments:
+            self.moments[param] = Moments(torch.zeros_like(param), torch.zeros_like(param))
+        return self.moments[param]
+
+    def _load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take back what `state` returned; the parameters must have their saved sizes."""
+        for group in self.groups:
+            for k, param in enumerate(group.params):
+                prefix = f"{group.name}.{k}."
+                if f"{prefix}step" in state:
+                    self.moments[param] = Moments(
+                        state[f"{prefix}exp_avg"],
+                        state[f"{prefix}exp_avg_sq"],
+                        int(state[f"{prefix}step"]),
+                    )
+
+
+def _resized(moment: Tensor, kept: Tensor, length: int) -> Tensor:
+    rows = moment[kept]
+    return torch.cat([rows, rows.new_zeros(length - len(rows), *rows.shape[1:])])
