@@ -38,6 +38,7 @@ class Scene:
     val: list[Frame] = field(default_factory=list)
     subject: Subject | None = None
     regions: dict[str, Tensor] = field(default_factory=dict)  # name -> (2, 3) box in the head's frame
+    fps: float = 30.0  # moments per second of the capture: of every video made of it
 
     @property
     def extent(self) -> float:

@@ -9,11 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from scene import Scene
-from scene.frames import Frame
+from scene.frames import NO_ROW, Frame
 from utils.devices import send
 from utils.random import generator
-
-NO_ROW = -1  # `Frame.index` of a moment that the dataset does not have
 
 
 class FrameCodes(nn.Module):
