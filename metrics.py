@@ -15,7 +15,6 @@ from pathlib import Path
 import cv2
 import torch
 
-from scene.regions import REGIONS, read_regions
 from scoring.perceptual import DEFAULT_WEIGHTS, find_weights
 from scoring.views import (
     PARTS,
@@ -29,6 +28,7 @@ from scoring.views import (
     region_metrics,
     score_views,
 )
+from scoring.views_file import read_views
 from utils.devices import choose_device
 from utils.errors import InputError, run_command
 from utils.files import read_json, write_json
@@ -94,8 +94,7 @@ def list_views(folder: Path) -> Views:
                 f"{folder / part}: {min(lacking)} is missing; found {len(renders)} renders and "
                 f"{len(truths)} ground-truth images; run render.py again"
             )
-    regions = read_regions(folder / REGIONS) if (folder / REGIONS).is_file() else {}
-    return Views(folder, tuple(sorted(renders)), regions)
+    return Views(folder, tuple(sorted(renders)), read_views(folder).regions)
 
 
 def write_scores(model: Path, scored: list[tuple[Views, Scores]], metrics: list[Metric]) -> None:

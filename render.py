@@ -3,85 +3,82 @@
 import utils.threads  # isort: skip  # noqa: F401  (must come before torch)
 
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from tqdm import tqdm
 
 from arguments import parse_render_args
 from arguments.settings import RenderParams, Settings
-from gaussian_renderer import Painter
+from gaussian_renderer.show import Show
 from scene import SPLITS, Scene, avatar, load_scene
+from scene.facts import SceneFacts
 from scene.frames import Frame, FrameLoader
-from scene.methods import MethodBase, make_method
-from scene.regions import REGIONS, rectangles
+from scene.methods import model_folder, read_method
+from scoring.sweep_grid import write_grid
 from scoring.views import REENACTMENT
-from training.checkpoint import load_model, saved_iterations
-from utils.devices import choose_device, clock
+from scoring.views_file import view_name, write_views
+from utils.devices import choose_device
 from utils.errors import InputError, run_command
-from utils.files import write_json
-from utils.images import (
-    Pixels,
-    contact_sheet,
-    labelled,
-    read_image,
-    resize_premultiplied,
-    to_pixels,
-    write_depth,
-    write_image,
-)
+from utils.images import Pixels, to_pixels, write_depth, write_image
 from utils.video import VideoWriter
 
-VIDEO_FPS = 30
 N_TURN = 120  # views of a turn
-CELL = 128  # pixels, width of a picture in the grid
-MOST_ROWS = 20  # of a block of the grid
 
 
 def render_model(settings: Settings, options: RenderParams) -> None:
     """Write renders, ground truth and a video of every split that is not skipped."""
     device = choose_device(settings.run.device)
-    scene = load_scene(settings.dataset, settings.model)
-    method = make_method(scene, settings, device)
     model_path = Path(settings.model.model_path)
-    iteration = choose_iteration(model_path, options.iteration)
-    load_model(model_path / "point_cloud" / f"iteration_{iteration}" / "model.safetensors", method)
-    loader = FrameLoader(0, device)
-    skipped = {split for split in SPLITS if getattr(options, f"skip_{split}")}
-    shots = {split: scene.split(split) for split in SPLITS if split not in skipped}
-    for name, frames in (shots | avatar_shots(scene, settings, options)).items():
-        if not frames:
-            continue
-        folder = model_path / name / f"ours_{iteration}"
-        loaded = (method.prepare(loader.load(frame, method.background)) for frame in frames)
-        shown = tqdm(loaded, name, len(frames), disable=settings.run.quiet)
-        timing = write_split(folder, shown, method, depth=options.depth, pictures=not options.video_only)
-        if scene.regions and not options.video_only:
-            parts = {view_name(k): rectangles(scene.regions, frame) for k, frame in enumerate(frames)}
-            write_json(folder / REGIONS, parts)
-        print(f"{name}: {len(frames)} views in {folder}; {timing}")
-        if name == "novel_expression" and not options.video_only:
-            write_grid(folder, len(frames) // len(avatar.SWEEP))
+    folder = model_folder(model_path, options.iteration)
+    facts, scene = SceneFacts.read(folder), None
+    wanted = [split for split in SPLITS if not getattr(options, f"skip_{split}")]
+    if facts is None or (wanted not in ([], ["video"]) and _is_there(settings)):
+        scene = load_scene(settings.dataset, settings.model)
+    facts = facts or SceneFacts.of(scene, settings.dataset)  # of a model of an older version
+    method = read_method(folder, facts, settings, device)
+    shots = {}
+    for split in wanted:
+        if split == "video" or scene is not None:
+            shots[split] = facts.video if split == "video" else scene.split(split)
+    shots |= avatar_shots(facts, settings, options)
+    iteration = folder.name.removeprefix("iteration_")
+    for name, frames in shots.items():
+        if frames:
+            show = Show(method, FrameLoader(0, device))
+            write_shot(model_path / name / f"ours_{iteration}", frames, show, facts, settings, options)
+    if wanted not in ([], ["video"]) and scene is None:
+        missing = (
+            f"{settings.model.source_path}: the pictures of {', '.join(s for s in wanted if s != 'video')} "
+            "views are not there; name the dataset's folder with -s, or leave these views out"
+        )
+        if not any(shots.values()):
+            raise InputError(missing)
+        print(missing)
 
 
-def avatar_shots(scene: Scene, settings: Settings, options: RenderParams) -> dict[str, list[Frame]]:
+def _is_there(settings: Settings) -> bool:
+    return Path(settings.model.source_path).is_dir()
+
+
+def avatar_shots(
+    facts: SceneFacts, settings: Settings, options: RenderParams
+) -> dict[str, list[Frame]]:
     """What the flags ask an avatar to do, by the name of its folder."""
     shots = {}
     if options.novel_view:
-        shots["novel_view"] = avatar.turned(scene, options.turn, N_TURN, playing=options.playing)
+        shots["novel_view"] = avatar.turned(facts, options.turn, N_TURN, playing=options.playing)
     if options.novel_expression:
-        shots["novel_expression"] = [frame for row in avatar.swept(scene) for frame in row]
+        shots["novel_expression"] = [frame for row in avatar.swept(facts) for frame in row]
     if options.drive:
         other = _other_scene(options.drive, settings, options)
         shots["drive"] = avatar.driven(
-            scene, other, subtract_mean=options.drive_mean, clamp=options.drive_clamp
+            facts, other, subtract_mean=options.drive_mean, clamp=options.drive_clamp
         )
     if options.reenact:
         other = _other_scene(options.reenact, settings, options)
-        shots[REENACTMENT] = avatar.reenacted(scene, other, clamp=options.drive_clamp)
+        shots[REENACTMENT] = avatar.reenacted(facts, other, clamp=options.drive_clamp)
     return shots
 
 
@@ -89,61 +86,37 @@ def _other_scene(path: str, settings: Settings, options: RenderParams) -> Scene:
     return load_scene(options.drive_dataset, replace(settings.model, source_path=path))
 
 
-def write_grid(folder: Path, n_rows: int) -> None:
-    """All renders of the sweep as one picture: a row per coefficient, in blocks side by side."""
-    columns = len(avatar.SWEEP)
-    files = sorted((folder / "renders").glob("*.png"))[: n_rows * columns]
-    small = [resize_premultiplied(p, CELL, CELL * p.shape[0] // p.shape[1]) for p in map(read_image, files)]
-    rows = [small[k * columns : (k + 1) * columns] for k in range(n_rows)]
-    rows = [[labelled(row[0], str(k)), *row[1:]] for k, row in enumerate(rows)]
-    captions = ["low", *(f"{part:+g}" if part else "mean" for part in avatar.SWEEP[1:-1]), "high"]
-    blocks = [rows[k : k + MOST_ROWS] for k in range(0, n_rows, MOST_ROWS)]
-    blank = [np.full_like(small[0], 255)] * columns
-    blocks[-1] += [blank] * (len(blocks[0]) - len(blocks[-1]))
-    table = [[cell for row in across for cell in row] for across in zip(*blocks, strict=True)]
-    write_image(folder / "grid.png", contact_sheet(table, captions * len(blocks)))
-    print(f"novel_expression: {folder / 'grid.png'}")
-
-
-def choose_iteration(model_path: Path, wanted: int) -> int:
-    """The wanted step, or the last one for -1; raises InputError listing what is there."""
-    saved = saved_iterations(model_path)
-    if not saved:
-        raise InputError(f"{model_path}: no model in it (point_cloud/iteration_*/model.safetensors); train first")
-    if wanted == -1:
-        return saved[-1]
-    if wanted not in saved:
-        raise InputError(f"{model_path}: no model of iteration {wanted}; there are {', '.join(map(str, saved))}")
-    return wanted
-
-
-@torch.no_grad()
-def write_split(
-    folder: Path, frames: Iterator[Frame], method: MethodBase, *, depth: bool, pictures: bool
-) -> str:
-    """Stream one split to disk; returns a line with the FPS of the whole path and of drawing alone."""
-    device = next(method.parameters()).device
+def write_shot(
+    folder: Path,
+    frames: list[Frame],
+    show: Show,
+    facts: SceneFacts,
+    settings: Settings,
+    options: RenderParams,
+) -> None:
+    """Stream the frames to disk as pictures and a video, and say how fast they were drawn."""
+    name, pictures = folder.parent.name, not options.video_only
     if pictures:
         clear(folder)
-    paint = Painter()
-    times = []  # seconds of posing and of drawing, per view
-    with VideoWriter(folder / "video_rgb.mp4", fps=VIDEO_FPS) as video:
-        for k, frame in enumerate(frames):
-            begin = clock(device)
-            gaussians = method(frame)
-            posed = clock(device)
-            view = paint(frame.camera, gaussians, frame.background)
-            times.append((posed - begin, clock(device) - posed))
+    with VideoWriter(folder / "video_rgb.mp4", fps=facts.fps) as video, torch.no_grad():
+        for k, frame in enumerate(tqdm(frames, name, disable=settings.run.quiet)):
+            loaded = show.load(frame)
+            view = show(loaded)
             pixels = to_pixels(view.image)
             video.add(pixels)
             if pictures:
-                write_view(folder, view_name(k), pixels, frame)
-            if depth:
+                write_view(folder, view_name(k), pixels, loaded)
+            if options.depth:
                 write_depth(folder / "depth" / view_name(k), view.depth[0])
-    steady = times[1:] or times  # the first view loads kernels
-    whole = len(steady) / sum(posing + drawing for posing, drawing in steady)
-    alone = len(steady) / sum(drawing for _, drawing in steady)
-    return f"{whole:.1f} FPS posing and drawing, {alone:.1f} FPS rasterizer alone"
+    timing = show.frames_per_second()
+    if pictures:
+        write_views(folder, frames, facts.regions, fps=facts.fps, timing=timing)
+    print(
+        f"{name}: {len(frames)} views in {folder}; {timing['posed_and_drawn_fps']:.1f} FPS posing and "
+        f"drawing, {timing['drawn_fps']:.1f} FPS rasterizer alone"
+    )
+    if name == "novel_expression" and pictures:
+        write_grid(folder, len(frames) // len(avatar.SWEEP))
 
 
 def clear(folder: Path) -> None:
@@ -151,10 +124,6 @@ def clear(folder: Path) -> None:
     for part in ("renders", "gt", "depth"):
         for file in (folder / part).glob("*.png"):
             file.unlink()
-
-
-def view_name(k: int) -> str:
-    return f"{k:05d}.png"
 
 
 def write_view(folder: Path, name: str, pixels: Pixels, frame: Frame) -> None:

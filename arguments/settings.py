@@ -7,6 +7,7 @@ A method declares its own two sections, `ModelHiddenParams` and `OptimizationPar
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -44,11 +45,20 @@ def about(
 
 
 def setting(default: Any, help: str, **options: Any) -> Any:
-    """A dataclass field with a default and `about(help, **options)`.
-
-    A list or dict is a `field(default_factory=..., metadata=about(...))` instead.
-    """
+    """A dataclass field with a default, which may be a list or a dict, and `about(help, **options)`."""
+    if isinstance(default, list | dict):
+        return field(default_factory=lambda: deepcopy(default), metadata=about(help, **options))
     return field(default=default, metadata=about(help, **options))
+
+
+def count(default: Any, help: str) -> Any:
+    """A `setting` of at least 1."""
+    return setting(default, help, valid=at_least(1))
+
+
+def weight(default: Any, help: str) -> Any:
+    """A `setting` of at least 0; what weighs nothing is off."""
+    return setting(default, help, valid=at_least(0))
 
 
 @dataclass(frozen=True)

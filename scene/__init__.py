@@ -17,6 +17,7 @@ from utils.random import generator
 
 if TYPE_CHECKING:
     from arguments.settings import ModelParams
+    from scene.head.model import HeadModel
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Subject:
 
     shape: Tensor  # (S,) identity coefficients of the head model, maybe none
     scale: float = 1.0  # world units per metre of the head model (IMavatar: 4)
+    model: HeadModel | None = None  # with this shape, in world units; None where no file was named
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from scene import Scene
+from scene.cameras import Camera
+from scene.facts import SceneFacts
 from scene.frames import NO_ROW, Frame
 from utils.devices import send
 from utils.random import generator
+from utils.rotations import axis_angle_to_matrices
+
+TWIST = 6  # numbers that correct a camera: rotation vector in radians, shift in scene extents
+
+
+def condition_inputs(hidden: Any) -> tuple[str, ...]:
+    """Fields of `Frame` that a method's settings switch on, in the order of 4D-Gaussian-Head."""
+    return tuple(name for name in ("flame_pose", "expression") if getattr(hidden, f"{name}_input"))
 
 
 class FrameCodes(nn.Module):
@@ -21,27 +31,27 @@ class FrameCodes(nn.Module):
     latent is the mean over the training moments.
     """
 
-    def __init__(self, scene: Scene, refined: Sequence[str], n_latents: int) -> None:
-        """`refined` are fields of `Frame` with a vector each, such as "expression"."""
+    def __init__(self, facts: SceneFacts, refined: Sequence[str], n_latents: int) -> None:
+        """`refined` are fields of `Frame` with a vector each, such as "expression", or "camera"."""
         super().__init__()
-        splits = (scene.train, scene.test, scene.val)
-        n_rows = 1 + max(frame.index for split in splits for frame in split)
-        first = scene.train[0]
-        widths = {name: len(getattr(first, name)) for name in refined}
+        widths = {k: TWIST if k == "camera" else len(facts.conditions[k].mean) for k in refined}
         if n_latents:
             widths["latent"] = n_latents
-        self.refined = tuple(refined)
-        self.rows = nn.ParameterDict({k: nn.Parameter(torch.zeros(n_rows, w)) for k, w in widths.items()})
-        self.trained = {frame.index for frame in scene.train}
-        trained = torch.tensor(sorted(self.trained))
-        self.register_buffer("trained_rows", trained, persistent=False)
+        self.refined, self.extent = tuple(refined), facts.extent
+        rows = {name: torch.zeros(facts.n_moments, width) for name, width in widths.items()}
+        self.rows = nn.ParameterDict({name: nn.Parameter(value) for name, value in rows.items()})
+        self.trained = set(facts.trained.tolist())
+        self.register_buffer("trained_rows", facts.trained, persistent=False)
 
     def refine(self, frame: Frame) -> Frame:
         """The frame with its corrections added; other moments come back as they are."""
         if frame.index == NO_ROW:
             return frame
-        values = {name: getattr(frame, name) + self.rows[name][frame.index] for name in self.refined}
-        return replace(frame, **values)
+        rows = {name: self.rows[name][frame.index] for name in self.refined}
+        if "camera" in rows:
+            camera = self._moved(frame.camera, rows.pop("camera"))
+            frame = replace(frame, camera=camera)
+        return replace(frame, **{k: getattr(frame, k) + row for k, row in rows.items()})
 
     def latent(self, frame: Frame) -> Tensor | None:
         """(L,) of the frame's moment; None where there are no latents."""
@@ -57,6 +67,12 @@ class FrameCodes(nn.Module):
         index = [frame.index for frame in frames]
         return torch.stack([rows[index].square().mean() for rows in self.rows.values()]).sum()
 
+    def _moved(self, camera: Camera, twist: Tensor) -> Camera:
+        """The camera turned about itself, then shifted, in its own axes."""
+        turn = torch.cat([axis_angle_to_matrices(twist[:3]), self.extent * twist[3:, None]], dim=1)
+        last = camera.viewmat.new_tensor([[0.0, 0.0, 0.0, 1.0]])
+        return replace(camera, viewmat=torch.cat([turn, last]) @ camera.viewmat)
+
 
 class ConditionCode(nn.Module):
     """A short code of a frame's expression and head pose: one linear layer on standardised inputs.
@@ -64,33 +80,28 @@ class ConditionCode(nn.Module):
     4D-Gaussian-Head feeds raw coefficients, whose ranges differ by a factor of ten and more; here each
     is centred and divided by its spread over the training frames. A coefficient that never varies there
     has taught the layer nothing and is left out. Where gradients are taken, noise of spread `noise` is
-    added to the standardised inputs, another at each `step`, which `Method.on_step` sets.
+    added to the standardised inputs, another at each step.
     """
 
     def __init__(
-        self, frames: list[Frame], inputs: Sequence[str], width: int, *, noise: float = 0.0, seed: int = 0
+        self, facts: SceneFacts, inputs: Sequence[str], width: int, *, noise: float = 0.0, seed: int = 0
     ) -> None:
         """`inputs` are the fields of `Frame` that make up the vector, in this order."""
         super().__init__()
-        self.inputs = tuple(inputs)
-        self.noise, self.seed, self.step = noise, seed, 0
-        table = torch.stack([self._vector(frame) for frame in frames])
-        spread = table.std(0, correction=0)
-        self.register_buffer("mean", table.mean(0))
-        self.register_buffer("low", table.amin(0))
-        self.register_buffer("high", table.amax(0))
+        self.inputs, self.noise, self.seed = tuple(inputs), noise, seed
+        found = [facts.conditions[name] for name in inputs]
+        spread = torch.cat([statistics.spread for statistics in found])
+        self.register_buffer("mean", torch.cat([statistics.mean for statistics in found]))
         self.register_buffer("factor", torch.where(spread > 1e-6, 1 / spread.clamp(min=1e-6), 0))
-        self.layer = nn.Linear(table.shape[1], width)
+        self.layer = nn.Linear(len(spread), width)
         nn.init.xavier_uniform_(self.layer.weight)
 
-    def forward(self, frame: Frame) -> Tensor:
-        """(width,) code of the frame."""
-        vector = (self._vector(frame) - self.mean) * self.factor
+    def forward(self, frame: Frame, step: int = 0) -> Tensor:
+        """(width,) code of the frame; `step` chooses the noise."""
+        vector = torch.cat([getattr(frame, name) for name in self.inputs])
+        vector = (vector - self.mean) * self.factor
         if self.noise and torch.is_grad_enabled():
-            source = generator(self.seed, "code noise", self.step, frame.index)
+            source = generator(self.seed, "code noise", step, frame.index)
             disturbance = torch.randn(self.mean.shape, generator=source)
             vector = vector + send(self.noise * disturbance, self.mean.device)
         return self.layer(vector)
-
-    def _vector(self, frame: Frame) -> Tensor:
-        return torch.cat([getattr(frame, name) for name in self.inputs])

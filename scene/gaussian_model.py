@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from simple_knn import mean_knn_squared_distance
 from torch import Tensor, nn
 
 from scene.frames import PointCloud
-from training.optimizers import Optimizers
 from utils.sh import rgb_to_sh
 
 INITIAL_OPACITY = 0.1
@@ -44,30 +44,44 @@ def activate(columns: Mapping[str, Tensor], sh_degree: int) -> Gaussians:
 
 
 def round_columns(points: PointCloud) -> dict[str, Tensor]:
-    """Columns means, quats and log_scales: a round Gaussian on every point, as wide as the way to its
-    three nearest neighbours (3DGS)."""
-    spacing = mean_knn_squared_distance(points.xyz, k=3).clamp(min=1e-7).sqrt()
+    """Columns means, quats and log_scales: a round Gaussian on every point, as wide as the mean distance
+    to its three nearest neighbours (3DGS)."""
+    n = len(points.xyz)
+    squared = mean_knn_squared_distance(points.xyz, k=3) if n else points.xyz.new_zeros(0)
+    spacing = squared.clamp(min=1e-7).sqrt()
     return {
         "means": points.xyz.clone(),
-        "quats": torch.tensor([1.0, 0.0, 0.0, 0.0]).repeat(len(points.xyz), 1),
+        "quats": torch.tensor([1.0, 0.0, 0.0, 0.0]).repeat(n, 1),
         "log_scales": spacing.log()[:, None].repeat(1, 3),
     }
 
 
+class FollowsRows(Protocol):
+    """What keeps something per row of a parameter: optimizers, whose moments move with the rows."""
+
+    def replace(self, old: nn.Parameter, new: nn.Parameter, kept: Tensor) -> None: ...
+
+
 class GaussianTable(nn.Module):
-    """One row per Gaussian: learned `columns`, each (N, ...).
+    """One row per Gaussian: learned `columns`, each (N, ...), and `fixed` ones of any dtype.
 
     The columns of `from_points` are means (N, 3), quats (N, 4) wxyz unnormalised, log_scales (N, 3),
     opacity_logits (N, 1), sh_dc (N, 1, 3) and sh_rest (N, B - 1, 3): two columns, because they learn at
-    different rates.
+    different rates. A fixed column, such as indices of neighbours (N, k) int64, is a buffer: rows are
+    kept, copied and saved with theirs.
     """
 
-    def __init__(self, columns: Mapping[str, Tensor]) -> None:
+    def __init__(
+        self, columns: Mapping[str, Tensor], fixed: Mapping[str, Tensor] | None = None
+    ) -> None:
         super().__init__()
         self.columns = nn.ParameterDict({name: nn.Parameter(value) for name, value in columns.items()})
+        self.fixed = nn.Module()
+        for name, value in (fixed or {}).items():
+            self.fixed.register_buffer(name, value)
 
     def __len__(self) -> int:
-        return len(next(iter(self.columns.values())))
+        return len(next(iter(self.every().values())))
 
     @classmethod
     def from_points(cls, points: PointCloud, sh_degree: int) -> GaussianTable:
@@ -82,15 +96,19 @@ class GaussianTable(nn.Module):
             }
         )
 
+    def every(self) -> dict[str, Tensor]:
+        """All columns by name, learned and fixed."""
+        return {**self.columns, **dict(self.fixed.named_buffers())}
+
     @torch.no_grad()
-    def resize(self, keep: Tensor, new: Mapping[str, Tensor], optimizers: Optimizers) -> None:
+    def resize(self, keep: Tensor, new: Mapping[str, Tensor], optimizers: FollowsRows) -> None:
         """Keep the rows where `keep` (N,) bool holds, then append the rows `new` (every column, (M, ...)).
 
         Parameters, gradients and optimizer moments move together; appended rows have zero moments.
         This is the only place where the number of rows changes.
         """
-        if new.keys() != self.columns.keys():
-            raise ValueError(f"new rows have columns {sorted(new)}, the table has {sorted(self.columns)}")
+        if new.keys() != self.every().keys():
+            raise ValueError(f"new rows have columns {sorted(new)}, the table has {sorted(self.every())}")
         kept = keep.nonzero()[:, 0]
         for name, old in list(self.columns.items()):
             column = nn.Parameter(torch.cat([old[kept], new[name].to(old)]))
@@ -98,12 +116,20 @@ class GaussianTable(nn.Module):
                 column.grad = torch.cat([old.grad[kept], torch.zeros_like(new[name])])
             optimizers.replace(old, column, kept)
             self.columns[name] = column
+        for name, old in list(self.fixed.named_buffers()):
+            setattr(self.fixed, name, torch.cat([old[kept], new[name].to(old)]))
+
+    def keep(self, mask: Tensor, optimizers: FollowsRows) -> None:
+        """Keep the rows where `mask` (N,) bool holds."""
+        self.resize(mask, self.rows(mask.nonzero()[:0, 0]), optimizers)
 
     def allocate(self, n: int) -> None:
         """Make room for `n` rows of a saved table, which `load_state_dict` then fills."""
         for name, old in list(self.columns.items()):
             self.columns[name] = nn.Parameter(old.new_zeros(n, *old.shape[1:]))
+        for name, old in list(self.fixed.named_buffers()):
+            setattr(self.fixed, name, old.new_zeros(n, *old.shape[1:]))
 
     def rows(self, index: Tensor) -> dict[str, Tensor]:
         """Copies of the rows at `index` (M,), every column."""
-        return {name: column.detach()[index] for name, column in self.columns.items()}
+        return {name: column.detach()[index] for name, column in self.every().items()}

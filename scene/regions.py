@@ -5,17 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from scene.cameras import Camera
 from scene.frames import Frame
-from utils.errors import InputError
-from utils.files import read_json
 
-REGIONS = "regions.json"  # beside renders/: view -> region -> rectangle
 Rectangle = tuple[int, int, int, int]  # left, top, right, bottom in pixels; right and bottom excluded
 
 
@@ -35,27 +31,6 @@ def rectangles(boxes: Mapping[str, Tensor], frame: Frame) -> dict[str, Rectangle
     """What the frame shows of each box."""
     found = {name: rectangle(box, frame) for name, box in boxes.items()}
     return {name: part for name, part in found.items() if part}
-
-
-def read_regions(file: Path) -> dict[str, dict[str, Rectangle]]:
-    """What render.py wrote; InputError naming the file where it is something else."""
-    content = read_json(file)
-    try:
-        return {
-            view: {name: _as_rectangle(part) for name, part in parts.items()}
-            for view, parts in content.items()
-        }
-    except (AttributeError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{file}: expected an object of views, regions and four whole numbers; run render.py again"
-        ) from error
-
-
-def _as_rectangle(part: object) -> Rectangle:
-    left, top, right, bottom = (int(number) for number in part)
-    if not (0 <= left < right and 0 <= top < bottom):
-        raise ValueError(part)
-    return left, top, right, bottom
 
 
 def _bounds(camera: Camera, points: Tensor) -> Rectangle | None:

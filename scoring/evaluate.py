@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean
 from types import MappingProxyType
 
-import torch
 from torch import Tensor
 
-from gaussian_renderer import render
-from scene.frames import Frame, FrameLoader
-from scene.gaussian_model import Gaussians
+from gaussian_renderer.show import Show
+from scene.frames import Frame
 from scene.regions import crop, rectangle
 from scoring.metrics import fg_psnr, psnr, ssim
 
@@ -28,20 +26,17 @@ class Evaluation:
     pictures: list[tuple[Tensor, Tensor]]  # ground truth and render, (3, H, W) each
 
 
-@torch.no_grad()
 def evaluate(
-    pose: Callable[[Frame], Gaussians],
+    show: Show,
     frames: list[Frame],
-    loader: FrameLoader,
-    background: Tensor,
     regions: Mapping[str, Tensor] = MappingProxyType({}),
     n_pictures: int = 4,
 ) -> Evaluation:
     """PSNR, foreground PSNR, SSIM and the PSNR of each region, computed per picture and averaged."""
     rows: list[dict[str, float]] = []
     pictures = []
-    for k, frame in enumerate(loader.load(f, background) for f in frames):
-        image = render(frame.camera, pose(frame), frame.background).image.clamp(0, 1)
+    for k, frame in enumerate(map(show.load, frames)):
+        image = show(frame).image.clamp(0, 1)
         rows.append(
             {
                 "psnr": float(psnr(image, frame.image)),
@@ -65,9 +60,3 @@ def _mean(values: list[float]) -> float | None:
     """Over the finite values: a view may have no foreground, or not show a region."""
     finite = [value for value in values if math.isfinite(value)]
     return fmean(finite) if finite else None
-
-
-def spread(frames: list[Frame], count: int) -> list[Frame]:
-    """At most `count` frames, evenly spaced over the list."""
-    count = min(count, len(frames))
-    return [frames[k * len(frames) // count] for k in range(count)]

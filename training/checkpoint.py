@@ -17,23 +17,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from export.ply import write_gaussians
+from export import ply
+from scene.facts import SceneFacts
 from scene.frames import Frame
-from scene.methods import MethodBase
 from training.numerics import require_finite
 from training.optimizers import Optimizers
 from training.stage import Stage
-from utils.devices import CPU
 from utils.errors import InputError
 from utils.files import PART, remove_folder
+from utils.tensors import read_tensors, under, write_tensors
 
 if TYPE_CHECKING:
     from arguments.settings import RunParams
+    from scene.methods import MethodBase
 
 
 @dataclass(frozen=True)
@@ -45,6 +44,7 @@ class Saved:
     step: int
     scene: str  # `fingerprint` of the frames it was trained on
     kept: bool  # for good, as --checkpoint_iterations asked
+    losses: dict[str, list[str]] | None = None  # terms by stage; None where nobody noted them
 
 
 class Checkpoints:
@@ -56,10 +56,12 @@ class Checkpoints:
     """
 
     def __init__(
-        self, model_path: Path, stages: list[str], options: RunParams, scene: str
+        self, model_path: Path, stages: list[Stage], options: RunParams, scene: str
     ) -> None:
-        """`stages` are the names in order, `scene` is the `fingerprint` of the training frames."""
-        self.model_path, self.stages, self.options, self.scene = model_path, stages, options, scene
+        """`stages` in order; `scene` is the `fingerprint` of the training frames."""
+        self.model_path, self.options, self.scene = model_path, options, scene
+        self.stages = [stage.name for stage in stages]
+        self.losses = {stage.name: [term.name for term in stage.losses] for stage in stages}
         self.folder = model_path / "checkpoints"
         own = [] if options.restart else self._own()
         self.saved = own[-1] if own else None
@@ -72,10 +74,17 @@ class Checkpoints:
             )
         if self.saved is None and options.start_checkpoint:
             self.saved = _read_saved(Path(options.start_checkpoint))
-        if self.saved and self.saved.stage not in stages:
+        if self.saved and self.saved.stage not in self.stages:
             raise InputError(
                 f"{self.saved.folder}: it belongs to stage {self.saved.stage!r}, this method has "
-                f"{', '.join(stages)}; choose a checkpoint of this method"
+                f"{', '.join(self.stages)}; choose a checkpoint of this method"
+            )
+        if self.saved and self.saved.losses not in (None, self.losses):
+            # A term goes where its weights file is not there: that must not happen half-way.
+            raise InputError(
+                f"{self.saved.folder}: it was trained on the losses {_listed(self.saved.losses)}, this "
+                f"run has {_listed(self.losses)}; put the weights files of LPIPS and VGG back as they "
+                "were, or --restart to begin anew"
             )
 
     def due(self, step: int) -> bool:
@@ -93,11 +102,11 @@ class Checkpoints:
                 f"{self.saved.folder}: it is beyond the {stage.iterations} steps of stage {stage.name!r}; "
                 "set more iterations or choose an earlier checkpoint"
             )
-        load_model(self.saved.folder / "model.safetensors", method)
+        method.read(self.saved.folder / "model.safetensors")
         device = next(method.parameters()).device
         moments = read_tensors(self.saved.folder / "optimizers.safetensors", device)
-        stage.strategy.load_state(_under(moments, "strategy."))
-        return self.saved.step, _under(moments, "adam.")
+        stage.strategy.load_state(under(moments, "strategy."))
+        return self.saved.step, under(moments, "adam.")
 
     def save(self, stage: Stage, step: int, method: MethodBase, optimizers: Optimizers) -> None:
         """Write everything an exact resume needs, then drop what it replaces.
@@ -106,7 +115,7 @@ class Checkpoints:
         """
         folder = self.folder / f"{stage.name}_{step}"
         kept = step in self.options.checkpoint_iterations
-        saved = Saved(folder, stage.name, step, self.scene, kept)
+        saved = Saved(folder, stage.name, step, self.scene, kept, self.losses)
         moments = {
             **{f"adam.{name}": value for name, value in optimizers.state().items()},
             **{f"strategy.{name}": value for name, value in stage.strategy.state().items()},
@@ -115,25 +124,28 @@ class Checkpoints:
         require_finite(method.state_dict(), f"the model {what}")
         require_finite(moments, f"the optimizer {what}")
         with _new_folder(folder) as part:
-            save_file(_contiguous(method.state_dict()), part / "model.safetensors")
-            save_file(_contiguous(moments), part / "optimizers.safetensors")
-            state = {"stage": stage.name, "step": step, "scene": self.scene, "kept": kept}
+            write_tensors(part / "model.safetensors", method.state_dict())
+            write_tensors(part / "optimizers.safetensors", moments)
+            state = {name: getattr(saved, name) for name in STATE}
             (part / "state.json").write_text(json.dumps(state, indent=1))
         for old in self.outdated:
             if old.folder != folder:
                 remove_folder(old.folder)
         self.saved, self.outdated = saved, [] if kept else [saved]
 
-    def export(self, stage: Stage, step: int, method: MethodBase) -> Path:
-        """Write a model to render from: `point_cloud/iteration_<step>/{model.safetensors,point_cloud.ply}`.
+    def export(self, stage: Stage, step: int, method: MethodBase, facts: SceneFacts) -> Path:
+        """Write a model that stands alone, `point_cloud/iteration_<step>/`: model.safetensors, what it
+        knows of its scene, and a PLY for viewers where there are Gaussians.
 
         Stages before the last one put their name in front, as 4DGS does. Raises as `save` does.
         """
         require_finite(method.state_dict(), f"the model after {stage.name} step {step}")
         folder = self._export_folder(stage, step)
         with _new_folder(folder) as part:
-            save_file(_contiguous(method.state_dict()), part / "model.safetensors")
-            write_gaussians(part / "point_cloud.ply", method.exported())
+            write_tensors(part / "model.safetensors", method.state_dict())
+            facts.write(part)
+            if len(method.table):
+                ply.write(part / "point_cloud.ply", [method.exported()], facts)
         return folder
 
     def finished(self, last: Stage) -> Path | None:
@@ -167,34 +179,11 @@ def fingerprint(frames: list[Frame]) -> str:
     return digest.hexdigest()[:16]
 
 
-def saved_iterations(model_path: Path) -> list[int]:
-    """Steps of the last stage that were exported, ascending."""
-    folders = (model_path / "point_cloud").glob("iteration_*/model.safetensors")
-    numbers = (path.parent.name.removeprefix("iteration_") for path in folders)
-    return sorted(int(number) for number in numbers if number.isdigit())
+STATE = ("stage", "step", "scene", "kept", "losses")  # of `Saved`, in state.json
 
 
-def load_model(file: Path, method: MethodBase) -> None:
-    """Fill `method` from a model.safetensors; raises InputError naming what does not fit."""
-    try:
-        method.load(read_tensors(file))
-    except ValueError as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{file}: it does not fit this method and its settings: {error}") from None
-
-
-def read_tensors(file: Path, device: torch.device = CPU) -> dict[str, Tensor]:
-    """The tensors of a safetensors file by name, on `device`; raises InputError if it is damaged."""
-    try:
-        return load_file(file, device=str(device))
-    except FileNotFoundError:
-        raise InputError(f"{file}: there is no such file; train first, or name another iteration") from None
-    except (SafetensorError, OSError) as error:
-        raise InputError(
-            f"{file}: not a whole safetensors file ({error}); delete the folder it is in and run the "
-            "command of train.py again, which goes on from what is left"
-        ) from None
+def _listed(losses: Mapping[str, list[str]]) -> str:
+    return "; ".join(f"{', '.join(terms)} ({stage})" for stage, terms in losses.items())
 
 
 @contextmanager
@@ -224,7 +213,8 @@ def _read_saved(folder: Path) -> Saved:
     file = folder / "state.json"
     try:
         state = json.loads(file.read_text())
-        return Saved(folder, state["stage"], int(state["step"]), state["scene"], state["kept"])
+        found = {"losses": None} | {name: state[name] for name in STATE if name in state}
+        return Saved(folder, **found | {"step": int(state["step"])})
     except OSError as error:
         raise InputError(
             f"{file}: cannot be read ({error.strerror}); a checkpoint is a folder "
@@ -244,11 +234,3 @@ def _to_disk(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-
-def _contiguous(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.detach().contiguous() for name, value in tensors.items()}

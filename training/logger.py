@@ -59,19 +59,29 @@ class Logger:
                 self.bar.update()
 
     def step(
-        self, stage: str, step: int, losses: Mapping[str, Tensor], renders: list[Render], frames: list[Frame]
+        self,
+        stage: str,
+        step: int,
+        losses: Mapping[str, Tensor],
+        renders: list[Render],
+        frames: list[Frame],
+        n_gaussians: int,
     ) -> None:
-        """One line and a refreshed bar every `LOG_EVERY` steps."""
+        """One line and a refreshed bar every `LOG_EVERY` steps; the first view with a picture is
+        scored, if there is one."""
         if step % LOG_EVERY:
             return
         values = {name: float(value.detach()) for name, value in losses.items()}
-        score = psnr(renders[0].image.detach(), frames[0].image)
-        row = {"loss": sum(values.values()), "psnr": float(score)}
+        row = {"loss": sum(values.values())}
+        pairs = zip(renders, frames, strict=False)  # a stage may draw nothing
+        seen = next((pair for pair in pairs if pair[1].image is not None), None)
+        if seen is not None:
+            row["psnr"] = float(psnr(seen[0].image.detach(), seen[1].image))
         for key, value in row.items():
             self.shown[key] = SMOOTHING * self.shown.get(key, value) + (1 - SMOOTHING) * value
-        n_gaussians = len(renders[0].radii)
         if self.bar is not None:
-            shown = {"loss": f"{self.shown['loss']:.4f}", "psnr": f"{self.shown['psnr']:.2f}"}
+            places = {"loss": 4, "psnr": 2}
+            shown = {key: f"{value:.{places[key]}f}" for key, value in self.shown.items()}
             self.bar.set_postfix({**shown, "gaussians": n_gaussians}, refresh=False)
         before, then = self.since
         self.since = (step, time.perf_counter())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import torch
 from fused_fields import ssim
@@ -11,7 +12,8 @@ from torch.nn.functional import interpolate
 
 from gaussian_renderer import Render
 from scene.frames import Frame
-from scene.regions import crop, rectangles
+from scene.gaussian_model import GaussianTable
+from scene.regions import Rectangle, crop, rectangles
 from scoring.perceptual import DEFAULT_WEIGHTS, HOW_TO_GET, find_weights, load_lpips
 from training.schedules import constant
 from training.stage import Loss
@@ -86,31 +88,52 @@ def photometric(**weights: float) -> list[Loss]:
     ]
 
 
-def in_regions(weight: float, boxes: Mapping[str, Tensor], frames: list[Frame]) -> list[Loss]:
-    """Mean L1 within what the pictures show of the boxes; `frames` are all that training may draw.
+def in_regions(weight: float, boxes: Mapping[str, Tensor]) -> list[Loss]:
+    """Mean L1 within what the pictures show of the boxes.
 
     Small parts that move, such as a mouth, are a percent of the picture: their share of the gradient
     drowns in that of everything else.
     """
     if not weight or not boxes:
         return []
-    parts = {frame.image_path: list(rectangles(boxes, frame).values()) for frame in frames}
+    known: dict[Path, list[Rectangle]] = {}  # a picture always shows its boxes in the same place
 
     def compare(render: Render, frame: Frame) -> Tensor:
-        found = [l1(crop(render.image, p), crop(frame.image, p)) for p in parts[frame.image_path]]
+        if frame.image_path not in known:
+            known[frame.image_path] = list(rectangles(boxes, frame).values())
+        found = [l1(crop(render.image, p), crop(frame.image, p)) for p in known[frame.image_path]]
         return torch.stack(found).mean() if found else render.image.sum() * 0
 
     return [Loss("regions", constant(weight), over_views(compare))]
+
+
+def moves(weight: float, table: GaussianTable, extent: float) -> list[Loss]:
+    """The mean length of the ways from the table's means to the posed ones, in scene extents."""
+
+    def length(renders: list[Render], frames: list[Frame], step: int) -> Tensor:
+        still = table.columns["means"]
+        ways = [(render.gaussians.means - still).norm(dim=1).mean() for render in renders]
+        return torch.stack(ways).mean() / extent
+
+    return [Loss("offsets", constant(weight), length)] if weight else []
 
 
 def of_picture(fn: Callable[[Tensor, Tensor], Tensor]) -> Compare:
     return lambda render, frame: fn(render.image, frame.image)
 
 
-def over_views(fn: Compare) -> Callable[[list[Render], list[Frame]], Tensor]:
-    """The mean of a comparison over the views of a batch."""
+def has_picture(frame: Frame) -> bool:
+    return frame.image is not None
 
-    def mean(renders: list[Render], frames: list[Frame]) -> Tensor:
-        return torch.stack([fn(r, f) for r, f in zip(renders, frames, strict=True)]).mean()
+
+def over_views(
+    fn: Compare, of: Callable[[Frame], bool] = has_picture
+) -> Callable[[list[Render], list[Frame], int], Tensor]:
+    """The mean of a comparison over the views `of` which it makes sense; 0 where there is none."""
+
+    def mean(renders: list[Render], frames: list[Frame], step: int) -> Tensor:
+        pairs = zip(renders, frames, strict=True)
+        found = [fn(render, frame) for render, frame in pairs if of(frame)]
+        return torch.stack(found).mean() if found else frames[0].camera.K.new_zeros(())
 
     return mean

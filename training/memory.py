@@ -5,13 +5,16 @@ from __future__ import annotations
 import resource
 import sys
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 
 from scene import Scene
 from scene.frames import RGBA_BYTES
-from scene.methods import MethodBase
 from training.stage import Stage
+
+if TYPE_CHECKING:
+    from scene.methods import MethodBase
 
 MIB = 2**20
 FLOAT = 4  # bytes
@@ -22,7 +25,7 @@ WORKING_IMAGES = 24  # RGBA pictures of floats alive at once: frame, render, los
 
 @dataclass(frozen=True)
 class MemoryBound:
-    """Bytes by purpose; the sums bound the peak of the process, and of what it takes of a card."""
+    """Bytes by purpose; the sums bound the peak of the process, and of its GPU memory."""
 
     program: int
     images: int
@@ -43,7 +46,7 @@ class MemoryBound:
 
     @property
     def parts(self) -> dict[str, dict[str, int]]:
-        """Place -> what it holds: the process, and the card where the model is on one."""
+        """Place -> what it holds: the process, and the GPU where the model is on one."""
         own = {"program": self.program, "image cache": self.images}
         if self.device.type == "cpu":
             return {"": own | self.learned}
@@ -58,7 +61,7 @@ class MemoryBound:
 
     def beside_peak(self) -> str:
         """One line: what was taken, beside what was said before."""
-        taken = zip((peak(), card_peak(self.device)), self.parts, strict=False)
+        taken = zip((peak(), gpu_peak(self.device)), self.parts, strict=False)
         said = [
             f"{size / MIB:,.0f} MiB{place} at the peak, {self._total(place)} expected"
             for size, place in taken
@@ -77,7 +80,7 @@ def expected_memory(
     per_row = COPIES * FLOAT * sum(c[0].numel() for c in method.table.columns.values())
     own = sum(p.numel() for p in method.table.parameters())
     networks = COPIES * FLOAT * (sum(p.numel() for p in method.parameters()) - own)
-    rows, views = method.max_rows, max(stage.batch_size for stage in stages)
+    rows, views = method.max_rows, max(stage.sampler.views for stage in stages)
     return MemoryBound(
         program=peak() + LIBRARIES,
         images=min(cache_mb * MIB, RGBA_BYTES * sum(pixels)),
@@ -89,7 +92,7 @@ def expected_memory(
     )
 
 
-def card_peak(device: torch.device) -> int:
+def gpu_peak(device: torch.device) -> int:
     """Bytes of a GPU that this process's tensors have held at most so far; 0 on the CPU."""
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,6 +17,34 @@ if TYPE_CHECKING:
     from scene.frames import Frame
 
 Named = Mapping[str, Tensor | None]
+CHECK_EVERY = 10  # steps between looks for NaN in the model, which a finite loss may hide
+# The same for the loss: a look at it waits for a GPU, which is then idle until the next kernel.
+CHECK_LOSS_EVERY = {"cpu": 1, "cuda": CHECK_EVERY}
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Looks at the numbers of a stage's steps; InputError at the first that is not finite."""
+
+    method: nn.Module
+    stage: str
+    device: torch.device
+    debug_from: int  # gradients are looked at after this step; never where it is negative
+
+    def losses(
+        self, step: int, losses: Named, frames: list[Frame], renders: list[Render]
+    ) -> None:
+        if step % CHECK_LOSS_EVERY[self.device.type] == 0:
+            causes = partial(from_model_to_picture, self.method, frames, renders)
+            require_finite(losses, f"the loss at {self.stage} step {step}", causes)
+
+    def gradients(self, step: int) -> None:
+        if 0 <= self.debug_from < step:
+            require_finite(gradients(self.method), f"the gradient at {self.stage} step {step}")
+
+    def model(self, step: int) -> None:
+        if step % CHECK_EVERY == 0:
+            require_finite(parameters(self.method), f"the model after {self.stage} step {step}")
 
 
 def first_bad(tensors: Named) -> str | None:
@@ -47,7 +76,7 @@ def from_model_to_picture(
 ) -> dict[str, Tensor | None]:
     """All that a loss comes from, in the order of the computation."""
     found = parameters(module)
-    for k, (frame, view) in enumerate(zip(frames, renders, strict=True)):
+    for k, (frame, view) in enumerate(zip(frames, renders, strict=False)):
         found[f"frames[{k}].image"] = frame.image
         for name in (field.name for field in fields(view.gaussians)):
             value = getattr(view.gaussians, name)

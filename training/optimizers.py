@@ -13,6 +13,7 @@ from training.manifolds import STEPS
 from training.schedules import Schedule
 
 EPS = 1e-15  # as in 3DGS: gradients of a Gaussian may be tiny
+ROWS = ("all", "drawn", "touched")
 
 
 @dataclass(frozen=True)
@@ -22,15 +23,16 @@ class ParamGroup:
     name: str
     params: Callable[[], Iterable[nn.Parameter]]
     lr: Schedule
-    by_row: bool = False  # one row per Gaussian: those that no view drew may be left alone
+    rows: str = "all"  # that a step moves: all; "drawn" by a view; "touched": their gradient is not 0
     manifold: str | None = None  # where the last axis stays: a name in `training.manifolds.STEPS`
     keeps_moments: bool = True  # when rows come or go; otherwise all rows start afresh then
 
     def __post_init__(self) -> None:
         if self.manifold is not None and self.manifold not in STEPS:
             raise ValueError(f"group {self.name}: no manifold {self.manifold!r}; there is {', '.join(STEPS)}")
-        if self.manifold is not None and self.by_row:
-            raise ValueError(f"group {self.name}: on a manifold all rows step; leave by_row out")
+        if self.rows not in ROWS or (self.manifold is not None and self.rows != "all"):
+            raise ValueError(f"group {self.name}: rows is {self.rows!r}; there is {', '.join(ROWS)}, and on "
+                             "a manifold all rows step")
 
 
 @dataclass
@@ -63,6 +65,7 @@ class Optimizers:
         found = [Group(spec, list(spec.params()), spec.lr(1)) for spec in groups]
         self.groups = [group for group in found if group.params]
         self.moments: dict[nn.Parameter, Moments] = {}
+        self._resized = False  # since the last step
         self._load_state(state or {})
 
     def set_learning_rates(self, step: int) -> None:
@@ -72,29 +75,37 @@ class Optimizers:
     def step(self, drawn: Tensor | None = None) -> None:
         """Update every parameter that has a gradient, then drop the gradients.
 
-        Where `drawn` (N,) bool is given, the other rows of the groups `by_row` keep their values and
-        moments: they cost nothing, and their moments do not fade.
+        Where `drawn` (N,) bool is given, the other rows of groups that say so keep their values and
+        moments: they cost nothing, and their moments do not fade. It is ignored where rows came or
+        went since the last step: it no longer says which.
         """
-        flat = [group for group in self.groups if group.spec.manifold is None]
-        whole = [(p, g.lr) for g in flat if drawn is None or not g.spec.by_row for p in g.params]
-        some = [(p, g.lr) for g in flat if drawn is not None and g.spec.by_row for p in g.params]
-        self._update(whole, None)
-        self._update(some, drawn)
+        if self._resized:
+            self._resized, drawn = False, None
+        whole = []
         for group in self.groups:
+            rows = group.spec.rows
             if group.spec.manifold is not None:
                 self._update_on_manifold(group)
+            elif rows == "touched":
+                for param in group.params:
+                    self._update([(param, group.lr)], _touched(param))
+            elif rows == "drawn" and drawn is not None:
+                self._update([(param, group.lr) for param in group.params], drawn)
+            else:
+                whole += [(param, group.lr) for param in group.params]
+        self._update(whole, None)
 
     def replace(self, old: nn.Parameter, new: nn.Parameter, kept: Tensor) -> None:
         """Let `new` take the place of `old`: moments of the rows `kept` come first, then zeros."""
-        keeps = True
+        keeps = self._resized = True
         for group in self.groups:
             keeps &= group.spec.keeps_moments or all(p is not old for p in group.params)
             group.params = [new if p is old else p for p in group.params]
         found = self.moments.pop(old, None)
         if found and keeps:
             self.moments[new] = Moments(
-                _resized(found.exp_avg, kept, len(new)),
-                _resized(found.exp_avg_sq, kept, len(new)),
+                _grown(found.exp_avg, kept, len(new)),
+                _grown(found.exp_avg_sq, kept, len(new)),
                 found.step,
             )
 
@@ -162,6 +173,11 @@ class Optimizers:
                     )
 
 
-def _resized(moment: Tensor, kept: Tensor, length: int) -> Tensor:
+def _touched(param: nn.Parameter) -> Tensor | None:
+    """(N,) rows that the gradient reaches."""
+    return None if param.grad is None else (param.grad != 0).flatten(1).any(1)
+
+
+def _grown(moment: Tensor, kept: Tensor, length: int) -> Tensor:
     rows = moment[kept]
     return torch.cat([rows, rows.new_zeros(length - len(rows), *rows.shape[1:])])

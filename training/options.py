@@ -3,14 +3,20 @@ groups it uses, so that a name means the same in every method."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from arguments.settings import at_least, between, setting
+from scene.facts import SceneFacts
 from scene.gaussian_model import GaussianTable
+from training.births import Births, not_larger_than, opaque_enough, seen_within, smaller_than
+from training.losses import photometric
 from training.optimizers import ParamGroup
 from training.schedules import Schedule, constant, cooldown, log_linear
-from training.strategies import DensifySettings, GradientDensify
+from training.stage import Loss
+from training.strategies import DensifySettings, Every, GradientDensify, above
 
+TOO_LARGE = 0.1  # of the scene; such rows are pruned once opacities were reset (3DGS)
 FEATURE_REST = 20  # SH above degree 0 learn slower by this factor (3DGS)
 
 
@@ -50,12 +56,21 @@ class GeometryRates:
             "quats": constant(self.rotation_lr),
         }
 
-    def table_groups(self, table: GaussianTable, extent: float, iterations: int) -> list[ParamGroup]:
-        """A group per column that has a schedule, under the column's name."""
+    def table_groups(
+        self, table: GaussianTable, extent: float, iterations: int, apart: Sequence[str] = ()
+    ) -> list[ParamGroup]:
+        """A group per column under the column's name, but for those that have one of their own.
+
+        Raises ValueError for a column that would never be trained.
+        """
         columns, rates = table.columns, self.column_rates(extent, iterations)
+        names = [name for name in columns if name not in apart]
+        for name in names:
+            if name not in rates:
+                raise ValueError(f"no learning rate for column {name!r}; there is one for {', '.join(rates)}")
         return [
-            ParamGroup(name, lambda name=name: [columns[name]], lr, by_row=True)
-            for name, lr in rates.items()
+            ParamGroup(name, lambda name=name: [columns[name]], rates[name], rows="drawn")
+            for name in names
         ]
 
 
@@ -94,6 +109,13 @@ class PhotometricWeights:
     )
 
 
+    def pictures(self, l1: float, l2: float | None = None) -> list[Loss]:
+        """The terms on pictures, with this weight of L1, and of L2 in place of `lambda_l2`."""
+        l2 = self.lambda_l2 if l2 is None else l2
+        others = {"dssim": self.lambda_dssim, "lpips": self.lambda_lpips, "alpha": self.lambda_alpha}
+        return photometric(l1=l1, l2=l2, **others)
+
+
 @dataclass(frozen=True)
 class ConditionNoise:
     """Noise on what conditions the deformation."""
@@ -130,37 +152,49 @@ class Densification:
     pruning_interval: int = setting(100, "steps between prunings", valid=at_least(1))
     max_gaussians: int = setting(360_000, "densification stops here", valid=at_least(1))
 
+    @property
+    def densify_until(self) -> int:
+        """Last step of densification in a stage of `self.iterations` steps."""
+        return self.densify_until_iter or self.iterations // 2
+
     def densify(
         self,
+        facts: SceneFacts,
         iterations: int,
+        size: float,
+        seed: int,
         *,
-        until: int,
         pull: Schedule,
         opaque: Schedule,
-        patience: int,
-        extent: float,
-        seed: int,
         opacity: str = "stored",
     ) -> GradientDensify:
-        """The strategy of a stage of `iterations` steps that grows until step `until`; the other
-        arguments are as in `DensifySettings`."""
+        """3DGS's strategy in a stage of `iterations` steps, for things as large as `size` (world units).
+
+        `pull` is the screen gradient from which a row is densified, `opaque` the opacity under which one
+        is pruned, `opacity` as in `OPACITIES`.
+        """
+        until = self.densify_until
+        # A reset needs as long again to heal; the reference also resets on the last step.
+        last_reset = min(until, iterations - self.opacity_reset_interval // 2)
         return GradientDensify(
             DensifySettings(
-                grad_threshold=pull,
-                opacity_threshold=opaque,
-                densify_from=self.densify_from_iter,
-                densify_until=until,
-                densify_interval=self.densification_interval,
-                prune_from=self.pruning_from_iter,
-                prune_interval=self.pruning_interval,
-                reset_interval=self.opacity_reset_interval,
-                # A reset needs as long again to heal; the reference also resets on the last step.
-                last_reset=min(until, iterations - self.opacity_reset_interval // 2),
-                percent_dense=self.percent_dense,
+                grow=Every(self.densification_interval, self.densify_from_iter, until),
+                prune=Every(self.pruning_interval, self.pruning_from_iter, until),
+                reset=Every(self.opacity_reset_interval, 0, last_reset),
+                choose=above(pull),
+                rules=[
+                    opaque_enough(opaque),
+                    seen_within(facts.n_views),
+                    not_larger_than(TOO_LARGE * size, after=self.opacity_reset_interval),
+                ],
+                births=Births(smaller_than(self.percent_dense * size)),
                 max_gaussians=self.max_gaussians,
-                patience=patience,
-                extent=extent,
                 seed=seed,
                 opacity=opacity,
             )
         )
+
+
+@dataclass(frozen=True)
+class CommonOptions(PhotometricWeights, ConditionNoise, Densification):
+    """What every method has whose Gaussians are densified and whose pictures are compared."""

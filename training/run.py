@@ -8,21 +8,57 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, NoReturn
 
 from arguments import differences, load_settings, save_settings
+from gaussian_renderer.show import Show
+from scene.facts import SceneFacts, evenly
+from scoring.evaluate import evaluate
 from utils.errors import InputError
 from utils.files import remove_folder, remove_leftovers
 
 if TYPE_CHECKING:
     from arguments.settings import Settings
+    from scene import Scene
+    from scene.frames import FrameLoader
+    from scene.methods import MethodBase
+    from training.checkpoint import Checkpoints
+    from training.logger import Logger
+    from training.stage import Stage
 
+N_TEST_VIEWS = 17  # views per split that are scored while training
 WRITTEN = (
     "checkpoints", "point_cloud", "sheets", "train", "test", "val", "video", "log.jsonl", "*.html",
     "curves.png", "results*.json", "per_view*.json", "events.out.tfevents.*",
 )  # fmt: skip  (patterns of what a run and its commands write; --restart removes it)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What every stage of one training run shares."""
+
+    settings: Settings
+    scene: Scene
+    facts: SceneFacts
+    method: MethodBase
+    loader: FrameLoader
+    checkpoints: Checkpoints
+    logger: Logger
+    stop: StopRequest
+
+    def score(self, stage: Stage, step: int) -> None:
+        """Scores and a contact sheet of some train and test views, if the stage draws any."""
+        if stage.pose is None:
+            return
+        show = Show(self.method, self.loader, stage.pose)
+        for split in ("train", "test"):
+            frames = evenly(self.scene.split(split), N_TEST_VIEWS)
+            if frames:
+                found = evaluate(show, frames, self.facts.regions)
+                self.logger.evaluation(stage.name, step, split, found)
 
 
 @contextmanager

@@ -2,60 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from gaussian_renderer import Render
 from scene.frames import Frame
 from scene.gaussian_model import Gaussians
 from training.optimizers import ParamGroup
+from training.samplers import Sampler, Shuffled
 from training.schedules import Schedule
 from training.strategies import Strategy
-from utils.random import generator
-
-if TYPE_CHECKING:
-    from gaussian_renderer import Render
 
 
 @dataclass(frozen=True)
 class Loss:
-    """One term of the sum: `weight(step) * fn(renders, frames)`."""
+    """One term of the sum: `weight(step) * fn(renders, frames, step)`."""
 
     name: str
     weight: Schedule
-    fn: Callable[[list[Render], list[Frame]], Tensor]
+    fn: Callable[[list[Render], list[Frame], int], Tensor]
 
     def __call__(self, renders: list[Render], frames: list[Frame], step: int) -> Tensor:
-        return self.weight(step) * self.fn(renders, frames)
-
-
-Sampler = Callable[["Stage", list[Frame], int, int], Iterator[list[Frame]]]
-
-
-def shuffled(stage: Stage, frames: list[Frame], seed: int, start: int) -> Iterator[list[Frame]]:
-    """Batches from step `start` on: every frame once per pass, each pass in a new random order.
-
-    The order is a function of seed, stage and pass, so a resumed run sees the batches of an unbroken one.
-    """
-    epoch, place = divmod(start * stage.batch_size, len(frames))
-    batch: list[Frame] = []
-    while True:
-        order = torch.randperm(len(frames), generator=generator(seed, stage.name, "order", epoch))
-        for k in order[place:].tolist():
-            batch.append(frames[k])
-            if len(batch) == stage.batch_size:
-                yield batch
-                batch = []
-        epoch, place = epoch + 1, 0
-
-
-def first_moment(stage: Stage, frames: list[Frame], seed: int, start: int) -> Iterator[list[Frame]]:
-    """`shuffled` over the frames of the earliest moment only."""
-    earliest = min(frame.time for frame in frames)
-    return shuffled(stage, [frame for frame in frames if frame.time == earliest], seed, start)
+        return self.weight(step) * self.fn(renders, frames, step)
 
 
 @dataclass(frozen=True)
@@ -64,18 +35,17 @@ class Stage:
 
     name: str
     iterations: int
-    pose: Callable[[Frame], Gaussians]
+    pose: Callable[[Frame], Gaussians] | None  # None: nothing is drawn, losses get no renders
     params: list[ParamGroup]
     losses: list[Loss]
     strategy: Strategy
-    background: Callable[[int], Tensor]  # step -> (3,) behind every picture
-    batch_size: int = 1
-    sampler: Sampler = shuffled
+    sampler: Sampler = Shuffled()
+    # Before the first step, not when the stage is resumed: fills tensors, does not rename them.
     begin: Callable[[], None] = lambda: None
     only_drawn: bool = False  # rows of the table that no view of a step drew skip the optimizer's step
 
-    def drawn(self, renders: list[Render], n_rows: int) -> Tensor | None:
-        """(N,) which rows a step moves; None for all, also right after rows came or went."""
-        if not self.only_drawn or len(renders[0].radii) != n_rows:
+    def drawn(self, renders: list[Render]) -> Tensor | None:
+        """(N,) which rows a step moves; None for all."""
+        if not (self.only_drawn and renders):
             return None
         return torch.stack([render.radii > 0 for render in renders]).any(0)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from gaussian_renderer import Render
 from scene.gaussian_model import GaussianTable
+from training.births import Births
 from training.optimizers import Optimizers
 from training.schedules import Schedule
 from utils.random import generator
-from utils.rotations import quats_to_matrices
-
-if TYPE_CHECKING:
-    from gaussian_renderer import Render
 
 
 class Strategy(Protocol):
@@ -28,42 +26,105 @@ class Strategy(Protocol):
     def load_state(self, state: Mapping[str, Tensor]) -> None: ...
 
 
+class Keep:
+    """The rows stay as they are."""
+
+    def observe(self, renders: list[Render]) -> None: ...
+
+    def update(self, step: int, table: GaussianTable, optimizers: Optimizers) -> None: ...
+
+    def state(self) -> dict[str, Tensor]:
+        return {}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None: ...
+
+
+def norm_per_view(renders: list[Render], pulls: Tensor, counts: Tensor) -> None:
+    """Add the norm of every view's screen gradient (3DGS), and how many views drew a row.
+
+    The loss is a mean over the batch; multiplying by its size keeps the threshold's meaning.
+    """
+    for render in renders:
+        if render.means2d.grad is not None:
+            pulls.add_(render.means2d.grad[:, :2].norm(dim=1), alpha=len(renders))
+            counts.add_(render.radii > 0)
+
+
+def norm_of_sum(renders: list[Render], pulls: Tensor, counts: Tensor) -> None:
+    """Add the norm of the views' summed screen gradient, and whether any drew a row (STAG4D)."""
+    found = [render for render in renders if render.means2d.grad is not None]
+    if found:
+        pulls.add_(torch.stack([r.means2d.grad[:, :2] for r in found]).sum(0).norm(dim=1))
+        counts.add_(torch.stack([render.radii > 0 for render in found]).any(0))
+
+
+def above(threshold: Schedule) -> Callable[[Tensor, int], Tensor]:
+    """Choose the rows that are pulled at least as hard as the threshold of the step says."""
+    return lambda pull, step: pull >= threshold(step)
+
+
+def hardest(share: float) -> Callable[[Tensor, int], Tensor]:
+    """Choose this share of the rows that are pulled at all, whatever the loss's scale (STAG4D)."""
+
+    def choose(pull: Tensor, step: int) -> Tensor:
+        pulled = pull[pull > 0].sort(descending=True).values
+        if not len(pulled):
+            return torch.zeros_like(pull, dtype=torch.bool)
+        return pull >= pulled[int(share * len(pulled))]
+
+    return choose
+
+
+@dataclass(frozen=True)
+class Every:
+    """Steps `interval` apart, from after `start` to `end`; steps count from 1."""
+
+    interval: int
+    start: int
+    end: int
+
+    def __call__(self, step: int) -> bool:
+        return self.start < step <= self.end and step % self.interval == 0
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What pruning rules may ask of the rows; each (N,)."""
+
+    opacities: Tensor  # as `OPACITIES` says
+    idle: Tensor  # views in a row that a row was missing from
+
+
+Rule = Callable[[int, GaussianTable, Seen], Tensor]  # (N,) which rows stay
+
+
 @dataclass(frozen=True)
 class DensifySettings:
-    """Thresholds of `GradientDensify`. Steps count from 1."""
+    """What `GradientDensify` does when."""
 
-    grad_threshold: Schedule  # of the mean gradient by a Gaussian's place on screen (NDC)
-    opacity_threshold: Schedule  # less opaque rows are pruned
-    densify_from: int
-    densify_until: int
-    densify_interval: int
-    prune_from: int
-    prune_interval: int
-    reset_interval: int  # opacities are lowered to `RESET_OPACITY` this often
-    last_reset: int  # no reset after this step: what follows must have time to recover
-    percent_dense: float  # of the extent: smaller Gaussians are cloned, larger ones split
+    grow: Every
+    prune: Every
+    choose: Callable[[Tensor, int], Tensor]  # (N,) mean pull and the step to the rows to densify
+    rules: list[Rule]
+    births: Births
     max_gaussians: int
-    patience: int  # views in a row that a row may be missing from before it is pruned
-    extent: float  # world units
     seed: int
+    statistic: Callable[[list[Render], Tensor, Tensor], None] = norm_per_view
     opacity: str = "stored"  # whose opacity prunes a row: a name in `OPACITIES`
+    reset: Every = field(default=Every(1, 0, 0))  # when opacities are lowered to `RESET_OPACITY`
 
 
 RESET_OPACITY = 0.01
-SPLIT_SHRINK = 1.6  # a child's scale is its parent's divided by this (3DGS)
-CHILDREN = 2
 # The column "opacity_logits" of the table; or, where views predict opacities, the greatest one that a
 # row had in any view since the last pruning, or the one it had in the last view.
 OPACITIES = ("stored", "greatest", "latest")
 UNSEEN = 2.0  # stands for the opacity of rows that no view drew since: more than any, so they stay
 STATISTICS = ("grad_sum", "count", "idle", "seen_opacity")  # each (N,), moved with the rows
-TOO_LARGE = 0.1  # of the extent; such rows are pruned once opacities were reset
 
 
 class GradientDensify:
     """Adaptive density control (Kerbl et al. 2023, section 5): rows whose screen position is pulled
-    hard are cloned when small and split when large; transparent rows are pruned, and so are rows that
-    no view of a whole pass drew: hidden under others, they would show as rubbish from new sides."""
+    hard are cloned when small and split when large; rows that a rule does not let stay are pruned."""
 
     def __init__(self, settings: DensifySettings) -> None:
         if settings.opacity not in OPACITIES:
@@ -72,34 +133,27 @@ class GradientDensify:
         self.grad_sum = torch.zeros(0)
         self.count = torch.zeros(0)
         self.idle = torch.zeros(0)
-        self.seen_opacity = torch.zeros(0)  # as `OPACITIES` says; idle where opacities are stored
+        self.seen_opacity = torch.zeros(0)  # as `OPACITIES` says; unused where opacities are stored
 
     def observe(self, renders: list[Render]) -> None:
-        """Add up the screen gradients of the rows each view drew; count the views a row is missing from.
-
-        A row behind others, or too faint to draw, has a gradient of exactly zero. The loss is a mean
-        over the batch; multiplying by its size keeps the threshold's meaning.
-        """
+        """Take in the screen gradients of the rows each view drew; count the views a row is missing
+        from. A row behind others, or too faint to draw, has a gradient of exactly zero."""
         self._cover(renders[0].means2d)
+        self.settings.statistic(renders, self.grad_sum, self.count)
         for render in renders:
             if render.means2d.grad is None:
                 continue
-            norms = render.means2d.grad[:, :2].norm(dim=1)
-            self.grad_sum.add_(norms, alpha=len(renders))
-            self.count.add_(render.radii > 0)
-            self.idle.add_(1).mul_(norms == 0)
+            self.idle.add_(1).mul_(render.means2d.grad[:, :2].norm(dim=1) == 0)
             if self.settings.opacity != "stored":
                 self._watch(render.gaussians.opacities.detach()[:, 0])
 
     def update(self, step: int, table: GaussianTable, optimizers: Optimizers) -> None:
         s = self.settings
-        if step > s.densify_until:
-            return
-        if s.densify_from < step and step % s.densify_interval == 0 and len(table) < s.max_gaussians:
+        if s.grow(step) and len(table) < s.max_gaussians:
             self._densify(step, table, optimizers)
-        if s.prune_from < step and step % s.prune_interval == 0:
+        if s.prune(step):
             self._prune(step, table, optimizers)
-        if s.opacity == "stored" and step % s.reset_interval == 0 and step <= s.last_reset:
+        if s.opacity == "stored" and s.reset(step):
             self._reset_opacities(table, optimizers)
 
     def state(self) -> dict[str, Tensor]:
@@ -111,52 +165,41 @@ class GradientDensify:
 
     @torch.no_grad()
     def _densify(self, step: int, table: GaussianTable, optimizers: Optimizers) -> None:
-        s = self.settings
-        self._cover(table.columns["means"])
+        s, like = self.settings, next(iter(table.columns.values()))
+        self._cover(like)
         pull = self.grad_sum / self.count.clamp(min=1)
-        chosen = pull >= s.grad_threshold(step)
+        chosen = s.choose(pull, step)
         room = s.max_gaussians - len(table)
         if int(chosen.sum()) > room:
             chosen = torch.zeros_like(chosen)
             chosen[pull.topk(room).indices] = True
-        small = table.columns["log_scales"].amax(1).exp() <= s.percent_dense * s.extent
+        small = s.births.small(table)
         idle, opacity = self.idle, self.seen_opacity
-        clones = table.rows((chosen & small).nonzero()[:, 0])
+        source = generator(s.seed, "split", step)
+        clones = s.births.clone(table.rows((chosen & small).nonzero()[:, 0]), source)
         parents = (chosen & ~small).nonzero()[:, 0]
-        children = self._split(table.rows(parents.repeat(CHILDREN)), generator(s.seed, "split", step))
-        keep = torch.ones(len(table), dtype=torch.bool, device=parents.device)
+        children = s.births.split(table.rows(parents), source)
+        keep = torch.ones(len(table), dtype=torch.bool, device=like.device)
         keep[parents] = False
-        table.resize(
-            keep, {name: torch.cat([clones[name], children[name]]) for name in clones}, optimizers
-        )
-        self._cover(table.columns["means"])
+        born = {name: torch.cat([clones[name], children[name]]) for name in clones}
+        table.resize(keep, born, optimizers)
+        self._cover(next(iter(table.columns.values())))
         self.idle[: int(keep.sum())] = idle[keep]
         self.seen_opacity[: int(keep.sum())] = opacity[keep]
 
-    @staticmethod
-    def _split(rows: dict[str, Tensor], source: torch.Generator) -> dict[str, Tensor]:
-        """Move each row to a random point of its own Gaussian and shrink it."""
-        scales = rows["log_scales"].exp()
-        noise = torch.randn(scales.shape, generator=source).to(scales)
-        turned = quats_to_matrices(rows["quats"]) @ (noise * scales)[:, :, None]
-        shrunk = rows["log_scales"] - torch.log(scales.new_tensor(SPLIT_SHRINK))
-        return {**rows, "means": rows["means"] + turned[:, :, 0], "log_scales": shrunk}
-
     @torch.no_grad()
     def _prune(self, step: int, table: GaussianTable, optimizers: Optimizers) -> None:
-        s = self.settings
-        self._cover(table.columns["means"])
-        opacities = self._opacities(table)
-        keep = opacities >= s.opacity_threshold(step)
-        keep &= self.idle <= s.patience
-        if step > s.reset_interval:
-            keep &= table.columns["log_scales"].amax(1).exp() <= TOO_LARGE * s.extent
+        self._cover(next(iter(table.columns.values())))
+        seen = Seen(self._opacities(table), self.idle)
+        keep = torch.ones(len(table), dtype=torch.bool, device=self.idle.device)
+        for rule in self.settings.rules:
+            keep &= rule(step, table, seen)
         # A table without rows could never recover; the most opaque row stays.
-        keep[opacities.argmax()] = True
+        keep[seen.opacities.argmax()] = True
         if not bool(keep.all()):
-            table.resize(keep, table.rows(keep.nonzero()[:0, 0]), optimizers)
+            table.keep(keep, optimizers)
             self.load_state({name: value[keep] for name, value in self.state().items()})
-        if s.opacity == "greatest":
+        if self.settings.opacity == "greatest":
             self.seen_opacity.fill_(UNSEEN)
 
     def _opacities(self, table: GaussianTable) -> Tensor:
@@ -182,7 +225,5 @@ class GradientDensify:
         """Statistics for as many rows as there are; they start afresh where the number changed, and run
         on where a densification found nothing to do."""
         if len(self.grad_sum) != len(rows):
-            self.grad_sum = rows.new_zeros(len(rows))
-            self.count = rows.new_zeros(len(rows))
-            self.idle = rows.new_zeros(len(rows))
+            self.grad_sum, self.count, self.idle = rows.new_zeros(3, len(rows)).unbind()
             self.seen_opacity = torch.full_like(self.idle, UNSEEN)

@@ -28,3 +28,26 @@ def compose(a: Tensor, b: Tensor) -> Tensor:
         aw * bz + ax * by - ay * bx + az * bw,
     ]
     return torch.stack(parts, dim=-1)
+
+
+def axis_angle_to_matrices(axis_angle: Tensor) -> Tensor:
+    """(..., 3) rotation vectors, radians, to (..., 3, 3) matrices; smooth at zero (Rodrigues).
+
+    R = I + sin t / t K + (1 - cos t) / t^2 K^2, with the factors' series where t^2 is tiny, so that
+    the gradient at rest is exact. The released FLAME layers add 1e-8 to every component instead.
+    """
+    square = axis_angle.square().sum(-1)
+    tiny = square < 1e-8
+    angle = torch.where(tiny, 1.0, square).sqrt()
+    a = torch.where(tiny, 1 - square / 6, angle.sin() / angle)
+    b = torch.where(tiny, 0.5 - square / 24, 2 * ((angle / 2).sin() / angle).square())
+    x, y, z = axis_angle.unbind(-1)
+    zero = torch.zeros_like(x)
+    cross = torch.stack((zero, -z, y, z, zero, -x, -y, x, zero), -1).unflatten(-1, (3, 3))
+    identity = torch.eye(3, dtype=x.dtype, device=x.device)
+    return identity + a[..., None, None] * cross + b[..., None, None] * (cross @ cross)
+
+
+def as_turn(offset: Tensor) -> Tensor:
+    """(N, 4) output of a network to a quaternion; zero becomes the identity (1, 0, 0, 0)."""
+    return offset + torch.nn.functional.pad(torch.ones_like(offset[:, :1]), (0, 3))

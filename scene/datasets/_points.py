@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 
-from export.ply import read_points
 from scene.cameras import MAX_DISTANCE, Camera, focus
 from scene.frames import PointCloud
 from utils.errors import InputError
+from utils.ply import read_points
 from utils.random import generator
 
 GREY = 0.5
@@ -19,7 +19,7 @@ GREY_SPREAD = 0.28 / 255  # of random colours (4DGS): grey, but no two the same
 
 def usable_points(file: Path) -> PointCloud:
     """The coloured points of a PLY file; InputError where there are none or some are nowhere."""
-    return checked_points(file, read_points(file))
+    return checked_points(file, PointCloud(*read_points(file)))
 
 
 def checked_points(file: Path, points: PointCloud) -> PointCloud:

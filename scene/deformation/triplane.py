@@ -49,6 +49,21 @@ class TriPlane(nn.Module):
         return torch.cat(features, dim=1)
 
 
+def places(
+    points: Tensor, quats: Tensor, *, by_columns: bool = False, unscaled: bool = False
+) -> Tensor:
+    """Points (N, 3) to the places (N, T, 3) of their copies, turned by quaternions (N, T, 4).
+
+    `by_columns` and `unscaled` are parity settings: `column_scaled`, `unscaled_matrices`.
+    """
+    if not (by_columns or unscaled):
+        return rotated(points, quats)
+    matrices = unscaled_matrices(quats) if unscaled else quats_to_matrices(quats)
+    if by_columns:
+        return column_scaled(points, matrices)
+    return (matrices @ points[:, None, :, None])[..., 0]
+
+
 def rotated(points: Tensor, quats: Tensor) -> Tensor:
     """Points (N, 3), each turned by its T quaternions (N, T, 4) of any length: (N, T, 3)."""
     w, axis = torch.nn.functional.normalize(quats, dim=-1).split([1, 3], dim=-1)

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, fields, replace
 import torch
 from torch import Tensor
 
+from utils.rotations import axis_angle_to_matrices
+
 JOINTS = ("root", "neck", "jaw", "left_eye", "right_eye")
 
 
@@ -203,24 +205,6 @@ def skin(points: Tensor, weights: Tensor, transforms: Tensor) -> Tensor:
     """Linear blend skinning of `points` "*B N 3" with `weights` "N J" and "*B J 4 4" transforms."""
     blended = torch.einsum("nj,...jrc->...nrc", weights, transforms[..., :3, :])
     return (blended[..., :3] @ points[..., None])[..., 0] + blended[..., 3]
-
-
-def axis_angle_to_matrices(axis_angle: Tensor) -> Tensor:
-    """(..., 3) rotation vectors, radians, to (..., 3, 3) matrices; smooth at zero (Rodrigues).
-
-    R = I + sin t / t K + (1 - cos t) / t^2 K^2, with the factors' series where t^2 is tiny, so that
-    the gradient at rest is exact. The released FLAME layers add 1e-8 to every component instead.
-    """
-    square = axis_angle.square().sum(-1)
-    tiny = square < 1e-8
-    angle = torch.where(tiny, 1.0, square).sqrt()
-    a = torch.where(tiny, 1 - square / 6, angle.sin() / angle)
-    b = torch.where(tiny, 0.5 - square / 24, 2 * ((angle / 2).sin() / angle).square())
-    x, y, z = axis_angle.unbind(-1)
-    zero = torch.zeros_like(x)
-    cross = torch.stack((zero, -z, y, z, zero, -x, -y, x, zero), -1).unflatten(-1, (3, 3))
-    identity = torch.eye(3, dtype=x.dtype, device=x.device)
-    return identity + a[..., None, None] * cross + b[..., None, None] * (cross @ cross)
 
 
 def _as_column(translation: Tensor) -> Tensor:

@@ -2,34 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from scene import Scene
-from scene.frames import Frame
-from scene.gaussian_model import Gaussians, GaussianTable
+from scene.facts import SceneFacts
+from scene.frames import Frame, PointCloud
+from scene.gaussian_model import Gaussians, GaussianTable, activate
 from training.stage import Stage
 from utils.errors import InputError
+from utils.tensors import read_tensors
 
 if TYPE_CHECKING:
     from arguments.settings import Settings
 
+SH_RAMP = 1000  # steps between one SH degree and the next (3DGS)
+FLOAT = 4  # bytes
+# What a method may need of a scene, in words.
+NEEDS = {
+    "time": "a time for every frame",
+    "expression": "expression coefficients for every frame",
+    "flame_pose": "a FLAME pose for every frame",
+    "mask": "a mask of the subject for every frame",
+    "flow": "the optical flow of every frame",
+    "subject.model": "a head model: name its file with --head_model",
+}
+OUTDATED = {"condition.low", "condition.high", "code.low", "code.high"}  # tensors of older versions
+
 
 class MethodBase(nn.Module):
-    """What train.py and render.py may ask of a method."""
+    """What train.py, render.py and exporters may ask of a method.
+
+    A method is built from facts and settings alone, with starting points where it will be trained;
+    without these its table has no rows until `load` brings them.
+    """
 
     table: GaussianTable
-    background: Tensor  # (3,) behind test views and the video
-    max_rows: int  # the most Gaussians that training may make
-    working_bytes_per_row: int  # memory of a step beside parameters and optimizer, for the estimate
+    activations_per_row = 0  # floats that a training step keeps per Gaussian beside its columns
+
+    def __init__(self, facts: SceneFacts, settings: Settings) -> None:
+        super().__init__()
+        self.facts, self.hidden, self.optim = facts, settings.hidden, settings.optim
+        self.seed, self.sh_degree = settings.run.seed, settings.model.sh_degree
+        self.background = torch.full((3,), float(settings.model.white_background))
+        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("active_sh_degree", torch.zeros((), dtype=torch.int64))
+        # The same as numbers: to read a buffer would make a GPU wait.
+        self.at_step, self.drawn_sh_degree = 0, 0
 
     @classmethod
     def needs(cls, settings: Settings) -> tuple[str, ...]:
-        """Fields of `Frame` that must not be None."""
+        """What training needs of the scene: names in `NEEDS`."""
         return ()
 
     def prepare(self, frame: Frame) -> Frame:
@@ -40,45 +67,127 @@ class MethodBase(nn.Module):
         """The table posed for the frame."""
         raise NotImplementedError
 
-    def canonical(self, frame: Frame) -> Gaussians:
-        """The table before posing."""
-        raise NotImplementedError
-
-    def exported(self) -> Mapping[str, Tensor]:
-        """The canonical Gaussians as the columns of `GaussianTable.from_points`, for viewers; the table
-        itself unless the method predicts some of them."""
-        return self.table.columns
+    def exported(self) -> Gaussians:
+        """The canonical Gaussians with all bands of their SH, for viewers."""
+        return activate(self.table.columns, self.sh_degree)
 
     def stages(self) -> list[Stage]:
         raise NotImplementedError
 
     def on_step(self, step: int) -> None:
-        """Called before step `step` (from 1) of every stage."""
+        """Called before step `step` (from 1) of every stage; every `SH_RAMP` steps one more degree of
+        SH is drawn."""
+        self.at_step = step
+        self.step.fill_(step)
+        if step % SH_RAMP == 0:
+            self.draw_sh_degree(min(self.drawn_sh_degree + 1, self.sh_degree))
+
+    def draw_sh_degree(self, degree: int) -> None:
+        """Draw spherical harmonics up to this degree from now on."""
+        self.drawn_sh_degree = degree
+        self.active_sh_degree.fill_(degree)
+
+    @property
+    def max_rows(self) -> int:
+        """The most Gaussians that training may make."""
+        return max(self.optim.max_gaussians, len(self.table))
+
+    @property
+    def working_bytes_per_row(self) -> int:
+        """Memory of a step beside parameters and optimizer: the row posed, activated, drawn, and the
+        gradients of these; what networks keep of it."""
+        columns = sum(column[0].numel() for column in self.table.columns.values())
+        return FLOAT * (5 * columns + self.activations_per_row)
 
     def load(self, state: dict[str, Tensor]) -> None:
         """Take over a saved state of any number of rows.
 
         Raises ValueError naming tensors that are missing or unexpected.
         """
+        state = _of_today({k: v for k, v in state.items() if k not in OUTDATED}, self.sh_degree)
         own = self.state_dict()
         missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
         if missing or unexpected:
             raise ValueError(f"tensors missing: {missing or 'none'}, unexpected: {unexpected or 'none'}")
-        self.table.allocate(len(next(v for k, v in state.items() if k.startswith("table."))))
+        for name, module in self.named_modules():
+            if isinstance(module, GaussianTable):
+                module.allocate(len(next(v for k, v in state.items() if k.startswith(f"{name}."))))
         own = self.state_dict()
-        wrong = [f"{k} {tuple(state[k].shape)}, expected {tuple(own[k].shape)}" for k in own if own[k].shape != state[k].shape]
+        wrong = [
+            f"{k} {tuple(state[k].shape)}, expected {tuple(own[k].shape)}"
+            for k in own
+            if own[k].shape != state[k].shape
+        ]
         if wrong:
             raise ValueError(f"tensors of another shape: {'; '.join(wrong)}")
         self.load_state_dict(state)
+        self.at_step, self.drawn_sh_degree = int(self.step), int(self.active_sh_degree)
+
+    def read(self, file: Path) -> None:
+        """`load` from a model.safetensors; raises InputError naming what does not fit."""
+        state = read_tensors(file)
+        try:
+            self.load(state)
+        except ValueError as error:
+            raise InputError(f"{file}: it does not fit this method and its settings: {error}") from None
 
 
-def make_method(scene: Scene, settings: Settings, device: torch.device) -> MethodBase:
-    """Build `scene/methods/<settings.method>.py`'s Method for the scene; check that it gets what it needs."""
+def _of_today(state: dict[str, Tensor], sh_degree: int) -> dict[str, Tensor]:
+    """A state that an older version wrote knows the step or the SH degree, by method, but not both."""
+    if "step" in state:
+        degree = (state["step"] // SH_RAMP).clamp(max=sh_degree)
+        return {"active_sh_degree": degree} | state
+    return {"step": torch.zeros((), dtype=torch.int64)} | state
+
+
+def make_method(
+    facts: SceneFacts, settings: Settings, device: torch.device, points: PointCloud | None = None
+) -> MethodBase:
+    """Build `scene/methods/<settings.method>.py`'s Method; `points` to start its training from."""
+    method = import_module(f"scene.methods.{settings.method}").Method
+    return method(facts, settings, points or PointCloud.empty()).to(device)
+
+
+def require_needs(scene: Scene, settings: Settings) -> None:
+    """InputError where the scene lacks what the method trains on."""
     method = import_module(f"scene.methods.{settings.method}").Method
     for need in method.needs(settings):
-        if any(getattr(frame, need) is None for frame in scene.train):
+        if need == "subject.model":
+            there = scene.subject is not None and scene.subject.model is not None
+        else:
+            there = all(getattr(frame, need) is not None for frame in scene.train)
+        if not there:
             raise InputError(
-                f"{settings.model.source_path}: method {settings.method!r} needs Frame.{need}, "
-                f"which dataset {settings.dataset!r} does not give; use another dataset or method"
+                f"{settings.model.source_path}: method {settings.method!r} needs {NEEDS[need]}, which "
+                f"dataset {settings.dataset!r} does not give; use another dataset or method"
             )
-    return method(scene, settings).to(device)
+
+
+def read_method(folder: Path, facts: SceneFacts, settings: Settings, device: torch.device) -> MethodBase:
+    """The trained model of a folder `point_cloud/iteration_<step>`.
+
+    Raises InputError naming the file that is missing or does not fit.
+    """
+    method = make_method(facts, settings, device)
+    method.read(folder / "model.safetensors")
+    return method
+
+
+def saved_iterations(model_path: Path) -> list[int]:
+    """Steps of the last stage whose models are in a run's folder, ascending."""
+    folders = (model_path / "point_cloud").glob("iteration_*/model.safetensors")
+    numbers = (path.parent.name.removeprefix("iteration_") for path in folders)
+    return sorted(int(number) for number in numbers if number.isdigit())
+
+
+def model_folder(model_path: Path, iteration: int) -> Path:
+    """The folder of the wanted step, or of the last one for -1; InputError lists what is there."""
+    saved = saved_iterations(model_path)
+    if not saved:
+        raise InputError(
+            f"{model_path}: no model in it (point_cloud/iteration_*/model.safetensors); train first"
+        )
+    if iteration not in (-1, *saved):
+        there = ", ".join(map(str, saved))
+        raise InputError(f"{model_path}: no model of iteration {iteration}; there are {there}")
+    return model_path / "point_cloud" / f"iteration_{saved[-1] if iteration == -1 else iteration}"

@@ -7,46 +7,33 @@ Settings named reference_... bring a defect of the published code back, each by 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from arguments.settings import at_least, setting
-from scene import Scene
+from arguments.legacy import NO_DELAY
+from arguments.settings import at_least, count, setting, weight
 from scene.deformation.appearance import AppearanceDecoder
 from scene.deformation.positional import PositionalMLP
-from scene.deformation.triplane import (
-    TriPlane,
-    column_scaled,
-    drawn_rotations,
-    rotated,
-    unscaled_matrices,
-)
+from scene.deformation.triplane import TriPlane, drawn_rotations, places
+from scene.facts import SceneFacts
 from scene.frame_codes import ConditionCode
-from scene.frames import Frame
+from scene.frames import Frame, PointCloud
 from scene.gaussian_model import Gaussians, GaussianTable, activate, round_columns
 from scene.methods import MethodBase
-from training.losses import in_regions, perceptual, photometric
+from training.losses import in_regions, perceptual
 from training.optimizers import ParamGroup
-from training.options import (
-    FEATURE_REST,
-    ConditionNoise,
-    Densification,
-    GeometryRates,
-    PhotometricWeights,
-)
+from training.options import FEATURE_REST, CommonOptions, GeometryRates
+from training.samplers import Shuffled
 from training.schedules import Schedule, constant, log_linear
 from training.stage import Stage
 from utils.random import generator
-from utils.rotations import quats_to_matrices
 
 if TYPE_CHECKING:
     from arguments.settings import Settings
 
-SH_RAMP = 1000  # steps between one SH degree and the next
 TINY = 1e-7  # world units; no Gaussian is thinner
 
 
@@ -54,122 +41,67 @@ TINY = 1e-7  # world units; no Gaussian is thinner
 class ModelHiddenParams:
     """The deformation MLP, the tri-plane and the decoders."""
 
-    deform_width: int = setting(256, "width of the deformation MLP", valid=at_least(1))
+    deform_width: int = count(256, "width of the deformation MLP")
     deform_depth: int = setting(8, "its layers", valid=at_least(5))
-    deform_octaves: int = setting(10, "octaves of its encoding of positions", valid=at_least(0))
-    code_width: int = setting(
-        46, "numbers that expression and pose are condensed to", valid=at_least(1)
-    )
+    deform_octaves: int = weight(10, "octaves of its encoding of positions")
+    code_width: int = count(46, "numbers that expression and pose are condensed to")
     flame_pose_input: bool = setting(False, "the deformation knows the FLAME pose, too")
-    n_rotations: int = setting(
-        4, "copies of every Gaussian that read the tri-plane", valid=at_least(1)
-    )
+    n_rotations: int = count(4, "copies of every Gaussian that read the tri-plane")
     rotate_copies: bool = setting(
         True, "turn the copies by learned rotations; otherwise all lie on the Gaussian itself"
     )
     plane_resolution: int = setting(64, "nodes along each side of a plane", valid=at_least(2))
-    plane_channels: int = setting(
-        32, "channels of a plane, shared out among the copies", valid=at_least(1)
-    )
-    decoder_width: int = setting(
-        64, "width of the decoders of opacity and colour", valid=at_least(1)
-    )
-    reference_box: bool = setting(  # parity: made for one family of datasets
-        False, "planes span [-1, 1] world units and the MLP reads these, whatever the head's size"
-    )
-    reference_contraction: bool = setting(  # parity: the sum runs over the wrong index
-        False, "scale the axes of a position by the sums of its matrix's columns, do not turn it"
-    )
-    reference_channels: bool = setting(  # parity: a count is used as an index
-        False, "all copies read the last group of channels, the others are never used"
-    )
-    reference_draw: bool = setting(  # parity: a factor of 2 pi is missing
-        False, "draw the first rotations from angles up to one radian"
-    )
-    reference_matrix: bool = setting(  # parity: right for unit quaternions only
-        False, "matrices of quaternions that left the sphere are no rotations"
-    )
-    reference_color: bool = setting(  # parity: two linear layers in a row
-        False, "colour is a linear function of features and direction"
-    )
-    reference_scales: bool = setting(  # parity: scales may become negative; here a tiny one remains
-        False, "expressions add to the scales in world units instead of their logarithms"
-    )
+    plane_channels: int = count(32, "channels of a plane, shared out among the copies")
+    decoder_width: int = count(64, "width of the decoders of opacity and colour")
+    # parity: one family's box; a sum over the wrong index; a count as an index; no factor 2 pi;
+    # only unit quaternions; two linear layers in a row; negative scales (here a tiny one remains)
+    reference_box: bool = setting(False, "planes span [-1, 1], whatever the head's size")
+    reference_contraction: bool = setting(False, "scale positions by sums of columns, do not turn")
+    reference_channels: bool = setting(False, "all copies read the last group of channels")
+    reference_draw: bool = setting(False, "draw the first rotations from angles up to one radian")
+    reference_matrix: bool = setting(False, "matrices of long or short quaternions do not rotate")
+    reference_color: bool = setting(False, "colour is a linear function of features and direction")
+    reference_scales: bool = setting(False, "expressions add to scales, not to their logarithms")
 
 
 @dataclass(frozen=True)
-class OptimizationParams(GeometryRates, PhotometricWeights, ConditionNoise, Densification):
-    """Schedules, losses and densification. Iterations are optimiser steps."""
+class OptimizationParams(GeometryRates, CommonOptions):
+    """Schedules, losses and densification. Lengths of schedules: 0 is that of the stage."""
 
-    iterations: int = setting(80_000, "steps of the training", valid=at_least(0))
-    warm_up: int = setting(
-        3_000, "step at which expressions begin to move the Gaussians", valid=at_least(0)
-    )
-    batch_size: int = setting(1, "views per step", valid=at_least(1))
+    iterations: int = weight(80_000, "steps of the training")
+    warm_up: int = weight(3_000, "step at which expressions begin to move the Gaussians")
+    batch_size: int = count(1, "views per step")
     # Published: 1.6e-4 and 1.6e-6 times five, where the points fill a cube of half-size 1.3.
-    position_lr_init: float = setting(
-        6.2e-4, "of the positions, times the half-size of the points' box"
-    )
+    position_lr_init: float = setting(6.2e-4, "of the positions, times the points' half-size")
     position_lr_final: float = setting(6.2e-6, "of the positions after position_lr_max_steps")
-    position_lr_max_steps: int = setting(
-        30_000, "length of the schedule of the positions; 0 is that of the stage", valid=at_least(0)
-    )
+    position_lr_max_steps: int = weight(30_000, "length of the schedule of the positions")
     deform_lr_init: float = setting(8e-4, "of the deformation MLP")
     deform_lr_final: float = setting(1.6e-6, "of the deformation MLP after deform_lr_max_steps")
-    deform_lr_max_steps: int = setting(
-        80_000,
-        "length of the schedule of the deformation MLP; 0 is that of the stage",
-        valid=at_least(0),
-    )
+    deform_lr_max_steps: int = weight(80_000, "length of the schedule of the deformation MLP")
     quater_lr_init: float = setting(1e-3, "of the copies' rotations")
     quater_lr_final: float = setting(1.6e-6, "of the copies' rotations after quater_lr_max_step")
-    quater_lr_max_step: int = setting(
-        80_000, "length of the schedule of the rotations; 0 is that of the stage", valid=at_least(0)
-    )
+    quater_lr_max_step: int = weight(80_000, "length of the schedule of the rotations")
     triplane_lr: float = setting(1e-3, "of the planes")
     triplane_lr_final: float = setting(1.6e-6, "of the planes after triplane_lr_max_step")
-    triplane_lr_max_step: int = setting(
-        80_000, "length of the schedule of the planes; 0 is that of the stage", valid=at_least(0)
-    )
+    triplane_lr_max_step: int = weight(80_000, "length of the schedule of the planes")
     opacity_lr: float = setting(1e-4, "of the last layer of the decoder of opacities")
     geometry_lr: float = setting(1e-4, "of the layers that opacities and colours share")
-    feature_lr: float = setting(
-        1e-3, "of the decoder of colours; its SH above degree 0 a twentieth"
-    )
-    lambda_dssim: float = setting(
-        0.2, "weight of 1 - SSIM; L1 has the rest of 1", valid=at_least(0)
-    )
-    lambda_vgg: float = setting(
-        0.01,
-        "weight of the distance of VGG16's features; off where there are no weights",
-        valid=at_least(0),
-    )
-    densify_grad_threshold: float = setting(
-        2e-4, "screen-space gradient from which a Gaussian is densified"
-    )
+    feature_lr: float = setting(1e-3, "of the decoder of colours; SH above degree 0 a twentieth")
+    lambda_dssim: float = weight(0.2, "of 1 - SSIM; L1 has the rest of 1")
+    lambda_vgg: float = weight(0.01, "of the distance of VGG16's features; off without weights")
+    densify_grad_threshold: float = setting(2e-4, "screen-space gradient of densified Gaussians")
     opacity_threshold: float = setting(0.005, "opacity under which a Gaussian is pruned")
-    opacity_reset_interval: int = setting(
-        3_000,
-        "step from which Gaussians as large as a tenth of the head are pruned; decoded opacities "
-        "are never reset",
-        valid=at_least(1),
+    opacity_reset_interval: int = count(
+        3_000, "step from which Gaussians of a tenth of the head are pruned; there are no resets"
     )
-    reference_adam: bool = setting(  # parity: geoopt is given a plain parameter
-        False, "plain Adam on the rotations, which then leave the unit sphere"
-    )
-    reference_rate: bool = setting(  # parity: the schedule looks for a group of another name
-        False, "the rate of the rotations stays quater_lr_init"
-    )
-    reference_moments: bool = setting(  # parity: they are looked for in another optimizer
-        False, "the rotations lose their moments at every densification and pruning"
-    )
-    reference_pruning: bool = setting(  # parity: the last view's opacities stand for all
-        False, "prune by the opacities of the last view instead of the greatest of the latest ones"
-    )
+    # parity: geoopt is given a plain parameter; the schedule looks for a group of another name;
+    # moments are looked for in another optimizer; the last view's opacities stand for all.
+    reference_adam: bool = setting(False, "plain Adam on the rotations, off the unit sphere")
+    reference_rate: bool = setting(False, "the rate of the rotations stays quater_lr_init")
+    reference_moments: bool = setting(False, "rotations lose their moments when rows come or go")
+    reference_pruning: bool = setting(False, "prune by the last view's opacities, not the greatest")
 
-    without_effect: ClassVar[dict[str, str]] = {
-        "position_lr_delay_mult": "the delay has zero steps",
-    }
+    without_effect: ClassVar[dict[str, str]] = NO_DELAY
 
 
 class Method(MethodBase):
@@ -177,103 +109,54 @@ class Method(MethodBase):
 
     @classmethod
     def needs(cls, settings: Settings) -> tuple[str, ...]:
-        return _inputs(settings.hidden)
+        return ("flame_pose", "expression") if settings.hidden.flame_pose_input else ("expression",)
 
-    def __init__(self, scene: Scene, settings: Settings) -> None:
-        super().__init__()
-        self.hidden, self.optim = settings.hidden, settings.optim
-        self.seed, self.n_train = settings.run.seed, len(scene.train)
-        self.regions = in_regions(self.optim.lambda_regions, scene.regions, scene.train)
-        self.sh_degree = settings.model.sh_degree
-        self.background = torch.full((3,), float(settings.model.white_background))
-        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
-        self._begin(0)
-        low, high = scene.points.xyz.amin(0), scene.points.xyz.amax(0)
+    def __init__(self, facts: SceneFacts, settings: Settings, points: PointCloud) -> None:
+        super().__init__(facts, settings)
+        (low, high), raw = facts.box, self.hidden.reference_box
         self.extent = float((high - low).amax()) / 2
-        raw = self.hidden.reference_box
         self.register_buffer("center", torch.zeros(3) if raw else (low + high) / 2)
         self.register_buffer("unit", torch.tensor(1.0 if raw else self.extent))
-        centers = torch.stack([frame.camera.center for frame in scene.train])
-        self.register_buffer("front", centers.mean(0))  # where `exported` looks from
-        self.table = GaussianTable(round_columns(scene.points) | self._first_rotations(scene))
+        self.register_buffer("front", facts.eye.clone())  # where `exported` looks from
+        columns, h = round_columns(points), self.hidden
+        if h.rotate_copies:
+            source = generator(self.seed, "rotations of the copies")
+            drawn = drawn_rotations(h.n_rotations, source, whole_turn=not h.reference_draw)
+            columns["rotations"] = drawn.repeat(len(points.xyz), 1, 1)  # all start alike
+        self.table = GaussianTable(columns)
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
-            self._build_networks(scene)
+            self._build_networks(self.needs(settings))
 
     def forward(self, frame: Frame) -> Gaussians:
-        return activate(
-            self._decoded(self._moved(frame), frame.camera.center), self.drawn_sh_degree
-        )
-
-    def canonical(self, frame: Frame) -> Gaussians:
-        columns = self._decoded(dict(self.table.columns), frame.camera.center)
+        columns = self._decoded(self._moved(frame), frame.camera.center)
         return activate(columns, self.drawn_sh_degree)
 
     @torch.no_grad()
-    def exported(self) -> Mapping[str, Tensor]:
+    def exported(self) -> Gaussians:
         """The canonical Gaussians as they look from the mean training camera."""
         columns = self._decoded(dict(self.table.columns), self.front)
         columns["sh_rest"][:, (self.drawn_sh_degree + 1) ** 2 - 1 :] = 0
-        return columns
-
-    def on_step(self, step: int) -> None:
-        self._begin(step)
-        self.step.fill_(step)
-        self.code.step = step
-
-    def load(self, state: dict[str, Tensor]) -> None:
-        super().load(state)
-        self._begin(int(self.step))
+        return activate(columns, self.sh_degree)
 
     def stages(self) -> list[Stage]:
         o = self.optim
-        losses = photometric(
-            l1=1 - o.lambda_dssim,
-            l2=o.lambda_l2,
-            dssim=o.lambda_dssim,
-            lpips=o.lambda_lpips,
-            alpha=o.lambda_alpha,
-        )
-        losses += self.regions + perceptual(o.lambda_vgg)
+        losses = o.pictures(1 - o.lambda_dssim)
+        losses += in_regions(o.lambda_regions, self.facts.regions) + perceptual(o.lambda_vgg)
         strategy = o.densify(
-            o.iterations,
-            until=o.densify_until_iter or o.iterations // 2,
-            pull=constant(o.densify_grad_threshold),
-            opaque=constant(o.opacity_threshold),
-            patience=self.n_train,
-            extent=self.extent,
-            seed=self.seed,
+            self.facts, o.iterations, self.extent, self.seed,
+            pull=constant(o.densify_grad_threshold), opaque=constant(o.opacity_threshold),
             opacity="latest" if o.reference_pruning else "greatest",
-        )
-        return [
-            Stage("main", o.iterations, self.forward, self._groups(), losses, strategy,
-                  lambda step: self.background, batch_size=o.batch_size),
-        ]  # fmt: skip
+        )  # fmt: skip
+        views, groups = Shuffled(o.batch_size), self._groups()
+        return [Stage("main", o.iterations, self.forward, groups, losses, strategy, views)]
 
-    def _begin(self, step: int) -> None:
-        """What is drawn at this step; numbers, because to read a buffer would make a GPU wait."""
-        self.drawn_sh_degree = min(step // SH_RAMP, self.sh_degree)
-        self.deforms = step >= self.optim.warm_up
-
-    def _first_rotations(self, scene: Scene) -> dict[str, Tensor]:
-        """The column of rotations (N, T, 4): every Gaussian starts with the same ones."""
-        h = self.hidden
-        if not h.rotate_copies:
-            return {}
-        source = generator(self.seed, "rotations of the copies")
-        first = drawn_rotations(h.n_rotations, source, whole_turn=not h.reference_draw)
-        return {"rotations": first.repeat(len(scene.points.xyz), 1, 1)}
-
-    def _build_networks(self, scene: Scene) -> None:
-        h = self.hidden
-        noise = self.optim.code_noise
-        self.code = ConditionCode(
-            scene.train, _inputs(h), h.code_width, noise=noise, seed=self.seed
-        )
+    def _build_networks(self, inputs: tuple[str, ...]) -> None:
+        h, noise = self.hidden, self.optim.code_noise
+        self.code = ConditionCode(self.facts, inputs, h.code_width, noise=noise, seed=self.seed)
         self.deform = PositionalMLP(
-            octaves=h.deform_octaves, code_width=h.code_width,
-            width=h.deform_width, depth=h.deform_depth,
-            heads={"means": 3, "quats": 4, "log_scales": 3},
+            octaves=h.deform_octaves, code_width=h.code_width, width=h.deform_width,
+            depth=h.deform_depth, heads={"means": 3, "quats": 4, "log_scales": 3},
         )  # fmt: skip
         self.planes = TriPlane(
             resolution=h.plane_resolution, channels=h.plane_channels, n_copies=h.n_rotations,
@@ -286,9 +169,9 @@ class Method(MethodBase):
     def _moved(self, frame: Frame) -> dict[str, Tensor]:
         """The table's columns as the frame's expression has them."""
         columns = dict(self.table.columns)
-        if not self.deforms:
+        if self.at_step < self.optim.warm_up:
             return columns
-        offsets = self.deform(self._in_box(columns["means"]), self.code(frame))
+        offsets = self.deform(self._in_box(columns), self.code(frame, self.at_step))
         columns["means"] = columns["means"] + self.unit * offsets["means"]
         columns["quats"] = nn.functional.normalize(columns["quats"], dim=-1) + offsets["quats"]
         if self.hidden.reference_scales:
@@ -300,82 +183,58 @@ class Method(MethodBase):
 
     def _decoded(self, columns: dict[str, Tensor], eye: Tensor) -> dict[str, Tensor]:
         """The columns with opacity and colour as they are at their place, seen from `eye` (3,)."""
-        features = self.planes(self._copies(self._in_box(columns["means"])))
+        features = self.planes(self._copies(self._in_box(columns)))
         # From where the Gaussian rests: a move changes its look through the planes alone.
         directions = nn.functional.normalize(self.table.columns["means"] - eye, dim=1)
         return columns | self.decoder(features, directions)
+
+    def _in_box(self, columns: dict[str, Tensor]) -> Tensor:
+        """(N, 3) places in the unit of the planes: the first points lie in [-1, 1]^3."""
+        return (columns["means"] - self.center) / self.unit
 
     def _copies(self, points: Tensor) -> Tensor:
         """Points (N, 3) in the box to the places (N, T, 3) where they read the planes."""
         h = self.hidden
         if not h.rotate_copies:
             return points[:, None].expand(-1, h.n_rotations, -1)
-        quats = self.table.columns["rotations"]
-        if not (h.reference_contraction or h.reference_matrix):
-            return rotated(points, quats)
-        matrices = unscaled_matrices(quats) if h.reference_matrix else quats_to_matrices(quats)
-        if h.reference_contraction:
-            return column_scaled(points, matrices)
-        return (matrices @ points[:, None, :, None])[..., 0]
-
-    def _in_box(self, means: Tensor) -> Tensor:
-        """World units to the unit of the planes: the first points lie in [-1, 1]^3."""
-        return (means - self.center) / self.unit
+        quats, wrong = self.table.columns["rotations"], h.reference_contraction
+        return places(points, quats, by_columns=wrong, unscaled=h.reference_matrix)
 
     def _groups(self) -> list[ParamGroup]:
-        o = self.optim
-        groups = o.table_groups(self.table, self.extent, o.iterations)
+        o, decoder = self.optim, self.decoder
         mlp = self._falling(o.deform_lr_init, o.deform_lr_final, o.deform_lr_max_steps)
         planes = self._falling(o.triplane_lr, o.triplane_lr_final, o.triplane_lr_max_step)
-        color = constant(o.feature_lr)
-        groups += [
-            ParamGroup("deformation", self.deform.parameters, mlp),
-            ParamGroup("code", self.code.parameters, mlp),
-            ParamGroup("planes", self.planes.parameters, planes),
-            ParamGroup("opacity", self.decoder.opacity.parameters, constant(o.opacity_lr)),
-            ParamGroup("shared", self.decoder.shared.parameters, constant(o.geometry_lr)),
-            ParamGroup("geometry", self.decoder.geometry.parameters, constant(o.geometry_lr)),
-            ParamGroup("color", self.decoder.color.parameters, color),
-            ParamGroup("sh_dc", self.decoder.dc.parameters, color),
-            ParamGroup(
-                "sh_rest", self.decoder.rest.parameters, constant(o.feature_lr / FEATURE_REST)
-            ),
-        ]
+        color, rest = constant(o.feature_lr), constant(o.feature_lr / FEATURE_REST)
+        geometry = constant(o.geometry_lr)
+        rates = {
+            "deformation": (self.deform, mlp), "code": (self.code, mlp),
+            "planes": (self.planes, planes), "opacity": (decoder.opacity, constant(o.opacity_lr)),
+            "shared": (decoder.shared, geometry), "geometry": (decoder.geometry, geometry),
+            "color": (decoder.color, color), "sh_dc": (decoder.dc, color), "sh_rest": (decoder.rest, rest),
+        }  # fmt: skip
+        groups = o.table_groups(self.table, self.extent, o.iterations, apart=["rotations"])
+        groups += [ParamGroup(name, part.parameters, lr) for name, (part, lr) in rates.items()]
         if self.hidden.rotate_copies:
             groups.append(self._rotation_group())
         return o.cooled(groups, o.iterations)
 
     def _rotation_group(self) -> ParamGroup:
         o = self.optim
-        falling = self._falling(o.quater_lr_init, o.quater_lr_final, o.quater_lr_max_step)
+        last = o.quater_lr_init if o.reference_rate else o.quater_lr_final
         return ParamGroup(
-            "rotations",
-            lambda: [self.table.columns["rotations"]],
-            constant(o.quater_lr_init) if o.reference_rate else falling,
+            "rotations", lambda: [self.table.columns["rotations"]],
+            self._falling(o.quater_lr_init, last, o.quater_lr_max_step),
             manifold=None if o.reference_adam else "sphere",
             keeps_moments=not o.reference_moments,
-        )
+        )  # fmt: skip
 
     def _falling(self, start: float, end: float, steps: int) -> Schedule:
         return log_linear(start, end, steps or self.optim.iterations)
 
     @property
-    def max_rows(self) -> int:
-        return max(self.optim.max_gaussians, len(self.table))
-
-    @property
-    def working_bytes_per_row(self) -> int:
-        # Activations of the decoders and of the ends of the MLP's two halves, which alone it keeps,
-        # with their gradients; the copies; the row posed, activated, drawn, and their gradients.
+    def activations_per_row(self) -> int:
+        # Of decoders and MLP (which keeps the ends of its halves), twice; copies; what is drawn.
         h = self.hidden
-        encoded = 3 + 6 * h.deform_octaves
-        mlp = 2 * (2 * encoded + 3 * h.deform_width)
+        mlp = 2 * (2 * (3 + 6 * h.deform_octaves) + 3 * h.deform_width)
         decoders = 2 * (4 * h.plane_channels + 5 * h.decoder_width + 4 * 48)
-        columns = sum(column[0].numel() for column in self.table.columns.values())
-        drawn = 1 + 3 * (self.sh_degree + 1) ** 2
-        return 4 * (mlp + decoders + 30 * h.n_rotations + 5 * (columns + drawn))
-
-
-def _inputs(hidden: ModelHiddenParams) -> tuple[str, ...]:
-    """Fields of `Frame` that move the Gaussians."""
-    return ("flame_pose", "expression") if hidden.flame_pose_input else ("expression",)
+        return mlp + decoders + 30 * h.n_rotations + 5 * (1 + 3 * (self.sh_degree + 1) ** 2)

@@ -1,0 +1,73 @@
+"""A table whose number of rows is a table in time (MonoGaussianAvatar, after PointAvatar)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gaussian_renderer import Render
+from scene.gaussian_model import GaussianTable
+from training.births import Rows
+from training.optimizers import Optimizers
+from utils.errors import InputError
+from utils.random import generator
+
+
+@dataclass(frozen=True)
+class Refill:
+    """From `step` on the table has `count` rows."""
+
+    step: int
+    count: int
+
+
+class PointSchedule:
+    """Every `interval` steps: rows that no view drew since go, copies of the others take their place.
+
+    `copy(rows, generator)` makes the copies, jittered as the method likes it.
+    """
+
+    def __init__(
+        self,
+        refills: Sequence[Refill],
+        interval: int,
+        copy: Callable[[Rows, torch.Generator], Rows],
+        seed: int,
+        visible: Callable[[Render], Tensor] = lambda render: render.radii > 0,
+    ) -> None:
+        """`visible` says which rows (N,) of a view count as drawn."""
+        self.refills, self.interval, self.copy, self.seed = refills, interval, copy, seed
+        self.visible = visible
+        self.seen = torch.zeros(0, dtype=torch.bool)
+
+    def observe(self, renders: list[Render]) -> None:
+        for render in renders:
+            drawn = self.visible(render)
+            self.seen = drawn if len(self.seen) != len(drawn) else self.seen | drawn
+
+    @torch.no_grad()
+    def update(self, step: int, table: GaussianTable, optimizers: Optimizers) -> None:
+        """Raises InputError where nothing was drawn at all."""
+        count = next((r.count for r in reversed(self.refills) if r.step <= step), None)
+        if step % self.interval or count is None or len(self.seen) != len(table):
+            return
+        if not bool(self.seen.any()):
+            raise InputError(
+                f"no view of the last {self.interval} steps showed any of the {len(table)} points; "
+                "check that the masks are not inverted and that the cameras look at the head"
+            )
+        source = generator(self.seed, "refill", step)
+        kept = self.seen.nonzero()[:, 0]
+        picked = torch.randint(len(kept), (max(count - len(kept), 0),), generator=source)
+        born = self.copy(table.rows(kept[picked.to(kept.device)]), source)
+        table.resize(self.seen, born, optimizers)
+        self.seen = self.seen.new_zeros(len(table))
+
+    def state(self) -> dict[str, Tensor]:
+        return {"seen": self.seen}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        self.seen = state["seen"].clone()
