@@ -159,10 +159,10 @@ def choose(name: str, values: dict[str, Any], where: str) -> dict[str, str]:
     """The dataset or method that `values` names, if any, after looking that its file exists."""
     if name not in values:
         return {}
-    folder = f"scene/{name}s"
-    files = sorted(p.stem for p in (ROOT / folder).glob("[!_]*.py"))
+    package = import_module(f"scene.{name}s")
+    files = sorted(file.stem for at in package.__path__ for file in Path(at).glob("[!_]*.py"))
     if values[name] not in files:
         raise InputError(
-            f"{where}: unknown {name} {values[name]!r}; {folder} has {', '.join(files)}"
+            f"{where}: unknown {name} {values[name]!r}; scene/{name}s has {', '.join(files)}"
         )
     return {name: values[name]}

@@ -77,7 +77,7 @@ def expected_memory(
 ) -> MemoryBound:
     """Bound the peak from the image sizes, the most Gaussians allowed and the networks' sizes."""
     pixels = [frame.camera.width * frame.camera.height for frame in scene.train + scene.test]
-    per_row = COPIES * FLOAT * sum(c[0].numel() for c in method.table.columns.values())
+    per_row = COPIES * FLOAT * sum(c.shape[1:].numel() for c in method.table.columns.values())
     own = sum(p.numel() for p in method.table.parameters())
     networks = COPIES * FLOAT * (sum(p.numel() for p in method.parameters()) - own)
     rows, views = method.max_rows, max(stage.sampler.views for stage in stages)

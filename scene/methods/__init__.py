@@ -96,7 +96,7 @@ class MethodBase(nn.Module):
     def working_bytes_per_row(self) -> int:
         """Memory of a step beside parameters and optimizer: the row posed, activated, drawn, and the
         gradients of these; what networks keep of it."""
-        columns = sum(column[0].numel() for column in self.table.columns.values())
+        columns = sum(c.shape[1:].numel() for c in self.table.columns.values())
         return FLOAT * (5 * columns + self.activations_per_row)
 
     def load(self, state: dict[str, Tensor]) -> None:
