@@ -44,7 +44,7 @@ MOST_ROWS = 20  # of a block of the grid
 def render_model(settings: Settings, options: RenderParams) -> None:
     """Write renders, ground truth and a video of every split that is not skipped."""
     device = choose_device(settings.run.device)
-    scene = load_scene(settings.dataset, settings.model)
+    scene = load_scene(settings.dataset, settings.model, settings.data)
     method = make_method(scene, settings, device)
     model_path = Path(settings.model.model_path)
     iteration = choose_iteration(model_path, options.iteration)
@@ -86,7 +86,8 @@ def avatar_shots(scene: Scene, settings: Settings, options: RenderParams) -> dic
 
 
 def _other_scene(path: str, settings: Settings, options: RenderParams) -> Scene:
-    return load_scene(options.drive_dataset, replace(settings.model, source_path=path))
+    params = replace(settings.model, source_path=path)
+    return load_scene(options.drive_dataset, params, settings.data)
 
 
 def write_grid(folder: Path, n_rows: int) -> None:
@@ -165,4 +166,5 @@ def write_view(folder: Path, name: str, pixels: Pixels, frame: Frame) -> None:
 
 
 if __name__ == "__main__":
-    run_command(lambda: render_model(*parse_render_args(sys.argv[1:])), debug="--debug" in sys.argv)
+    settings, options = run_command(lambda: parse_render_args(sys.argv[1:]), debug="--debug" in sys.argv)
+    run_command(lambda: render_model(settings, options), debug=settings.run.debug)

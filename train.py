@@ -49,7 +49,7 @@ class Run:
 def train(settings: Settings) -> Path:
     """Train all stages of the method on the scene; returns the folder of the last model."""
     device = choose_device(settings.run.device)
-    scene = load_scene(settings.dataset, settings.model)
+    scene = load_scene(settings.dataset, settings.model, settings.data)
     method = make_method(scene, settings, device)
     stages = method.stages()
     with open_model_folder(settings) as model_path:
@@ -134,4 +134,5 @@ def score(stage: Stage, step: int, run: Run) -> None:
 
 
 if __name__ == "__main__":
-    run_command(lambda: train(parse_train_args(sys.argv[1:])), debug="--debug" in sys.argv)
+    settings = run_command(lambda: parse_train_args(sys.argv[1:]), debug="--debug" in sys.argv)
+    run_command(lambda: train(settings), debug=settings.run.debug)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -54,9 +54,10 @@ N_DEBUG_FRAMES = 50  # of each split
 SPLITS = ("train", "test", "val", "video")
 
 
-def load_scene(dataset: str, params: ModelParams) -> Scene:
+def load_scene(dataset: str, params: ModelParams, data: Any = None) -> Scene:
     """Read the folder `params.source_path` with `scene/datasets/<dataset>.py`.
 
+    `data`: the reader's DataParams; None, or those of another family, stand for its defaults.
     Raises InputError when the folder is missing or its content is not what the dataset promises.
     """
     if not params.source_path:
@@ -64,7 +65,12 @@ def load_scene(dataset: str, params: ModelParams) -> Scene:
     path = Path(params.source_path)
     if not path.is_dir():
         raise InputError(f"{path}: there is no such folder; name the folder of a dataset")
-    scene = import_module(f"scene.datasets.{dataset}").read(path, params)
+    reader = import_module(f"scene.datasets.{dataset}")
+    if dataset == "auto":
+        reader = reader.announced(path).reader
+    if not isinstance(data, reader.DataParams):
+        data = reader.DataParams()
+    scene = reader.read(path, params, data)
     if not scene.train:
         raise InputError(f"{path}: the train split is empty; a scene needs at least one train frame")
     if params.add_points:

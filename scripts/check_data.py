@@ -50,7 +50,7 @@ def check(path: Path, out: Path | None, options: list[str]) -> int:
     named = any(option.split("=")[0] in ("--dataset", "--configs") for option in options)
     settings = parse_train_args(["-s", str(path), *([] if named else usual(path)), *options])
     try:
-        scene = load_scene(settings.dataset, settings.model)
+        scene = load_scene(settings.dataset, settings.model, settings.data)
     except InputError as problem:
         print(f"error    {problem}")
         print(f"hint     {hint(path, named)}")

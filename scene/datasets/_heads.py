@@ -29,6 +29,7 @@ from utils.errors import InputError
 
 if TYPE_CHECKING:
     from arguments.settings import ModelParams
+    from scene.datasets._settings import HoldOut, MouthBox, Plate
 
 # Classes of CelebAMask-HQ that are the head: all but background, neck, necklace and cloth.
 HEAD_LABELS = tuple((k, k, k) for k in (*range(1, 14), 17, 18))
@@ -46,13 +47,14 @@ def head_scene(
     train: list[Frame],
     test: list[Frame],
     params: ModelParams,
+    data: MouthBox,
     *,
     mouth: Sequence[Sequence[float]],
     val: Sequence[Frame] = (),
     points: PointCloud | None = None,
     subject: Subject | None = None,
 ) -> Scene:
-    """The scene of a head; `mouth` is the family's box, which `params.mouth_box` replaces.
+    """The scene of a head; `mouth` is the family's box, which `data.mouth_box` replaces.
 
     Without `points` it starts from random ones about the head, out to nine tenths of the view.
     """
@@ -61,7 +63,7 @@ def head_scene(
     cameras, middle = [frame.camera for frame in train], head_center(train)
     if points is None:
         points = cube_about(middle, cameras, params.init_points)
-    regions = {"mouth": _mouth_box(params, mouth)}
+    regions = {"mouth": _mouth_box(data.mouth_box, mouth)}
     return Scene(train, test, _turn(test or train, middle), points, list(val), subject, regions)
 
 
@@ -82,11 +84,11 @@ def mouth_in_picture(frames: list[Frame]) -> list[list[float]]:
 
 
 def split_video(
-    frames: list[Frame], params: ModelParams, published: int
+    frames: list[Frame], params: ModelParams, data: HoldOut, published: int
 ) -> tuple[list[Frame], list[Frame]]:
     """Train and test frames of one video: `published` held out, of a shorter one the last fifth."""
     fitting = published if published < len(frames) else round(len(frames) / 5)
-    return last_moments(frames, params, fitting)
+    return last_moments(frames, params, data, fitting)
 
 
 def in_order(file: Path, frames: list[Content]) -> list[tuple[str, Content]]:
@@ -150,19 +152,13 @@ def signed_intrinsics(where: str, values: Mapping[str, Any], width: int, height:
     return intrinsics(fx, fy, cx, cy)
 
 
-def plate(params: ModelParams, file: Path | None, family: str) -> Path | None:
-    """The picture of the empty room, if `params.plate` asks for it; `file`: the family's place."""
-    if not params.plate:
+def plate(data: Plate, part: str, file: Path) -> Path | None:
+    """The picture of the empty room, `file`, if `data.plate` asks for it."""
+    if not data.plate:
         return None
-    if params.part != "all":
+    if part != "all":
         raise InputError(
-            f"{params.source_path}: plate needs part='all', not {params.part!r}: "
-            "masks take the room away"
-        )
-    if file is None:
-        raise InputError(
-            f"{params.source_path}: folders of {family} have no picture of the background; "
-            "leave plate out"
+            f"{file.parent}: plate needs part='all', not {part!r}: masks take the room away"
         )
     if not file.is_file():
         raise InputError(
@@ -171,45 +167,28 @@ def plate(params: ModelParams, file: Path | None, family: str) -> Path | None:
     return file
 
 
-def need_folder(folder: Path, params: ModelParams) -> None:
-    """InputError where the folder that `params.part` needs is not there."""
+def need_folder(folder: Path, part: str) -> None:
+    """InputError where the folder that the setting `part` needs is not there."""
     if not folder.is_dir():
         raise InputError(
-            f"{folder}: no such folder, which part={params.part!r} needs; "
+            f"{folder}: no such folder, which part={part!r} needs; "
             "add it or choose another part"
         )
 
 
-def refuse_part(path: Path, params: ModelParams, family: str) -> None:
-    """InputError where the head alone is asked of a family without parsings."""
-    if params.part == "head":
-        raise InputError(
-            f"{path}: folders of {family} have no parsing into head and body; choose another part"
-        )
-
-
-def refuse_head_model(params: ModelParams, family: str) -> None:
-    """InputError where a head model is named that the family's world has no place for."""
-    if params.head_model:
-        raise InputError(
-            f"{params.head_model}: a head model does not fit {family}, whose units and origin are "
-            "its tracker's; leave head_model out"
-        )
-
-
-def _mouth_box(params: ModelParams, default: Sequence[Sequence[float]]) -> Tensor:
+def _mouth_box(given: list[float], default: Sequence[Sequence[float]]) -> Tensor:
     """(2, 3) lowest and highest corner."""
-    if not params.mouth_box:
+    if not given:
         return torch.tensor(default)
-    if len(params.mouth_box) != 6:
+    if len(given) != 6:
         raise InputError(
-            f"mouth_box has {len(params.mouth_box)} numbers; expected six: the lowest x y z, "
+            f"mouth_box has {len(given)} numbers; expected six: the lowest x y z, "
             "the highest x y z"
         )
-    box = torch.tensor(params.mouth_box).reshape(2, 3)
+    box = torch.tensor(given).reshape(2, 3)
     if not bool((box[0] < box[1]).all()):
         raise InputError(
-            f"mouth_box is {params.mouth_box}; expected the lowest corner before the highest"
+            f"mouth_box is {given}; expected the lowest corner before the highest"
         )
     return box
 

@@ -9,18 +9,19 @@ from utils.errors import InputError
 
 if TYPE_CHECKING:
     from arguments.settings import ModelParams
+    from scene.datasets._settings import HoldOut
 
 
 def last_moments(
-    frames: list[Frame], params: ModelParams, published: int = 0
+    frames: list[Frame], params: ModelParams, data: HoldOut, published: int = 0
 ) -> tuple[list[Frame], list[Frame]]:
-    """Train and test frames: the last `params.hold_out` moments test; 0 means `published` of them.
+    """Train and test frames: the last `data.hold_out` moments test; 0 means `published` of them.
 
     The frames' rows run from 0 without a gap. Without `params.eval` the test frames train too.
     Raises InputError where nothing would be left to train on.
     """
     moments = 1 + max(frame.index for frame in frames)
-    wanted = params.hold_out or published
+    wanted = data.hold_out or published
     count = round(wanted * moments) if wanted < 1 else round(wanted)
     if count >= moments:
         raise InputError(

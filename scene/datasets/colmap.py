@@ -3,12 +3,13 @@ and 4DGS read them. Poses are world-to-camera with OpenCV axes; pixel centres li
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
+from arguments.settings import at_least, setting
 from scene import Scene
 from scene.cameras import Camera, intrinsics, target_size, tour
 from scene.datasets._colmap import Shot, View, model_file, read_cloud, read_shots, read_views
@@ -28,6 +29,18 @@ RATIOS = (2, 4, 8)  # of the folders images_2, images_4, images_8
 N_VIDEO_FRAMES = 120
 
 
+@dataclass(frozen=True)
+class DataParams:
+    """How a COLMAP folder is read."""
+
+    images: str = setting("images", "folder of the pictures")
+    llffhold: int = setting(
+        8, "every so many pictures one is a test frame; 0 holds none out", valid=at_least(0)
+    )
+
+    short_flags: ClassVar[dict[str, str]] = {"images": "-i"}
+
+
 def recognise(path: Path) -> str:
     sparse = _sparse(path)
     if any((sparse / f"cameras{suffix}").is_file() for suffix in (".bin", ".txt")):
@@ -35,11 +48,11 @@ def recognise(path: Path) -> str:
     return ""
 
 
-def read(path: Path, params: ModelParams) -> Scene:
+def read(path: Path, params: ModelParams, data: DataParams) -> Scene:
     """Read the folder; `-r 2` takes the pictures of images_2 where they are there.
 
     Time is the place of a name among the folder's pictures in natural order, so that frames COLMAP
-    could not pose leave a gap and do not shift the clock. Every `params.llffhold`-th one tests.
+    could not pose leave a gap and do not shift the clock. Every `data.llffhold`-th one tests.
     """
     sparse = _sparse(path)
     file = model_file(sparse, "images")
@@ -47,7 +60,7 @@ def read(path: Path, params: ModelParams) -> Scene:
     if not shots:
         raise InputError(f"{file}: it has no posed images; export the sparse model again")
     views = read_views(model_file(sparse, "cameras"))
-    folder = _pictures(path, params)
+    folder = _pictures(path, params.resolution, data.images)
     names = sorted({*_names(folder), *(shot.name for shot in shots)}, key=natural)
     rows = {name: row for row, name in enumerate(names)}
     if len(shots) > len({shot.name for shot in shots}):
@@ -60,7 +73,7 @@ def read(path: Path, params: ModelParams) -> Scene:
         )
         for shot in shots
     ]
-    hold = params.llffhold
+    hold = data.llffhold
     test = frames[::hold] if hold else []
     train = (
         [frame for k, frame in enumerate(frames) if k % hold] if hold and params.eval else frames
@@ -77,9 +90,9 @@ def _sparse(path: Path) -> Path:
     return path / "sparse" / "0" if (path / "sparse" / "0").is_dir() else path / "sparse"
 
 
-def _pictures(path: Path, params: ModelParams) -> Path:
-    smaller = path / f"{params.images}_{params.resolution}"
-    folder = smaller if params.resolution in RATIOS and smaller.is_dir() else path / params.images
+def _pictures(path: Path, resolution: int, images: str) -> Path:
+    smaller = path / f"{images}_{resolution}"
+    folder = smaller if resolution in RATIOS and smaller.is_dir() else path / images
     if not folder.is_dir():
         raise InputError(
             f"{folder}: there is no such folder; name the one with the pictures with --images"

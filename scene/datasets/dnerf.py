@@ -4,6 +4,7 @@ OpenGL axes, a `time` per frame, and RGBA pictures (Pumarola et al., "D-NeRF", C
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from scene import Scene
 from scene.cameras import Camera, orbit, target_size
 from scene.datasets._files import rows_of
 from scene.datasets._points import cube_in_view, usable_points
+from scene.datasets._settings import Extension
 from scene.datasets._transforms import (
     Content,
     blender_intrinsics,
@@ -34,6 +36,11 @@ N_VIDEO_FRAMES = 160
 VIDEO_ELEVATION = math.radians(30)
 
 
+@dataclass(frozen=True)
+class DataParams(Extension):
+    """How a D-NeRF folder is read."""
+
+
 def recognise(path: Path) -> str:
     frame = first_frame(path / "transforms_train.json")
     if "time" in frame and not any(key in frame for key in OTHER_FAMILIES):
@@ -41,10 +48,10 @@ def recognise(path: Path) -> str:
     return ""
 
 
-def read(path: Path, params: ModelParams) -> Scene:
+def read(path: Path, params: ModelParams, data: DataParams) -> Scene:
     """Read the folder; `params.resolution` sets the size, `eval` keeps test frames out of train."""
     splits = {
-        name: _read_split(path / f"transforms_{name}.json", params, required=name != "val")
+        name: _read_split(path / f"transforms_{name}.json", params, data, required=name != "val")
         for name in ("train", "test", "val")
     }
     moments = [frame.time for split in splits.values() for frame in split]
@@ -66,7 +73,9 @@ def read(path: Path, params: ModelParams) -> Scene:
     return Scene(train, test, _video(cameras), points, val)
 
 
-def _read_split(file: Path, params: ModelParams, *, required: bool) -> list[Frame]:
+def _read_split(
+    file: Path, params: ModelParams, data: DataParams, *, required: bool
+) -> list[Frame]:
     if not file.is_file():
         if not required:
             return []
@@ -75,14 +84,14 @@ def _read_split(file: Path, params: ModelParams, *, required: bool) -> list[Fram
             "transforms_test.json"
         )
     content, frames = read_transforms(file)
-    return [_read_frame(file, content, row, frame, params) for row, frame in enumerate(frames)]
+    return [_read_frame(file, content, row, frame, params, data) for row, frame in enumerate(frames)]
 
 
 def _read_frame(
-    file: Path, content: Content, row: int, frame: Content, params: ModelParams
+    file: Path, content: Content, row: int, frame: Content, params: ModelParams, data: DataParams
 ) -> Frame:
     where = place(file, row, frame)
-    image = picture(file, where, frame, params.extension)
+    image = picture(file, where, frame, data.extension)
     time = number(where, frame, "time")
     if time < 0:
         raise InputError(f"{where}: time is {time}; expected a number from 0 to 1")

@@ -4,6 +4,7 @@ Video Synthesis", CVPR 2022)."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,13 +30,18 @@ MAX_STRETCH = 0.01  # between width and height, of pictures that were resized be
 N_VIDEO_FRAMES = 300
 
 
+@dataclass(frozen=True)
+class DataParams:
+    """A DyNeRF folder leaves nothing to choose."""
+
+
 def recognise(path: Path) -> str:
     if (path / "poses_bounds.npy").is_file() and _names(path):
         return f"poses_bounds.npy and {len(_names(path))} cameras cam*"
     return ""
 
 
-def read(path: Path, params: ModelParams) -> Scene:
+def read(path: Path, params: ModelParams, data: DataParams) -> Scene:
     """Read the folder; the first camera is the test camera.
 
     Videos without a folder of pictures are extracted first, once, at the size that

@@ -19,7 +19,8 @@ from torch import Tensor
 from scene import Scene, Subject
 from scene.cameras import target_size
 from scene.datasets._flame_heads import FlameHead, in_world
-from scene.datasets._heads import bounded, head_scene, in_order, numbered, plate, refuse_part
+from scene.datasets._heads import bounded, head_scene, in_order, numbered
+from scene.datasets._settings import Extension, MouthBox, MovingHead, part_of
 from scene.datasets._transforms import (
     Content,
     blender_intrinsics,
@@ -45,27 +46,32 @@ POSE = {
 }  # arrays (1, n), as flame_pose has them
 
 
+@dataclass(frozen=True)
+class DataParams(Extension, MouthBox, MovingHead):
+    """How a GaussianAvatars folder is read."""
+
+    part: str = part_of("all", "person")
+
+
 def recognise(path: Path) -> str:
     if "flame_param_path" in first_frame(path / "transforms_train.json"):
         return "transforms_train.json, whose frames have flame_param_path"
     return ""
 
 
-def read(path: Path, params: ModelParams) -> Scene:
+def read(path: Path, params: ModelParams, data: DataParams) -> Scene:
     """Read the folder. Frames of one moment are those that share a file of FLAME's numbers."""
-    plate(params, None, "GaussianAvatars")
-    refuse_part(path, params, "GaussianAvatars")
-    head = FlameHead.of(Subject(_shape(path / "transforms_train.json")), params)
+    head = FlameHead.of(Subject(_shape(path / "transforms_train.json")), data)
     moment_of = cache(partial(_moment, head))
     names = ["train", "test"] + ["val"] * (path / "transforms_val.json").is_file()
-    read_split = partial(_read_split, moment_of=moment_of, params=params)
+    read_split = partial(_read_split, moment_of=moment_of, params=params, data=data)
     splits = numbered({name: read_split(path / f"transforms_{name}.json") for name in names})
-    train, test, val = (in_world(splits.get(name, []), params) for name in ("train", "test", "val"))
+    train, test, val = (in_world(splits.get(name, []), data) for name in ("train", "test", "val"))
     if not params.eval:
         train = train + test
     points = head.points(train[0], [frame.camera for frame in train], params.init_points)
     return head_scene(
-        train, test, params,
+        train, test, params, data,
         mouth=head.mouth, val=val, subject=head.subject, points=points,
     )  # fmt: skip
 
@@ -87,7 +93,7 @@ def _shape(file: Path) -> Tensor:
 
 
 def _read_split(
-    file: Path, moment_of: Callable[[Path], Moment], params: ModelParams
+    file: Path, moment_of: Callable[[Path], Moment], params: ModelParams, data: DataParams
 ) -> list[tuple[str, Frame]]:
     """The frames of a file, not yet numbered, each with the name of its moment."""
     content, frames = read_transforms(file)
@@ -96,18 +102,26 @@ def _read_split(
         numbers_file = _numbers_file(file, where, frame)
         moment = moment_of(numbers_file)
         found.append(
-            (str(numbers_file), _read_frame(file, where, {**content, **frame}, moment, params))
+            (
+                str(numbers_file),
+                _read_frame(file, where, {**content, **frame}, moment, params, data),
+            )
         )
     return found
 
 
 def _read_frame(
-    file: Path, where: str, entry: Content, moment: Moment, params: ModelParams
+    file: Path,
+    where: str,
+    entry: Content,
+    moment: Moment,
+    params: ModelParams,
+    data: DataParams,
 ) -> Frame:
-    image = picture(file, where, entry, params.extension)
+    image = picture(file, where, entry, data.extension)
     size = image_size(image)
     camera = opengl_camera(where, entry, _lens(where, entry, *size), *size)
-    masked = params.part == "person" and "fg_mask_path" in entry
+    masked = data.part == "person" and "fg_mask_path" in entry
     return Frame(
         camera.resized(*target_size(*size, params.resolution)),
         index=0,

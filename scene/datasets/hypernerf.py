@@ -58,6 +58,11 @@ class Capture:
     resolution: int
 
 
+@dataclass(frozen=True)
+class DataParams:
+    """A HyperNeRF folder leaves nothing to choose."""
+
+
 def recognise(path: Path) -> str:
     if (
         (path / "dataset.json").is_file()
@@ -68,7 +73,7 @@ def recognise(path: Path) -> str:
     return ""
 
 
-def read(path: Path, params: ModelParams) -> Scene:
+def read(path: Path, params: ModelParams, data: DataParams) -> Scene:
     """Read the folder; `-r 2` takes the pictures of rgb/2x where they are there."""
     dataset = read_object(path / "dataset.json")
     ids = _ids(path / "dataset.json", dataset, "ids")

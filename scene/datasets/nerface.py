@@ -4,6 +4,7 @@ Monocular 4D Facial Avatar Reconstruction", CVPR 2021)."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,10 +20,9 @@ from scene.datasets._heads import (
     in_order,
     mouth_in_picture,
     plate,
-    refuse_head_model,
-    refuse_part,
     signed_intrinsics,
 )
+from scene.datasets._settings import Extension, MouthBox, Plate, part_of
 from scene.datasets._transforms import (
     Content,
     blender_intrinsics,
@@ -42,36 +42,43 @@ LOOKED_FOR = "transforms_train.json whose frames have 'expression'"
 SPLITS = ("train", "val", "test")  # in the order of the video
 
 
+@dataclass(frozen=True)
+class DataParams(Extension, MouthBox, Plate):
+    """How a NeRFace folder is read."""
+
+    part: str = part_of("all", "person")
+
+
 def recognise(path: Path) -> str:
     if "expression" in first_frame(path / "transforms_train.json"):
         return "transforms_train.json, whose frames have an expression"
     return ""
 
 
-def read(path: Path, params: ModelParams) -> Scene:
+def read(path: Path, params: ModelParams, data: DataParams) -> Scene:
     """Read the folder. Pictures keep their background unless the user added mask/ beside them."""
-    refuse_head_model(params, "NeRFace")
-    refuse_part(path, params, "NeRFace")
-    room = plate(params, path / "bg" / "00050.png", "NeRFace")
+    room = plate(data, data.part, path / "bg" / "00050.png")
     entries = [(split, *entry) for split in SPLITS for entry in _entries(path, split)]
     mirrored = _mirrored(*entries[0][1:])
     splits: dict[str, list[Frame]] = {split: [] for split in SPLITS}
     for row, (split, where, entry) in enumerate(entries):
-        image = picture(path / f"transforms_{split}.json", where, entry, params.extension)
+        image = picture(path / f"transforms_{split}.json", where, entry, data.extension)
         splits[split].append(
             Frame(
                 _camera(where, entry, image, mirrored, params),
                 row,
                 clock(row, len(entries)),
                 image,
-                _mask(image, params),
+                _mask(image, data.part),
                 plate_path=room,
                 expression=coefficients(where, entry, "expression"),
             )
         )
     train, val, test = splits.values()
     box = mouth_in_picture([*train, *val, *test])
-    return head_scene(train if params.eval else train + test, test, params, mouth=box, val=val)
+    if not params.eval:
+        train = train + test
+    return head_scene(train, test, params, data, mouth=box, val=val)
 
 
 def _entries(path: Path, split: str) -> list[tuple[str, Content]]:
@@ -116,7 +123,7 @@ def _lens(where: str, entry: Content, width: int, height: int) -> Tensor:
     return blender_intrinsics(where, entry, width, height)
 
 
-def _mask(image: Path, params: ModelParams) -> Mask | None:
+def _mask(image: Path, part: str) -> Mask | None:
     """A matte of the picture's name in mask/ beside it: not of the layout, but users add it."""
     mask = image.parent / "mask" / image.name
-    return Mask(mask) if params.part == "person" and mask.parent.is_dir() else None
+    return Mask(mask) if part == "person" and mask.parent.is_dir() else None

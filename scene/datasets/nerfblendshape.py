@@ -5,7 +5,7 @@ matrices in OpenGL axes and an expression per frame, in the head's frame (Gao et
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,9 +21,9 @@ from scene.datasets._heads import (
     mouth_in_picture,
     need_folder,
     plate,
-    refuse_head_model,
     split_video,
 )
+from scene.datasets._settings import HoldOut, MouthBox, Plate, part_of
 from scene.datasets._transforms import Content, first_frame, opengl_camera, read_transforms
 from scene.datasets._values import number
 from scene.frames import Frame, Mask
@@ -41,20 +41,26 @@ PERSON = (*HEAD, (0, 255, 0), (255, 0, 0), (14, 14, 14), (15, 15, 15), (16, 16, 
 MAX_ID = 10**9
 
 
+@dataclass(frozen=True)
+class DataParams(HoldOut, MouthBox, Plate):
+    """How a NeRFBlendShape folder is read."""
+
+    part: str = part_of("all", "person", "head")
+
+
 def recognise(path: Path) -> str:
     if "exp_ori" in first_frame(path / "transforms.json"):
         return "transforms.json, whose frames have exp_ori"
     return ""
 
 
-def read(path: Path, params: ModelParams) -> Scene:
-    """Read the folder; the last 500 frames test, or as many as `params.hold_out` says."""
-    refuse_head_model(params, "NeRFBlendShape")
+def read(path: Path, params: ModelParams, data: DataParams) -> Scene:
+    """Read the folder; the last 500 frames test, or as many as `data.hold_out` says."""
     file = path / "transforms.json"
     content, entries = read_transforms(file)
     by_id = _by_id(file, entries)
     size, K = _lens(file, content)
-    room, mask_of = plate(params, path / "bc.jpg", "NeRFBlendShape"), _masks(path, params)
+    room, mask_of = plate(data, data.part, path / "bc.jpg"), _masks(path, data.part)
     frames = []
     for row, (img_id, entry) in enumerate(by_id.items()):
         where, image = f"{file}: img_id {img_id}", path / "ori_imgs" / f"{img_id}.jpg"
@@ -68,8 +74,8 @@ def read(path: Path, params: ModelParams) -> Scene:
         expression = coefficients(where, entry, "exp_ori")
         frame = Frame(camera, row, clock(row, len(by_id)), image, mask_of(img_id))
         frames.append(replace(frame, plate_path=room, expression=expression))
-    train, test = split_video(frames, params, PUBLISHED_TEST)
-    return head_scene(train, test, params, mouth=mouth_in_picture(frames))
+    train, test = split_video(frames, params, data, PUBLISHED_TEST)
+    return head_scene(train, test, params, data, mouth=mouth_in_picture(frames))
 
 
 def _by_id(file: Path, entries: list[Content]) -> dict[int, Content]:
@@ -99,19 +105,19 @@ def _lens(file: Path, content: Content) -> tuple[tuple[int, int], Tensor]:
     return (int(width), int(height)), intrinsics(fx, fy, cx, cy)
 
 
-def _masks(path: Path, params: ModelParams) -> Callable[[int], Mask | None]:
+def _masks(path: Path, part: str) -> Callable[[int], Mask | None]:
     """From the number of a picture to the mask of the part that is asked for.
 
     The person is in the mattes of mask/, which GaussianHead's users add, else in parsing/.
     """
     mattes, parsing = path / "mask", path / "parsing"
-    if params.part == "all":
+    if part == "all":
         return lambda img_id: None
-    if params.part == "person" and mattes.is_dir():
+    if part == "person" and mattes.is_dir():
         ahead = _ahead(path)
         return lambda img_id: Mask(mattes / f"{img_id + ahead}.png")
-    need_folder(parsing, params)
-    keep = {"head": HEAD, "person": PERSON}[params.part]
+    need_folder(parsing, part)
+    keep = {"head": HEAD, "person": PERSON}[part]
     return lambda img_id: Mask(parsing / f"{img_id}.png", keep)
 
 

@@ -9,6 +9,7 @@ rig that Zero123++ draws its views for.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from scene import Scene
 from scene.cameras import Camera, intrinsics, look_at, orbit, target_size
 from scene.datasets._files import clock, common_size, pictures, require_pictures
 from scene.datasets._points import grey
+from scene.datasets._settings import HoldOut
 from scene.datasets._split import last_moments
 from scene.frames import Frame, PointCloud
 from utils.errors import InputError
@@ -38,6 +40,11 @@ UP = torch.tensor([0.0, 1.0, 0.0])
 N_VIDEO_FRAMES = 120
 
 
+@dataclass(frozen=True)
+class DataParams(HoldOut):
+    """How a folder of RGBA pictures is read."""
+
+
 def recognise(path: Path) -> str:
     if (path / "ref").is_dir():
         return f"ref with {len(pictures(path / 'ref'))} pictures" if pictures(path / "ref") else ""
@@ -48,10 +55,10 @@ def recognise(path: Path) -> str:
     return ""
 
 
-def read(path: Path, params: ModelParams) -> Scene:
+def read(path: Path, params: ModelParams, data: DataParams) -> Scene:
     """Read the folder; the anchors of a moment are frames of that moment with cameras of their own.
 
-    No moment is held out unless `params.hold_out` says so.
+    No moment is held out unless `data.hold_out` says so.
     """
     folder = path / "ref" if (path / "ref").is_dir() else path
     images = require_pictures(folder, "the frames of the video, as 0_rgba.png")
@@ -63,7 +70,7 @@ def read(path: Path, params: ModelParams) -> Scene:
     frames = [Frame(front, k, clock(k, len(images)), image) for k, image in enumerate(images)]
     if (path / "zero123").is_dir():
         frames += _anchors(path / "zero123", frames, params)
-    train, test = last_moments(frames, params)
+    train, test = last_moments(frames, params, data)
     circle = orbit(
         [front, _camera(90, 0, front.width, front.height, params)], N_VIDEO_FRAMES, 0.0, UP
     )

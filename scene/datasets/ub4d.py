@@ -5,6 +5,7 @@ CVPRW 2023)."""
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from scene import Scene
 from scene.cameras import Camera, common_up, orbit, target_size
 from scene.datasets._files import clock, common_size, pictures, require_pictures
 from scene.datasets._points import cube_in_view, usable_points
+from scene.datasets._settings import HoldOut
 from scene.datasets._split import last_moments
 from scene.datasets._values import array_of, camera_of, read_arrays
 from scene.frames import Frame, Mask, PointCloud
@@ -27,14 +29,19 @@ MATRIX = "proj_mat_{}"
 N_VIDEO_FRAMES = 120
 
 
+@dataclass(frozen=True)
+class DataParams(HoldOut):
+    """How a UB4D folder is read."""
+
+
 def recognise(path: Path) -> str:
     if (path / "projection_matrix.npz").is_file() and (path / "rgb").is_dir():
         return "projection_matrix.npz and rgb"
     return ""
 
 
-def read(path: Path, params: ModelParams) -> Scene:
-    """Read the folder. No frame is held out unless `params.hold_out` says so."""
+def read(path: Path, params: ModelParams, data: DataParams) -> Scene:
+    """Read the folder. No frame is held out unless `data.hold_out` says so."""
     images = {
         _number(image): image for image in require_pictures(path / "rgb", "the frames of the video")
     }
@@ -48,7 +55,7 @@ def read(path: Path, params: ModelParams) -> Scene:
         Frame(cameras[k], row, k / last, image, mask=_mask(path, masks, k, image))
         for row, (k, image) in enumerate(sorted(images.items()))
     ]
-    train, test = last_moments(frames, params)
+    train, test = last_moments(frames, params, data)
     video = _video(path, list(cameras.values()), size, params)
     return Scene(train, test, video, _points(path, [frame.camera for frame in train], params))
 
