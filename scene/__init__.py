@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from scene import cameras
 from scene.frames import Frame, PointCloud
+from scene.paths import extent
 from utils.errors import InputError
 from utils.random import generator
 
@@ -43,7 +43,7 @@ class Scene:
     @property
     def extent(self) -> float:
         """Size of the scene, world units: the unit of learning rates and densification."""
-        return cameras.extent([frame.camera for frame in self.train])
+        return extent([frame.camera for frame in self.train])
 
     def split(self, name: str) -> list[Frame]:
         return getattr(self, name)

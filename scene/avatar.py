@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from scene import Scene
-from scene.cameras import common_up, swung
 from scene.frames import NO_ROW, Frame
+from scene.paths import common_up, swung
 from utils.errors import InputError
 
 SWEEP = (-1.0, -0.5, 0.0, 0.5, 1.0)  # of the way from the mean to the ends of the training range

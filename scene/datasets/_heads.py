@@ -18,13 +18,14 @@ import torch
 from torch import Tensor
 
 from scene import Scene, Subject
-from scene.cameras import Camera, common_up, intrinsics, swung
+from scene.cameras import intrinsics
 from scene.datasets._files import clock, natural
 from scene.datasets._points import cube_about
 from scene.datasets._split import last_moments
 from scene.datasets._transforms import Content, place
 from scene.datasets._values import numbers, text
 from scene.frames import Frame, PointCloud
+from scene.paths import common_up, swayed
 from utils.errors import InputError
 
 if TYPE_CHECKING:
@@ -215,11 +216,7 @@ def _turn(shown: list[Frame], middle: Tensor) -> list[Frame]:
             frame,
             image_path=None,
             mask=None,
-            camera=_swayed(shown[0].camera, middle, up, k / len(moments)),
+            camera=swayed(shown[0].camera, middle, up, YAW, k / len(moments)),
         )
         for k, frame in enumerate(moments)
     ]
-
-
-def _swayed(camera: Camera, middle: Tensor, up: Tensor, part: float) -> Camera:
-    return swung(camera, middle, up, YAW * math.sin(2 * math.pi * part))

@@ -11,12 +11,13 @@ import torch
 
 from arguments.settings import at_least, setting
 from scene import Scene
-from scene.cameras import Camera, intrinsics, target_size, tour
+from scene.cameras import Camera, intrinsics, target_size
 from scene.datasets._colmap import Shot, View, model_file, read_cloud, read_shots, read_views
 from scene.datasets._files import clock, natural, pictures
 from scene.datasets._points import checked_points
 from scene.datasets._values import camera_of
 from scene.frames import Frame, Lens
+from scene.paths import tour
 from utils.errors import InputError
 from utils.images import image_size
 from utils.rotations import quats_to_matrices

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scene import Scene
-from scene.cameras import Camera, orbit, target_size
+from scene.cameras import Camera, target_size
 from scene.datasets._files import rows_of
 from scene.datasets._points import cube_in_view, usable_points
 from scene.datasets._settings import Extension
@@ -24,6 +24,7 @@ from scene.datasets._transforms import (
 )
 from scene.datasets._values import number
 from scene.frames import Frame
+from scene.paths import orbit
 from utils.errors import InputError
 from utils.images import image_size
 

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from scene import Scene
-from scene.cameras import Camera, intrinsics, target_size, tour
+from scene.cameras import Camera, intrinsics, target_size
 from scene.datasets._files import clock, common_size, natural, pictures
 from scene.datasets._points import points_in_view, usable_points
 from scene.datasets._values import camera_of, read_array
 from scene.frames import Frame, PointCloud
+from scene.paths import tour
 from utils.errors import InputError
 from utils.video_frames import extract_frames
 

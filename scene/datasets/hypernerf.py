@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 
 from scene import Scene
-from scene.cameras import Camera, intrinsics, target_size, tour
+from scene.cameras import Camera, intrinsics, target_size
 from scene.datasets._files import rows_of
 from scene.datasets._points import checked_points, grey, points_in_view, usable_points
 from scene.datasets._values import camera_of, number, numbers, read_array, read_object
 from scene.frames import Frame, Lens, PointCloud
+from scene.paths import tour
 from utils.errors import InputError
 from utils.images import image_size
 

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING
 import torch
 
 from scene import Scene
-from scene.cameras import Camera, intrinsics, look_at, orbit, target_size
+from scene.cameras import Camera, intrinsics, target_size
 from scene.datasets._files import clock, common_size, pictures, require_pictures
 from scene.datasets._points import grey
 from scene.datasets._settings import HoldOut
 from scene.datasets._split import last_moments
 from scene.frames import Frame, PointCloud
+from scene.paths import look_at, orbit
 from utils.errors import InputError
 from utils.random import generator
 

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 from numpy.typing import NDArray
 
 from scene import Scene
-from scene.cameras import Camera, common_up, orbit, target_size
+from scene.cameras import Camera, target_size
 from scene.datasets._files import clock, common_size, pictures, require_pictures
 from scene.datasets._points import cube_in_view, usable_points
 from scene.datasets._settings import HoldOut
 from scene.datasets._split import last_moments
 from scene.datasets._values import array_of, camera_of, read_arrays
 from scene.frames import Frame, Mask, PointCloud
+from scene.paths import common_up, orbit
 from utils.errors import InputError
 
 if TYPE_CHECKING:
