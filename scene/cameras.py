@@ -121,6 +121,10 @@ class Camera:
         factors = self.K.new_tensor([width / self.width, height / self.height, 1.0])
         return replace(self, K=self.K * factors[:, None], width=width, height=height)
 
+    def at(self, resolution: int) -> Camera:
+        """The same view after `-r`."""
+        return self.resized(*target_size(self.width, self.height, resolution))
+
     def to(self, device: torch.device) -> Camera:
         return replace(self, viewmat=send(self.viewmat, device), K=send(self.K, device))
 

@@ -12,18 +12,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from scene import Scene, Subject
 from scene.cameras import intrinsics
-from scene.datasets._files import clock, natural
+from scene.datasets._entry import Entry
+from scene.datasets._files import natural
+from scene.datasets._moments import last_moments, time_of
 from scene.datasets._points import cube_about
-from scene.datasets._split import last_moments
-from scene.datasets._transforms import Content, place
-from scene.datasets._values import numbers, text
 from scene.frames import Frame, PointCloud
 from scene.paths import common_up, swayed
 from utils.errors import InputError
@@ -92,20 +91,16 @@ def split_video(
     return last_moments(frames, params, data, fitting)
 
 
-def in_order(file: Path, frames: list[Content]) -> list[tuple[str, Content]]:
-    """The frames in the natural order of their pictures, each with how a message on it begins.
-
-    Raises InputError where two have the same picture.
-    """
-    named = [(place(file, row, frame), frame) for row, frame in enumerate(frames)]
-    pictures = [text(where, frame, "file_path") for where, frame in named]
-    order = sorted(range(len(named)), key=lambda row: natural(pictures[row]))
+def in_order(frames: list[Entry]) -> list[Entry]:
+    """The frames in the natural order of their pictures; InputError where two have the same one."""
+    pictures = [frame.text("file_path") for frame in frames]
+    order = sorted(range(len(frames)), key=lambda row: natural(pictures[row]))
     for row, after in pairwise(order):
         if pictures[row] == pictures[after]:
             raise InputError(
-                f"{named[after][0]}: frame {row} has the same picture; remove one of them"
+                f"{frames[after].where}: frame {row} has the same picture; remove one of them"
             )
-    return [named[row] for row in order]
+    return [frames[row] for row in order]
 
 
 def numbered(splits: Mapping[str, list[tuple[str, Frame]]]) -> dict[str, list[Frame]]:
@@ -114,14 +109,14 @@ def numbered(splits: Mapping[str, list[tuple[str, Frame]]]) -> dict[str, list[Fr
     order = sorted(moments, key=lambda moment: (natural(moment), moment))
     rows = {moment: row for row, moment in enumerate(order)}
     return {
-        name: [replace(f, index=rows[m], time=clock(rows[m], len(rows))) for m, f in frames]
+        name: [replace(f, index=rows[m], time=time_of(rows[m], len(rows))) for m, f in frames]
         for name, frames in splits.items()
     }
 
 
-def coefficients(where: str, values: Mapping[str, Any], key: str, count: int = -1) -> Tensor:
+def coefficients(entry: Entry, key: str, count: int = -1) -> Tensor:
     """(count,) float32 numbers of a tracker; any number of them where `count` is -1."""
-    return bounded(f"{where}: {key!r}", numbers(where, values, key, (count,)))
+    return bounded(f"{entry.where}: {key!r}", entry.numbers(key, (count,)))
 
 
 def bounded(where: str, values: Tensor) -> Tensor:
@@ -131,17 +126,17 @@ def bounded(where: str, values: Tensor) -> Tensor:
     return values.float()
 
 
-def signed_intrinsics(where: str, values: Mapping[str, Any], width: int, height: int) -> Tensor:
+def signed_intrinsics(entry: Entry, width: int, height: int) -> Tensor:
     """(3, 3) from `intrinsics` [fx, fy, cx, cy], in pixels; the sign of fx stays.
 
     NeRFace gives focal lengths in pixels and the principal point in parts of the picture, IMavatar
     all in parts, its older files all in pixels: so each number is what its size says.
     """
-    fx, fy, cx, cy = numbers(where, values, "intrinsics", (4,)).tolist()
+    fx, fy, cx, cy = entry.numbers("intrinsics", (4,)).tolist()
     for center, size in ((cx, width), (cy, height)):
         if center > MAX_RELATIVE_CENTER and not size / 4 <= center <= size * 3 / 4:
             raise InputError(
-                f"{where}: 'intrinsics' put the principal point at {center:g} of {size} pixels; "
+                f"{entry.where}: 'intrinsics' put the principal point at {center:g} of {size} pixels; "
                 "they are of pictures of another size: give all four in parts of the picture"
             )
     fx, fy = (
@@ -172,8 +167,7 @@ def need_folder(folder: Path, part: str) -> None:
     """InputError where the folder that the setting `part` needs is not there."""
     if not folder.is_dir():
         raise InputError(
-            f"{folder}: no such folder, which part={part!r} needs; "
-            "add it or choose another part"
+            f"{folder}: no such folder, which part={part!r} needs; add it or choose another part"
         )
 
 
@@ -183,14 +177,11 @@ def _mouth_box(given: list[float], default: Sequence[Sequence[float]]) -> Tensor
         return torch.tensor(default)
     if len(given) != 6:
         raise InputError(
-            f"mouth_box has {len(given)} numbers; expected six: the lowest x y z, "
-            "the highest x y z"
+            f"mouth_box has {len(given)} numbers; expected six: the lowest x y z, the highest x y z"
         )
     box = torch.tensor(given).reshape(2, 3)
     if not bool((box[0] < box[1]).all()):
-        raise InputError(
-            f"mouth_box is {given}; expected the lowest corner before the highest"
-        )
+        raise InputError(f"mouth_box is {given}; expected the lowest corner before the highest")
     return box
 
 

@@ -10,7 +10,9 @@ from arguments.settings import about, at_least, one_of, setting
 
 @dataclass(frozen=True)
 class Extension:
-    extension: str = setting(".png", "appended to the picture names in the file where it is missing")
+    extension: str = setting(
+        ".png", "appended to the picture names in the file where it is missing"
+    )
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ from arguments.settings import at_least, setting
 from scene import Scene
 from scene.cameras import Camera, intrinsics, target_size
 from scene.datasets._colmap import Shot, View, model_file, read_cloud, read_shots, read_views
-from scene.datasets._files import clock, natural, pictures
+from scene.datasets._entry import camera_of
+from scene.datasets._files import natural, pictures
+from scene.datasets._moments import along, time_of
 from scene.datasets._points import checked_points
-from scene.datasets._values import camera_of
 from scene.frames import Frame, Lens
 from scene.paths import tour
 from utils.errors import InputError
@@ -53,7 +54,7 @@ def read(path: Path, params: ModelParams, data: DataParams) -> Scene:
     """Read the folder; `-r 2` takes the pictures of images_2 where they are there.
 
     Time is the place of a name among the folder's pictures in natural order, so that frames COLMAP
-    could not pose leave a gap and do not shift the clock. Every `data.llffhold`-th one tests.
+    could not pose leave a gap and do not shift the others. Every `data.llffhold`-th one tests.
     """
     sparse = _sparse(path)
     file = model_file(sparse, "images")
@@ -70,7 +71,7 @@ def read(path: Path, params: ModelParams, data: DataParams) -> Scene:
         replace(
             _read_frame(file, folder / shot.name, shot, views, params.resolution),
             index=rows[shot.name],
-            time=clock(rows[shot.name], len(names)),
+            time=time_of(rows[shot.name], len(names)),
         )
         for shot in shots
     ]
@@ -80,10 +81,7 @@ def read(path: Path, params: ModelParams, data: DataParams) -> Scene:
         [frame for k, frame in enumerate(frames) if k % hold] if hold and params.eval else frames
     )
     cloud = model_file(sparse, "points3D")
-    cameras = [frame.camera for frame in train]
-    video = [
-        Frame(c, k, clock(k, N_VIDEO_FRAMES)) for k, c in enumerate(tour(cameras, N_VIDEO_FRAMES))
-    ]
+    video = along(tour([frame.camera for frame in train], N_VIDEO_FRAMES))
     return Scene(train, test, video, checked_points(cloud, read_cloud(cloud)))
 
 

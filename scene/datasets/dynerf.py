@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-from numpy.typing import NDArray
+from torch import Tensor
 from tqdm import tqdm
 
 from scene import Scene
 from scene.cameras import Camera, intrinsics, target_size
-from scene.datasets._files import clock, common_size, natural, pictures
+from scene.datasets._arrays import read_arrays
+from scene.datasets._entry import camera_of
+from scene.datasets._files import common_size, natural, pictures
+from scene.datasets._moments import along, time_of
 from scene.datasets._points import points_in_view, usable_points
-from scene.datasets._values import camera_of, read_array
 from scene.frames import Frame, PointCloud
 from scene.paths import tour
 from utils.errors import InputError
@@ -52,7 +53,7 @@ def read(path: Path, params: ModelParams, data: DataParams) -> Scene:
     if not names:
         raise InputError(f"{path}: no camera found; expected cam00.mp4 or cam00/images, cam01...")
     file = path / "poses_bounds.npy"
-    poses = read_array(file, (-1, 17))
+    poses = read_arrays(file).tensor("", (-1, 17))
     if len(poses) != len(names):
         raise InputError(
             f"{file}: it has {len(poses)} rows, but the folder has {len(names)} cameras "
@@ -80,9 +81,7 @@ def read(path: Path, params: ModelParams, data: DataParams) -> Scene:
     if not params.eval or not train:
         train = test + train
     cameras = [view[0].camera for view in views]
-    video = [
-        Frame(c, k, clock(k, N_VIDEO_FRAMES)) for k, c in enumerate(tour(cameras, N_VIDEO_FRAMES))
-    ]
+    video = along(tour(cameras, N_VIDEO_FRAMES))
     return Scene(train, test, video, _points(path, cameras, params, near, far))
 
 
@@ -94,7 +93,7 @@ def _names(path: Path) -> list[str]:
     return sorted(found, key=natural)
 
 
-def _extract(path: Path, names: list[str], file: Path, poses: NDArray, params: ModelParams) -> None:
+def _extract(path: Path, names: list[str], file: Path, poses: Tensor, params: ModelParams) -> None:
     missing = [name for name in names if not pictures(path / name / "images")]
     bar = tqdm(missing, unit="camera", disable=not missing)
     for name in bar:
@@ -104,7 +103,7 @@ def _extract(path: Path, names: list[str], file: Path, poses: NDArray, params: M
         extract_frames(path / f"{name}.mp4", path / name / "images", *size)
 
 
-def _size(file: Path, row: int, poses: NDArray) -> tuple[int, int, float]:
+def _size(file: Path, row: int, poses: Tensor) -> tuple[int, int, float]:
     """Height, width and focal length in pixels as the rig was calibrated."""
     height, width, focal = poses[row, [4, 9, 14]].tolist()
     if not (1 <= height < 1e5 and 1 <= width < 1e5):
@@ -115,18 +114,16 @@ def _size(file: Path, row: int, poses: NDArray) -> tuple[int, int, float]:
 
 
 def _read_camera(
-    folder: Path, file: Path, row: int, poses: NDArray, params: ModelParams
+    folder: Path, file: Path, row: int, poses: Tensor, params: ModelParams
 ) -> list[Frame]:
     """The frames of one camera."""
     height, width, focal = _size(file, row, poses)
     with camera_of(f"{file}: row {row}", "calibrate the rig again"):
-        pose = torch.from_numpy(poses[row, :15].reshape(3, 5)[:, :4].copy())
-        camera = Camera.from_llff(
-            pose, intrinsics(focal, focal, width / 2, height / 2), width, height
-        )
+        K = intrinsics(focal, focal, width / 2, height / 2)
+        camera = Camera.from_llff(poses[row, :15].reshape(3, 5)[:, :4], K, width, height)
     paths = pictures(folder)
     camera = _fitted(camera, paths, params)
-    return [Frame(camera, k, clock(k, len(paths)), image) for k, image in enumerate(paths)]
+    return [Frame(camera, k, time_of(k, len(paths)), image) for k, image in enumerate(paths)]
 
 
 def _fitted(camera: Camera, paths: list[Path], params: ModelParams) -> Camera:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from arguments.settings import about
 from scene import Scene, Subject
-from scene.cameras import Camera, target_size
-from scene.datasets._files import clock, natural
+from scene.cameras import Camera
+from scene.datasets._entry import Entry, read_object
+from scene.datasets._files import natural
 from scene.datasets._flame_heads import FlameHead, in_world
 from scene.datasets._heads import (
     HEAD_LABELS,
@@ -22,9 +23,9 @@ from scene.datasets._heads import (
     signed_intrinsics,
     split_video,
 )
+from scene.datasets._moments import time_of
 from scene.datasets._settings import Extension, HoldOut, MouthBox, MovingHead, part_of
-from scene.datasets._transforms import Content, picture, read_transforms
-from scene.datasets._values import camera_of, pose, read_object
+from scene.datasets._transforms import picture, read_transforms
 from scene.frames import Frame, Mask
 from utils.errors import InputError
 from utils.images import image_size
@@ -69,12 +70,12 @@ def read(path: Path, params: ModelParams, data: DataParams) -> Scene:
     training = [video for video in videos if video not in held_out]
     head = FlameHead.of(_subject(training[-1] / FILE), data)
     taken, tested = (
-        [frame for video in part for frame in _read_video(video, head, params, data)]
-        for part in (training, held_out)
+        [frame for video in some for frame in _read_video(video, head, params, data)]
+        for some in (training, held_out)
     )
     count = len(taken) + len(tested)
     frames = [
-        replace(frame, index=row, time=clock(row, count))
+        replace(frame, index=row, time=time_of(row, count))
         for row, frame in enumerate(in_world(taken + tested, data))
     ]
     if held_out:
@@ -122,33 +123,22 @@ def _held_out(path: Path, videos: list[Path], wanted: list[str]) -> list[Path]:
 
 
 def _subject(file: Path) -> Subject:
-    return Subject(coefficients(str(file), read_object(file), "shape_params"), SCALE)
+    return Subject(coefficients(read_object(file), "shape_params"), SCALE)
 
 
-def _read_video(
-    video: Path, head: FlameHead, params: ModelParams, data: DataParams
-) -> list[Frame]:
+def _read_video(video: Path, head: FlameHead, params: ModelParams, data: DataParams) -> list[Frame]:
     """The frames of a video in order, not yet numbered."""
-    content, frames = read_transforms(video / FILE)
-    return [
-        _read_frame(video, where, {**content, **frame}, head, params, data)
-        for where, frame in in_order(video / FILE, frames)
-    ]
+    frames = in_order(read_transforms(video / FILE)[1])
+    return [_read_frame(video, entry, head, params, data) for entry in frames]
 
 
 def _read_frame(
-    video: Path,
-    where: str,
-    entry: Content,
-    head: FlameHead,
-    params: ModelParams,
-    data: DataParams,
+    video: Path, entry: Entry, head: FlameHead, params: ModelParams, data: DataParams
 ) -> Frame:
-    image = _image(video, where, entry, data)
-    expression = coefficients(where, entry, "expression")
-    flame_pose = coefficients(where, entry, "pose", 15)
+    image = _image(video, picture(video / FILE, entry, data.extension))
+    expression, flame_pose = coefficients(entry, "expression"), coefficients(entry, "pose", 15)
     return Frame(
-        _camera(where, entry, image, params),
+        _camera(entry, image_size(image)).at(params.resolution),
         index=0,
         time=0.0,
         image_path=image,
@@ -159,23 +149,20 @@ def _read_frame(
     )
 
 
-def _image(video: Path, where: str, entry: Content, data: DataParams) -> Path:
-    """The picture that file_path names, or where its folder is missing, that of SplattingAvatar's."""
-    image, renamed = picture(video / FILE, where, entry, data.extension), video / "images"
+def _image(video: Path, image: Path) -> Path:
+    """The picture that the file names, or where its folder is missing, that of SplattingAvatar's."""
+    renamed = video / "images"
     return renamed / image.name if renamed.is_dir() and not image.parent.is_dir() else image
 
 
-def _camera(where: str, entry: Content, image: Path, params: ModelParams) -> Camera:
+def _camera(entry: Entry, size: tuple[int, int]) -> Camera:
     """The camera that sees (X, Y, Z), which is world_mat times a point, at (fx X, fy Y) / Z + c.
 
     Z is negative before it, so a negative fx is that of an x axis to the right.
     """
-    width, height = image_size(image)
-    w2c, K = pose(where, entry, "world_mat", rows=3), signed_intrinsics(where, entry, width, height)
+    K = signed_intrinsics(entry, *size)
     K[0, 0] = -K[0, 0]
-    with camera_of(f"{where}: 'world_mat'", "mend or remove the frame"):
-        camera = Camera.from_opengl_w2c(w2c, K, width, height)
-    return camera.resized(*target_size(width, height, params.resolution))
+    return entry.camera("world_mat", Camera.from_opengl_w2c, K, size, rows=3)
 
 
 def _mask(video: Path, image: Path, part: str) -> Mask | None:

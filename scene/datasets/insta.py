@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from scene import Scene, Subject
-from scene.cameras import Camera, target_size
+from scene.cameras import Camera
+from scene.datasets._entry import Entry
 from scene.datasets._flame_heads import FlameHead
 from scene.datasets._heads import (
     bounded,
@@ -29,14 +30,7 @@ from scene.datasets._heads import (
     split_video,
 )
 from scene.datasets._settings import Extension, HeadModel, HoldOut, MouthBox
-from scene.datasets._transforms import (
-    Content,
-    blender_intrinsics,
-    first_frame,
-    picture,
-    read_transforms,
-)
-from scene.datasets._values import camera_of, pose, text
+from scene.datasets._transforms import blender_intrinsics, first_frame, picture, read_transforms
 from scene.frames import Frame
 from utils.errors import InputError
 from utils.images import image_size
@@ -107,34 +101,24 @@ def _split(
 
 def _read_file(file: Path, params: ModelParams, data: DataParams) -> list[tuple[str, Frame]]:
     """The frames of a file, not yet numbered, each with the name of its moment."""
-    content, frames = read_transforms(file)
-    return [
-        (frame["file_path"], _read_frame(file, where, {**content, **frame}, params, data))
-        for where, frame in in_order(file, frames)
-    ]
+    frames = in_order(read_transforms(file)[1])
+    return [(entry.text("file_path"), _read_frame(file, entry, params, data)) for entry in frames]
 
 
-def _read_frame(
-    file: Path, where: str, entry: Content, params: ModelParams, data: DataParams
-) -> Frame:
-    image = picture(file, where, entry, data.extension)
-    expressions = file.parent / text(where, entry, "exp_path")
+def _read_frame(file: Path, entry: Entry, params: ModelParams, data: DataParams) -> Frame:
+    image = picture(file, entry, data.extension)
+    size = image_size(image)
+    K = blender_intrinsics(entry, *size)
+    camera = entry.camera("transform_matrix", Camera.from_opencv_c2w, K, size)
+    expressions = file.parent / entry.text("exp_path")
     return Frame(
-        _camera(where, entry, image, params),
+        camera.at(params.resolution),
         index=0,
         time=0.0,
         image_path=image,
         expression=_coefficients(expressions),
         flame_pose=_pose(expressions),
     )
-
-
-def _camera(where: str, entry: Content, image: Path, params: ModelParams) -> Camera:
-    width, height = image_size(image)
-    c2w, K = pose(where, entry, "transform_matrix"), blender_intrinsics(where, entry, width, height)
-    with camera_of(f"{where}: 'transform_matrix'", "mend or remove the frame"):
-        camera = Camera.from_opencv_c2w(c2w, K, width, height)
-    return camera.resized(*target_size(width, height, params.resolution))
 
 
 def _beside(expressions: Path, folder: str) -> Path | None:
@@ -146,7 +130,7 @@ def _beside(expressions: Path, folder: str) -> Path | None:
 def _shape(path: Path) -> Tensor:
     """(S,) identity, which is repeated in the file of every frame."""
     file = next(path / name for name in FILES if (path / name).is_file())
-    shape = _beside(path / text(f"{file}: frame 0", first_frame(file), "exp_path"), "shape")
+    shape = _beside(path / first_frame(file).text("exp_path"), "shape")
     return _coefficients(shape) if shape else torch.zeros(0)
 
 

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 import torch
 
 from scene import Scene
-from scene.cameras import Camera, intrinsics, target_size
-from scene.datasets._files import clock, common_size, pictures, require_pictures
+from scene.cameras import Camera, intrinsics
+from scene.datasets._files import common_size, pictures, require_pictures
+from scene.datasets._moments import along, last_moments, time_of
 from scene.datasets._points import grey
 from scene.datasets._settings import HoldOut
-from scene.datasets._split import last_moments
 from scene.frames import Frame, PointCloud
 from scene.paths import look_at, orbit
 from utils.errors import InputError
@@ -68,14 +68,12 @@ def read(path: Path, params: ModelParams, data: DataParams) -> Scene:
     if doubled is not None:
         raise InputError(f"{folder}: frame {doubled!r} is there twice; keep one of its pictures")
     front = _camera(0, 0, *common_size(images), params)
-    frames = [Frame(front, k, clock(k, len(images)), image) for k, image in enumerate(images)]
+    frames = [Frame(front, k, time_of(k, len(images)), image) for k, image in enumerate(images)]
     if (path / "zero123").is_dir():
         frames += _anchors(path / "zero123", frames, params)
     train, test = last_moments(frames, params, data)
-    circle = orbit(
-        [front, _camera(90, 0, front.width, front.height, params)], N_VIDEO_FRAMES, 0.0, UP
-    )
-    video = [Frame(camera, k, clock(k, N_VIDEO_FRAMES)) for k, camera in enumerate(circle)]
+    aside = _camera(90, 0, front.width, front.height, params)
+    video = along(orbit([front, aside], N_VIDEO_FRAMES, 0.0, UP))
     return Scene(train, test, video, _ball(params.init_points))
 
 
@@ -111,7 +109,7 @@ def _camera(
     focal = height / (2 * math.tan(FOV_Y / 2))
     K = intrinsics(focal, focal, width / 2, height / 2)
     camera = Camera.from_opencv_w2c(look_at(RADIUS * place, torch.zeros(3), UP), K, width, height)
-    return camera.resized(*target_size(width, height, params.resolution))
+    return camera.at(params.resolution)
 
 
 def _ball(count: int) -> PointCloud:

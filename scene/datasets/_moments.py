@@ -1,15 +1,32 @@
-"""The split of videos that state none."""
+"""Moments: their times and rows, the split of a video that states none, and novel paths."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from scene.cameras import Camera
 from scene.frames import Frame
 from utils.errors import InputError
 
 if TYPE_CHECKING:
     from arguments.settings import ModelParams
     from scene.datasets._settings import HoldOut
+
+
+def time_of(moment: int, count: int) -> float:
+    """Time in [0, 1] of one of `count` moments at equal distances."""
+    return moment / max(count - 1, 1)
+
+
+def rows_of(moments: Iterable[float]) -> dict[float, int]:
+    """For every moment its row in tables that hold one row per moment."""
+    return {moment: row for row, moment in enumerate(sorted(set(moments)))}
+
+
+def along(cameras: list[Camera]) -> list[Frame]:
+    """The video: time runs from 0 to 1 along a path of cameras."""
+    return [Frame(c, k, time_of(k, len(cameras))) for k, c in enumerate(cameras)]
 
 
 def last_moments(
