@@ -196,7 +196,10 @@ def _require_one_width(frames: list[Frame]) -> None:
 
 
 def _turn(shown: list[Frame], middle: Tensor) -> list[Frame]:
-    """The moments of `shown` play while the first camera sways about the head's upright axis."""
+    """The moments of `shown` play while the first camera sways about the head's upright axis.
+
+    There is no plate: a picture of the room would not turn with the camera.
+    """
     first: dict[int, Frame] = {}
     for frame in shown:
         first.setdefault(frame.index, frame)
@@ -207,6 +210,7 @@ def _turn(shown: list[Frame], middle: Tensor) -> list[Frame]:
             frame,
             image_path=None,
             mask=None,
+            plate_path=None,
             camera=swayed(shown[0].camera, middle, up, YAW, k / len(moments)),
         )
         for k, frame in enumerate(moments)

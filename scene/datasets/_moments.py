@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from scene.cameras import Camera
-from scene.frames import Frame
+from scene.frames import NO_ROW, Frame
 from utils.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ def rows_of(moments: Iterable[float]) -> dict[float, int]:
 
 
 def along(cameras: list[Camera]) -> list[Frame]:
-    """The video: time runs from 0 to 1 along a path of cameras."""
-    return [Frame(c, k, time_of(k, len(cameras))) for k, c in enumerate(cameras)]
+    """The video: time runs from 0 to 1 along a path of cameras, between the dataset's moments."""
+    return [Frame(c, NO_ROW, time_of(k, len(cameras))) for k, c in enumerate(cameras)]
 
 
 def last_moments(

@@ -94,7 +94,7 @@ def _anchors(zero123: Path, frames: list[Frame], params: ModelParams) -> list[Fr
     size = common_size([image for images in views for image in images])
     cameras = [_camera(a, e, *size, params) for a, e in zip(AZIMUTHS, ELEVATIONS, strict=True)]
     return [
-        Frame(camera, frame.index, frame.time, image)
+        Frame(camera, frame.index, frame.time, image, role="anchor")
         for frame, images in zip(frames, views, strict=True)
         for camera, image in zip(cameras, images, strict=True)
     ]
