@@ -7,7 +7,7 @@ import torch
 
 from export.ply import read_points
 from tests.scene.datasets.reading import decode, pixel, read
-from tests.scene.datasets.tiny_folders import POINTS, RIG, dynerf, project, write_picture
+from tests.scene.datasets.tiny_folders import POINTS, RIG, dynerf, film, project, write_picture
 from utils.errors import InputError
 from utils.images import read_image
 from utils.video import VideoWriter
@@ -45,16 +45,6 @@ def test_intrinsics_follow_pictures_of_another_size(folder):
         assert (camera.width, camera.height) == (16 // factor, 12 // factor)
         np.testing.assert_allclose(pixel(camera, POINTS[0]), project(RIG[1], POINTS[0]) / factor, atol=1e-3)
         decode(scene)
-
-
-def film(folder, fps=30):
-    """Make the rig's pictures videos."""
-    for k in range(len(RIG)):
-        images = folder / f"cam{k:02d}" / "images"
-        with VideoWriter(folder / f"cam{k:02d}.mp4", fps=fps) as video:
-            for path in sorted(images.iterdir()):
-                video.add(np.full((12, 16, 3), 40 + 60 * k + 30 * int(path.stem), np.uint8))
-        shutil.rmtree(images.parent)
 
 
 @pytest.fixture
