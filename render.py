@@ -35,7 +35,7 @@ def render_model(settings: Settings, options: RenderParams) -> None:
     facts, scene = SceneFacts.read(folder), None
     wanted = [split for split in SPLITS if not getattr(options, f"skip_{split}")]
     if facts is None or (wanted not in ([], ["video"]) and _is_there(settings)):
-        scene = load_scene(settings.dataset, settings.model)
+        scene = load_scene(settings.dataset, settings.model, settings.data)
     facts = facts or SceneFacts.of(scene, settings.dataset)  # of a model of an older version
     method = read_method(folder, facts, settings, device)
     shots = {}
@@ -83,7 +83,8 @@ def avatar_shots(
 
 
 def _other_scene(path: str, settings: Settings, options: RenderParams) -> Scene:
-    return load_scene(options.drive_dataset, replace(settings.model, source_path=path))
+    params = replace(settings.model, source_path=path)
+    return load_scene(options.drive_dataset, params, settings.data)
 
 
 def write_shot(
@@ -134,4 +135,5 @@ def write_view(folder: Path, name: str, pixels: Pixels, frame: Frame) -> None:
 
 
 if __name__ == "__main__":
-    run_command(lambda: render_model(*parse_render_args(sys.argv[1:])), debug="--debug" in sys.argv)
+    settings, options = run_command(lambda: parse_render_args(sys.argv[1:]), debug="--debug" in sys.argv)
+    run_command(lambda: render_model(settings, options), debug=settings.run.debug)

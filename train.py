@@ -28,7 +28,7 @@ from utils.errors import run_command
 def train(settings: Settings) -> Path:
     """Train all stages of the method on the scene; returns the folder of the last model."""
     device = choose_device(settings.run.device)
-    scene = load_scene(settings.dataset, settings.model)
+    scene = load_scene(settings.dataset, settings.model, settings.data)
     require_needs(scene, settings)
     facts = SceneFacts.of(scene, settings.dataset)
     method = make_method(facts, settings, device, scene.points)
@@ -101,4 +101,5 @@ def train_stage(stage: Stage, run: Run) -> None:
 
 
 if __name__ == "__main__":
-    run_command(lambda: train(parse_train_args(sys.argv[1:])), debug="--debug" in sys.argv)
+    settings = run_command(lambda: parse_train_args(sys.argv[1:]), debug="--debug" in sys.argv)
+    run_command(lambda: train(settings), debug=settings.run.debug)

@@ -6,12 +6,15 @@ import dataclasses
 import os
 import sys
 from collections import defaultdict
+from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from arguments.config_file import Config, read_config
 from arguments.flags import early_flags, flag_layer
-from arguments.schema import CHOICES, SECTIONS, Schema, choose, config_layer, schema_of
+from arguments.schema import CHOICES, SECTIONS, choose, config_layer, schema_of
 from arguments.settings import RenderParams, Settings
 from utils.errors import InputError
 from utils.files import read_json, write_json
@@ -71,19 +74,44 @@ def _parse(
 ) -> tuple[Settings, dict[str, Any]]:
     """Settings from stored values, `--configs` and flags, and the command's `extra` sections."""
     early = early_flags(argv)
+    layers = [config_layer(config, tuple(extra), stored=True) for config in configs]
     if early.get("configs"):
         configs = [*configs, read_config(early["configs"])]
+        layers.append(config_layer(configs[-1], tuple(extra)))
+    choices = _choices(configs, early)
+    if choices["dataset"] == "auto":
+        path = early.get("source_path") or _source_path(configs)
+        choices["dataset"] = _family(path, import_module("scene.datasets.auto").announced)
+    schema = schema_of(**choices, **extra)
+    shown, _ = schema.resolve(layers)
+    values, idle = schema.resolve([*layers, flag_layer(argv, schema, shown, command)])
+    _report(idle)
+    return schema.settings(choices, values), {n: schema.build(n, values) for n in extra}
+
+
+def _choices(configs: list[Config], early: dict[str, str]) -> dict[str, str]:
+    """The dataset and the method."""
     choices = dict(CHOICES)
     for name in choices:
         for config in configs:
             choices |= choose(name, config.values, config.origin(name))
         choices |= choose(name, early, "command line")
-    schema = schema_of(choices["method"], **extra)
-    layers = [config_layer(config, tuple(extra)) for config in configs]
-    shown, _ = schema.resolve(layers)
-    values, idle = schema.resolve([*layers, flag_layer(argv, schema, shown, command)])
-    _report(idle)
-    return schema.settings(choices, values), {n: schema.build(n, values) for n in extra}
+    return choices
+
+
+def _source_path(configs: list[Config]) -> Any:
+    sections = [section for config in configs for section in config.values.values()]
+    found = [s["source_path"] for s in sections if isinstance(s, dict) and "source_path" in s]
+    return found[-1] if found else ""
+
+
+def _family(path: Any, recognise: Callable[[Path], Any]) -> str:
+    """The family of a folder, or "auto" where there is none to see: reading it says why."""
+    if not isinstance(path, str) or not path or not Path(path).is_dir():
+        return "auto"
+    with suppress(InputError):
+        return recognise(Path(path)).name
+    return "auto"
 
 
 def _report(idle: list[tuple[str, str, str]]) -> None:
@@ -114,11 +142,12 @@ def load_settings(path: str | os.PathLike[str]) -> Settings:
     Raises InputError for a file that is missing, cut, or holds an unknown or mistyped setting.
     """
     config = _read_stored(Path(path))
-    choices = dict(CHOICES)
-    for name in choices:
-        choices |= choose(name, config.values, str(path))
-    schema: Schema = schema_of(choices["method"])
-    values, _ = schema.resolve([config_layer(config)])
+    choices = _choices([config], {})
+    if choices["dataset"] == "auto":  # older runs did not say what they had recognised
+        path = _source_path([config])
+        choices["dataset"] = _family(path, import_module("scene.datasets.auto").recognised)
+    schema = schema_of(**choices)
+    values, _ = schema.resolve([config_layer(config, stored=True)])
     return schema.settings(choices, values)
 
 
@@ -132,10 +161,10 @@ def _read_stored(path: Path) -> Config:
 def differences(a: Settings, b: Settings) -> list[str]:
     """Names of the settings that differ and change the result, e.g. `iterations` but not `port`."""
     names = [name for name in CHOICES if getattr(a, name) != getattr(b, name)]
-    if "method" in names:
-        return names  # the methods' own sections have nothing to compare
     for section in SECTIONS:
         one, other = getattr(a, section), getattr(b, section)
+        if type(one) is not type(other):
+            continue  # those of two families or methods have nothing to compare
         for f in dataclasses.fields(one):
             same = os.path.abspath if f.metadata["is_path"] else lambda value: value
             if f.metadata["changes_result"] and same(getattr(one, f.name)) != same(

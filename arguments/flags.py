@@ -25,9 +25,10 @@ class _Parser(argparse.ArgumentParser):
 
 
 def early_flags(argv: list[str]) -> dict[str, str]:
-    """The flags that decide which settings exist: configs, model_path, dataset, method."""
+    """The flags that decide which settings exist."""
     parser = _Parser(add_help=False)
     parser.add_argument("--configs", *ALIASES["configs"])
+    parser.add_argument("-s", "--source_path")
     parser.add_argument("-m", "--model_path")
     parser.add_argument("--dataset")
     parser.add_argument("--method")
@@ -43,13 +44,15 @@ def flag_layer(argv: list[str], schema: Schema, shown: dict[str, Any], command: 
     parser = _build(schema, shown, command)
     given, unknown = parser.parse_known_args(argv)
     if unknown:
-        known = [f"--{name}" for name in [*schema.specs, *schema.without_effect, *CHOICES]]
+        names = [*schema.specs, *schema.elsewhere, *schema.without_effect, *CHOICES]
+        known = [f"--{name}" for name in names]
         end = nearest(unknown[0].split("=")[0], known, "--help lists the settings")
         raise InputError(f"command line: unknown flag {unknown[0]!r}; {end}")
     sections: dict[str, dict[str, Any]] = {name: {} for name in schema.sections}
+    specs = schema.specs | schema.elsewhere
     for name, text in vars(given).items():
-        if name in schema.specs:
-            sections[schema.specs[name].section][name] = _value(schema.specs[name], text)
+        if name in specs:
+            sections[specs[name].section][name] = _value(specs[name], text)
         elif name in schema.without_effect:
             sections["ModelParams"][name] = text
     return Layer(sections, lambda *key: "command line")
@@ -69,14 +72,10 @@ def _build(schema: Schema, shown: dict[str, Any], command: str) -> _Parser:
         description="Settings from the config file, over the defaults, and flags over both.",
         epilog="Booleans: --x, --no-x or --x false. Lists: --x 1 2. Dicts: --x '{\"key\": 1}'.",
     )
-    short = {
-        name: flag
-        for s in schema.sections.values()
-        for name, flag in getattr(s, "short_flags", {}).items()
-    }
+    short = {name: [flag] for name, flag in schema.short_flags.items()}
     names = {
-        name: ([short[name]] if name in short else []) + [f"--{name}"] + ALIASES.get(name, [])
-        for name in [*schema.specs, *schema.without_effect]
+        name: [*short.get(name, []), f"--{name}", *ALIASES.get(name, [])]
+        for name in [*schema.specs, *schema.elsewhere, *schema.without_effect]
     }
     choices = parser.add_argument_group("scene and method")
     for name, default in CHOICES.items():
@@ -87,15 +86,17 @@ def _build(schema: Schema, shown: dict[str, Any], command: str) -> _Parser:
         group = parser.add_argument_group(section, inspect.getdoc(cls))
         for spec in schema.specs.values():
             if spec.section == section:
-                _add(group, spec, names[spec.name], shown[spec.name])
+                text = f"{spec.help} [{json.dumps(shown[spec.name])}]".replace("%", "%%")
+                _add(group, spec, names[spec.name], text)
+    for spec in schema.elsewhere.values():
+        _add(parser, spec, names[spec.name], argparse.SUPPRESS)
     for name in schema.without_effect:
         parser.add_argument(*names[name], dest=name, nargs="*", help=argparse.SUPPRESS)
     return parser
 
 
-def _add(group: Any, spec: Spec, names: list[str], shown: Any) -> None:
-    options: dict[str, Any] = {"dest": spec.name, "metavar": _metavar(spec.kind)}
-    options["help"] = f"{spec.help} [{json.dumps(shown)}]".replace("%", "%%")
+def _add(group: Any, spec: Spec, names: list[str], text: str) -> None:
+    options: dict[str, Any] = {"dest": spec.name, "metavar": _metavar(spec.kind), "help": text}
     if get_origin(spec.kind) is list:
         options["nargs"] = "*"
     if spec.kind is bool:

@@ -1,8 +1,9 @@
-"""Which settings a method has, and how layers of values become its typed sections."""
+"""Which settings a family and a method have, and how layers of values become typed sections."""
 
 from __future__ import annotations
 
 import dataclasses
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -44,25 +45,33 @@ class Spec:
 
 @dataclass(frozen=True)
 class Layer:
-    """Values from one source. `where(section, key)` names the file or flag that set one."""
+    """Values from one source. `where(section, key)` names the file or flag that set one.
+
+    `ignored(value, default)`: whether a setting that only other families have may be passed over.
+    """
 
     sections: dict[str, dict[str, Any]]
     where: Callable[..., str]
+    ignored: Callable[[Any, Any], bool] = lambda value, default: False
 
 
 @dataclass(frozen=True)
 class Schema:
-    """All settings of one command with one method, by name."""
+    """All settings of one command with one family and one method, by name."""
 
+    dataset: str
     sections: dict[str, type]  # in the order they are applied: the later one wins
     specs: dict[str, Spec]
+    elsewhere: dict[str, Spec]  # what only other families have
     without_effect: dict[str, str]  # name -> why it changes nothing
+    short_flags: dict[str, str]  # name -> its flag of one letter
 
     def resolve(self, layers: list[Layer]) -> tuple[dict[str, Any], list[tuple[str, str, str]]]:
         """Defaults under the layers, the last one on top.
 
         Returns the values by name, and (where, key, reason) of each value without effect.
-        Raises InputError for an unknown name, a wrong type and a value out of range.
+        Raises InputError for an unknown name, one that only other families have, a wrong type and
+        a value out of range.
         """
         values = {spec.name: spec.default for spec in self.specs.values()}
         idle = []
@@ -73,13 +82,25 @@ class Schema:
                     if key in self.without_effect:
                         idle.append((where, key, self.without_effect[key]))
                         continue
+                    if key in self.elsewhere:
+                        if not layer.ignored(value, self.elsewhere[key].default):
+                            raise self._useless(key, where)
+                        continue
                     values[key] = self._value(section, key, value, values, where)
         return values, idle
+
+    def _useless(self, key: str, where: str) -> InputError:
+        readers = import_module("scene.datasets.auto").families()
+        having = [n for n, r in readers.items() if key in r.DataParams.__dataclass_fields__]
+        return InputError(
+            f"{where}: {key} has no use for {self.dataset}; families that have it: "
+            f"{', '.join(having)}"
+        )
 
     def _value(self, section: str, key: Any, value: Any, values: dict[str, Any], where: str) -> Any:
         # A key under the wrong section still counts: HyperNeRF's 4DGS files rely on it.
         if key not in self.specs:
-            names = [*self.specs, *self.without_effect]
+            names = [*self.specs, *self.elsewhere, *self.without_effect]
             end = nearest(str(key), names, "--help lists the settings")
             raise InputError(f"{where}: {section} has no setting {key!r}; {end}")
         try:
@@ -102,18 +123,25 @@ class Schema:
 SECTIONS = {  # field of Settings -> section; the order is the one 4DGS applies
     "optim": "OptimizationParams",
     "hidden": "ModelHiddenParams",
+    "data": "DataParams",
     "model": "ModelParams",
     "pipeline": "PipelineParams",
     "run": "RunParams",
 }
 
 
-def schema_of(method: str, **extra: type) -> Schema:
-    """The settings of a method in `scene/methods/`, and of the command's own `extra` sections."""
+def schema_of(method: str, dataset: str = "auto", **extra: type) -> Schema:
+    """The settings of a method in `scene/methods/` with a reader in `scene/datasets/`.
+
+    With "auto" these are the settings of every reader. `extra`: the command's own sections.
+    """
     module = import_module(f"scene.methods.{method}")
+    params_of = import_module("scene.datasets.auto").params_of
+    every = params_of("auto")
     sections = {
         "OptimizationParams": module.OptimizationParams,
         "ModelHiddenParams": module.ModelHiddenParams,
+        "DataParams": params_of(dataset),
         "ModelParams": ModelParams,
         "PipelineParams": PipelineParams,
         "RunParams": RunParams,
@@ -122,8 +150,13 @@ def schema_of(method: str, **extra: type) -> Schema:
     specs = [spec for name, section in sections.items() for spec in _specs(name, section)]
     by_name = {spec.name: spec for spec in specs}
     assert len(by_name) == len(specs), "a setting's name is used in two sections"
-    idle = {k: v for s in sections.values() for k, v in getattr(s, "without_effect", {}).items()}
-    return Schema(sections, by_name, idle)
+    elsewhere = {spec.name: spec for spec in _specs("DataParams", every)}
+    elsewhere = {name: spec for name, spec in elsewhere.items() if name not in by_name}
+    idle, short = {}, {}
+    for section in [*sections.values(), every]:
+        idle |= getattr(section, "without_effect", {})
+        short |= getattr(section, "short_flags", {})
+    return Schema(dataset, sections, by_name, elsewhere, idle, short)
 
 
 def _specs(name: str, section: type) -> list[Spec]:
@@ -141,8 +174,11 @@ def _specs(name: str, section: type) -> list[Spec]:
     ]
 
 
-def config_layer(config: Config, extra: tuple[str, ...] = ()) -> Layer:
-    """The sections of a config file. Raises InputError for a name that is no section."""
+def config_layer(config: Config, extra: tuple[str, ...] = (), *, stored: bool = False) -> Layer:
+    """The sections of a config file. Raises InputError for a name that is no section.
+
+    `stored`: a run's own config.json, which once held the settings of all families.
+    """
     known = [*SECTIONS.values(), *extra]
     for name, value in config.values.items():
         where = config.origin(name)
@@ -152,7 +188,9 @@ def config_layer(config: Config, extra: tuple[str, ...] = ()) -> Layer:
         if name in known and not isinstance(value, dict):
             raise InputError(f"{where}: {name} is {value!r}, expected a dict of settings")
     sections = {name: config.values[name] for name in known if name in config.values}
-    return Layer(sections, lambda section, key: config.origin(section, key))
+    # A file may say what holds anyway: those of 4DGS list every setting.
+    ignored = (lambda value, default: True) if stored else operator.eq
+    return Layer(sections, lambda section, key: config.origin(section, key), ignored)
 
 
 def choose(name: str, values: dict[str, Any], where: str) -> dict[str, str]:

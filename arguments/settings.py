@@ -1,7 +1,8 @@
-"""Every setting that all methods share: declared once, typed, with the text that `--help` prints.
+"""Every setting that all families and methods share: declared once, typed, with the text of `--help`.
 
-A method declares its own two sections, `ModelHiddenParams` and `OptimizationParams`, with the same
-`setting` in `scene/methods/<name>.py`. Names are unique across the sections, so each is one flag.
+With the same `setting` a reader declares its `DataParams` in `scene/datasets/<name>.py`, a method
+its `ModelHiddenParams` and `OptimizationParams` in `scene/methods/<name>.py`. Names are unique
+across the sections, so each is one flag.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def weight(default: Any, help: str) -> Any:
 
 @dataclass(frozen=True)
 class ModelParams:
-    """The scene, and how it is read."""
+    """The scene, and how it is read whatever its family."""
 
     source_path: str = setting("", "dataset folder", is_path=True)
     model_path: str = setting(
@@ -81,13 +82,6 @@ class ModelParams:
     white_background: bool = setting(True, "composite on white; otherwise on black")
     eval: bool = setting(True, "hold the test frames out; otherwise train on them too")
     sh_degree: int = setting(3, "highest degree of the spherical harmonics", valid=between(0, 3))
-    extension: str = setting(".png", "appended to the image names in a D-NeRF transforms file")
-    images: str = setting("images", "folder of the pictures in a COLMAP folder")
-    llffhold: int = setting(
-        8,
-        "every so many pictures of a COLMAP folder one is a test frame; 0 holds none out",
-        valid=at_least(0),
-    )
     init_points: int = setting(
         2_000,
         "random points to start from where the folder has no point cloud",
@@ -96,50 +90,13 @@ class ModelParams:
     add_points: bool = setting(
         False, "add 100,000 random points inside the box of the initial points"
     )
-    is_debug: bool = setting(False, "at most 50 frames of each split, to see whether a run gets through")
-    part: str = setting(
-        "person",
-        "of a head dataset's pictures: all, person (its masks; all where the family has none) or head "
-        "(its parsing)",
-        valid=one_of("all", "person", "head"),
-    )
-    plate: bool = setting(
-        False, "draw in front of the dataset's picture of its background; needs part='all'"
-    )
-    hold_out: float = setting(
-        0.0,
-        "frames held out at the end of a video that states no split: a part of them if below 1, else "
-        "their number; 0 is the published number of the dataset",
-        valid=at_least(0),
-    )
-    test_videos: list[str] = field(
-        default_factory=list,
-        metadata=about(
-            "video folders of an IMavatar subject that are held out; none: those named test..., and "
-            "without these the last frames of all, as hold_out says"
-        ),
-    )
-    mouth_box: list[float] = field(
-        default_factory=list,
-        metadata=about(
-            "lowest and highest corner (x y z x y z) of a box about a head dataset's mouth, in the head's "
-            "frame and the world's units; scores are given for it too; none: that of the dataset's family"
-        ),
-    )
-    fixed_head: bool = setting(
-        False,
-        "take the head's frame for the world where a dataset's head moves in it: the cameras move instead",
-    )
-    head_model: str = setting(
-        "",
-        "file of a head model in FLAME's layout, as scripts/make_head_model.py writes it or your own",
-        is_path=True,
+    is_debug: bool = setting(
+        False, "at most 50 frames of each split, to see whether a run gets through"
     )
 
     short_flags: ClassVar[dict[str, str]] = {
         "source_path": "-s",
         "model_path": "-m",
-        "images": "-i",
         "resolution": "-r",
         "white_background": "-w",
     }
@@ -206,9 +163,14 @@ class RunParams:
     cache_mb: int = setting(
         1_024, "memory for decoded images, in MiB", valid=at_least(0), changes_result=False
     )
-    ip: str = setting("127.0.0.1", "address of the live viewer", changes_result=False)
+    ip: str = setting(
+        "127.0.0.1", "address of the live viewer, which will read it", changes_result=False
+    )
     port: int = setting(
-        6_009, "port of the live viewer", valid=between(0, 65_535), changes_result=False
+        6_009,
+        "port of the live viewer, which will read it",
+        valid=between(0, 65_535),
+        changes_result=False,
     )
     quiet: bool = setting(False, "print errors only", changes_result=False)
     debug: bool = setting(False, "show the traceback of an error", changes_result=False)
@@ -261,6 +223,7 @@ class Settings:
     dataset: str  # scene/datasets/<dataset>.py
     method: str  # scene/methods/<method>.py
     model: ModelParams
+    data: Any  # the reader's DataParams
     pipeline: PipelineParams
     hidden: Any  # the method's ModelHiddenParams
     optim: Any  # the method's OptimizationParams

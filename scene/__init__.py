@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from scene import cameras
 from scene.frames import Frame, PointCloud
+from scene.paths import extent
 from utils.errors import InputError
 from utils.random import generator
 
@@ -45,7 +45,7 @@ class Scene:
     @property
     def extent(self) -> float:
         """Size of the scene, world units: the unit of learning rates and densification."""
-        return cameras.extent([frame.camera for frame in self.train])
+        return extent([frame.camera for frame in self.train])
 
     def split(self, name: str) -> list[Frame]:
         return getattr(self, name)
@@ -56,9 +56,10 @@ N_DEBUG_FRAMES = 50  # of each split
 SPLITS = ("train", "test", "val", "video")
 
 
-def load_scene(dataset: str, params: ModelParams) -> Scene:
+def load_scene(dataset: str, params: ModelParams, data: Any = None) -> Scene:
     """Read the folder `params.source_path` with `scene/datasets/<dataset>.py`.
 
+    `data`: the reader's DataParams; None, or those of another family, stand for its defaults.
     Raises InputError when the folder is missing or its content is not what the dataset promises.
     """
     if not params.source_path:
@@ -66,7 +67,12 @@ def load_scene(dataset: str, params: ModelParams) -> Scene:
     path = Path(params.source_path)
     if not path.is_dir():
         raise InputError(f"{path}: there is no such folder; name the folder of a dataset")
-    scene = import_module(f"scene.datasets.{dataset}").read(path, params)
+    reader = import_module(f"scene.datasets.{dataset}")
+    if dataset == "auto":
+        reader = reader.announced(path).reader
+    if not isinstance(data, reader.DataParams):
+        data = reader.DataParams()
+    scene = reader.read(path, params, data)
     if not scene.train:
         raise InputError(f"{path}: the train split is empty; a scene needs at least one train frame")
     if params.add_points:

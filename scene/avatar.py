@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from scene import Scene
-from scene.cameras import swung
 from scene.facts import SceneFacts, Statistics, moments, statistics
 from scene.frames import NO_ROW, Frame
+from scene.paths import swung
 from utils.errors import InputError
 
 SWEEP = (-1.0, -0.5, 0.0, 0.5, 1.0)  # of the way from the mean to the ends of the training range

@@ -1,5 +1,6 @@
 """Pinhole cameras. Inside the project every camera has OpenCV axes (x right, y down, z forward) and
-`viewmat` maps world to camera, `p_cam = viewmat @ p_world`; readers convert once, here, at the border."""
+`viewmat` maps world to camera, `p_cam = viewmat @ p_world`; readers convert once, here, at the
+border."""
 
 from __future__ import annotations
 
@@ -98,12 +99,12 @@ class Camera:
     @property
     def center(self) -> Tensor:
         """(3,) position of the camera in the world."""
-        return torch.linalg.inv(self.viewmat.double())[:3, 3].float()
+        return -self.viewmat[:3, :3].T @ self.viewmat[:3, 3]  # a rotation's inverse
 
     @property
     def forward(self) -> Tensor:
         """(3,) unit viewing direction in the world."""
-        return torch.linalg.inv(self.viewmat.double())[:3, 2].float()
+        return self.viewmat[2, :3]
 
     @property
     def fov_x(self) -> float:
@@ -119,6 +120,10 @@ class Camera:
         """The same view on another pixel grid."""
         factors = self.K.new_tensor([width / self.width, height / self.height, 1.0])
         return replace(self, K=self.K * factors[:, None], width=width, height=height)
+
+    def at(self, resolution: int) -> Camera:
+        """The same view after `-r`."""
+        return self.resized(*target_size(self.width, self.height, resolution))
 
     def to(self, device: torch.device) -> Camera:
         return replace(self, viewmat=send(self.viewmat, device), K=send(self.K, device))
@@ -139,7 +144,8 @@ def _require_pose(matrix: Tensor) -> None:
         raise ValueError("it holds NaN or infinite numbers")
     if matrix[:3].abs().max() > MAX_DISTANCE:
         raise ValueError(f"it holds numbers beyond {MAX_DISTANCE:g}")
-    if torch.linalg.det(matrix[:3, :3]).abs() < 1e-8 or (matrix[3] - matrix.new_tensor([0, 0, 0, 1])).any():
+    last_row = matrix.new_tensor([0, 0, 0, 1])
+    if torch.linalg.det(matrix[:3, :3]).abs() < 1e-8 or (matrix[3] != last_row).any():
         raise ValueError("it is singular or its last row is not 0 0 0 1")
 
 
@@ -158,11 +164,13 @@ def _rigid(w2c: Tensor) -> Tensor:
 
 def _lens(K: Tensor, width: int, height: int) -> Tensor:
     side = max(width, height)
-    if not (torch.isfinite(K).all() and side / MAX_ZOOM < K.diagonal()[:2].min()
-            and K.diagonal()[:2].max() < side * MAX_ZOOM):
-        raise ValueError(f"focal lengths {float(K[0, 0]):g}, {float(K[1, 1]):g} are none for {width}x{height} pixels")
-    if K[:2, 2].abs().max() > MAX_OFF_CENTRE * side:
-        raise ValueError(f"principal point {float(K[0, 2]):g}, {float(K[1, 2]):g} is far outside {width}x{height} pixels")
+    pixels = f"{width}x{height} pixels"
+    fx, fy, cx, cy = K[[0, 1, 0, 1], [0, 1, 2, 2]].tolist()
+    if not (torch.isfinite(K).all() and side / MAX_ZOOM < min(fx, fy)
+            and max(fx, fy) < side * MAX_ZOOM):  # fmt: skip
+        raise ValueError(f"focal lengths {fx:g}, {fy:g} are none for {pixels}")
+    if max(abs(cx), abs(cy)) > MAX_OFF_CENTRE * side:
+        raise ValueError(f"principal point {cx:g}, {cy:g} is far outside {pixels}")
     return K
 
 
@@ -172,102 +180,3 @@ def target_size(width: int, height: int, resolution: int) -> tuple[int, int]:
         return width, height
     factor = resolution if resolution in (1, 2, 4, 8) else width / resolution
     return max(1, round(width / factor)), max(1, round(height / factor))
-
-
-def look_at(eye: Tensor, target: Tensor, up: Tensor) -> Tensor:
-    """(4, 4) world-to-camera matrix of a camera at `eye` that looks at `target`, OpenCV axes."""
-    forward = torch.nn.functional.normalize(target - eye, dim=0)
-    right = torch.nn.functional.normalize(torch.linalg.cross(forward, up), dim=0)
-    down = torch.linalg.cross(forward, right)
-    viewmat = torch.eye(4, dtype=eye.dtype)
-    viewmat[:3, :3] = torch.stack([right, down, forward])
-    viewmat[:3, 3] = -viewmat[:3, :3] @ eye
-    return viewmat
-
-
-def focus(cameras: list[Camera]) -> Tensor:
-    """(3,) the point nearest, in the least-squares sense, to all optical axes.
-
-    Rigs whose axes are (nearly) parallel have no such point; the damping then keeps the answer one
-    typical camera spread in front of the cameras.
-    """
-    centers = torch.stack([c.center for c in cameras]).double()
-    axes = torch.stack([c.forward for c in cameras]).double()
-    across = torch.eye(3, dtype=torch.float64) - axes[:, :, None] * axes[:, None, :]
-    prior = centers.mean(0) + axes.mean(0) * centers.std(0, correction=0).norm()
-    damping = 1e-3 * torch.eye(3, dtype=torch.float64)
-    rhs = (across @ centers[:, :, None]).mean(0)[:, 0] + damping @ prior
-    return torch.linalg.solve(across.mean(0) + damping, rhs).float()
-
-
-def swung(camera: Camera, pivot: Tensor, axis: Tensor, angle: float) -> Camera:
-    """The camera carried by `angle` (radians) about the unit `axis` (3,) through `pivot` (3,)."""
-    (x, y, z), world = axis.tolist(), torch.eye(4)
-    world[:3, :3] = torch.matrix_exp(angle * torch.tensor([[0, -z, y], [z, 0, -x], [-y, x, 0]]))
-    world[:3, 3] = pivot - world[:3, :3] @ pivot
-    return replace(camera, viewmat=camera.viewmat @ torch.linalg.inv(world))
-
-
-def orbit(cameras: list[Camera], count: int, elevation: float, up: Tensor | None = None) -> list[Camera]:
-    """`count` cameras on a full circle about the focus of `cameras`, at their median distance.
-
-    `elevation` is the angle above the horizon in radians, `up` (3,) the world's up axis, z where
-    nothing is said. Size and intrinsics are those of the first camera.
-    """
-    first, target = cameras[0], focus(cameras)
-    radius = torch.stack([(c.center - target).norm() for c in cameras]).median()
-    _, y, z = torch.eye(3)
-    up = z if up is None else up
-    side = torch.nn.functional.normalize(torch.linalg.cross(y if abs(up[1]) < 0.9 else z, up), dim=0)
-    front = torch.linalg.cross(up, side)
-    path = []
-    for k in range(count):
-        azimuth = -math.pi + 2 * math.pi * k / count
-        flat = math.cos(azimuth) * side + math.sin(azimuth) * front
-        eye = target + radius * (math.cos(elevation) * flat + math.sin(elevation) * up)
-        path.append(replace(first, viewmat=look_at(eye, target, up)))
-    return path
-
-
-def spiral(cameras: list[Camera], count: int, turns: int = 2) -> list[Camera]:
-    """`count` cameras that wind about the middle of `cameras` and look at their focus (LLFF's path).
-
-    The spiral is as wide as nine tenths of the cameras stand from the middle.
-    """
-    centers = torch.stack([c.center for c in cameras])
-    middle, target, up = centers.mean(0), focus(cameras), common_up(cameras)
-    axes = look_at(middle, target, up)[:3, :3]  # rows: right, down, forward
-    radii = torch.quantile(((centers - middle) @ axes.T).abs(), 0.9, dim=0)
-    path = []
-    for k in range(count):
-        angle = 2 * math.pi * turns * k / count
-        swing = torch.tensor([math.cos(angle), math.sin(angle), math.sin(angle / 2)])
-        eye = middle + (radii * swing) @ axes
-        path.append(replace(cameras[0], viewmat=look_at(eye, target, up)))
-    return path
-
-
-def tour(cameras: list[Camera], count: int) -> list[Camera]:
-    """A path to show the scene on: a spiral before cameras that face one way, else a circle."""
-    facing = torch.stack([c.forward for c in cameras]).mean(0).norm()
-    if facing > 0.5:
-        return spiral(cameras, count)
-    return orbit(cameras, count, math.radians(10), common_up(cameras))
-
-
-def common_up(cameras: list[Camera]) -> Tensor:
-    """(3,) the mean of the cameras' up directions: the world's, for cameras held upright."""
-    ups = torch.stack([-c.viewmat[1, :3] for c in cameras])
-    return torch.nn.functional.normalize(ups.mean(0), dim=0)
-
-
-def extent(cameras: list[Camera]) -> float:
-    """1.1 times the largest distance of a camera from the mean camera (3DGS): the scene's unit.
-
-    A rig that stands still would give 0; its distance to what it looks at stands in for it.
-    """
-    centers = torch.stack([c.center for c in cameras])
-    spread = float((centers - centers.mean(0)).norm(dim=1).max())
-    if spread > 1e-3:
-        return 1.1 * spread
-    return max(float((centers.mean(0) - focus(cameras)).norm()), 1.0)

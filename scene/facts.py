@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from scene import Scene, Subject
-from scene.cameras import Camera, common_up
+from scene.cameras import Camera
 from scene.frames import NO_ROW, Frame, FrameLoader
+from scene.paths import common_up
 from utils.devices import CPU
 from utils.errors import InputError
 from utils.files import read_json, write_json

@@ -1,7 +1,8 @@
 """What a scene's folder holds and what is wrong in it: `python scripts/check_data.py PATH [...]`.
 
-Options are those of train.py (--dataset, -r, --hold_out, --configs, ...); where neither --dataset nor
---configs is given, the family is recognised and read as its default.py says. Exit code 1 where training would fail or mean nothing, else 0.
+Options are those of train.py (--dataset, -r, --hold_out, --configs, ...); where neither --dataset
+nor --configs is given, the family is recognised and read as its default.py says. Exit code 1 where
+training would fail or mean nothing, else 0.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from scripts.data_doctor.checks import named as named_few
 from scripts.data_doctor.notes import notes
 from scripts.data_doctor.pictures import draw_frames, plot_cameras
 from scripts.data_doctor.report import report, within
+from scripts.data_doctor.videos import unextracted, video_problems
 from utils.errors import InputError, run_command
 
 CONFIGS = Path(__file__).resolve().parents[1] / "arguments"
@@ -50,7 +52,10 @@ def check(path: Path, out: Path | None, options: list[str]) -> int:
     named = any(option.split("=")[0] in ("--dataset", "--configs") for option in options)
     settings = parse_train_args(["-s", str(path), *([] if named else usual(path)), *options])
     try:
-        scene = load_scene(settings.dataset, settings.model)
+        videos = unextracted(path, settings)
+        if videos:
+            return show(list(video_problems(videos)))
+        scene = load_scene(settings.dataset, settings.model, settings.data)
     except InputError as problem:
         print(f"error    {problem}")
         print(f"hint     {hint(path, named)}")
@@ -61,9 +66,7 @@ def check(path: Path, out: Path | None, options: list[str]) -> int:
     plot_cameras(scene, out / "cameras.png")
     draw_frames(scene, background(settings), out / "frames.png")
     print(f"{'pictures':<13}{out / 'cameras.png'}, {out / 'frames.png'}")
-    found = problems(scene)
-    show(found, notes(scene))
-    return int(any(problem.kind == "error" for problem in found))
+    return show([*problems(scene), *notes(scene)])
 
 
 def usual(path: Path) -> list[str]:
@@ -77,7 +80,7 @@ def usual(path: Path) -> list[str]:
 
 
 def hint(path: Path, named: bool) -> str:
-    """What to try with a folder that could not be read; `named` says that a family was asked for."""
+    """What to try with a folder that could not be read; `named`: a family was asked for."""
     if not path.is_dir():
         return "data/README.md describes the folders that can be read"
     family = fitting(path)
@@ -92,8 +95,8 @@ def hint(path: Path, named: bool) -> str:
         return f"there are scenes in it: {named_few(scenes)}"
     if any(child.suffix.lower() in VIDEOS for child in children):
         return (
-            "it holds a video without cameras: pose it by COLMAP (see 'COLMAP video' in data/README.md), a "
-            "face by a head tracker ('Talking heads')"
+            "it holds a video without cameras: pose it by COLMAP (see 'COLMAP video' in "
+            "data/README.md), a face by a head tracker ('Talking heads')"
         )
     return f"it holds {named_few([child.name for child in children]) or 'nothing'}"
 
@@ -110,15 +113,19 @@ def background(settings: Settings) -> torch.Tensor:
     return torch.full((3,), float(settings.model.white_background))
 
 
-def show(found: list[Problem], known: list[Problem]) -> None:
+def show(told: list[Problem]) -> int:
+    """Print problems, then notes; returns the exit code."""
+    found = [problem for problem in told if problem.kind != "note"]
     for problem in found[:N_SHOWN]:
         print(f"{problem.kind:<9}{problem.text}")
     if len(found) > N_SHOWN:
         print(f"... and {len(found) - N_SHOWN} more")
     if not found:
         print("no problems found")
-    for problem in known:
-        print(f"{problem.kind:<9}{problem.text}")
+    for problem in told:
+        if problem.kind == "note":
+            print(f"{problem.kind:<9}{problem.text}")
+    return int(any(problem.kind == "error" for problem in found))
 
 
 if __name__ == "__main__":

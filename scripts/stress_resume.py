@@ -89,7 +89,7 @@ def parse_args() -> argparse.Namespace:
 def steps_of_stages(train: list[str]) -> dict[str, int]:
     """How many steps each stage of the run has, in their order."""
     settings = parse_train_args(train[len(PROGRAM) :])
-    scene = load_scene(settings.dataset, settings.model)
+    scene = load_scene(settings.dataset, settings.model, settings.data)
     stages = make_method(scene, settings, CPU).stages()
     return {stage.name: stage.iterations for stage in stages}
 

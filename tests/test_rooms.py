@@ -107,7 +107,7 @@ def circle(edges):
 
     def search(node, way):
         if node in way:
-            return way[way.index(node) :] + [node]
+            return [*way[way.index(node) :], node]
         if node not in done:
             for other in sorted(edges[node]):
                 found = search(other, [*way, node])

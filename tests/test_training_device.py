@@ -31,7 +31,7 @@ def trained(case, request, tmp_path_factory):
     own = f"--method {case.method} {case.small} {case.everything * (request.param == 'everything')}"
     flags = ["-s", str(folder), "-m", str(folder / "out"), "--init_points", "50"]
     settings = parse_train_args([*flags, *LOSSES.split(), *own.split()])
-    scene = load_scene(settings.dataset, settings.model)
+    scene = load_scene(settings.dataset, settings.model, settings.data)
     codes = {"expression": torch.rand(5), "flame_pose": torch.rand(15)}
     scene = replace(scene, train=[replace(frame, **codes) for frame in scene.train])
     method = make_method(scene, settings, ELSEWHERE)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import errno
 import sys
 from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
 
 # What the operating system refuses for reasons that lie with the user's disk.
 FOR_THE_USER = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
@@ -14,14 +17,14 @@ class InputError(ValueError):
     """Bad input from outside: the text names the file, what was found, what was expected, what to do."""
 
 
-def run_command(main: Callable[[], None], *, debug: bool) -> None:
-    """Run a command's `main`; an `InputError` becomes one line on stderr and exit code 2.
+def run_command(main: Callable[[], T], *, debug: bool) -> T:
+    """What a command's `main` returns; an `InputError` becomes one line on stderr and exit code 2.
 
     A full or forbidden disk and a full GPU are told the same way. With `debug` the traceback is kept. Errors of our
     own making are never caught here.
     """
     try:
-        main()
+        return main()
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         raise SystemExit(130) from None

@@ -3,6 +3,6 @@ _base_ = "../nerfblendshape/default.py"
 dataset = "gaussianavatars"
 
 # FLAME's pose does not say where the head is: the cameras move instead of it.
-ModelParams = dict(fixed_head=True)
+DataParams = dict(fixed_head=True)
 
 ModelHiddenParams = dict(flame_pose_input=True)

@@ -4,7 +4,7 @@ _base_ = "data.py"
 method = "fourdgs"
 
 # Published: the head turns before a camera that stands still, and the deformation has to turn it.
-ModelParams = dict(fixed_head=True)
+DataParams = dict(fixed_head=True)
 
 OptimizationParams = dict(
     coarse_iterations=3_000,  # published: none

@@ -1,12 +1,8 @@
 # The talking head of `make demo-head` (scripts/make_demo_head.py), 256x256, on a short schedule.
 _base_ = "default.py"
 
-ModelParams = dict(
-    head_model="data/demo_head/head_model.npz",
-    test_videos=["test", "driving"],
-    init_points=12_000,
-    sh_degree=1,
-)
+DataParams = dict(head_model="data/demo_head/head_model.npz", test_videos=["test", "driving"])
+ModelParams = dict(init_points=12_000, sh_degree=1)
 
 ModelHiddenParams = dict(
     no_do=False,  # teeth and lids come and go

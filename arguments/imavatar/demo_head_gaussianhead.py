@@ -2,12 +2,8 @@
 # comparison with it.
 _base_ = "gaussianhead.py"
 
-ModelParams = dict(
-    head_model="data/demo_head/head_model.npz",
-    test_videos=["test", "driving"],
-    init_points=12_000,
-    sh_degree=1,
-)
+DataParams = dict(head_model="data/demo_head/head_model.npz", test_videos=["test", "driving"])
+ModelParams = dict(init_points=12_000, sh_degree=1)
 
 OptimizationParams = dict(
     iterations=3_500,

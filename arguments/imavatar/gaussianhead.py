@@ -4,7 +4,7 @@ _base_ = "../nerfblendshape/gaussianhead.py"
 dataset = "imavatar"
 
 # The method moves a head that stands still in its own frame.
-ModelParams = dict(fixed_head=True)
+DataParams = dict(fixed_head=True)
 
 ModelHiddenParams = dict(flame_pose_input=True)
 

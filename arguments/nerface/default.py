@@ -4,7 +4,7 @@ _base_ = "../nerfblendshape/default.py"
 dataset = "nerface"
 
 # The family has no masks: the whole picture, before its plate of the empty room.
-ModelParams = dict(part="all", plate=True)
+DataParams = dict(part="all", plate=True)
 
 # A quarter: at those of nerfblendshape the head dissolved into the plate within the first fine steps
 # (obama at 64x64, 500 + 500 steps).

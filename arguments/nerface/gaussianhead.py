@@ -4,4 +4,4 @@ _base_ = "../nerfblendshape/gaussianhead.py"
 dataset = "nerface"
 
 # The family has no masks: the whole picture, before its plate of the empty room.
-ModelParams = dict(part="all", plate=True)
+DataParams = dict(part="all", plate=True)

@@ -1,9 +1,9 @@
-"""Files of a folder, in the order people count them; the clock of their frames."""
+"""Files of a folder, in the order people count them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from utils.errors import InputError
@@ -14,8 +14,8 @@ PICTURES = (".png", ".jpg", ".jpeg")
 
 def natural(name: str) -> list[tuple[int, int, str]]:
     """A sorting key under which 2 comes before 10."""
-    parts = re.findall(r"(\d{1,300})|(\D+)", name)
-    return [(0, int(digits), "") if digits else (1, 0, word) for digits, word in parts]
+    pieces = re.findall(r"(\d{1,300})|(\D+)", name)
+    return [(0, int(digits), "") if digits else (1, 0, word) for digits, word in pieces]
 
 
 def pictures(folder: Path) -> list[Path]:
@@ -48,13 +48,3 @@ def common_size(paths: Sequence[Path]) -> tuple[int, int]:
                 f"{size[0]}x{size[1]}; give all the same size"
             )
     return size
-
-
-def clock(moment: int, count: int) -> float:
-    """Time in [0, 1] of one of `count` moments at equal distances."""
-    return moment / max(count - 1, 1)
-
-
-def rows_of(moments: Iterable[float]) -> dict[float, int]:
-    """For every moment its row in tables that hold one row per moment."""
-    return {moment: row for row, moment in enumerate(sorted(set(moments)))}

@@ -23,7 +23,7 @@ from scene.head.model import HeadModel, axis_angle_to_matrices, joint_transforms
 from utils.random import generator
 
 if TYPE_CHECKING:
-    from arguments.settings import ModelParams
+    from scene.datasets import _settings
 
 # Metres from the origin, about where models of FLAME's layout have root and neck. Without a model
 # only the mouth's box hangs on them, and by a few millimetres.
@@ -42,11 +42,11 @@ class FlameHead:
     model: HeadModel | None  # with the subject's shape; None where the user named no file
 
     @classmethod
-    def of(cls, subject: Subject, params: ModelParams) -> FlameHead:
-        """With the model of `params.head_model`; what it has no components for is left out."""
-        if not params.head_model:
+    def of(cls, subject: Subject, data: _settings.HeadModel) -> FlameHead:
+        """With the model of `data.head_model`; what it has no components for is left out."""
+        if not data.head_model:
             return cls(subject, None)
-        model = load_head_model(Path(params.head_model)).scaled(subject.scale)
+        model = load_head_model(Path(data.head_model)).scaled(subject.scale)
         return cls(subject, model.personal(subject.shape[: model.shape_basis.shape[-1]]))
 
     @property
@@ -92,12 +92,12 @@ class FlameHead:
         return regressor @ self.model.template + moved @ known
 
 
-def in_world(frames: list[Frame], params: ModelParams) -> list[Frame]:
-    """The frames as they are, or with `params.fixed_head` in a world that is the head's frame.
+def in_world(frames: list[Frame], data: _settings.MovingHead) -> list[Frame]:
+    """The frames as they are, or with `data.fixed_head` in a world that is the head's frame.
 
     There the camera moves instead of the head, and every pixel shows what it showed.
     """
-    if not params.fixed_head:
+    if not data.fixed_head:
         return frames
     return [
         replace(

@@ -12,23 +12,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from scene import Scene, Subject
-from scene.cameras import Camera, common_up, intrinsics, swung
-from scene.datasets._files import clock, natural
+from scene.cameras import intrinsics
+from scene.datasets._entry import Entry
+from scene.datasets._files import natural
+from scene.datasets._moments import last_moments, time_of
 from scene.datasets._points import cube_about
-from scene.datasets._split import last_moments
-from scene.datasets._transforms import Content, place
-from scene.datasets._values import numbers, text
 from scene.frames import Frame, PointCloud
+from scene.paths import common_up, swayed
 from utils.errors import InputError
 
 if TYPE_CHECKING:
     from arguments.settings import ModelParams
+    from scene.datasets._settings import HoldOut, MouthBox, Plate
 
 # Classes of CelebAMask-HQ that are the head: all but background, neck, necklace and cloth.
 HEAD_LABELS = tuple((k, k, k) for k in (*range(1, 14), 17, 18))
@@ -46,13 +47,14 @@ def head_scene(
     train: list[Frame],
     test: list[Frame],
     params: ModelParams,
+    data: MouthBox,
     *,
     mouth: Sequence[Sequence[float]],
     val: Sequence[Frame] = (),
     points: PointCloud | None = None,
     subject: Subject | None = None,
 ) -> Scene:
-    """The scene of a head; `mouth` is the family's box, which `params.mouth_box` replaces.
+    """The scene of a head; `mouth` is the family's box, which `data.mouth_box` replaces.
 
     Without `points` it starts from random ones about the head, out to nine tenths of the view.
     """
@@ -61,7 +63,7 @@ def head_scene(
     cameras, middle = [frame.camera for frame in train], head_center(train)
     if points is None:
         points = cube_about(middle, cameras, params.init_points)
-    regions = {"mouth": _mouth_box(params, mouth)}
+    regions = {"mouth": _mouth_box(data.mouth_box, mouth)}
     return Scene(train, test, _turn(test or train, middle), points, list(val), subject, regions)
 
 
@@ -82,27 +84,23 @@ def mouth_in_picture(frames: list[Frame]) -> list[list[float]]:
 
 
 def split_video(
-    frames: list[Frame], params: ModelParams, published: int
+    frames: list[Frame], params: ModelParams, data: HoldOut, published: int
 ) -> tuple[list[Frame], list[Frame]]:
     """Train and test frames of one video: `published` held out, of a shorter one the last fifth."""
     fitting = published if published < len(frames) else round(len(frames) / 5)
-    return last_moments(frames, params, fitting)
+    return last_moments(frames, params, data, fitting)
 
 
-def in_order(file: Path, frames: list[Content]) -> list[tuple[str, Content]]:
-    """The frames in the natural order of their pictures, each with how a message on it begins.
-
-    Raises InputError where two have the same picture.
-    """
-    named = [(place(file, row, frame), frame) for row, frame in enumerate(frames)]
-    pictures = [text(where, frame, "file_path") for where, frame in named]
-    order = sorted(range(len(named)), key=lambda row: natural(pictures[row]))
+def in_order(frames: list[Entry]) -> list[Entry]:
+    """The frames in the natural order of their pictures; InputError where two have the same one."""
+    pictures = [frame.text("file_path") for frame in frames]
+    order = sorted(range(len(frames)), key=lambda row: natural(pictures[row]))
     for row, after in pairwise(order):
         if pictures[row] == pictures[after]:
             raise InputError(
-                f"{named[after][0]}: frame {row} has the same picture; remove one of them"
+                f"{frames[after].where}: frame {row} has the same picture; remove one of them"
             )
-    return [named[row] for row in order]
+    return [frames[row] for row in order]
 
 
 def numbered(splits: Mapping[str, list[tuple[str, Frame]]]) -> dict[str, list[Frame]]:
@@ -111,14 +109,14 @@ def numbered(splits: Mapping[str, list[tuple[str, Frame]]]) -> dict[str, list[Fr
     order = sorted(moments, key=lambda moment: (natural(moment), moment))
     rows = {moment: row for row, moment in enumerate(order)}
     return {
-        name: [replace(f, index=rows[m], time=clock(rows[m], len(rows))) for m, f in frames]
+        name: [replace(f, index=rows[m], time=time_of(rows[m], len(rows))) for m, f in frames]
         for name, frames in splits.items()
     }
 
 
-def coefficients(where: str, values: Mapping[str, Any], key: str, count: int = -1) -> Tensor:
+def coefficients(entry: Entry, key: str, count: int = -1) -> Tensor:
     """(count,) float32 numbers of a tracker; any number of them where `count` is -1."""
-    return bounded(f"{where}: {key!r}", numbers(where, values, key, (count,)))
+    return bounded(f"{entry.where}: {key!r}", entry.numbers(key, (count,)))
 
 
 def bounded(where: str, values: Tensor) -> Tensor:
@@ -128,17 +126,17 @@ def bounded(where: str, values: Tensor) -> Tensor:
     return values.float()
 
 
-def signed_intrinsics(where: str, values: Mapping[str, Any], width: int, height: int) -> Tensor:
+def signed_intrinsics(entry: Entry, width: int, height: int) -> Tensor:
     """(3, 3) from `intrinsics` [fx, fy, cx, cy], in pixels; the sign of fx stays.
 
     NeRFace gives focal lengths in pixels and the principal point in parts of the picture, IMavatar
     all in parts, its older files all in pixels: so each number is what its size says.
     """
-    fx, fy, cx, cy = numbers(where, values, "intrinsics", (4,)).tolist()
+    fx, fy, cx, cy = entry.numbers("intrinsics", (4,)).tolist()
     for center, size in ((cx, width), (cy, height)):
         if center > MAX_RELATIVE_CENTER and not size / 4 <= center <= size * 3 / 4:
             raise InputError(
-                f"{where}: 'intrinsics' put the principal point at {center:g} of {size} pixels; "
+                f"{entry.where}: 'intrinsics' put the principal point at {center:g} of {size} pixels; "
                 "they are of pictures of another size: give all four in parts of the picture"
             )
     fx, fy = (
@@ -150,19 +148,13 @@ def signed_intrinsics(where: str, values: Mapping[str, Any], width: int, height:
     return intrinsics(fx, fy, cx, cy)
 
 
-def plate(params: ModelParams, file: Path | None, family: str) -> Path | None:
-    """The picture of the empty room, if `params.plate` asks for it; `file`: the family's place."""
-    if not params.plate:
+def plate(data: Plate, part: str, file: Path) -> Path | None:
+    """The picture of the empty room, `file`, if `data.plate` asks for it."""
+    if not data.plate:
         return None
-    if params.part != "all":
+    if part != "all":
         raise InputError(
-            f"{params.source_path}: plate needs part='all', not {params.part!r}: "
-            "masks take the room away"
-        )
-    if file is None:
-        raise InputError(
-            f"{params.source_path}: folders of {family} have no picture of the background; "
-            "leave plate out"
+            f"{file.parent}: plate needs part='all', not {part!r}: masks take the room away"
         )
     if not file.is_file():
         raise InputError(
@@ -171,46 +163,25 @@ def plate(params: ModelParams, file: Path | None, family: str) -> Path | None:
     return file
 
 
-def need_folder(folder: Path, params: ModelParams) -> None:
-    """InputError where the folder that `params.part` needs is not there."""
+def need_folder(folder: Path, part: str) -> None:
+    """InputError where the folder that the setting `part` needs is not there."""
     if not folder.is_dir():
         raise InputError(
-            f"{folder}: no such folder, which part={params.part!r} needs; "
-            "add it or choose another part"
+            f"{folder}: no such folder, which part={part!r} needs; add it or choose another part"
         )
 
 
-def refuse_part(path: Path, params: ModelParams, family: str) -> None:
-    """InputError where the head alone is asked of a family without parsings."""
-    if params.part == "head":
-        raise InputError(
-            f"{path}: folders of {family} have no parsing into head and body; choose another part"
-        )
-
-
-def refuse_head_model(params: ModelParams, family: str) -> None:
-    """InputError where a head model is named that the family's world has no place for."""
-    if params.head_model:
-        raise InputError(
-            f"{params.head_model}: a head model does not fit {family}, whose units and origin are "
-            "its tracker's; leave head_model out"
-        )
-
-
-def _mouth_box(params: ModelParams, default: Sequence[Sequence[float]]) -> Tensor:
+def _mouth_box(given: list[float], default: Sequence[Sequence[float]]) -> Tensor:
     """(2, 3) lowest and highest corner."""
-    if not params.mouth_box:
+    if not given:
         return torch.tensor(default)
-    if len(params.mouth_box) != 6:
+    if len(given) != 6:
         raise InputError(
-            f"mouth_box has {len(params.mouth_box)} numbers; expected six: the lowest x y z, "
-            "the highest x y z"
+            f"mouth_box has {len(given)} numbers; expected six: the lowest x y z, the highest x y z"
         )
-    box = torch.tensor(params.mouth_box).reshape(2, 3)
+    box = torch.tensor(given).reshape(2, 3)
     if not bool((box[0] < box[1]).all()):
-        raise InputError(
-            f"mouth_box is {params.mouth_box}; expected the lowest corner before the highest"
-        )
+        raise InputError(f"mouth_box is {given}; expected the lowest corner before the highest")
     return box
 
 
@@ -225,7 +196,10 @@ def _require_one_width(frames: list[Frame]) -> None:
 
 
 def _turn(shown: list[Frame], middle: Tensor) -> list[Frame]:
-    """The moments of `shown` play while the first camera sways about the head's upright axis."""
+    """The moments of `shown` play while the first camera sways about the head's upright axis.
+
+    There is no plate: a picture of the room would not turn with the camera.
+    """
     first: dict[int, Frame] = {}
     for frame in shown:
         first.setdefault(frame.index, frame)
@@ -236,11 +210,8 @@ def _turn(shown: list[Frame], middle: Tensor) -> list[Frame]:
             frame,
             image_path=None,
             mask=None,
-            camera=_swayed(shown[0].camera, middle, up, k / len(moments)),
+            plate_path=None,
+            camera=swayed(shown[0].camera, middle, up, YAW, k / len(moments)),
         )
         for k, frame in enumerate(moments)
     ]
-
-
-def _swayed(camera: Camera, middle: Tensor, up: Tensor, part: float) -> Camera:
-    return swung(camera, middle, up, YAW * math.sin(2 * math.pi * part))

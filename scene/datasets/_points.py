@@ -7,8 +7,9 @@ from pathlib import Path
 
 import torch
 
-from scene.cameras import MAX_DISTANCE, Camera, focus
+from scene.cameras import MAX_DISTANCE, Camera
 from scene.frames import PointCloud
+from scene.paths import focus
 from utils.errors import InputError
 from utils.ply import read_points
 from utils.random import generator

@@ -7,16 +7,13 @@ two do (a folder that was converted in place), nothing is guessed.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
 
-from scene import Scene
+from scene.datasets._settings import part_of
 from utils.errors import InputError
-
-if TYPE_CHECKING:
-    from arguments.settings import ModelParams
 
 
 @dataclass(frozen=True)
@@ -28,11 +25,11 @@ class Family:
     reader: ModuleType
 
 
-def read(path: Path, params: ModelParams) -> Scene:
-    """Read the folder as what it is; one printed line says as what and why."""
+def announced(path: Path) -> Family:
+    """The family of a folder, and one printed line that says it. Raises as `recognised` does."""
     family = recognised(path)
     print(f"{path}: read as {family.name} ({family.why})")
-    return family.reader.read(path, params)
+    return family
 
 
 def recognised(path: Path) -> Family:
@@ -59,3 +56,19 @@ def families() -> dict[str, ModuleType]:
     here = Path(__file__)
     names = sorted(path.stem for path in here.parent.glob("[!_]*.py") if path != here)
     return {name: import_module(f"scene.datasets.{name}") for name in names}
+
+
+def params_of(dataset: str) -> type:
+    """The settings of a reader; those of all readers together for "auto"."""
+    return _all_params() if dataset == "auto" else families()[dataset].DataParams
+
+
+@cache
+def _all_params() -> type:
+    @dataclass(frozen=True)
+    class DataParams(*(reader.DataParams for reader in families().values())):
+        """How the folder is read; which of these have a use depends on its family."""
+
+        part: str = part_of("all", "person", "head")
+
+    return DataParams

@@ -3,19 +3,22 @@ and 4DGS read them. Poses are world-to-camera with OpenCV axes; pixel centres li
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
+from arguments.settings import at_least, setting
 from scene import Scene
-from scene.cameras import Camera, intrinsics, target_size, tour
+from scene.cameras import Camera, intrinsics, target_size
 from scene.datasets._colmap import Shot, View, model_file, read_cloud, read_shots, read_views
-from scene.datasets._files import clock, natural, pictures
+from scene.datasets._entry import camera_of
+from scene.datasets._files import natural, pictures
+from scene.datasets._moments import along, time_of
 from scene.datasets._points import checked_points
-from scene.datasets._values import camera_of
 from scene.frames import Frame, Lens
+from scene.paths import tour
 from utils.errors import InputError
 from utils.images import image_size
 from utils.rotations import quats_to_matrices
@@ -28,6 +31,18 @@ RATIOS = (2, 4, 8)  # of the folders images_2, images_4, images_8
 N_VIDEO_FRAMES = 120
 
 
+@dataclass(frozen=True)
+class DataParams:
+    """How a COLMAP folder is read."""
+
+    images: str = setting("images", "folder of the pictures")
+    llffhold: int = setting(
+        8, "every so many pictures one is a test frame; 0 holds none out", valid=at_least(0)
+    )
+
+    short_flags: ClassVar[dict[str, str]] = {"images": "-i"}
+
+
 def recognise(path: Path) -> str:
     sparse = _sparse(path)
     if any((sparse / f"cameras{suffix}").is_file() for suffix in (".bin", ".txt")):
@@ -35,11 +50,11 @@ def recognise(path: Path) -> str:
     return ""
 
 
-def read(path: Path, params: ModelParams) -> Scene:
+def read(path: Path, params: ModelParams, data: DataParams) -> Scene:
     """Read the folder; `-r 2` takes the pictures of images_2 where they are there.
 
     Time is the place of a name among the folder's pictures in natural order, so that frames COLMAP
-    could not pose leave a gap and do not shift the clock. Every `params.llffhold`-th one tests.
+    could not pose leave a gap and do not shift the others. Every `data.llffhold`-th one tests.
     """
     sparse = _sparse(path)
     file = model_file(sparse, "images")
@@ -47,7 +62,7 @@ def read(path: Path, params: ModelParams) -> Scene:
     if not shots:
         raise InputError(f"{file}: it has no posed images; export the sparse model again")
     views = read_views(model_file(sparse, "cameras"))
-    folder = _pictures(path, params)
+    folder = _pictures(path, params.resolution, data.images)
     names = sorted({*_names(folder), *(shot.name for shot in shots)}, key=natural)
     rows = {name: row for row, name in enumerate(names)}
     if len(shots) > len({shot.name for shot in shots}):
@@ -56,20 +71,17 @@ def read(path: Path, params: ModelParams) -> Scene:
         replace(
             _read_frame(file, folder / shot.name, shot, views, params.resolution),
             index=rows[shot.name],
-            time=clock(rows[shot.name], len(names)),
+            time=time_of(rows[shot.name], len(names)),
         )
         for shot in shots
     ]
-    hold = params.llffhold
+    hold = data.llffhold
     test = frames[::hold] if hold else []
     train = (
         [frame for k, frame in enumerate(frames) if k % hold] if hold and params.eval else frames
     )
     cloud = model_file(sparse, "points3D")
-    cameras = [frame.camera for frame in train]
-    video = [
-        Frame(c, k, clock(k, N_VIDEO_FRAMES)) for k, c in enumerate(tour(cameras, N_VIDEO_FRAMES))
-    ]
+    video = along(tour([frame.camera for frame in train], N_VIDEO_FRAMES))
     return Scene(train, test, video, checked_points(cloud, read_cloud(cloud)))
 
 
@@ -77,9 +89,9 @@ def _sparse(path: Path) -> Path:
     return path / "sparse" / "0" if (path / "sparse" / "0").is_dir() else path / "sparse"
 
 
-def _pictures(path: Path, params: ModelParams) -> Path:
-    smaller = path / f"{params.images}_{params.resolution}"
-    folder = smaller if params.resolution in RATIOS and smaller.is_dir() else path / params.images
+def _pictures(path: Path, resolution: int, images: str) -> Path:
+    smaller = path / f"{images}_{resolution}"
+    folder = smaller if resolution in RATIOS and smaller.is_dir() else path / images
     if not folder.is_dir():
         raise InputError(
             f"{folder}: there is no such folder; name the one with the pictures with --images"

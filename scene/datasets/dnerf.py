@@ -4,24 +4,19 @@ OpenGL axes, a `time` per frame, and RGBA pictures (Pumarola et al., "D-NeRF", C
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scene import Scene
-from scene.cameras import Camera, orbit, target_size
-from scene.datasets._files import rows_of
+from scene.cameras import Camera
+from scene.datasets._entry import Entry
+from scene.datasets._moments import along, rows_of
 from scene.datasets._points import cube_in_view, usable_points
-from scene.datasets._transforms import (
-    Content,
-    blender_intrinsics,
-    first_frame,
-    opengl_camera,
-    picture,
-    place,
-    read_transforms,
-)
-from scene.datasets._values import number
+from scene.datasets._settings import Extension
+from scene.datasets._transforms import blender_intrinsics, first_frame, picture, read_transforms
 from scene.frames import Frame
+from scene.paths import orbit
 from utils.errors import InputError
 from utils.images import image_size
 
@@ -34,6 +29,11 @@ N_VIDEO_FRAMES = 160
 VIDEO_ELEVATION = math.radians(30)
 
 
+@dataclass(frozen=True)
+class DataParams(Extension):
+    """How a D-NeRF folder is read."""
+
+
 def recognise(path: Path) -> str:
     frame = first_frame(path / "transforms_train.json")
     if "time" in frame and not any(key in frame for key in OTHER_FAMILIES):
@@ -41,10 +41,10 @@ def recognise(path: Path) -> str:
     return ""
 
 
-def read(path: Path, params: ModelParams) -> Scene:
+def read(path: Path, params: ModelParams, data: DataParams) -> Scene:
     """Read the folder; `params.resolution` sets the size, `eval` keeps test frames out of train."""
     splits = {
-        name: _read_split(path / f"transforms_{name}.json", params, required=name != "val")
+        name: _read_split(path / f"transforms_{name}.json", params, data, required=name != "val")
         for name in ("train", "test", "val")
     }
     moments = [frame.time for split in splits.values() for frame in split]
@@ -63,10 +63,13 @@ def read(path: Path, params: ModelParams) -> Scene:
     cameras = [frame.camera for frame in train]
     fused = path / "fused.ply"
     points = usable_points(fused) if fused.is_file() else cube_in_view(cameras, params.init_points)
-    return Scene(train, test, _video(cameras), points, val)
+    video = along(orbit(cameras, N_VIDEO_FRAMES, VIDEO_ELEVATION))
+    return Scene(train, test, video, points, val)
 
 
-def _read_split(file: Path, params: ModelParams, *, required: bool) -> list[Frame]:
+def _read_split(
+    file: Path, params: ModelParams, data: DataParams, *, required: bool
+) -> list[Frame]:
     if not file.is_file():
         if not required:
             return []
@@ -74,24 +77,16 @@ def _read_split(file: Path, params: ModelParams, *, required: bool) -> list[Fram
             f"{file}: not found; a D-NeRF folder holds transforms_train.json and "
             "transforms_test.json"
         )
-    content, frames = read_transforms(file)
-    return [_read_frame(file, content, row, frame, params) for row, frame in enumerate(frames)]
+    _, frames = read_transforms(file)
+    return [_read_frame(file, frame, params, data) for frame in frames]
 
 
-def _read_frame(
-    file: Path, content: Content, row: int, frame: Content, params: ModelParams
-) -> Frame:
-    where = place(file, row, frame)
-    image = picture(file, where, frame, params.extension)
-    time = number(where, frame, "time")
+def _read_frame(file: Path, frame: Entry, params: ModelParams, data: DataParams) -> Frame:
+    image = picture(file, frame, data.extension)
+    time = frame.number("time")
     if time < 0:
-        raise InputError(f"{where}: time is {time}; expected a number from 0 to 1")
-    width, height = image_size(image)
-    K = blender_intrinsics(where, {**content, **frame}, width, height)
-    camera = opengl_camera(where, frame, K, width, height)
-    return Frame(camera.resized(*target_size(width, height, params.resolution)), 0, time, image)
-
-
-def _video(cameras: list[Camera]) -> list[Frame]:
-    path = orbit(cameras, N_VIDEO_FRAMES, VIDEO_ELEVATION)
-    return [Frame(camera, k, k / (N_VIDEO_FRAMES - 1)) for k, camera in enumerate(path)]
+        raise InputError(f"{frame.where}: time is {time}; expected a number from 0 to 1")
+    size = image_size(image)
+    K = blender_intrinsics(frame, *size)
+    camera = frame.camera("transform_matrix", Camera.from_opengl_c2w, K, size)
+    return Frame(camera.at(params.resolution), 0, time, image)

@@ -1,24 +1,28 @@
 """DyNeRF / Neu3D folders: a rig of synchronised cameras, `poses_bounds.npy` with a row of 17
-numbers per camera in LLFF's form, and a video or a folder of pictures for each (Li et al., "Neural 3D
-Video Synthesis", CVPR 2022)."""
+numbers per camera in LLFF's form, and a video or a folder of pictures for each (Li et al.,
+"Neural 3D Video Synthesis", CVPR 2022)."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-from numpy.typing import NDArray
+from torch import Tensor
 from tqdm import tqdm
 
 from scene import Scene
-from scene.cameras import Camera, intrinsics, target_size, tour
-from scene.datasets._files import clock, common_size, natural, pictures
+from scene.cameras import Camera, intrinsics, target_size
+from scene.datasets._arrays import read_arrays
+from scene.datasets._entry import camera_of
+from scene.datasets._files import common_size, natural, pictures, require_pictures
+from scene.datasets._moments import along, time_of
 from scene.datasets._points import points_in_view, usable_points
-from scene.datasets._values import camera_of, read_array
 from scene.frames import Frame, PointCloud
+from scene.paths import tour
 from utils.errors import InputError
-from utils.video_frames import extract_frames
+from utils.video_frames import extract_frames, frame_rate
 
 if TYPE_CHECKING:
     from arguments.settings import ModelParams
@@ -29,23 +33,74 @@ MAX_STRETCH = 0.01  # between width and height, of pictures that were resized be
 N_VIDEO_FRAMES = 300
 
 
+@dataclass(frozen=True)
+class DataParams:
+    """A DyNeRF folder leaves nothing to choose."""
+
+
 def recognise(path: Path) -> str:
     if (path / "poses_bounds.npy").is_file() and _names(path):
         return f"poses_bounds.npy and {len(_names(path))} cameras cam*"
     return ""
 
 
-def read(path: Path, params: ModelParams) -> Scene:
+@dataclass(frozen=True)
+class Rig:
+    """The cameras of a folder at the size of their calibration."""
+
+    cameras: dict[str, Camera]  # by name, in the order of the rows of poses_bounds.npy
+    near: float  # world units
+    far: float
+
+
+@dataclass(frozen=True)
+class Video:
+    """A camera's video, and where its pictures go: at most width x height, in a folder of their own."""
+
+    file: Path
+    folder: Path
+    width: int
+    height: int
+
+
+def read(path: Path, params: ModelParams, data: DataParams) -> Scene:
     """Read the folder; the first camera is the test camera.
 
-    Videos without a folder of pictures are extracted first, once, at the size that
-    `params.resolution` asks for, or theirs if that is smaller.
+    Videos without a folder of pictures are extracted first, once for each size that
+    `params.resolution` asks for, beside the output.
     """
+    rig = read_rig(path)
+    videos = videos_of(path, rig, params)
+    _extract(list(videos.values()))
+    views = {
+        name: _read_view(
+            camera, videos[name].folder if name in videos else path / name / "images", params
+        )
+        for name, camera in rig.cameras.items()
+    }
+    if len({len(view) for view in views.values()}) > 1:
+        counts = ", ".join(f"{name} {len(view)}" for name, view in views.items())
+        raise InputError(
+            f"{path}: the cameras have different numbers of pictures ({counts}); a rig is "
+            "synchronised"
+        )
+    test, *others = views.values()
+    train = [frame for view in others for frame in view]
+    if not params.eval or not train:
+        train = test + train
+    cameras = [view[0].camera for view in views.values()]
+    video, points = along(tour(cameras, N_VIDEO_FRAMES)), _points(path, cameras, params, rig)
+    rates = (frame_rate(file) for file in sorted(path.glob("cam*.mp4")))
+    return Scene(train, test, video, points, fps=next(rates, None) or Scene.fps)
+
+
+def read_rig(path: Path) -> Rig:
+    """What poses_bounds.npy says of the folder's cameras."""
     names = _names(path)
     if not names:
         raise InputError(f"{path}: no camera found; expected cam00.mp4 or cam00/images, cam01...")
     file = path / "poses_bounds.npy"
-    poses = read_array(file, (-1, 17))
+    poses = read_arrays(file).tensor("", (-1, 17))
     if len(poses) != len(names):
         raise InputError(
             f"{file}: it has {len(poses)} rows, but the folder has {len(names)} cameras "
@@ -57,26 +112,9 @@ def read(path: Path, params: ModelParams) -> Scene:
             f"{file}: near is {near:g} and far {far:g}; expected 0 < near < far in the last two "
             "columns"
         )
-    _extract(path, names, file, poses, params)
-    views = [
-        _read_camera(path / name / "images", file, row, poses, params)
-        for row, name in enumerate(names)
-    ]
-    short = min(views, key=len)
-    if len(short) < len(views[0]) or len(max(views, key=len)) > len(views[0]):
-        counts = ", ".join(f"{name} {len(view)}" for name, view in zip(names, views, strict=True))
-        raise InputError(
-            f"{path}: the cameras have different numbers of pictures ({counts}); a rig is "
-            "synchronised"
-        )
-    test, train = views[0], [frame for view in views[1:] for frame in view]
-    if not params.eval or not train:
-        train = test + train
-    cameras = [view[0].camera for view in views]
-    video = [
-        Frame(c, k, clock(k, N_VIDEO_FRAMES)) for k, c in enumerate(tour(cameras, N_VIDEO_FRAMES))
-    ]
-    return Scene(train, test, video, _points(path, cameras, params, near, far))
+    rows = enumerate(poses[:, :15].reshape(-1, 3, 5))
+    cameras = [_camera(f"{file}: row {row}", values) for row, values in rows]
+    return Rig(dict(zip(names, cameras, strict=True)), near, far)
 
 
 def _names(path: Path) -> list[str]:
@@ -87,39 +125,57 @@ def _names(path: Path) -> list[str]:
     return sorted(found, key=natural)
 
 
-def _extract(path: Path, names: list[str], file: Path, poses: NDArray, params: ModelParams) -> None:
-    missing = [name for name in names if not pictures(path / name / "images")]
-    bar = tqdm(missing, unit="camera", disable=not missing)
-    for name in bar:
-        height, width, _ = _size(file, names.index(name), poses)
-        size = target_size(width, height, params.resolution)
-        bar.set_description(f"extracting {name}.mp4 at {size[0]}x{size[1]} or its own size")
-        extract_frames(path / f"{name}.mp4", path / name / "images", *size)
-
-
-def _size(file: Path, row: int, poses: NDArray) -> tuple[int, int, float]:
-    """Height, width and focal length in pixels as the rig was calibrated."""
-    height, width, focal = poses[row, [4, 9, 14]].tolist()
+def _camera(where: str, values: Tensor) -> Camera:
+    """The camera of a row (3, 5): LLFF's pose, and a column of height, width, focal length."""
+    height, width, focal = values[:, 4].tolist()
     if not (1 <= height < 1e5 and 1 <= width < 1e5):
-        raise InputError(
-            f"{file}: row {row} says {width:g}x{height:g} pixels; expected a picture's size"
-        )
-    return round(height), round(width), focal
+        raise InputError(f"{where} says {width:g}x{height:g} pixels; expected a picture's size")
+    height, width = round(height), round(width)
+    with camera_of(where, "calibrate the rig again"):
+        K = intrinsics(focal, focal, width / 2, height / 2)
+        return Camera.from_llff(values[:, :4], K, width, height)
 
 
-def _read_camera(
-    folder: Path, file: Path, row: int, poses: NDArray, params: ModelParams
-) -> list[Frame]:
+def videos_of(path: Path, rig: Rig, params: ModelParams) -> dict[str, Video]:
+    """The videos, by camera, that stand for pictures which the folder does not have itself."""
+    found = {}
+    for name, camera in rig.cameras.items():
+        if pictures(path / name / "images"):
+            continue
+        file = path / f"{name}.mp4"
+        if not file.is_file():
+            raise InputError(
+                f"{path / name / 'images'}: no PNG or JPEG file here, and no video {file.name}; "
+                "each camera needs one of them"
+            )
+        size = target_size(camera.width, camera.height, params.resolution)
+        found[name] = Video(file, _folder(file, size, params), *size)
+    return found
+
+
+def _folder(file: Path, size: tuple[int, int], params: ModelParams) -> Path:
+    """Where the pictures of a video go: nobody writes into a dataset, and no size is mistaken."""
+    known = file.stat()
+    words = f"{file.resolve()} {known.st_size} {known.st_mtime_ns} {size}"
+    key = f"{file.stem}_{size[0]}x{size[1]}_{sha256(words.encode()).hexdigest()[:16]}"
+    beside = Path(params.model_path).parent if params.model_path else Path("output")
+    return beside / "video_frames" / key
+
+
+def _extract(videos: list[Video]) -> None:
+    missing = [video for video in videos if not video.folder.is_dir()]
+    bar = tqdm(missing, unit="camera", disable=not missing)
+    for video in bar:
+        size = f"{video.width}x{video.height}"
+        bar.set_description(f"extracting {video.file.name} at {size} or its own size")
+        extract_frames(video.file, video.folder, video.width, video.height)
+
+
+def _read_view(camera: Camera, folder: Path, params: ModelParams) -> list[Frame]:
     """The frames of one camera."""
-    height, width, focal = _size(file, row, poses)
-    with camera_of(f"{file}: row {row}", "calibrate the rig again"):
-        pose = torch.from_numpy(poses[row, :15].reshape(3, 5)[:, :4].copy())
-        camera = Camera.from_llff(
-            pose, intrinsics(focal, focal, width / 2, height / 2), width, height
-        )
-    paths = pictures(folder)
+    paths = require_pictures(folder, "the frames of a video")
     camera = _fitted(camera, paths, params)
-    return [Frame(camera, k, clock(k, len(paths)), image) for k, image in enumerate(paths)]
+    return [Frame(camera, k, time_of(k, len(paths)), image) for k, image in enumerate(paths)]
 
 
 def _fitted(camera: Camera, paths: list[Path], params: ModelParams) -> Camera:
@@ -139,10 +195,8 @@ def _fitted(camera: Camera, paths: list[Path], params: ModelParams) -> Camera:
     )
 
 
-def _points(
-    path: Path, cameras: list[Camera], params: ModelParams, near: float, far: float
-) -> PointCloud:
+def _points(path: Path, cameras: list[Camera], params: ModelParams, rig: Rig) -> PointCloud:
     for name in POINT_FILES:
         if (path / name).is_file():
             return usable_points(path / name)
-    return points_in_view(cameras, params.init_points, near=near, far=far)
+    return points_in_view(cameras, params.init_points, near=rig.near, far=rig.far)

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from scene import Scene
-from scene.cameras import Camera, intrinsics, target_size, tour
-from scene.datasets._files import rows_of
+from scene.cameras import Camera, intrinsics, target_size
+from scene.datasets._arrays import read_arrays
+from scene.datasets._entry import Entry, camera_of, read_object
+from scene.datasets._moments import along, rows_of
 from scene.datasets._points import checked_points, grey, points_in_view, usable_points
-from scene.datasets._values import camera_of, number, numbers, read_array, read_object
 from scene.frames import Frame, Lens, PointCloud
+from scene.paths import tour
 from utils.errors import InputError
 from utils.images import image_size
 
@@ -58,6 +60,11 @@ class Capture:
     resolution: int
 
 
+@dataclass(frozen=True)
+class DataParams:
+    """A HyperNeRF folder leaves nothing to choose."""
+
+
 def recognise(path: Path) -> str:
     if (
         (path / "dataset.json").is_file()
@@ -68,11 +75,11 @@ def recognise(path: Path) -> str:
     return ""
 
 
-def read(path: Path, params: ModelParams) -> Scene:
+def read(path: Path, params: ModelParams, data: DataParams) -> Scene:
     """Read the folder; `-r 2` takes the pictures of rgb/2x where they are there."""
     dataset = read_object(path / "dataset.json")
-    ids = _ids(path / "dataset.json", dataset, "ids")
-    train_ids, test_ids = _splits(path / "dataset.json", dataset, ids)
+    ids = _ids(dataset, "ids")
+    train_ids, test_ids = _splits(dataset, ids)
     moments = _moments(path / "metadata.json", ids)
     rows, last = rows_of(moments.values()), max(max(moments.values()), 1)
     space = _space(path / "scene.json")
@@ -85,66 +92,65 @@ def read(path: Path, params: ModelParams) -> Scene:
     if not params.eval:
         train = train + test
     cameras = [frame.camera for frame in train]
-    video = [
-        Frame(camera, k, k / (N_VIDEO_FRAMES - 1))
-        for k, camera in enumerate(tour(cameras, N_VIDEO_FRAMES))
-    ]
+    video = along(tour(cameras, N_VIDEO_FRAMES))
     return Scene(train, test, video, _points(path, cameras, space, params))
 
 
-def _ids(file: Path, dataset: dict[str, Any], key: str) -> list[str]:
-    found = dataset.get(key)
+def _ids(dataset: Entry, key: str) -> list[str]:
+    found = dataset.values.get(key)
     if not isinstance(found, list) or not all(isinstance(name, str) and name for name in found):
-        raise InputError(f"{file}: {key!r} is not a list of texts; expected the names of frames")
+        raise InputError(
+            f"{dataset.where}: {key!r} is not a list of texts; expected the names of frames"
+        )
     if len(set(found)) < len(found):
-        raise InputError(f"{file}: {key!r} names a frame twice; remove the repetition")
+        raise InputError(f"{dataset.where}: {key!r} names a frame twice; remove the repetition")
     return found
 
 
-def _splits(file: Path, dataset: dict[str, Any], ids: list[str]) -> tuple[list[str], list[str]]:
+def _splits(dataset: Entry, ids: list[str]) -> tuple[list[str], list[str]]:
     """The lists of the file; where val_ids is empty, the interpolation rule of HyperNeRF."""
-    test = _ids(file, dataset, "val_ids")
-    train = _ids(file, dataset, "train_ids")
+    test = _ids(dataset, "val_ids")
+    train = _ids(dataset, "train_ids")
     if not test:
         first = range(0, len(ids), INTERPOLATION)
         train, test = [ids[k] for k in first], [ids[k + INTERPOLATION // 2] for k in first[:-1]]
     if not train:
-        raise InputError(f"{file}: 'train_ids' is empty; list the frames to train on")
+        raise InputError(f"{dataset.where}: 'train_ids' is empty; list the frames to train on")
     strange = [name for name in [*train, *test] if name not in set(ids)]
     if strange:
         raise InputError(
-            f"{file}: {strange[0]!r} is in a split but not among 'ids'; add or remove it"
+            f"{dataset.where}: {strange[0]!r} is in a split but not among 'ids'; add or remove it"
         )
     both = set(train) & set(test)
     if both:
         raise InputError(
-            f"{file}: {min(both)!r} is in train_ids and in val_ids; keep it in one of them"
+            f"{dataset.where}: {min(both)!r} is in train_ids and in val_ids; keep it in one of them"
         )
     return train, test
 
 
 def _moments(file: Path, ids: list[str]) -> dict[str, float]:
-    """The moment of each frame, on the file's own clock: its `warp_id`, or `time_id` where none."""
+    """The moment of each frame in the file's own count: `warp_id`, or `time_id` where none."""
     metadata, moments = read_object(file), {}
     for name in ids:
-        where, entry = f"{file}: frame {name!r}", metadata.get(name)
-        if not isinstance(entry, dict):
-            raise InputError(f"{where} has no entry; expected an object with 'warp_id'")
-        moments[name] = number(where, entry, "warp_id" if "warp_id" in entry else "time_id")
+        entry = Entry(f"{file}: frame {name!r}", metadata.values.get(name))
+        if not isinstance(entry.values, dict):
+            raise InputError(f"{entry.where} has no entry; expected an object with 'warp_id'")
+        moments[name] = entry.number("warp_id" if "warp_id" in entry else "time_id")
         if moments[name] < 0:
-            raise InputError(f"{where}: its moment is {moments[name]:g}; expected 0 or more")
+            raise InputError(f"{entry.where}: its moment is {moments[name]:g}; expected 0 or more")
     return moments
 
 
 def _space(file: Path) -> Space:
     values = read_object(file)
-    near, far, scale = (number(str(file), values, key) for key in ("near", "far", "scale"))
+    near, far, scale = (values.number(key) for key in ("near", "far", "scale"))
     if not (0 < near < far and scale > 0):
         raise InputError(
             f"{file}: near {near:g}, far {far:g}, scale {scale:g}; expected 0 < near < far and 0 "
             "< scale"
         )
-    return Space(numbers(str(file), values, "center", (3,)), scale, near, far)
+    return Space(values.numbers("center", (3,)), scale, near, far)
 
 
 def _pictures(rgb: Path, resolution: int) -> tuple[Path, int]:
@@ -163,7 +169,7 @@ def _pictures(rgb: Path, resolution: int) -> tuple[Path, int]:
 def _read_frame(capture: Capture, name: str, row: int, time: float) -> Frame:
     file, ratio = capture.path / "camera" / f"{name}.json", capture.ratio
     values = read_object(file)
-    camera = _camera(str(file), values, capture.space)
+    camera = _camera(values, capture.space)
     image = capture.pictures / f"{name}.png"
     if not image.is_file() and image.with_suffix(".jpg").is_file():
         image = image.with_suffix(".jpg")
@@ -178,40 +184,38 @@ def _read_frame(capture: Capture, name: str, row: int, time: float) -> Frame:
     if capture.resolution in (-1, ratio) or size[0] > width:
         size = (width, height)
     camera = camera.resized(width, height)
-    return Frame(camera.resized(*size), row, time, image, lens=_lens(str(file), values, camera))
+    return Frame(camera.resized(*size), row, time, image, lens=_lens(values, camera))
 
 
-def _camera(where: str, values: dict[str, Any], space: Space) -> Camera:
+def _camera(values: Entry, space: Space) -> Camera:
     """The camera at the size of the picture at full resolution, its lens taken for a pinhole."""
-    width, height = (int(n) for n in numbers(where, values, "image_size", (2,)))
+    width, height = (int(n) for n in values.numbers("image_size", (2,)))
     if min(width, height) < 1:
         raise InputError(
-            f"{where}: 'image_size' is {width}x{height}; expected width and height in pixels"
+            f"{values.where}: 'image_size' is {width}x{height}; expected width and height in pixels"
         )
-    skew = number(where, values, "skew") if "skew" in values else 0.0
+    skew = values.number("skew", 0.0)
     if abs(skew) > MAX_SKEW:
         raise InputError(
-            f"{where}: 'skew' is {skew:g}; pictures of skewed pixels must be undone first"
+            f"{values.where}: 'skew' is {skew:g}; pictures of skewed pixels must be undone first"
         )
-    focal = number(where, values, "focal_length")
-    ratio = number(where, values, "pixel_aspect_ratio") if "pixel_aspect_ratio" in values else 1.0
-    cx, cy = numbers(where, values, "principal_point", (2,)).tolist()
+    focal, ratio = values.number("focal_length"), values.number("pixel_aspect_ratio", 1.0)
+    cx, cy = values.numbers("principal_point", (2,)).tolist()
     w2c = torch.eye(4, dtype=torch.float64)
-    w2c[:3, :3] = numbers(where, values, "orientation", (3, 3))
-    w2c[:3, 3] = -w2c[:3, :3] @ space(numbers(where, values, "position", (3,)))
-    with camera_of(where, "mend the file or remove the frame"):
+    w2c[:3, :3] = values.numbers("orientation", (3, 3))
+    w2c[:3, 3] = -w2c[:3, :3] @ space(values.numbers("position", (3,)))
+    with camera_of(values.where, "mend the file or remove the frame"):
         return Camera.from_opencv_w2c(w2c, intrinsics(focal, focal * ratio, cx, cy), width, height)
 
 
-def _lens(where: str, values: dict[str, Any], camera: Camera) -> Lens | None:
+def _lens(values: Entry, camera: Camera) -> Lens | None:
     """The bending of the lens at the size of the picture, or None where it has none."""
     older = "tangential" if "tangential" in values else "tangential_distortion"
-    k1, k2, k3 = (
-        numbers(where, values, "radial_distortion", (3,)).tolist()
-        if "radial_distortion" in values
-        else (0, 0, 0)
-    )
-    p1, p2 = numbers(where, values, older, (2,)).tolist() if older in values else (0, 0)
+    k1 = k2 = k3 = p1 = p2 = 0.0
+    if "radial_distortion" in values:
+        k1, k2, k3 = values.numbers("radial_distortion", (3,)).tolist()
+    if older in values:
+        p1, p2 = values.numbers(older, (2,)).tolist()
     if not any((k1, k2, p1, p2, k3)):
         return None
     K = camera.K.tolist()
@@ -225,6 +229,6 @@ def _points(path: Path, cameras: list[Camera], space: Space, params: ModelParams
             raw = usable_points(path / name)
             return PointCloud(space(raw.xyz).float(), raw.rgb)
     if (path / "points.npy").is_file():
-        xyz = torch.from_numpy(read_array(path / "points.npy", (-1, 3)))
+        xyz = read_arrays(path / "points.npy").tensor("", (-1, 3))
         return checked_points(path / "points.npy", grey(space(xyz).float()))
     return points_in_view(cameras, params.init_points, near=space.near, far=space.far)

@@ -4,13 +4,15 @@ frame, in a world of FLAME's metres times four (Zheng et al., "I M Avatar", CVPR
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from arguments.settings import about
 from scene import Scene, Subject
-from scene.cameras import Camera, target_size
-from scene.datasets._files import clock, natural
+from scene.cameras import Camera
+from scene.datasets._entry import Entry, read_object
+from scene.datasets._files import natural
 from scene.datasets._flame_heads import FlameHead, in_world
 from scene.datasets._heads import (
     HEAD_LABELS,
@@ -18,12 +20,12 @@ from scene.datasets._heads import (
     head_scene,
     in_order,
     need_folder,
-    plate,
     signed_intrinsics,
     split_video,
 )
-from scene.datasets._transforms import Content, picture, read_transforms
-from scene.datasets._values import camera_of, pose, read_object
+from scene.datasets._moments import time_of
+from scene.datasets._settings import Extension, HoldOut, MouthBox, MovingHead, part_of
+from scene.datasets._transforms import picture, read_transforms
 from scene.frames import Frame, Mask
 from utils.errors import InputError
 from utils.images import image_size
@@ -38,37 +40,52 @@ PUBLISHED_TEST = 350  # frames at the end of a subject of one video (SplattingAv
 MASKS = {"person": ("mask", ()), "head": ("semantic", HEAD_LABELS)}  # folder beside image/, colours
 
 
+@dataclass(frozen=True)
+class DataParams(Extension, HoldOut, MouthBox, MovingHead):
+    """How a subject in the layout of IMavatar is read."""
+
+    part: str = part_of("all", "person", "head")
+    test_videos: list[str] = field(
+        default_factory=list,
+        metadata=about(
+            "video folders that are held out; none: those named test..., and without these the last "
+            "frames of all, as hold_out says"
+        ),
+    )
+
+
 def recognise(path: Path) -> str:
     videos = _videos(path)
     return f"{FILE} of {len(videos)} videos" if videos else ""
 
 
-def read(path: Path, params: ModelParams) -> Scene:
-    """Read the subject's videos; those that `params.test_videos` says are held out."""
-    plate(params, None, "IMavatar")
+def read(path: Path, params: ModelParams, data: DataParams) -> Scene:
+    """Read the subject's videos; those that `data.test_videos` says are held out."""
     videos = _videos(path)
     if not videos:
         raise InputError(
             f"{path}: no {FILE} here or one folder down; name the subject's folder with -s"
         )
-    held_out = _held_out(path, videos, params)
+    held_out = _held_out(path, videos, data.test_videos)
     training = [video for video in videos if video not in held_out]
-    head = FlameHead.of(_subject(training[-1] / FILE), params)
+    head = FlameHead.of(_subject(training[-1] / FILE), data)
     taken, tested = (
-        [frame for video in part for frame in _read_video(video, head, params)]
-        for part in (training, held_out)
+        [frame for video in some for frame in _read_video(video, head, params, data)]
+        for some in (training, held_out)
     )
     count = len(taken) + len(tested)
     frames = [
-        replace(frame, index=row, time=clock(row, count))
-        for row, frame in enumerate(in_world(taken + tested, params))
+        replace(frame, index=row, time=time_of(row, count))
+        for row, frame in enumerate(in_world(taken + tested, data))
     ]
     if held_out:
         train, test = frames[: len(taken) if params.eval else count], frames[len(taken) :]
     else:
-        train, test = split_video(frames, params, PUBLISHED_TEST)
+        train, test = split_video(frames, params, data, PUBLISHED_TEST)
     points = head.points(train[0], [frame.camera for frame in train], params.init_points)
-    return head_scene(train, test, params, mouth=head.mouth, subject=head.subject, points=points)
+    return head_scene(
+        train, test, params, data, mouth=head.mouth, subject=head.subject, points=points
+    )
 
 
 def _videos(path: Path) -> list[Path]:
@@ -87,15 +104,15 @@ def _videos(path: Path) -> list[Path]:
     return []
 
 
-def _held_out(path: Path, videos: list[Path], params: ModelParams) -> list[Path]:
+def _held_out(path: Path, videos: list[Path], wanted: list[str]) -> list[Path]:
     """The videos named by the user, else those named test...; none of a subject of one video."""
     names = [video.name for video in videos]
-    strange = [name for name in params.test_videos if name not in names]
+    strange = [name for name in wanted if name not in names]
     if strange:
         raise InputError(
             f"{path}: test_videos names {strange[0]!r}; its videos are {', '.join(names)}"
         )
-    found = [v for v in videos if v.name in params.test_videos]
+    found = [v for v in videos if v.name in wanted]
     found = found or [v for v in videos if v.name.startswith("test") and len(videos) > 1]
     if len(found) == len(videos):
         raise InputError(
@@ -106,58 +123,51 @@ def _held_out(path: Path, videos: list[Path], params: ModelParams) -> list[Path]
 
 
 def _subject(file: Path) -> Subject:
-    return Subject(coefficients(str(file), read_object(file), "shape_params"), SCALE)
+    return Subject(coefficients(read_object(file), "shape_params"), SCALE)
 
 
-def _read_video(video: Path, head: FlameHead, params: ModelParams) -> list[Frame]:
+def _read_video(video: Path, head: FlameHead, params: ModelParams, data: DataParams) -> list[Frame]:
     """The frames of a video in order, not yet numbered."""
-    content, frames = read_transforms(video / FILE)
-    return [
-        _read_frame(video, where, {**content, **frame}, head, params)
-        for where, frame in in_order(video / FILE, frames)
-    ]
+    frames = in_order(read_transforms(video / FILE)[1])
+    return [_read_frame(video, entry, head, params, data) for entry in frames]
 
 
 def _read_frame(
-    video: Path, where: str, entry: Content, head: FlameHead, params: ModelParams
+    video: Path, entry: Entry, head: FlameHead, params: ModelParams, data: DataParams
 ) -> Frame:
-    image = _image(video, where, entry, params)
-    expression = coefficients(where, entry, "expression")
-    flame_pose = coefficients(where, entry, "pose", 15)
+    image = _image(video, picture(video / FILE, entry, data.extension))
+    expression, flame_pose = coefficients(entry, "expression"), coefficients(entry, "pose", 15)
     return Frame(
-        _camera(where, entry, image, params),
+        _camera(entry, image_size(image)).at(params.resolution),
         index=0,
         time=0.0,
         image_path=image,
-        mask=_mask(video, image, params),
+        mask=_mask(video, image, data.part),
         expression=expression,
         flame_pose=flame_pose,
         head_to_world=head.stands(flame_pose, expression),
     )
 
 
-def _image(video: Path, where: str, entry: Content, params: ModelParams) -> Path:
-    """The picture that file_path names, or where its folder is missing, that of SplattingAvatar's."""
-    image, renamed = picture(video / FILE, where, entry, params.extension), video / "images"
+def _image(video: Path, image: Path) -> Path:
+    """The picture that the file names, or where its folder is missing, that of SplattingAvatar's."""
+    renamed = video / "images"
     return renamed / image.name if renamed.is_dir() and not image.parent.is_dir() else image
 
 
-def _camera(where: str, entry: Content, image: Path, params: ModelParams) -> Camera:
+def _camera(entry: Entry, size: tuple[int, int]) -> Camera:
     """The camera that sees (X, Y, Z), which is world_mat times a point, at (fx X, fy Y) / Z + c.
 
     Z is negative before it, so a negative fx is that of an x axis to the right.
     """
-    width, height = image_size(image)
-    w2c, K = pose(where, entry, "world_mat", rows=3), signed_intrinsics(where, entry, width, height)
+    K = signed_intrinsics(entry, *size)
     K[0, 0] = -K[0, 0]
-    with camera_of(f"{where}: 'world_mat'", "mend or remove the frame"):
-        camera = Camera.from_opengl_w2c(w2c, K, width, height)
-    return camera.resized(*target_size(width, height, params.resolution))
+    return entry.camera("world_mat", Camera.from_opengl_w2c, K, size, rows=3)
 
 
-def _mask(video: Path, image: Path, params: ModelParams) -> Mask | None:
-    if params.part == "all":
+def _mask(video: Path, image: Path, part: str) -> Mask | None:
+    if part == "all":
         return None
-    name, keep = MASKS[params.part]
-    need_folder(video / name, params)
+    name, keep = MASKS[part]
+    need_folder(video / name, part)
     return Mask(video / name / f"{image.stem}.png", keep)

@@ -9,6 +9,7 @@ rest, because the world is the head.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,25 +19,18 @@ import torch
 from torch import Tensor
 
 from scene import Scene, Subject
-from scene.cameras import Camera, target_size
+from scene.cameras import Camera
+from scene.datasets._entry import Entry
 from scene.datasets._flame_heads import FlameHead
 from scene.datasets._heads import (
     bounded,
     head_scene,
     in_order,
     numbered,
-    plate,
-    refuse_part,
     split_video,
 )
-from scene.datasets._transforms import (
-    Content,
-    blender_intrinsics,
-    first_frame,
-    picture,
-    read_transforms,
-)
-from scene.datasets._values import camera_of, pose, text
+from scene.datasets._settings import Extension, HeadModel, HoldOut, MouthBox
+from scene.datasets._transforms import blender_intrinsics, first_frame, picture, read_transforms
 from scene.frames import Frame
 from utils.errors import InputError
 from utils.images import image_size
@@ -53,6 +47,11 @@ TURNS = {"jaw": 1, "eyes": 2}  # folders of rotations, and joints in each; the l
 AXIS_ANGLE, SIX_D = 3, 6  # numbers of one rotation: a vector, or the first two rows of its matrix
 
 
+@dataclass(frozen=True)
+class DataParams(Extension, HoldOut, MouthBox, HeadModel):
+    """How an INSTA folder is read."""
+
+
 def recognise(path: Path) -> str:
     for name in FILES:
         if "exp_path" in first_frame(path / name):
@@ -60,23 +59,23 @@ def recognise(path: Path) -> str:
     return ""
 
 
-def read(path: Path, params: ModelParams) -> Scene:
+def read(path: Path, params: ModelParams, data: DataParams) -> Scene:
     """Read the folder: its own split, or of `transforms.json` alone the last 350 frames test.
 
     The alpha of the pictures is the person. Frames have a pose where `jaw` or `eyes` is there; the
     identity has no coefficients where `shape` is not.
     """
-    plate(params, None, "INSTA")
-    refuse_part(path, params, "INSTA")
-    train, test, val = _stated(path, params) or _split(path, params)
-    head = FlameHead.of(Subject(_shape(path)), params)
+    train, test, val = _stated(path, params, data) or _split(path, params, data)
+    head = FlameHead.of(Subject(_shape(path)), data)
     points = head.points(train[0], [frame.camera for frame in train], params.init_points)
     return head_scene(
-        train, test, params, mouth=head.mouth, val=val, subject=head.subject, points=points
+        train, test, params, data, mouth=head.mouth, val=val, subject=head.subject, points=points
     )
 
 
-def _stated(path: Path, params: ModelParams) -> tuple[list[Frame], list[Frame], list[Frame]] | None:
+def _stated(
+    path: Path, params: ModelParams, data: DataParams
+) -> tuple[list[Frame], list[Frame], list[Frame]] | None:
     """Train, test and val frames of the files that say so; None where there are none.
 
     Frames of val that are in another split, too, are left out of it.
@@ -85,7 +84,7 @@ def _stated(path: Path, params: ModelParams) -> tuple[list[Frame], list[Frame], 
         return None
     names = ["train", "test"] + ["val"] * (path / "transforms_val.json").is_file()
     splits = numbered(
-        {name: _read_file(path / f"transforms_{name}.json", params) for name in names}
+        {name: _read_file(path / f"transforms_{name}.json", params, data) for name in names}
     )
     train, test = splits["train"], splits["test"]
     known = {frame.image_path for frame in train + test}
@@ -93,39 +92,33 @@ def _stated(path: Path, params: ModelParams) -> tuple[list[Frame], list[Frame], 
     return train if params.eval else train + test, test, val
 
 
-def _split(path: Path, params: ModelParams) -> tuple[list[Frame], list[Frame], list[Frame]]:
-    frames = numbered({"all": _read_file(path / "transforms.json", params)})["all"]
-    return *split_video(frames, params, PUBLISHED_TEST), []
+def _split(
+    path: Path, params: ModelParams, data: DataParams
+) -> tuple[list[Frame], list[Frame], list[Frame]]:
+    frames = numbered({"all": _read_file(path / "transforms.json", params, data)})["all"]
+    return *split_video(frames, params, data, PUBLISHED_TEST), []
 
 
-def _read_file(file: Path, params: ModelParams) -> list[tuple[str, Frame]]:
+def _read_file(file: Path, params: ModelParams, data: DataParams) -> list[tuple[str, Frame]]:
     """The frames of a file, not yet numbered, each with the name of its moment."""
-    content, frames = read_transforms(file)
-    return [
-        (frame["file_path"], _read_frame(file, where, {**content, **frame}, params))
-        for where, frame in in_order(file, frames)
-    ]
+    frames = in_order(read_transforms(file)[1])
+    return [(entry.text("file_path"), _read_frame(file, entry, params, data)) for entry in frames]
 
 
-def _read_frame(file: Path, where: str, entry: Content, params: ModelParams) -> Frame:
-    image = picture(file, where, entry, params.extension)
-    expressions = file.parent / text(where, entry, "exp_path")
+def _read_frame(file: Path, entry: Entry, params: ModelParams, data: DataParams) -> Frame:
+    image = picture(file, entry, data.extension)
+    size = image_size(image)
+    K = blender_intrinsics(entry, *size)
+    camera = entry.camera("transform_matrix", Camera.from_opencv_c2w, K, size)
+    expressions = file.parent / entry.text("exp_path")
     return Frame(
-        _camera(where, entry, image, params),
+        camera.at(params.resolution),
         index=0,
         time=0.0,
         image_path=image,
         expression=_coefficients(expressions),
         flame_pose=_pose(expressions),
     )
-
-
-def _camera(where: str, entry: Content, image: Path, params: ModelParams) -> Camera:
-    width, height = image_size(image)
-    c2w, K = pose(where, entry, "transform_matrix"), blender_intrinsics(where, entry, width, height)
-    with camera_of(f"{where}: 'transform_matrix'", "mend or remove the frame"):
-        camera = Camera.from_opencv_c2w(c2w, K, width, height)
-    return camera.resized(*target_size(width, height, params.resolution))
 
 
 def _beside(expressions: Path, folder: str) -> Path | None:
@@ -137,7 +130,7 @@ def _beside(expressions: Path, folder: str) -> Path | None:
 def _shape(path: Path) -> Tensor:
     """(S,) identity, which is repeated in the file of every frame."""
     file = next(path / name for name in FILES if (path / name).is_file())
-    shape = _beside(path / text(f"{file}: frame 0", first_frame(file), "exp_path"), "shape")
+    shape = _beside(path / first_frame(file).text("exp_path"), "shape")
     return _coefficients(shape) if shape else torch.zeros(0)
 
 

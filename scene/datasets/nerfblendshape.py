@@ -5,15 +5,16 @@ matrices in OpenGL axes and an expression per frame, in the head's frame (Gao et
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from scene import Scene
-from scene.cameras import intrinsics, target_size
-from scene.datasets._files import clock, pictures
+from scene.cameras import Camera, intrinsics
+from scene.datasets._entry import Entry
+from scene.datasets._files import pictures
 from scene.datasets._heads import (
     HEAD_LABELS,
     coefficients,
@@ -21,11 +22,11 @@ from scene.datasets._heads import (
     mouth_in_picture,
     need_folder,
     plate,
-    refuse_head_model,
     split_video,
 )
-from scene.datasets._transforms import Content, first_frame, opengl_camera, read_transforms
-from scene.datasets._values import number
+from scene.datasets._moments import time_of
+from scene.datasets._settings import HoldOut, MouthBox, Plate, part_of
+from scene.datasets._transforms import first_frame, read_transforms
 from scene.frames import Frame, Mask
 from utils.errors import InputError
 from utils.images import image_size
@@ -41,77 +42,83 @@ PERSON = (*HEAD, (0, 255, 0), (255, 0, 0), (14, 14, 14), (15, 15, 15), (16, 16, 
 MAX_ID = 10**9
 
 
+@dataclass(frozen=True)
+class DataParams(HoldOut, MouthBox, Plate):
+    """How a NeRFBlendShape folder is read."""
+
+    part: str = part_of("all", "person", "head")
+
+
 def recognise(path: Path) -> str:
     if "exp_ori" in first_frame(path / "transforms.json"):
         return "transforms.json, whose frames have exp_ori"
     return ""
 
 
-def read(path: Path, params: ModelParams) -> Scene:
-    """Read the folder; the last 500 frames test, or as many as `params.hold_out` says."""
-    refuse_head_model(params, "NeRFBlendShape")
+def read(path: Path, params: ModelParams, data: DataParams) -> Scene:
+    """Read the folder; the last 500 frames test, or as many as `data.hold_out` says."""
     file = path / "transforms.json"
     content, entries = read_transforms(file)
     by_id = _by_id(file, entries)
-    size, K = _lens(file, content)
-    room, mask_of = plate(params, path / "bc.jpg", "NeRFBlendShape"), _masks(path, params)
+    size, K = _lens(content)
+    room, mask_of = plate(data, data.part, path / "bc.jpg"), _masks(path, data.part)
     frames = []
     for row, (img_id, entry) in enumerate(by_id.items()):
-        where, image = f"{file}: img_id {img_id}", path / "ori_imgs" / f"{img_id}.jpg"
+        image = path / "ori_imgs" / f"{img_id}.jpg"
         if image_size(image) != size:
             raise InputError(
                 f"{image}: its size is not the {size[0]}x{size[1]} of {file}; "
                 "resize the picture or correct w and h"
             )
-        camera = opengl_camera(where, entry, K, *size)
-        camera = camera.resized(*target_size(*size, params.resolution))
-        expression = coefficients(where, entry, "exp_ori")
-        frame = Frame(camera, row, clock(row, len(by_id)), image, mask_of(img_id))
+        camera = entry.camera("transform_matrix", Camera.from_opengl_c2w, K, size)
+        expression = coefficients(entry, "exp_ori")
+        time, mask = time_of(row, len(by_id)), mask_of(img_id)
+        frame = Frame(camera.at(params.resolution), row, time, image, mask)
         frames.append(replace(frame, plate_path=room, expression=expression))
-    train, test = split_video(frames, params, PUBLISHED_TEST)
-    return head_scene(train, test, params, mouth=mouth_in_picture(frames))
+    train, test = split_video(frames, params, data, PUBLISHED_TEST)
+    return head_scene(train, test, params, data, mouth=mouth_in_picture(frames))
 
 
-def _by_id(file: Path, entries: list[Content]) -> dict[int, Content]:
+def _by_id(file: Path, entries: list[Entry]) -> dict[int, Entry]:
     """The frames by the number of their picture, in order."""
-    found: dict[int, Content] = {}
-    for row, entry in enumerate(entries):
-        value = number(f"{file}: frame {row}", entry, "img_id")
+    found: dict[int, Entry] = {}
+    for entry in entries:
+        value = entry.number("img_id")
         if not (value.is_integer() and 0 <= value < MAX_ID):
             raise InputError(
-                f"{file}: frame {row}: 'img_id' is {value:g}; expected the number of its picture"
+                f"{entry.where}: 'img_id' is {value:g}; expected the number of its picture"
             )
         if int(value) in found:
             raise InputError(
-                f"{file}: frame {row}: img_id {int(value)} is there twice; remove one of the frames"
+                f"{entry.where}: img_id {int(value)} is there twice; remove one of the frames"
             )
-        found[int(value)] = entry
+        found[int(value)] = replace(entry, where=f"{file}: img_id {int(value)}")
     return dict(sorted(found.items()))
 
 
-def _lens(file: Path, content: Content) -> tuple[tuple[int, int], Tensor]:
+def _lens(content: Entry) -> tuple[tuple[int, int], Tensor]:
     """Width and height of all pictures, and their intrinsics (3, 3)."""
-    width, height = (number(str(file), content, key) for key in ("w", "h"))
-    fx, fy = (number(str(file), content, key) for key in ("fx", "fy"))
-    cx, cy = (number(str(file), content, key) for key in ("cx", "cy"))
+    width, height, fx, fy, cx, cy = (content.number(k) for k in ("w", "h", "fx", "fy", "cx", "cy"))
     if not (width.is_integer() and height.is_integer() and min(width, height) >= 1):
-        raise InputError(f"{file}: 'w' and 'h' are {width:g} and {height:g}; expected pixels")
+        raise InputError(
+            f"{content.where}: 'w' and 'h' are {width:g} and {height:g}; expected pixels"
+        )
     return (int(width), int(height)), intrinsics(fx, fy, cx, cy)
 
 
-def _masks(path: Path, params: ModelParams) -> Callable[[int], Mask | None]:
+def _masks(path: Path, part: str) -> Callable[[int], Mask | None]:
     """From the number of a picture to the mask of the part that is asked for.
 
     The person is in the mattes of mask/, which GaussianHead's users add, else in parsing/.
     """
     mattes, parsing = path / "mask", path / "parsing"
-    if params.part == "all":
+    if part == "all":
         return lambda img_id: None
-    if params.part == "person" and mattes.is_dir():
+    if part == "person" and mattes.is_dir():
         ahead = _ahead(path)
         return lambda img_id: Mask(mattes / f"{img_id + ahead}.png")
-    need_folder(parsing, params)
-    keep = {"head": HEAD, "person": PERSON}[params.part]
+    need_folder(parsing, part)
+    keep = {"head": HEAD, "person": PERSON}[part]
     return lambda img_id: Mask(parsing / f"{img_id}.png", keep)
 
 

@@ -9,17 +9,20 @@ rig that Zero123++ draws its views for.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
 from scene import Scene
-from scene.cameras import Camera, intrinsics, look_at, orbit, target_size
-from scene.datasets._files import clock, common_size, pictures, require_pictures
+from scene.cameras import Camera, intrinsics
+from scene.datasets._files import common_size, pictures, require_pictures
+from scene.datasets._moments import along, last_moments, time_of
 from scene.datasets._points import grey
-from scene.datasets._split import last_moments
+from scene.datasets._settings import HoldOut
 from scene.frames import Frame, PointCloud
+from scene.paths import look_at, orbit
 from utils.errors import InputError
 from utils.random import generator
 
@@ -38,6 +41,11 @@ UP = torch.tensor([0.0, 1.0, 0.0])
 N_VIDEO_FRAMES = 120
 
 
+@dataclass(frozen=True)
+class DataParams(HoldOut):
+    """How a folder of RGBA pictures is read."""
+
+
 def recognise(path: Path) -> str:
     if (path / "ref").is_dir():
         return f"ref with {len(pictures(path / 'ref'))} pictures" if pictures(path / "ref") else ""
@@ -48,10 +56,10 @@ def recognise(path: Path) -> str:
     return ""
 
 
-def read(path: Path, params: ModelParams) -> Scene:
+def read(path: Path, params: ModelParams, data: DataParams) -> Scene:
     """Read the folder; the anchors of a moment are frames of that moment with cameras of their own.
 
-    No moment is held out unless `params.hold_out` says so.
+    No moment is held out unless `data.hold_out` says so.
     """
     folder = path / "ref" if (path / "ref").is_dir() else path
     images = require_pictures(folder, "the frames of the video, as 0_rgba.png")
@@ -60,14 +68,12 @@ def read(path: Path, params: ModelParams) -> Scene:
     if doubled is not None:
         raise InputError(f"{folder}: frame {doubled!r} is there twice; keep one of its pictures")
     front = _camera(0, 0, *common_size(images), params)
-    frames = [Frame(front, k, clock(k, len(images)), image) for k, image in enumerate(images)]
+    frames = [Frame(front, k, time_of(k, len(images)), image) for k, image in enumerate(images)]
     if (path / "zero123").is_dir():
         frames += _anchors(path / "zero123", frames, params)
-    train, test = last_moments(frames, params)
-    circle = orbit(
-        [front, _camera(90, 0, front.width, front.height, params)], N_VIDEO_FRAMES, 0.0, UP
-    )
-    video = [Frame(camera, k, clock(k, N_VIDEO_FRAMES)) for k, camera in enumerate(circle)]
+    train, test = last_moments(frames, params, data)
+    aside = _camera(90, 0, front.width, front.height, params)
+    video = along(orbit([front, aside], N_VIDEO_FRAMES, 0.0, UP))
     return Scene(train, test, video, _ball(params.init_points))
 
 
@@ -88,7 +94,7 @@ def _anchors(zero123: Path, frames: list[Frame], params: ModelParams) -> list[Fr
     size = common_size([image for images in views for image in images])
     cameras = [_camera(a, e, *size, params) for a, e in zip(AZIMUTHS, ELEVATIONS, strict=True)]
     return [
-        Frame(camera, frame.index, frame.time, image)
+        Frame(camera, frame.index, frame.time, image, role="anchor")
         for frame, images in zip(frames, views, strict=True)
         for camera, image in zip(cameras, images, strict=True)
     ]
@@ -103,7 +109,7 @@ def _camera(
     focal = height / (2 * math.tan(FOV_Y / 2))
     K = intrinsics(focal, focal, width / 2, height / 2)
     camera = Camera.from_opencv_w2c(look_at(RADIUS * place, torch.zeros(3), UP), K, width, height)
-    return camera.resized(*target_size(width, height, params.resolution))
+    return camera.at(params.resolution)
 
 
 def _ball(count: int) -> PointCloud:

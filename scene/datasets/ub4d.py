@@ -5,18 +5,20 @@ CVPRW 2023)."""
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from numpy.typing import NDArray
-
 from scene import Scene
-from scene.cameras import Camera, common_up, orbit, target_size
-from scene.datasets._files import clock, common_size, pictures, require_pictures
+from scene.cameras import Camera
+from scene.datasets._arrays import Arrays, read_arrays
+from scene.datasets._entry import camera_of
+from scene.datasets._files import common_size, pictures, require_pictures
+from scene.datasets._moments import along, last_moments
 from scene.datasets._points import cube_in_view, usable_points
-from scene.datasets._split import last_moments
-from scene.datasets._values import array_of, camera_of, read_arrays
+from scene.datasets._settings import HoldOut
 from scene.frames import Frame, Mask, PointCloud
+from scene.paths import common_up, orbit
 from utils.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,28 +29,32 @@ MATRIX = "proj_mat_{}"
 N_VIDEO_FRAMES = 120
 
 
+@dataclass(frozen=True)
+class DataParams(HoldOut):
+    """How a UB4D folder is read."""
+
+
 def recognise(path: Path) -> str:
     if (path / "projection_matrix.npz").is_file() and (path / "rgb").is_dir():
         return "projection_matrix.npz and rgb"
     return ""
 
 
-def read(path: Path, params: ModelParams) -> Scene:
-    """Read the folder. No frame is held out unless `params.hold_out` says so."""
+def read(path: Path, params: ModelParams, data: DataParams) -> Scene:
+    """Read the folder. No frame is held out unless `data.hold_out` says so."""
     images = {
         _number(image): image for image in require_pictures(path / "rgb", "the frames of the video")
     }
     masks = {_number(mask): mask for mask in pictures(path / "mask")}
     size = common_size(list(images.values()))
-    file = path / "projection_matrix.npz"
-    matrices = read_arrays(file)
-    cameras = {k: _camera(file, matrices, k, size, params) for k in images}
+    matrices = read_arrays(path / "projection_matrix.npz")
+    cameras = {k: _camera(matrices, k, size, params) for k in images}
     last = max(max(images), 1)
     frames = [
         Frame(cameras[k], row, k / last, image, mask=_mask(path, masks, k, image))
         for row, (k, image) in enumerate(sorted(images.items()))
     ]
-    train, test = last_moments(frames, params)
+    train, test = last_moments(frames, params, data)
     video = _video(path, list(cameras.values()), size, params)
     return Scene(train, test, video, _points(path, [frame.camera for frame in train], params))
 
@@ -61,13 +67,11 @@ def _number(image: Path) -> int:
     return int(image.stem)
 
 
-def _camera(
-    file: Path, matrices: dict[str, NDArray], k: int, size: tuple[int, int], params: ModelParams
-) -> Camera:
+def _camera(matrices: Arrays, k: int, size: tuple[int, int], params: ModelParams) -> Camera:
     key = MATRIX.format(k)
-    P = array_of(file, matrices, key, (3, 4))
-    with camera_of(f"{file}: array {key!r}", "write it again"):
-        return Camera.from_projection(P, *size).resized(*target_size(*size, params.resolution))
+    P = matrices.tensor(key, (3, 4))
+    with camera_of(f"{matrices.file}: array {key!r}", "write it again"):
+        return Camera.from_projection(P, *size).at(params.resolution)
 
 
 def _mask(path: Path, masks: dict[int, Path], k: int, image: Path) -> Mask | None:
@@ -87,10 +91,8 @@ def _video(
     file = path / "novel_projection_matrix.npz"
     if file.is_file():
         matrices = read_arrays(file)
-        tour = [_camera(file, matrices, k, size, params) for k in range(len(matrices))]
-    else:
-        tour = orbit(cameras, N_VIDEO_FRAMES, 0.0, common_up(cameras))
-    return [Frame(camera, k, clock(k, len(tour))) for k, camera in enumerate(tour)]
+        return along([_camera(matrices, k, size, params) for k in range(len(matrices.values))])
+    return along(orbit(cameras, N_VIDEO_FRAMES, 0.0, common_up(cameras)))
 
 
 def _points(path: Path, cameras: list[Camera], params: ModelParams) -> PointCloud:

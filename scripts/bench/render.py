@@ -22,9 +22,10 @@ import torch
 from arguments import parse_train_args
 from gaussian_renderer import Painter
 from scene import Scene
-from scene.cameras import Camera, intrinsics, look_at
+from scene.cameras import Camera, intrinsics
 from scene.frames import Frame, FrameLoader, PointCloud
 from scene.methods import MethodBase, make_method
+from scene.paths import look_at
 from scripts.bench.timing import Tick, machine, measure, print_table, save
 from utils.devices import choose_device
 from utils.errors import run_command

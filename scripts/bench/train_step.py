@@ -34,7 +34,7 @@ class FineStep:
     """A step of the last stage, as the loop of train.py takes it, called with what ends its parts."""
 
     def __init__(self, settings: Settings, device: torch.device) -> None:
-        scene = load_scene(settings.dataset, settings.model)
+        scene = load_scene(settings.dataset, settings.model, settings.data)
         self.method = make_method(scene, settings, device)
         self.method.draw_sh_degree(self.method.sh_degree)
         self.stage = self.method.stages()[-1]

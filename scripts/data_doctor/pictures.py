@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from scene import Scene
-from scene.cameras import common_up, focus, look_at
 from scene.frames import Frame, FrameLoader
+from scene.paths import common_up, focus, look_at
 from scene.regions import rectangles
 from scoring.evaluate import spread
 from utils.errors import InputError

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from scene import SPLITS, Scene
-from scene.cameras import focus
 from scene.frames import Frame
+from scene.paths import focus
 from scripts.data_doctor.checks import STILL, files_of, pictured
 
 ROUND = 1e-3  # of the scene extent: what is printed as 0

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from arguments import parse_render_args, parse_train_args, save_settings
-from arguments.schema import schema_of
+from arguments.schema import SECTIONS, schema_of
 from arguments.settings import RenderParams
 from utils.errors import InputError
 
@@ -219,7 +219,7 @@ def test_every_boolean_can_be_set_and_unset_on_the_command_line(method):
 
 
 def value(settings, name):
-    sections = [settings.model, settings.pipeline, settings.hidden, settings.optim, settings.run]
+    sections = [getattr(settings, name) for name in SECTIONS]
     (found,) = [getattr(section, name) for section in sections if hasattr(section, name)]
     return found
 
@@ -285,7 +285,17 @@ def test_help_shows_the_settings_with_the_values_of_the_config(parse, capsys):
     text = capsys.readouterr().out
     assert "--white_background" in text
     assert "steps of the fine stage [20000]" in text
-    assert all(f"--{spec.name} " in text for spec in schema_of("fourdgs").specs.values())
+    schema = schema_of("fourdgs", "dnerf")
+    assert all(f"--{spec.name} " in text for spec in schema.specs.values())
+    assert "DataParams:\n  How a D-NeRF folder is read.\n" in text
+    assert "--hold_out" not in text
+
+
+def test_help_without_a_family_shows_the_settings_of_all(capsys):
+    with pytest.raises(SystemExit):
+        parse_train_args(["--help"])
+    text = capsys.readouterr().out
+    assert all(f"--{name} " in text for name in ("hold_out", "llffhold", "extension", "plate"))
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from importlib import import_module
 import pytest
 
 from tests.methods import METHODS
+from utils.errors import InputError
 
 
 @pytest.fixture
@@ -77,3 +78,11 @@ def test_a_setting_that_only_other_methods_have_is_refused_by_name(case, tmp_pat
         line = train_refused("--configs", str(tmp_path / "config.py"))
         assert "config.py" in line
         assert repr(name) in line
+
+
+@pytest.mark.parametrize("program", ["train.py", "render.py"])
+def test_debug_in_a_config_keeps_the_traceback(program, run, model, tmp_path):
+    (tmp_path / "config.py").write_text("RunParams = dict(debug=True)\n")
+    given = ["-m", model, "-s", tmp_path / "gone", "--configs", tmp_path / "config.py"]
+    with pytest.raises(InputError, match="there is no such folder"):
+        run(program, *given)

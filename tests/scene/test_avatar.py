@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from scene import Scene, avatar
-from scene.cameras import Camera, intrinsics, look_at
+from scene.cameras import Camera, intrinsics
 from scene.frame_codes import NO_ROW
 from scene.frames import Frame, PointCloud
+from scene.paths import look_at
 from utils.errors import InputError
 
 UP = torch.tensor([0.0, 1.0, 0.0])

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from scripts.check_data import check
+from arguments import parse_train_args
+from scene import load_scene
+from scripts.check_data import CONFIGS, check
 from scripts.data_doctor.checks import columns_that_never_vary, splits_without_use
 from scripts.data_doctor.notes import notes
 from scripts.data_doctor.report import report
@@ -16,6 +18,7 @@ from tests.scene.datasets.tiny_folders import (
     TINY,
     dnerf,
     dynerf,
+    film,
     gaussianavatars,
     hypernerf,
     nerface,
@@ -261,6 +264,48 @@ def test_options_of_training_count(doctor):
     code, said = doctor(dynerf, lambda d: None, "-r", "2")
     assert code == 0
     assert "resolution   8x6" in said
+
+
+def filmed(folder):
+    dynerf(folder)
+    film(folder)
+
+
+def test_a_rig_of_videos_is_examined_and_nothing_is_extracted(doctor, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, said = doctor(filmed)
+    assert code == 0, said
+    assert "no problems found" in said
+    assert "note     pictures of 3 videos are not extracted yet" in said
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {
+        "cam00.mp4", "cam01.mp4", "cam02.mp4", "points3D_downsample2.ply", "poses_bounds.npy"
+    }  # fmt: skip
+    shutil.rmtree("scene")
+    code, said = doctor(filmed, cut_in_half("cam01.mp4"))
+    assert code == 1
+    assert "cam01.mp4: cannot be decoded" in said
+
+
+def test_pictures_that_training_extracted_are_examined(doctor, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, said = doctor(filmed, load_usual)
+    assert code == 0, said
+    assert "resolution   8x6" in said
+
+
+def cut_in_half(name):
+    def breaks(folder):
+        data = (folder / name).read_bytes()
+        (folder / name).write_bytes(data[: len(data) // 2])
+
+    return breaks
+
+
+def load_usual(folder):
+    """As training by the family's default configuration loads it."""
+    argv = ["-s", str(folder), "--configs", str(CONFIGS / "dynerf" / "default.py")]
+    settings = parse_train_args(argv)
+    load_scene(settings.dataset, settings.model, settings.data)
 
 
 REAL = {

@@ -12,8 +12,6 @@ import pytest
 import safetensors.numpy
 import torch
 
-from arguments.settings import ModelParams
-from scene import load_scene
 from scene.head.files import load_head_model
 from scene.head.model import pose_head
 from scripts import make_demo_head as script
@@ -22,6 +20,7 @@ from scripts.demo.talking_head.mesh import visible
 from scripts.demo.talking_head.performance import FPS, GESTURES, driving, monologue
 from scripts.demo.talking_head.record import Picture, draw, make_record
 from scripts.demo.toy_head import toy_head
+from tests.scene.datasets.reading import read as read_scene
 from utils.errors import InputError
 
 SETTINGS = script.DemoSettings(size=48, frames=15, driving=4, seed=1)
@@ -57,7 +56,7 @@ def read(path, flags=cv2.IMREAD_UNCHANGED):
 def scene_of(demo, family, **settings):
     """The frames of all splits by moment, read by the family's own reader."""
     folder = demo / family / ("demo_head" if family == "imavatar" else "")
-    scene = load_scene(family, ModelParams(source_path=str(folder), init_points=10, **settings))
+    scene = read_scene(family, folder, init_points=10, **settings)
     if family == "imavatar":  # the reader holds both videos out, driving before test
         driven, tested = scene.test[: len(DRIVING)], scene.test[len(DRIVING) :]
     else:

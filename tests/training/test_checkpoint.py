@@ -23,7 +23,7 @@ def settings(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def scene(settings):
-    return load_scene(settings.dataset, settings.model)
+    return load_scene(settings.dataset, settings.model, settings.data)
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_the_newest_is_the_last_step_of_the_last_stage(open_checkpoints, method)
 def test_resuming_restores_rows_moments_and_strategy(case, tiny_folder, tmp_path):
     flags = [*case.flags(iterations=60, first=30), "--init_points", "20"]
     settings = parse_train_args(["-s", str(tiny_folder), "-m", "unused", *flags])
-    scene = load_scene(settings.dataset, settings.model)
+    scene = load_scene(settings.dataset, settings.model, settings.data)
     method = make_method(scene, settings, torch.device("cpu"))
     stage = method.stages()[-1]
     optimizers = Optimizers(stage.params)

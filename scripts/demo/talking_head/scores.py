@@ -44,7 +44,7 @@ def video_scores(model: Path) -> dict[str, tuple[int, dict[str, float | None]]]:
     Raises InputError where metrics.py has not scored the test frames that the data has now.
     """
     settings, _ = parse_render_args(["--model_path", str(model)])
-    frames = load_scene(settings.dataset, settings.model).test
+    frames = load_scene(settings.dataset, settings.model, settings.data).test
     file = model / "per_view.json"
     scores = read_json(file)
     per_view = scores[max(scores, key=lambda name: int(name.rpartition("_")[2]))]

@@ -7,11 +7,17 @@ import torch
 
 from arguments.settings import ModelParams
 from scene import load_scene
+from scene.datasets.auto import params_of
 from scene.frames import FrameLoader
 
 
-def read(dataset, folder, **params):
-    return load_scene(dataset, ModelParams(source_path=str(folder), **params))
+def read(dataset, folder, **settings):
+    """The scene; settings go where they belong, to ModelParams or to the reader's DataParams."""
+    data_params = params_of(dataset)
+    own = {k: settings.pop(k) for k in list(settings) if k in data_params.__dataclass_fields__}
+    return load_scene(
+        dataset, ModelParams(source_path=str(folder), **settings), data_params(**own)
+    )
 
 
 def decode(scene):

@@ -7,7 +7,7 @@ import torch
 
 from export.ply import read_points
 from tests.scene.datasets.reading import decode, pixel, read
-from tests.scene.datasets.tiny_folders import POINTS, RIG, dynerf, project, write_picture
+from tests.scene.datasets.tiny_folders import POINTS, RIG, dynerf, film, project, write_picture
 from utils.errors import InputError
 from utils.images import read_image
 from utils.video import VideoWriter
@@ -48,74 +48,121 @@ def test_intrinsics_follow_pictures_of_another_size(folder):
 
 
 @pytest.fixture
-def filmed(folder):
+def filmed(tmp_path):
     """The same rig as videos without pictures."""
-    for k in range(len(RIG)):
-        images = folder / f"cam{k:02d}" / "images"
-        with VideoWriter(folder / f"cam{k:02d}.mp4", fps=30) as video:
-            for path in sorted(images.iterdir()):
-                video.add(np.full((12, 16, 3), 40 + 60 * k + 30 * int(path.stem), np.uint8))
-                path.unlink()
-        images.rmdir()
-        images.parent.rmdir()
+    folder = tmp_path / "rig"
+    folder.mkdir()
+    dynerf(folder)
+    film(folder)
     return folder
 
 
-def test_videos_become_folders_of_pictures_once(filmed):
-    scene = read("dynerf", filmed)
+@pytest.fixture
+def read_filmed(filmed):
+    """Read it for a run beside it, and see that nothing was written into the dataset."""
+
+    def call(**settings):
+        before = sorted(filmed.rglob("*"))
+        try:
+            return read("dynerf", filmed, model_path=str(filmed.parent / "output/a"), **settings)
+        finally:
+            assert sorted(filmed.rglob("*")) == before
+
+    return call
+
+
+def leftovers(folder):
+    return [path for path in folder.parent.glob("output/**/*") if path.name != "video_frames"]
+
+
+def test_videos_become_folders_of_pictures_beside_the_output_once(filmed, read_filmed):
+    scene = read_filmed()
     assert len(scene.train) == 4
     for frame in scene.train:
-        camera = int(frame.image_path.parts[-3][3:])
-        assert abs(float(read_image(frame.image_path).mean()) - (40 + 60 * camera + 30 * frame.index)) < 6
+        camera = int(frame.image_path.parent.name[3:5])
+        assert frame.image_path.parents[1] == filmed.parent / "output" / "video_frames"
+        expected = 40 + 60 * camera + 30 * frame.index
+        assert abs(float(read_image(frame.image_path).mean()) - expected) < 6
     before = frame.image_path.stat().st_mtime_ns
-    read("dynerf", filmed)
+    read_filmed()
     assert frame.image_path.stat().st_mtime_ns == before
 
 
-def test_a_video_is_extracted_at_the_size_that_is_wanted(filmed):
-    frame = read("dynerf", filmed, resolution=4).train[0]
-    assert read_image(frame.image_path).shape == (3, 4, 3)
+def test_without_an_output_pictures_go_to_the_folder_of_all_outputs(filmed, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    frame = read("dynerf", filmed).train[0]
+    assert frame.image_path.parts[:2] == ("output", "video_frames")
 
 
-def test_a_video_smaller_than_the_rig_is_not_blown_up(filmed):
+def test_a_video_is_extracted_at_the_size_that_is_wanted_whatever_was_before(read_filmed):
+    for resolution, shape in ((4, (3, 4, 3)), (-1, (12, 16, 3)), (2, (6, 8, 3))):
+        frame = read_filmed(resolution=resolution).train[0]
+        assert read_image(frame.image_path).shape == shape
+        assert (frame.camera.height, frame.camera.width) == shape[:2]
+
+
+def test_another_video_of_the_same_name_is_extracted_anew(filmed, read_filmed):
+    read_filmed()
+    with VideoWriter(filmed / "cam01.mp4", fps=30) as video:
+        for _ in range(2):
+            video.add(np.full((12, 16, 3), 250, np.uint8))
+    assert read_image(read_filmed().train[0].image_path).mean() > 240
+
+
+def test_a_user_s_own_pictures_win_over_the_video(filmed, read_filmed):
+    for k in range(2):
+        write_picture(filmed / "cam01" / "images" / f"{k}.png")
+    scene = read_filmed()
+    assert scene.train[0].image_path == filmed / "cam01" / "images" / "0.png"
+    assert "video_frames" in scene.test[0].image_path.parts
+
+
+def test_a_video_smaller_than_the_rig_is_not_blown_up(filmed, read_filmed):
     poses = np.load(filmed / "poses_bounds.npy")
     poses[:, [4, 9, 14]] *= 4
     np.save(filmed / "poses_bounds.npy", poses)
     for resolution in (-1, 2):
-        frame = read("dynerf", filmed, resolution=resolution).train[0]
+        frame = read_filmed(resolution=resolution).train[0]
         assert read_image(frame.image_path).shape == (12, 16, 3)
         assert (frame.camera.width, frame.camera.height) == (16, 12)
-        for k in range(len(RIG)):
-            shutil.rmtree(filmed / f"cam{k:02d}")
 
 
-def test_a_broken_video_leaves_no_half_of_a_folder(filmed):
+@pytest.mark.parametrize("fps", [12, 25, 30000 / 1001])
+def test_the_scene_has_the_rate_of_its_videos(fps, filmed, tmp_path):
+    dynerf(filmed)
+    film(filmed, fps)
+    scene = read("dynerf", filmed, model_path=str(tmp_path / "output/a"))
+    assert scene.fps == pytest.approx(fps, rel=1e-4)
+
+
+def test_the_rate_of_pictures_alone_is_thirty(folder):
+    assert read("dynerf", folder).fps == 30
+
+
+def test_a_broken_video_leaves_no_half_of_a_folder(filmed, read_filmed):
     video = filmed / "cam01.mp4"
     video.write_bytes(video.read_bytes()[:500])
     with pytest.raises(InputError, match=r"cam01\.mp4.*cannot be decoded"):
-        read("dynerf", filmed)
-    assert not (filmed / "cam01" / "images").exists()
-    assert not list((filmed / "cam01").iterdir())
+        read_filmed()
+    assert not [path for path in leftovers(filmed) if "cam01" in path.name]
 
 
-def test_a_full_disk_is_not_blamed_on_the_video(filmed, monkeypatch):
+def test_a_full_disk_is_not_blamed_on_the_video(filmed, read_filmed, monkeypatch):
     video = filmed / "cam01.mp4"
     video.write_bytes(video.read_bytes()[:500])  # fails, as a full disk makes it fail
     usage = shutil.disk_usage(filmed)
     monkeypatch.setattr("utils.video_frames.shutil.disk_usage", lambda _: usage._replace(free=100))
-    with pytest.raises(InputError, match=r"cam01/images: the disk is full, 0 pictures of cam01\.mp4 fit"):
-        read("dynerf", filmed)
-    assert not list((filmed / "cam01").iterdir())
+    message = r"video_frames/cam01_16x12_\w+: the disk is full, 0 pictures of cam01\.mp4 fit"
+    with pytest.raises(InputError, match=message):
+        read_filmed()
+    assert not [path for path in leftovers(filmed) if "cam01" in path.name]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the administrator may write everywhere")
-def test_a_folder_that_cannot_be_written_is_named(filmed):
-    filmed.chmod(0o500)
-    try:
-        with pytest.raises(InputError, match=r"cam00.*cannot be written here"):
-            read("dynerf", filmed)
-    finally:
-        filmed.chmod(0o700)
+def test_a_folder_that_cannot_be_written_is_named(filmed, read_filmed):
+    (filmed.parent / "output").mkdir(mode=0o500)
+    with pytest.raises(InputError, match=r"cam00.*cannot be written here"):
+        read_filmed()
 
 
 def test_without_points_the_start_is_random_in_view(folder):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from scene.frames import NO_ROW
 from tests.scene.datasets.reading import decode, read
 from tests.scene.datasets.tiny_folders import TINY
 from utils.errors import InputError
@@ -136,7 +137,7 @@ def check_sane(scene):
         assert torch.isfinite(K).all(), "intrinsics"
         assert K.diagonal().min() > 0, "focal length"
         assert 0 <= frame.time <= 1, "time"
-        assert frame.index >= 0, "row"
+        assert frame.index >= 0 or (frame.index == NO_ROW and frame.image_path is None), "row"
         for vector in (frame.expression, frame.flame_pose):
             assert vector is None or torch.isfinite(vector).all(), "conditioning"
     assert torch.isfinite(scene.points.xyz).all(), "points"

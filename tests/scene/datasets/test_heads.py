@@ -44,10 +44,19 @@ def test_the_video_sways_about_the_head_and_every_frame_is_conditioned(family):
     for frame in scene.video:
         assert frame.image_path is None
         torch.testing.assert_close(frame.expression, shown[frame.index].expression)
+        assert frame.index in shown
         for name in ("flame_pose", "head_to_world"):
             assert (getattr(frame, name) is None) == (getattr(first, name) is None)
         turn = frame.camera.viewmat[:3, :3] @ first.camera.viewmat[:3, :3].T
         assert math.degrees(math.acos(min(1.0, float(turn.trace() - 1) / 2))) <= 25.01
+
+
+@pytest.mark.parametrize("name", ["nerface", "nerfblendshape"])
+def test_the_plate_is_behind_filmed_frames_and_does_not_turn_with_the_video(name, tmp_path):
+    TINY[name](tmp_path)
+    scene = read(name, tmp_path, part="all", plate=True)
+    assert all(frame.plate_path is not None for frame in [*scene.train, *scene.test, *scene.val])
+    assert all(frame.plate_path is None for frame in scene.video)
 
 
 def test_the_mouth_s_box_is_the_user_s_where_given(family):

@@ -135,8 +135,3 @@ def test_broken_input_is_one_clear_error(folder, train, name):
     breaks(train)
     with pytest.raises(InputError, match=message):
         decode(read("imavatar", folder))
-
-
-def test_a_plate_cannot_be_had(folder):
-    with pytest.raises(InputError, match="no picture of the background"):
-        read("imavatar", folder, part="all", plate=True)

@@ -136,8 +136,3 @@ def test_broken_input_is_one_clear_error(folder, name):
     breaks(folder)
     with pytest.raises(InputError, match=message):
         decode(read("nerface", folder))
-
-
-def test_the_head_alone_cannot_be_had(folder):
-    with pytest.raises(InputError, match="no parsing"):
-        read("nerface", folder, part="head")

@@ -152,5 +152,3 @@ def test_what_a_setting_needs_and_the_folder_lacks_is_named(folder):
     (folder / "parsing").rename(folder / "other")
     with pytest.raises(InputError, match="parsing: no such folder"):
         read("nerfblendshape", folder, part="head")
-    with pytest.raises(InputError, match="head model does not fit"):
-        read("nerfblendshape", folder, head_model="head.npz")

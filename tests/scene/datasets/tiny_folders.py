@@ -6,10 +6,13 @@ matrices that no code of the project made. Each writer brings them into its fami
 
 import json
 import math
+import shutil
 import struct
 
 import cv2
 import numpy as np
+
+from utils.video import VideoWriter
 
 WIDTH, HEIGHT, FOCAL = 16, 12, 20.0
 CX, CY = WIDTH / 2, HEIGHT / 2
@@ -96,6 +99,16 @@ def dynerf(folder):
             write_picture(folder / f"cam{k:02d}" / "images" / f"{moment:04d}.png", seed=moment)
     np.save(folder / "poses_bounds.npy", np.array(rows))
     write_ply(folder / "points3D_downsample2.ply", POINTS)
+
+
+def film(folder, fps=30):
+    """Make the pictures of a folder of `dynerf` videos."""
+    for k in range(len(RIG)):
+        images = folder / f"cam{k:02d}" / "images"
+        with VideoWriter(folder / f"cam{k:02d}.mp4", fps=fps) as video:
+            for path in sorted(images.iterdir()):
+                video.add(np.full((HEIGHT, WIDTH, 3), 40 + 60 * k + 30 * int(path.stem), np.uint8))
+        shutil.rmtree(images.parent)
 
 
 def ub4d(folder):

@@ -20,7 +20,7 @@ def folder(tmp_path_factory):
 
 def build(folder, *flags):
     settings = parse_train_args(["-s", str(folder), *ARGV, *flags])
-    scene = load_scene(settings.dataset, settings.model)
+    scene = load_scene(settings.dataset, settings.model, settings.data)
     return make_method(scene, settings, torch.device("cpu")), scene
 
 
@@ -118,7 +118,7 @@ def test_a_state_of_more_rows_is_taken_over_and_a_foreign_one_is_refused(folder)
 
 def test_a_frame_without_what_the_method_needs_stops_before_training(folder):
     settings = parse_train_args(["-s", str(folder), *ARGV])
-    scene = load_scene(settings.dataset, settings.model)
+    scene = load_scene(settings.dataset, settings.model, settings.data)
     timeless = replace(scene, train=[replace(f, time=None) for f in scene.train])
     with pytest.raises(InputError, match=r"needs Frame\.time"):
         make_method(timeless, settings, torch.device("cpu"))
@@ -128,7 +128,7 @@ def test_a_conditioned_method_follows_the_expression_and_not_the_time(folder):
     settings = parse_train_args(
         ["-s", str(folder), *ARGV, "--time_input", "false", "--expression_input", "--code_width", "5"]
     )
-    scene = load_scene(settings.dataset, settings.model)
+    scene = load_scene(settings.dataset, settings.model, settings.data)
     spoken = [replace(f, expression=torch.tensor([float(k), -1.0])) for k, f in enumerate(scene.train)]
     method = make_method(replace(scene, train=spoken), settings, torch.device("cpu"))
     disturb(method)
@@ -148,7 +148,7 @@ def test_expression_gradients_equal_finite_differences(folder):
     settings = parse_train_args(
         ["-s", str(folder), *ARGV, "--expression_input", "--refine_expression", "--latent_width", "2"]
     )
-    scene = load_scene(settings.dataset, settings.model)
+    scene = load_scene(settings.dataset, settings.model, settings.data)
     spoken = [replace(f, expression=torch.tensor([0.1 * k, 1.0 - k])) for k, f in enumerate(scene.train)]
     method = make_method(replace(scene, train=spoken), settings, torch.device("cpu")).double()
     disturb(method)
@@ -175,7 +175,7 @@ def test_expression_gradients_equal_finite_differences(folder):
 def test_noise_disturbs_the_condition_only_where_gradients_are_taken_and_the_same_way_again(folder):
     flags = ["--expression_input", "--time_input", "false", "--code_noise", "0.5"]
     settings = parse_train_args(["-s", str(folder), *ARGV, *flags])
-    scene = load_scene(settings.dataset, settings.model)
+    scene = load_scene(settings.dataset, settings.model, settings.data)
     spoken = [replace(f, expression=torch.tensor([0.1 * k, 1.0 - k])) for k, f in enumerate(scene.train)]
     method = make_method(replace(scene, train=spoken), settings, torch.device("cpu"))
     disturb(method)

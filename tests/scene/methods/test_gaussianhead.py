@@ -28,7 +28,7 @@ def folder(tmp_path_factory):
 def build(folder, *flags, disturbed=True):
     """A method at step `LATER` whose deformation moves what it may, and its scene."""
     settings = parse_train_args(["-s", str(folder), *ARGV, *flags])
-    scene = load_scene(settings.dataset, settings.model)
+    scene = load_scene(settings.dataset, settings.model, settings.data)
     method = make_method(scene, settings, torch.device("cpu"))
     method.on_step(LATER)
     if disturbed:

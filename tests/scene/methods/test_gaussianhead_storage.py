@@ -26,7 +26,7 @@ def test_a_head_of_the_shipped_size_takes_under_12_mib_and_other_readers_open_it
     rows = parse_train_args(shipped).optim.max_gaussians
     settings = parse_train_args([*shipped, "--init_points", str(rows)])
     method = make_method(
-        load_scene(settings.dataset, settings.model), settings, torch.device("cpu")
+        load_scene(settings.dataset, settings.model, settings.data), settings, torch.device("cpu")
     )
     method.on_step(5_000)
     stage = method.stages()[-1]

@@ -1,0 +1,50 @@
+"""Moments: their times and rows, the split of a video that states none, and novel paths."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from scene.cameras import Camera
+from scene.frames import NO_ROW, Frame
+from utils.errors import InputError
+
+if TYPE_CHECKING:
+    from arguments.settings import ModelParams
+    from scene.datasets._settings import HoldOut
+
+
+def time_of(moment: int, count: int) -> float:
+    """Time in [0, 1] of one of `count` moments at equal distances."""
+    return moment / max(count - 1, 1)
+
+
+def rows_of(moments: Iterable[float]) -> dict[float, int]:
+    """For every moment its row in tables that hold one row per moment."""
+    return {moment: row for row, moment in enumerate(sorted(set(moments)))}
+
+
+def along(cameras: list[Camera]) -> list[Frame]:
+    """The video: time runs from 0 to 1 along a path of cameras, between the dataset's moments."""
+    return [Frame(c, NO_ROW, time_of(k, len(cameras))) for k, c in enumerate(cameras)]
+
+
+def last_moments(
+    frames: list[Frame], params: ModelParams, data: HoldOut, published: int = 0
+) -> tuple[list[Frame], list[Frame]]:
+    """Train and test frames: the last `data.hold_out` moments test; 0 means `published` of them.
+
+    The frames' rows run from 0 without a gap. Without `params.eval` the test frames train too.
+    Raises InputError where nothing would be left to train on.
+    """
+    moments = 1 + max(frame.index for frame in frames)
+    wanted = data.hold_out or published
+    count = round(wanted * moments) if wanted < 1 else round(wanted)
+    if count >= moments:
+        raise InputError(
+            f"{params.source_path}: hold_out={wanted:g} holds out {count} of {moments} "
+            "moments; leave some to train on"
+        )
+    first = moments - count
+    train = [frame for frame in frames if frame.index < first or not params.eval]
+    return train, [frame for frame in frames if frame.index >= first]

@@ -1,0 +1,50 @@
+"""A rig's videos whose pictures are not extracted yet, examined without writing anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+
+from arguments.settings import Settings
+from scene.datasets.dynerf import MAX_STRETCH, Video, read_rig, videos_of
+from scripts.data_doctor.checks import Problem, error, note, warning
+from utils.video_frames import frame_rate
+
+
+def unextracted(path: Path, settings: Settings) -> list[Video]:
+    """What reading the folder would extract; raises InputError where its cameras are wrong."""
+    if settings.dataset != "dynerf" or not path.is_dir():
+        return []
+    videos = videos_of(path, read_rig(path), settings.model).values()
+    return [video for video in videos if not video.folder.is_dir()]
+
+
+def video_problems(videos: list[Video]) -> Iterator[Problem]:
+    """What is wrong with them, and what is not looked at."""
+    counts = {}
+    for video in videos:
+        capture = cv2.VideoCapture(str(video.file), cv2.CAP_FFMPEG)
+        good, first = capture.read()
+        counts[video.file.name] = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        capture.release()
+        if not good:
+            yield error(f"{video.file}: cannot be decoded; copy it again")
+            continue
+        height, width, _ = first.shape
+        if abs(width * video.height / (height * video.width) - 1) > MAX_STRETCH:
+            yield error(
+                f"{video.file}: it has {width}x{height} pixels, the rig was calibrated for another "
+                f"shape, as of {video.width}x{video.height}"
+            )
+    if len(set(counts.values())) > 1:
+        found = ", ".join(f"{name} {count}" for name, count in counts.items())
+        yield warning(f"the videos have different numbers of pictures ({found}); a rig is synchronised")
+    rates = {rate for rate in (frame_rate(video.file) for video in videos) if rate}
+    if len(rates) > 1:
+        yield warning(f"the videos have different rates: {', '.join(f'{r:g}' for r in sorted(rates))}")
+    yield note(
+        f"pictures of {len(videos)} videos are not extracted yet; training does that into "
+        f"{videos[0].folder.parent}; look again after it for what is in them"
+    )
