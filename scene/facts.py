@@ -16,7 +16,7 @@ from torch import Tensor
 from scene import Scene, Subject
 from scene.cameras import Camera
 from scene.frames import NO_ROW, Frame, FrameLoader
-from scene.paths import common_up
+from scene.paths import common_up, poses
 from utils.devices import CPU
 from utils.errors import InputError
 from utils.files import read_json, write_json
@@ -80,7 +80,7 @@ class SceneFacts:
             n_moments=1 + max(frame.index for frame in every),
             trained=torch.tensor(rows, dtype=torch.int64),
             up=common_up(cameras),
-            eye=torch.stack([camera.center for camera in cameras]).mean(0),
+            eye=poses(cameras)[:, :3, 3].mean(0),
             fps=scene.fps,
             conditions=statistics(frames),
             names={"expression": model.expression_names} if model else {},

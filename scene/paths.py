@@ -12,6 +12,15 @@ from torch.nn.functional import normalize
 from scene.cameras import Camera
 
 
+def poses(cameras: list[Camera]) -> Tensor:
+    """(N, 4, 4) camera-to-world matrices.
+
+    Exact inverses, for what is computed once from all cameras: the rotations of `viewmat` are rounded,
+    so that their transposes, which `Camera.center` takes, differ in the last place.
+    """
+    return torch.linalg.inv(torch.stack([camera.viewmat for camera in cameras]).double()).float()
+
+
 def look_at(eye: Tensor, target: Tensor, up: Tensor) -> Tensor:
     """(4, 4) world-to-camera matrix of a camera at `eye` that looks at `target`, OpenCV axes."""
     forward = normalize(target - eye, dim=0)
@@ -29,8 +38,7 @@ def focus(cameras: list[Camera]) -> Tensor:
     Rigs whose axes are (nearly) parallel have no such point; the damping then keeps the answer one
     typical camera spread in front of the cameras.
     """
-    centers = torch.stack([c.center for c in cameras]).double()
-    axes = torch.stack([c.forward for c in cameras]).double()
+    centers, axes = poses(cameras)[:, :3, 3].double(), poses(cameras)[:, :3, 2].double()
     across = torch.eye(3, dtype=torch.float64) - axes[:, :, None] * axes[:, None, :]
     prior = centers.mean(0) + axes.mean(0) * centers.std(0, correction=0).norm()
     damping = 1e-3 * torch.eye(3, dtype=torch.float64)
@@ -60,7 +68,7 @@ def orbit(
     nothing is said. Size and intrinsics are those of the first camera.
     """
     first, target = cameras[0], focus(cameras)
-    radius = torch.stack([(c.center - target).norm() for c in cameras]).median()
+    radius = (poses(cameras)[:, :3, 3] - target).norm(dim=1).median()
     _, y, z = torch.eye(3)
     up = z if up is None else up
     side = normalize(torch.linalg.cross(y if abs(up[1]) < 0.9 else z, up), dim=0)
@@ -79,7 +87,7 @@ def spiral(cameras: list[Camera], count: int, turns: int = 2) -> list[Camera]:
 
     The spiral is as wide as nine tenths of the cameras stand from the middle.
     """
-    centers = torch.stack([c.center for c in cameras])
+    centers = poses(cameras)[:, :3, 3]
     middle, target, up = centers.mean(0), focus(cameras), common_up(cameras)
     axes = look_at(middle, target, up)[:3, :3]  # rows: right, down, forward
     radii = torch.quantile(((centers - middle) @ axes.T).abs(), 0.9, dim=0)
@@ -94,7 +102,7 @@ def spiral(cameras: list[Camera], count: int, turns: int = 2) -> list[Camera]:
 
 def tour(cameras: list[Camera], count: int) -> list[Camera]:
     """A path to show the scene on: a spiral before cameras that face one way, else a circle."""
-    facing = torch.stack([c.forward for c in cameras]).mean(0).norm()
+    facing = poses(cameras)[:, :3, 2].mean(0).norm()
     if facing > 0.5:
         return spiral(cameras, count)
     return orbit(cameras, count, math.radians(10), common_up(cameras))
@@ -111,7 +119,7 @@ def extent(cameras: list[Camera]) -> float:
 
     A rig that stands still would give 0; its distance to what it looks at stands in for it.
     """
-    centers = torch.stack([c.center for c in cameras])
+    centers = poses(cameras)[:, :3, 3]
     radius = float((centers - centers.mean(0)).norm(dim=1).max())
     if radius > 1e-3:
         return 1.1 * radius

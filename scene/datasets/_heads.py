@@ -24,7 +24,7 @@ from scene.datasets._files import natural
 from scene.datasets._moments import last_moments, time_of
 from scene.datasets._points import cube_about
 from scene.frames import Frame, PointCloud
-from scene.paths import common_up, swayed
+from scene.paths import common_up, poses, swayed
 from utils.errors import InputError
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def head_center(frames: list[Frame]) -> Tensor:
 def mouth_in_picture(frames: list[Frame]) -> list[list[float]]:
     """The mouth's box where nobody says what the world's unit is: heads fill pictures alike."""
     cameras = [frame.camera for frame in frames]
-    distance = torch.stack([camera.center.norm() for camera in cameras]).median()
+    distance = poses(cameras)[:, :3, 3].norm(dim=1).median()
     half = float(distance) * math.tan(cameras[0].fov_x / 2)
     return [[half * x for x in corner] for corner in MOUTH_IN_PICTURE]
 

@@ -9,7 +9,7 @@ import torch
 
 from scene.cameras import MAX_DISTANCE, Camera
 from scene.frames import PointCloud
-from scene.paths import focus
+from scene.paths import focus, poses
 from utils.errors import InputError
 from utils.ply import read_points
 from utils.random import generator
@@ -55,7 +55,7 @@ def cube_in_view(cameras: list[Camera], count: int) -> PointCloud:
 
 def cube_about(center: torch.Tensor, cameras: list[Camera], count: int) -> PointCloud:
     """`count` random points in a cube about `center` (3,), as large as `cube_in_view` says."""
-    distance = torch.stack([(c.center - center).norm() for c in cameras]).median()
+    distance = (poses(cameras)[:, :3, 3] - center).norm(dim=1).median()
     half = 0.9 * float(distance) * math.tan(cameras[0].fov_x / 2)
     unit = 2 * torch.rand(count, 3, generator=generator(0, "points in a cube")) - 1
     return grey(center + half * unit)
