@@ -1,6 +1,6 @@
 """Image scores: PSNR, foreground PSNR, SSIM, MS-SSIM and D-SSIM, in plain PyTorch.
 
-Images are "*B C H W" in [0, 1] and scores are "*B": one number per image, never pooled over images.
+Images are (..., C, H, W) in [0, 1] and scores are (...,): one number per image, never pooled over images.
 Everything follows the inputs' device and dtype.
 """
 
@@ -21,7 +21,7 @@ MS_SSIM_MIN_SIDE = (WINDOW - 1) * 2 ** (len(MS_SSIM_WEIGHTS) - 1) + 1
 
 
 def psnr(image: Tensor, truth: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio in dB of "*B C H W" images, "*B".
+    """Peak signal-to-noise ratio in dB of (..., C, H, W) images, (...,).
 
     The squared error is pooled over pixels and channels of each image, then turned into dB;
     equal images give infinity.
@@ -31,7 +31,7 @@ def psnr(image: Tensor, truth: Tensor) -> Tensor:
 
 
 def fg_psnr(image: Tensor, truth: Tensor) -> Tensor:
-    """PSNR in dB over the pixels where any ground-truth channel is below 0.98, "*B".
+    """PSNR in dB over the pixels where any ground-truth channel is below 0.98, (...,).
 
     A white background flatters small objects; this leaves it out. NaN where an image has no such
     pixel. Splats drawn outside the object are not seen by this score: read it beside `psnr`.
@@ -43,7 +43,7 @@ def fg_psnr(image: Tensor, truth: Tensor) -> Tensor:
 
 
 def ssim(image: Tensor, truth: Tensor, *, padding: str = "same") -> Tensor:
-    """Structural similarity (Wang et al. 2004, eq. 13), mean over map and channels, "*B".
+    """Structural similarity (Wang et al. 2004, eq. 13), mean over map and channels, (...,).
 
     `padding="same"` pads with zeros and averages over every pixel, as the 3DGS family does;
     `"valid"` averages only where the whole window lies inside, as scikit-image and pytorch-msssim
@@ -55,7 +55,7 @@ def ssim(image: Tensor, truth: Tensor, *, padding: str = "same") -> Tensor:
 
 
 def ms_ssim(image: Tensor, truth: Tensor) -> Tensor:
-    """Multi-scale SSIM over five scales, product per channel, mean over channels, "*B".
+    """Multi-scale SSIM over five scales, product per channel, mean over channels, (...,).
 
     Raises ValueError where a side is under `MS_SSIM_MIN_SIDE` (161) pixels. Odd sides are padded
     with one zero row before halving, and negative terms count as zero, as in pytorch-msssim.
@@ -78,7 +78,7 @@ def ms_ssim(image: Tensor, truth: Tensor) -> Tensor:
 
 
 def d_ssim(image: Tensor, truth: Tensor) -> Tensor:
-    """Structural dissimilarity (1 - MS-SSIM) / 2 as 4DGS reports it, "*B"; raises as `ms_ssim`."""
+    """Structural dissimilarity (1 - MS-SSIM) / 2 as 4DGS reports it, (...,); raises as `ms_ssim`."""
     return (1.0 - ms_ssim(image, truth)) / 2.0
 
 
@@ -112,7 +112,7 @@ def _blur(maps: Tensor, pad: int) -> Tensor:
 
 
 def _halve(image: Tensor) -> Tensor:
-    """2x2 mean of "*B C H W"."""
+    """2x2 mean of (..., C, H, W)."""
     flat = image.reshape(-1, *image.shape[-3:])
     halved = F.avg_pool2d(flat, 2, padding=(image.shape[-2] % 2, image.shape[-1] % 2))
     return halved.reshape(*image.shape[:-2], *halved.shape[-2:])

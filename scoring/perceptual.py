@@ -1,6 +1,6 @@
 """LPIPS v0.1 (Zhang et al. 2018), AlexNet and VGG16, read from one safetensors file.
 
-Images are "*B 3 H W" in [0, 1]. The networks never learn; gradients reach the images, so the same
+Images are (..., 3, H, W) in [0, 1]. The networks never learn; gradients reach the images, so the same
 module is a score and a training loss.
 """
 
@@ -31,7 +31,7 @@ class Lpips(nn.Module):
     """Distance of deep features: unit length per pixel, squared, weighted, averaged, summed.
 
     `slices` are the trunk cut at the five compared layers, `heads` their non-negative channel
-    weights "C". `load_lpips` builds it; a fresh one has zero heads and random convolutions.
+    weights (C,). `load_lpips` builds it; a fresh one has zero heads and random convolutions.
     """
 
     def __init__(self, net: str):
@@ -46,7 +46,7 @@ class Lpips(nn.Module):
         self.requires_grad_(False)
 
     def forward(self, image: Tensor, truth: Tensor, *, rescale: bool = True) -> Tensor:
-        """LPIPS of "*B 3 H W" images in [0, 1], "*B"; 0 for equal images, larger is worse.
+        """LPIPS of (..., 3, H, W) images in [0, 1], (...,); 0 for equal images, larger is worse.
 
         `rescale=False` feeds [0, 1] where the network expects [-1, 1], as the 3DGS family's
         metrics do; their published tables compare only with that.

@@ -26,7 +26,7 @@ SPLIT_SUFFIXES = {"test": "", "val": "_val", "train": "_train", REENACTMENT: f"_
 
 @dataclass(frozen=True)
 class Metric:
-    """One column of the table: `score` maps two "3 H W" images in [0, 1] to a scalar tensor."""
+    """One column of the table: `score` maps two (3, H, W) images in [0, 1] to a scalar tensor."""
 
     name: str
     convention: str
@@ -146,7 +146,7 @@ def score_views(
 
 
 def read_pair(folder: Path, name: str, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Render and ground truth of one view, "3 H W" in [0, 1]."""
+    """Render and ground truth of one view, (3, H, W) in [0, 1]."""
     image, truth = (read_image(folder / part / name) for part in PARTS)
     if image.shape != truth.shape or image.shape[2] != 3:
         found, expected = ("x".join(map(str, (x.shape[1::-1]))) for x in (image, truth))

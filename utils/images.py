@@ -1,6 +1,6 @@
 """Pictures on disk and small pictures about pictures: read, write, shrink, compare.
 
-In memory a picture is either a tensor "C H W", floats in [0, 1], or an array "H W C", uint8; colour
+In memory a picture is either a tensor (C, H, W), floats in [0, 1], or an array (H, W, C), uint8; colour
 is RGB or RGBA with straight alpha. Files are PNG or JPEG.
 """
 
@@ -21,7 +21,7 @@ from utils.devices import CPU, send
 from utils.errors import InputError
 from utils.files import replacing
 
-Pixels = NDArray[np.uint8]  # "H W C"
+Pixels = NDArray[np.uint8]  # (H, W, C)
 
 # By number of channels; OpenCV keeps colours in the order BGR.
 TO_RGB = {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}
@@ -38,7 +38,7 @@ CAPTION_HEIGHT = 22  # pixels
 
 
 def read_image(path: Path) -> Pixels:
-    """Decode a PNG or JPEG file to "H W 3" or "H W 4" uint8; grey becomes RGB, 16 bits become 8.
+    """Decode a PNG or JPEG file to (H, W, 3) or (H, W, 4) uint8; grey becomes RGB, 16 bits become 8.
 
     Raises InputError naming the file when it is missing, damaged, cut short or of another kind.
     """
@@ -56,7 +56,7 @@ def read_image(path: Path) -> Pixels:
 
 
 def read_matte(path: Path, keep: Sequence[tuple[int, int, int]] = ()) -> Pixels:
-    """Coverage "H W" uint8 from a mask: its grey levels, or 255 where its colour is one of `keep`.
+    """Coverage (H, W) uint8 from a mask: its grey levels, or 255 where its colour is one of `keep`.
 
     A picture with alpha and no colours to keep gives its alpha.
     """
@@ -102,30 +102,30 @@ def write_image(path: Path, image: Tensor | Pixels) -> None:
 
 
 def write_depth(path: Path, depth: Tensor) -> None:
-    """Write depth "H W" in world units as 16-bit grey PNG: `DEPTH_STEP` units a level, 0 = nothing."""
+    """Write depth (H, W) in world units as 16-bit grey PNG: `DEPTH_STEP` units a level, 0 = nothing."""
     levels = torch.nan_to_num(depth.detach().double()).div(DEPTH_STEP).add(0.5).clamp(0, 65535)
     _write(path, levels.cpu().numpy().astype(np.uint16))
 
 
 def to_pixels(image: Tensor | Pixels) -> Pixels:
-    """Either form of a picture as "H W C" uint8: x·255 rounded; NaN becomes 0."""
+    """Either form of a picture as (H, W, C) uint8: x·255 rounded; NaN becomes 0."""
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or image.ndim != 3:
-            raise TypeError(f"a picture array is uint8 'H W C', not {image.dtype} {image.shape}")
+            raise TypeError(f"a picture array is uint8 (H, W, C), not {image.dtype} {image.shape}")
         return image
     if image.ndim != 3 or not image.is_floating_point():
-        raise TypeError(f"a picture tensor is float 'C H W', not {image.dtype} {tuple(image.shape)}")
+        raise TypeError(f"a picture tensor is float (C, H, W), not {image.dtype} {tuple(image.shape)}")
     levels = torch.nan_to_num(image.detach()).clamp(0, 1).mul(255).add(0.5).to(torch.uint8)
     return levels.permute(1, 2, 0).cpu().contiguous().numpy()
 
 
 def to_tensor(pixels: Pixels, device: torch.device = CPU) -> Tensor:
-    """Pixels "H W C" as floats "C H W" in [0, 1] on `device`; they travel there as bytes."""
+    """Pixels (H, W, C) as floats (C, H, W) in [0, 1] on `device`; they travel there as bytes."""
     return send(torch.from_numpy(pixels), device).permute(2, 0, 1).float() / 255
 
 
 def resize_premultiplied(image: Pixels, width: int, height: int) -> Pixels:
-    """Shrink "H W 3" or "H W 4" with a box filter: each pixel is the mean over the area it covers.
+    """Shrink (H, W, 3) or (H, W, 4) with a box filter: each pixel is the mean over the area it covers.
 
     Colours are weighted by their alpha, so that what is transparent adds no colour.
     """
@@ -139,7 +139,7 @@ def resize_premultiplied(image: Pixels, width: int, height: int) -> Pixels:
 
 
 def error_map(a: Tensor, b: Tensor) -> Pixels:
-    """Mean absolute difference of two "C H W" pictures as "H W 3" colours, black to bright yellow.
+    """Mean absolute difference of two (C, H, W) pictures as (H, W, 3) colours, black to bright yellow.
 
     The scale is fixed, so that maps of different pictures and runs can be compared by eye.
     """
@@ -149,7 +149,7 @@ def error_map(a: Tensor, b: Tensor) -> Pixels:
 
 
 def contact_sheet(rows: Sequence[Sequence[Tensor | Pixels]], captions: Sequence[str]) -> Pixels:
-    """One "H W 3" picture of a table of pictures with a caption (ASCII) above each column.
+    """One (H, W, 3) picture of a table of pictures with a caption (ASCII) above each column.
 
     Alpha is dropped. Pictures smaller than the largest keep their size, at the top left of their cell.
     """

@@ -46,7 +46,7 @@ class VideoWriter:
         return self
 
     def add(self, image: Tensor | Pixels) -> None:
-        """Append a picture: float "3 H W" in [0, 1] or uint8 "H W 3", all of one size."""
+        """Append a picture: float (3, H, W) in [0, 1] or uint8 (H, W, 3), all of one size."""
         pixels = to_pixels(image)
         expected = self._shape or (*pixels.shape[:2], 3)
         if pixels.shape != expected:

@@ -48,7 +48,7 @@ COLUMNS = {
     "backward": "backward_ms", "both": "total_ms", "peak MiB": "peak_mib", "error": "error",
 }  # fmt: skip
 
-Draw = Callable[[dict], Tensor]  # draws a scene, returns color "3 H W"
+Draw = Callable[[dict], Tensor]  # draws a scene, returns color (3, H, W)
 
 
 def make_scene(count: int, height: int, width: int | None = None) -> dict:

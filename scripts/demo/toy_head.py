@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from scene.head.model import HeadModel, Landmarks
-from scene.head.rigging import (
+from scripts.demo.head_model.rigging import (
     EXPRESSION_NAMES,
     PARENTS,
     corrective,

@@ -10,9 +10,9 @@ import torch
 from scene.head.files import FREE_HEAD, load_head_model
 from scene.head.landmarks import dynamic_landmarks, landmarks
 from scene.head.model import pose_head
-from scene.head.rigging import EXPRESSION_NAMES, rotation_about
 from scripts.demo.head_model.cut import cut_head, rim_height
 from scripts.demo.head_model.motion import average_person, hinge, modes
+from scripts.demo.head_model.rigging import EXPRESSION_NAMES, rotation_about
 from scripts.demo.head_model.source import Source, open_source
 from scripts.make_head_model import make
 from utils.errors import InputError

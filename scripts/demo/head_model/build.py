@@ -8,7 +8,16 @@ import numpy as np
 import torch
 
 from scene.head.model import HeadModel, Landmarks
-from scene.head.rigging import (
+from scripts.demo.head_model import features
+from scripts.demo.head_model.cut import Cut, cut_head
+from scripts.demo.head_model.motion import (
+    average_person,
+    expression_fields,
+    hinge,
+    identity_fields,
+    modes,
+)
+from scripts.demo.head_model.rigging import (
     EXPRESSION_NAMES,
     JAW,
     LEFT_EYE,
@@ -24,15 +33,6 @@ from scene.head.rigging import (
     skin_table,
     skinning_fit,
     sphere,
-)
-from scripts.demo.head_model import features
-from scripts.demo.head_model.cut import Cut, cut_head
-from scripts.demo.head_model.motion import (
-    average_person,
-    expression_fields,
-    hinge,
-    identity_fields,
-    modes,
 )
 from scripts.demo.head_model.source import LICENCE, Source, joint_cube
 

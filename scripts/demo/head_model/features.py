@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from scene.head.rigging import rotation_about
 from scripts.demo.head_model.cut import Cut
+from scripts.demo.head_model.rigging import rotation_about
 from scripts.demo.head_model.source import Source
 
 # Vertices of MakeHuman's base mesh hm08 on the middle and the character's left, by iBUG index;

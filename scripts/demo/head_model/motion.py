@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 
-from scene.head.rigging import EXPRESSION_NAMES
+from scripts.demo.head_model.rigging import EXPRESSION_NAMES
 from scripts.demo.head_model.source import Source
 
 ETHNICITIES = ("african", "asian", "caucasian")
