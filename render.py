@@ -28,38 +28,38 @@ N_TURN = 120  # views of a turn
 
 
 def render_model(settings: Settings, options: RenderParams) -> None:
-    """Write renders, ground truth and a video of every split that is not skipped."""
+    """Write renders, ground truth and a video of every split that is not skipped.
+
+    Pictures of the dataset are asked for where a split shows them, and for nothing else.
+    """
     device = choose_device(settings.run.device)
-    model_path = Path(settings.model.model_path)
+    model_path, source = Path(settings.model.model_path), settings.model.source_path
     folder = model_folder(model_path, options.iteration)
-    facts, scene = SceneFacts.read(folder), None
-    wanted = [split for split in SPLITS if not getattr(options, f"skip_{split}")]
-    if facts is None or (wanted not in ([], ["video"]) and _is_there(settings)):
-        scene = load_scene(settings.dataset, settings.model, settings.data)
-    facts = facts or SceneFacts.of(scene, settings.dataset)  # of a model of an older version
-    method = read_method(folder, facts, settings, device)
+    facts = SceneFacts.read(folder)  # None: a model of an older version, which needs its dataset
+    pictured = [s for s in SPLITS if s != "video" and not getattr(options, f"skip_{s}")]
+    missing = bool(facts and pictured) and not Path(source).is_dir()
     shots = {}
-    for split in wanted:
-        if split == "video" or scene is not None:
-            shots[split] = facts.video if split == "video" else scene.split(split)
+    if facts is None or (pictured and not missing):
+        scene = load_scene(settings.dataset, settings.model, settings.data)
+        facts = facts or SceneFacts.of(scene, settings.dataset)
+        shots = {split: scene.split(split) for split in pictured}
+    if not options.skip_video:
+        shots["video"] = facts.video
     shots |= avatar_shots(facts, settings, options)
+    method = read_method(folder, facts, settings, device)
     iteration = folder.name.removeprefix("iteration_")
     for name, frames in shots.items():
         if frames:
-            show = Show(method, FrameLoader(0, device))
-            write_shot(model_path / name / f"ours_{iteration}", frames, show, facts, settings, options)
-    if wanted not in ([], ["video"]) and scene is None:
-        missing = (
-            f"{settings.model.source_path}: the pictures of {', '.join(s for s in wanted if s != 'video')} "
-            "views are not there; name the dataset's folder with -s, or leave these views out"
+            out, show = model_path / name / f"ours_{iteration}", Show(method, FrameLoader(0, device))
+            write_shot(out, frames, show, facts, settings, options)
+    if missing:
+        line = (
+            f"{source}: the dataset is not there, so {', '.join(pictured)} views, which need its "
+            "pictures, were left out; name its folder with -s"
         )
-        if not any(shots.values()):
-            raise InputError(missing)
-        print(missing)
-
-
-def _is_there(settings: Settings) -> bool:
-    return Path(settings.model.source_path).is_dir()
+        if not shots:
+            raise InputError(line)
+        print(line)
 
 
 def avatar_shots(
