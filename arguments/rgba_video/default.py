@@ -18,7 +18,8 @@ OptimizationParams = dict(
 )
 
 ModelHiddenParams = dict(
-    kplanes_config=dict(output_coordinate_dim=16, resolution=[64, 64, 64, 8]),  # a row for four frames
+    # A row for four frames.
+    kplanes_config=dict(output_coordinate_dim=16, resolution=[64, 64, 64, 8]),
     multires=[1, 2],
     defor_depth=0,
     net_width=64,

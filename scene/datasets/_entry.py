@@ -1,5 +1,5 @@
-"""Values out of JSON files, checked where they are taken: what is no number, not finite or of another
-shape names its place."""
+"""Values out of JSON files, checked where they are taken: what is no number, not finite or of
+another shape names its place."""
 
 from __future__ import annotations
 

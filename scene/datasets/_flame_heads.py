@@ -110,9 +110,9 @@ def in_world(frames: list[Frame], data: _settings.MovingHead) -> list[Frame]:
 
 
 def on_surface(vertices: Tensor, faces: Tensor, colors: Tensor | None, count: int) -> PointCloud:
-    """`count` random points, uniform over the area of a mesh "V 3", "F 3".
+    """`count` random points, uniform over the area of a mesh (V, 3), (F, 3).
 
-    Grey where no `colors` "V 3" are given.
+    Grey where no `colors` (V, 3) are given.
     """
     source = generator(0, "points on a head")
     corners = vertices[faces]

@@ -136,8 +136,9 @@ def signed_intrinsics(entry: Entry, width: int, height: int) -> Tensor:
     for center, size in ((cx, width), (cy, height)):
         if center > MAX_RELATIVE_CENTER and not size / 4 <= center <= size * 3 / 4:
             raise InputError(
-                f"{entry.where}: 'intrinsics' put the principal point at {center:g} of {size} pixels; "
-                "they are of pictures of another size: give all four in parts of the picture"
+                f"{entry.where}: 'intrinsics' put the principal point at {center:g} of "
+                f"{size} pixels; they are of pictures of another size: give all four in parts of "
+                "the picture"
             )
     fx, fy = (
         f * size if abs(f) < MAX_RELATIVE_FOCAL else f for f, size in ((fx, width), (fy, height))

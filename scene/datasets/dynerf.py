@@ -55,7 +55,7 @@ class Rig:
 
 @dataclass(frozen=True)
 class Video:
-    """A camera's video, and where its pictures go: at most width x height, in a folder of their own."""
+    """A camera's video, and the folder that its pictures go to, at most width x height each."""
 
     file: Path
     folder: Path

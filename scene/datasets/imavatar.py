@@ -48,8 +48,8 @@ class DataParams(Extension, HoldOut, MouthBox, MovingHead):
     test_videos: list[str] = field(
         default_factory=list,
         metadata=about(
-            "video folders that are held out; none: those named test..., and without these the last "
-            "frames of all, as hold_out says"
+            "video folders that are held out; none: those named test..., and without these the "
+            "last frames of all, as hold_out says"
         ),
     )
 
@@ -150,7 +150,7 @@ def _read_frame(
 
 
 def _image(video: Path, image: Path) -> Path:
-    """The picture that the file names, or where its folder is missing, that of SplattingAvatar's."""
+    """The picture that the file names; where its folder is missing, that of SplattingAvatar's."""
     renamed = video / "images"
     return renamed / image.name if renamed.is_dir() and not image.parent.is_dir() else image
 

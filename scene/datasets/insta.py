@@ -160,7 +160,7 @@ def _turns(file: Path, count: int) -> Tensor:
 
 
 def _rotation_vector(file: Path, rows: Tensor) -> Tensor:
-    """(3,) from two rows (2, 3) of a matrix, made orthonormal (Zhou et al., CVPR 2019, section B)."""
+    """(3,) from two rows (2, 3) of a matrix, made orthonormal (Zhou et al., CVPR 2019, B)."""
     first, second = rows.double().numpy()
     third = np.cross(first, second)
     if np.linalg.norm(third) <= PARALLEL * np.linalg.norm(first) * np.linalg.norm(second):
