@@ -8,22 +8,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from scene import Subject
 from scene.cameras import Camera
+from scene.datasets import _settings
 from scene.datasets._heads import head_center
 from scene.datasets._points import cube_about, grey
 from scene.frames import Frame, PointCloud
 from scene.head.files import load_head_model
 from scene.head.model import HeadModel, axis_angle_to_matrices, joint_transforms, pose_head
 from utils.random import generator
-
-if TYPE_CHECKING:
-    from scene.datasets import _settings
 
 # Metres from the origin, about where models of FLAME's layout have root and neck. Without a model
 # only the mouth's box hangs on them, and by a few millimetres.

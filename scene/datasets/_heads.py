@@ -12,24 +12,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from arguments.settings import ModelParams
 from scene import Scene, Subject
 from scene.cameras import intrinsics
 from scene.datasets._entry import Entry
 from scene.datasets._files import natural
 from scene.datasets._moments import last_moments, time_of
 from scene.datasets._points import cube_about
+from scene.datasets._settings import HoldOut, MouthBox, Plate
 from scene.frames import Frame, PointCloud
 from scene.paths import common_up, swayed
 from utils.errors import InputError
-
-if TYPE_CHECKING:
-    from arguments.settings import ModelParams
-    from scene.datasets._settings import HoldOut, MouthBox, Plate
 
 # Classes of CelebAMask-HQ that are the head: all but background, neck, necklace and cloth.
 HEAD_LABELS = tuple((k, k, k) for k in (*range(1, 14), 17, 18))

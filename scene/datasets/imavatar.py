@@ -6,9 +6,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from arguments.settings import about
+from arguments.settings import ModelParams, about
 from scene import Scene, Subject
 from scene.cameras import Camera
 from scene.datasets._entry import Entry, read_object
@@ -29,9 +28,6 @@ from scene.datasets._transforms import picture, read_transforms
 from scene.frames import Frame, Mask
 from utils.errors import InputError
 from utils.images import image_size
-
-if TYPE_CHECKING:
-    from arguments.settings import ModelParams
 
 LOOKED_FOR = "flame_params.json, here or one folder per video down"
 FILE = "flame_params.json"
@@ -136,17 +132,11 @@ def _read_frame(
     video: Path, entry: Entry, head: FlameHead, params: ModelParams, data: DataParams
 ) -> Frame:
     image = _image(video, picture(video / FILE, entry, data.extension))
-    expression, flame_pose = coefficients(entry, "expression"), coefficients(entry, "pose", 15)
-    return Frame(
-        _camera(entry, image_size(image)).at(params.resolution),
-        index=0,
-        time=0.0,
-        image_path=image,
-        mask=_mask(video, image, data.part),
-        expression=expression,
-        flame_pose=flame_pose,
-        head_to_world=head.stands(flame_pose, expression),
-    )
+    camera = _camera(entry, image_size(image)).at(params.resolution)
+    mask = _mask(video, image, data.part)
+    expression, pose = coefficients(entry, "expression"), coefficients(entry, "pose", 15)
+    codes = {"expression": expression, "flame_pose": pose}
+    return Frame(camera, 0, 0.0, image, mask, **codes, head_to_world=head.stands(pose, expression))
 
 
 def _image(video: Path, image: Path) -> Path:

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
+from arguments.settings import ModelParams
 from scene import Scene, Subject
 from scene.cameras import Camera
 from scene.datasets._entry import Entry
@@ -34,9 +34,6 @@ from scene.datasets._transforms import blender_intrinsics, first_frame, picture,
 from scene.frames import Frame
 from utils.errors import InputError
 from utils.images import image_size
-
-if TYPE_CHECKING:
-    from arguments.settings import ModelParams
 
 LOOKED_FOR = "transforms_train.json or transforms.json whose frames have 'exp_path'"
 FILES = ("transforms_train.json", "transforms.json")
@@ -111,14 +108,8 @@ def _read_frame(file: Path, entry: Entry, params: ModelParams, data: DataParams)
     K = blender_intrinsics(entry, *size)
     camera = entry.camera("transform_matrix", Camera.from_opencv_c2w, K, size)
     expressions = file.parent / entry.text("exp_path")
-    return Frame(
-        camera.at(params.resolution),
-        index=0,
-        time=0.0,
-        image_path=image,
-        expression=_coefficients(expressions),
-        flame_pose=_pose(expressions),
-    )
+    codes = {"expression": _coefficients(expressions), "flame_pose": _pose(expressions)}
+    return Frame(camera.at(params.resolution), 0, 0.0, image, **codes)
 
 
 def _beside(expressions: Path, folder: str) -> Path | None:
