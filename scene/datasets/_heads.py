@@ -46,7 +46,7 @@ def head_scene(
     params: ModelParams,
     data: MouthBox,
     *,
-    mouth: Sequence[Sequence[float]],
+    mouth: Tensor,
     val: Sequence[Frame] = (),
     points: PointCloud | None = None,
     subject: Subject | None = None,
@@ -72,12 +72,12 @@ def head_center(frames: list[Frame]) -> Tensor:
     return torch.stack(places).mean(0)
 
 
-def mouth_in_picture(frames: list[Frame]) -> list[list[float]]:
+def mouth_in_picture(frames: list[Frame]) -> Tensor:
     """The mouth's box where nobody says what the world's unit is: heads fill pictures alike."""
     cameras = [frame.camera for frame in frames]
     distance = torch.stack([camera.center.norm() for camera in cameras]).median()
     half = float(distance) * math.tan(cameras[0].fov_x / 2)
-    return [[half * x for x in corner] for corner in MOUTH_IN_PICTURE]
+    return half * torch.tensor(MOUTH_IN_PICTURE, dtype=torch.float64)
 
 
 def split_video(
@@ -169,10 +169,10 @@ def need_folder(folder: Path, part: str) -> None:
         )
 
 
-def _mouth_box(given: list[float], default: Sequence[Sequence[float]]) -> Tensor:
+def _mouth_box(given: list[float], default: Tensor) -> Tensor:
     """(2, 3) lowest and highest corner."""
     if not given:
-        return torch.tensor(default)
+        return default.float()
     if len(given) != 6:
         raise InputError(
             f"mouth_box has {len(given)} numbers; expected six: the lowest x y z, the highest x y z"

@@ -20,7 +20,7 @@ from scene.cameras import Camera
 from scene.datasets._arrays import Arrays, read_arrays
 from scene.datasets._entry import Entry
 from scene.datasets._flame_heads import FlameHead, in_world
-from scene.datasets._heads import bounded, head_scene, in_order, numbered
+from scene.datasets._heads import bounded, in_order, numbered
 from scene.datasets._settings import Extension, MouthBox, MovingHead, part_of
 from scene.datasets._transforms import blender_intrinsics, first_frame, picture, read_transforms
 from scene.frames import Frame, Mask
@@ -54,11 +54,7 @@ def read(path: Path, params: ModelParams, data: DataParams) -> Scene:
     train, test, val = (in_world(splits.get(name, []), data) for name in ("train", "test", "val"))
     if not params.eval:
         train = train + test
-    points = head.points(train[0], [frame.camera for frame in train], params.init_points)
-    return head_scene(
-        train, test, params, data,
-        mouth=head.mouth, val=val, subject=head.subject, points=points,
-    )  # fmt: skip
+    return head.scene(train, test, params, data, val)
 
 
 @dataclass(frozen=True)

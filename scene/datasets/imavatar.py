@@ -16,7 +16,6 @@ from scene.datasets._flame_heads import FlameHead, in_world
 from scene.datasets._heads import (
     HEAD_LABELS,
     coefficients,
-    head_scene,
     in_order,
     need_folder,
     signed_intrinsics,
@@ -78,10 +77,7 @@ def read(path: Path, params: ModelParams, data: DataParams) -> Scene:
         train, test = frames[: len(taken) if params.eval else count], frames[len(taken) :]
     else:
         train, test = split_video(frames, params, data, PUBLISHED_TEST)
-    points = head.points(train[0], [frame.camera for frame in train], params.init_points)
-    return head_scene(
-        train, test, params, data, mouth=head.mouth, subject=head.subject, points=points
-    )
+    return head.scene(train, test, params, data)
 
 
 def _videos(path: Path) -> list[Path]:

@@ -22,13 +22,7 @@ from scene import Scene, Subject
 from scene.cameras import Camera
 from scene.datasets._entry import Entry
 from scene.datasets._flame_heads import FlameHead
-from scene.datasets._heads import (
-    bounded,
-    head_scene,
-    in_order,
-    numbered,
-    split_video,
-)
+from scene.datasets._heads import bounded, in_order, numbered, split_video
 from scene.datasets._settings import Extension, HeadModel, HoldOut, MouthBox
 from scene.datasets._transforms import blender_intrinsics, first_frame, picture, read_transforms
 from scene.frames import Frame
@@ -64,10 +58,7 @@ def read(path: Path, params: ModelParams, data: DataParams) -> Scene:
     """
     train, test, val = _stated(path, params, data) or _split(path, params, data)
     head = FlameHead.of(Subject(_shape(path)), data)
-    points = head.points(train[0], [frame.camera for frame in train], params.init_points)
-    return head_scene(
-        train, test, params, data, mouth=head.mouth, val=val, subject=head.subject, points=points
-    )
+    return head.scene(train, test, params, data, val)
 
 
 def _stated(
