@@ -1,4 +1,4 @@
-"""Every setting that all families and methods share: declared once, typed, with the text of `--help`.
+"""Every setting that all families and methods share: declared once, with the text of `--help`.
 
 With the same `setting` a reader declares its `DataParams` in `scene/datasets/<name>.py`, a method
 its `ModelHiddenParams` and `OptimizationParams` in `scene/methods/<name>.py`. Names are unique
@@ -197,10 +197,13 @@ class RenderParams:
     depth: bool = setting(False, "write depth maps too")
     novel_view: bool = setting(False, "of an avatar: turn it about its upright axis")
     novel_expression: bool = setting(
-        False, "of an avatar: sweep every expression coefficient by itself; writes a labelled grid, too"
+        False,
+        "of an avatar: sweep every expression coefficient by itself; writes a labelled grid, too",
     )
     drive: str = setting(
-        "", "of an avatar: a head dataset whose expressions and poses it shall perform", is_path=True
+        "",
+        "of an avatar: a head dataset whose expressions and poses it shall perform",
+        is_path=True,
     )
     reenact: str = setting(
         "",
@@ -209,8 +212,12 @@ class RenderParams:
         is_path=True,
     )
     video_only: bool = setting(False, "write videos and no pictures; metrics.py needs pictures")
-    turn: float = setting(30.0, "degrees that novel_view turns to either side", valid=between(0, 180))
-    playing: bool = setting(True, "novel_view lets the held-out sequence run; otherwise it stands still")
+    turn: float = setting(
+        30.0, "degrees that novel_view turns to either side", valid=between(0, 180)
+    )
+    playing: bool = setting(
+        True, "novel_view lets the held-out sequence run; otherwise it stands still"
+    )
     drive_dataset: str = setting("auto", "reader of the dataset of drive and reenact")
     drive_mean: bool = setting(True, "replace the driver's mean expression by the avatar's own")
     drive_clamp: bool = setting(True, "hold every coefficient in the range that training showed")

@@ -77,7 +77,8 @@ class Camera:
     def from_projection(cls, P: Tensor, width: int, height: int) -> Camera:
         """From a projection (3, 4) of world points to pixels, OpenCV axes, of any factor and sign.
 
-        P = s K [R | t] is taken apart by an RQ decomposition (Hartley and Zisserman, 2nd ed., 6.2.4).
+        P = s K [R | t] is taken apart by an RQ decomposition (Hartley and Zisserman, 2nd edition,
+        6.2.4).
         """
         P = P.double()
         if not torch.isfinite(P).all() or torch.linalg.det(P[:, :3]).abs() < 1e-12:

@@ -1,5 +1,5 @@
 _base_ = "dnerf_default.py"
 
 ModelHiddenParams = dict(
-    kplanes_config=dict(resolution=[64, 64, 64, 13]),  # a row for every four of the 50 training moments
+    kplanes_config=dict(resolution=[64, 64, 64, 13]),  # a row for four of 50 moments
 )

@@ -1,5 +1,5 @@
 _base_ = "dnerf_default.py"
 
 ModelHiddenParams = dict(
-    kplanes_config=dict(resolution=[64, 64, 64, 38]),  # a row for every four of the 150 training moments
+    kplanes_config=dict(resolution=[64, 64, 64, 38]),  # a row for four of 150 moments
 )

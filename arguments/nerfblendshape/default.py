@@ -20,7 +20,8 @@ OptimizationParams = dict(
     # Published: 6,000, but the released code never gets there. A reset costs more than it cleans.
     opacity_reset_interval=300_000,
     cooldown=0.3,  # constant rates leave Adam's noise in the result
-    max_gaussians=30_000,  # the torso moves against the head, which the static stage would paper over
+    # The torso moves against the head, which the static stage would paper over.
+    max_gaussians=30_000,
 )
 
 ModelHiddenParams = dict(

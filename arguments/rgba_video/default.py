@@ -18,7 +18,7 @@ OptimizationParams = dict(
 )
 
 ModelHiddenParams = dict(
-    kplanes_config=dict(output_coordinate_dim=16, resolution=[64, 64, 64, 8]),  # a row for four frames
+    kplanes_config=dict(output_coordinate_dim=16, resolution=[64, 64, 64, 8]),  # one for 4 frames
     multires=[1, 2],
     defor_depth=0,
     net_width=64,

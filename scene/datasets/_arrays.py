@@ -18,18 +18,9 @@ from torch import Tensor
 from utils.errors import InputError
 
 NOT_AN_ARRAY = (  # what numpy was seen to raise at damaged files
-    OSError,
-    ValueError,
-    KeyError,
-    EOFError,
-    SyntaxError,
-    TokenError,
-    MemoryError,
-    OverflowError,
-    NotImplementedError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+    OSError, ValueError, KeyError, EOFError, SyntaxError, TokenError, MemoryError, OverflowError,
+    NotImplementedError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,5 @@
-"""Values out of JSON files, checked where they are taken: what is no number, not finite or of another
-shape names its place."""
+"""Values out of JSON files, checked where they are taken: what is no number, not finite or of
+another shape names its place."""
 
 from __future__ import annotations
 
@@ -73,18 +73,12 @@ class Entry:
         return torch.cat([matrix, matrix.new_tensor([[0, 0, 0, 1]])[rows - 3 :]])
 
     def camera(
-        self,
-        key: str,
-        constructor: Callable[..., Camera],
-        K: Tensor,
-        size: tuple[int, int],
-        *,
-        rows: int = 4,
+        self, key: str, make: Callable[..., Camera], K: Tensor, size: tuple[int, int], rows: int = 4
     ) -> Camera:
-        """What a constructor of Camera makes of the pose `key`; `size`: width and height."""
+        """What `make`, a constructor of Camera, makes of the pose `key`; `size`: width, height."""
         pose = self.pose(key, rows=rows)
         with camera_of(f"{self.where}: {key!r}", "mend or remove the frame"):
-            return constructor(pose, K, *size)
+            return make(pose, K, *size)
 
     def text(self, key: str) -> str:
         """A text that is not empty."""

@@ -6,24 +6,23 @@ carry it into the world; jaw, eyes and expression move within it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from scene import Subject
+from arguments.settings import ModelParams
+from scene import Scene, Subject
 from scene.cameras import Camera
-from scene.datasets._heads import head_center
+from scene.datasets import _settings
+from scene.datasets._heads import head_center, head_scene
 from scene.datasets._points import cube_about, grey
 from scene.frames import Frame, PointCloud
 from scene.head.files import load_head_model
 from scene.head.model import HeadModel, axis_angle_to_matrices, joint_transforms, pose_head
 from utils.random import generator
-
-if TYPE_CHECKING:
-    from scene.datasets import _settings
 
 # Metres from the origin, about where models of FLAME's layout have root and neck. Without a model
 # only the mouth's box hangs on them, and by a few millimetres.
@@ -49,11 +48,6 @@ class FlameHead:
         model = load_head_model(Path(data.head_model)).scaled(subject.scale)
         return cls(subject, model.personal(subject.shape[: model.shape_basis.shape[-1]]))
 
-    @property
-    def mouth(self) -> list[list[float]]:
-        """Lowest and highest corner of the mouth's box."""
-        return [[self.subject.scale * x for x in corner] for corner in FLAME_MOUTH]
-
     def stands(
         self, flame_pose: Tensor, expression: Tensor, translation: Tensor | None = None
     ) -> Tensor:
@@ -64,7 +58,23 @@ class FlameHead:
             place[:3, 3] += translation
         return place
 
-    def points(self, frame: Frame, cameras: list[Camera], count: int) -> PointCloud | None:
+    def scene(
+        self,
+        train: list[Frame],
+        test: list[Frame],
+        params: ModelParams,
+        data: _settings.MouthBox,
+        val: Sequence[Frame] = (),
+    ) -> Scene:
+        """The head's scene; with a model it starts on the surface, as the first frame shows it."""
+        mouth = self.subject.scale * torch.tensor(FLAME_MOUTH, dtype=torch.float64)
+        cameras = [frame.camera for frame in train]
+        points = self._points(train[0], cameras, params.init_points)
+        return head_scene(
+            train, test, params, data, mouth=mouth, val=val, points=points, subject=self.subject
+        )
+
+    def _points(self, frame: Frame, cameras: list[Camera], count: int) -> PointCloud | None:
         """`count` points on the head of `frame`, and a few about it; None without a model."""
         if self.model is None:
             return None
@@ -110,9 +120,9 @@ def in_world(frames: list[Frame], data: _settings.MovingHead) -> list[Frame]:
 
 
 def on_surface(vertices: Tensor, faces: Tensor, colors: Tensor | None, count: int) -> PointCloud:
-    """`count` random points, uniform over the area of a mesh "V 3", "F 3".
+    """`count` random points, uniform over the area of a mesh (V, 3), (F, 3).
 
-    Grey where no `colors` "V 3" are given.
+    Grey where no `colors` (V, 3) are given.
     """
     source = generator(0, "points on a head")
     corners = vertices[faces]

@@ -12,24 +12,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from arguments.settings import ModelParams
 from scene import Scene, Subject
 from scene.cameras import intrinsics
 from scene.datasets._entry import Entry
 from scene.datasets._files import natural
 from scene.datasets._moments import last_moments, time_of
 from scene.datasets._points import cube_about
+from scene.datasets._settings import HoldOut, MouthBox, Plate
 from scene.frames import Frame, PointCloud
 from scene.paths import common_up, poses, swayed
 from utils.errors import InputError
-
-if TYPE_CHECKING:
-    from arguments.settings import ModelParams
-    from scene.datasets._settings import HoldOut, MouthBox, Plate
 
 # Classes of CelebAMask-HQ that are the head: all but background, neck, necklace and cloth.
 HEAD_LABELS = tuple((k, k, k) for k in (*range(1, 14), 17, 18))
@@ -49,7 +46,7 @@ def head_scene(
     params: ModelParams,
     data: MouthBox,
     *,
-    mouth: Sequence[Sequence[float]],
+    mouth: Tensor,
     val: Sequence[Frame] = (),
     points: PointCloud | None = None,
     subject: Subject | None = None,
@@ -75,12 +72,12 @@ def head_center(frames: list[Frame]) -> Tensor:
     return torch.stack(places).mean(0)
 
 
-def mouth_in_picture(frames: list[Frame]) -> list[list[float]]:
+def mouth_in_picture(frames: list[Frame]) -> Tensor:
     """The mouth's box where nobody says what the world's unit is: heads fill pictures alike."""
     cameras = [frame.camera for frame in frames]
     distance = poses(cameras)[:, :3, 3].norm(dim=1).median()
     half = float(distance) * math.tan(cameras[0].fov_x / 2)
-    return [[half * x for x in corner] for corner in MOUTH_IN_PICTURE]
+    return half * torch.tensor(MOUTH_IN_PICTURE, dtype=torch.float64)
 
 
 def split_video(
@@ -136,8 +133,9 @@ def signed_intrinsics(entry: Entry, width: int, height: int) -> Tensor:
     for center, size in ((cx, width), (cy, height)):
         if center > MAX_RELATIVE_CENTER and not size / 4 <= center <= size * 3 / 4:
             raise InputError(
-                f"{entry.where}: 'intrinsics' put the principal point at {center:g} of {size} pixels; "
-                "they are of pictures of another size: give all four in parts of the picture"
+                f"{entry.where}: 'intrinsics' put the principal point at {center:g} of "
+                f"{size} pixels; they are of pictures of another size: give all four in parts of "
+                "the picture"
             )
     fx, fy = (
         f * size if abs(f) < MAX_RELATIVE_FOCAL else f for f, size in ((fx, width), (fy, height))
@@ -171,10 +169,10 @@ def need_folder(folder: Path, part: str) -> None:
         )
 
 
-def _mouth_box(given: list[float], default: Sequence[Sequence[float]]) -> Tensor:
+def _mouth_box(given: list[float], default: Tensor) -> Tensor:
     """(2, 3) lowest and highest corner."""
     if not given:
-        return torch.tensor(default)
+        return default.float()
     if len(given) != 6:
         raise InputError(
             f"mouth_box has {len(given)} numbers; expected six: the lowest x y z, the highest x y z"

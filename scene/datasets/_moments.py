@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
+from arguments.settings import ModelParams
 from scene.cameras import Camera
+from scene.datasets._settings import HoldOut
 from scene.frames import NO_ROW, Frame
 from utils.errors import InputError
-
-if TYPE_CHECKING:
-    from arguments.settings import ModelParams
-    from scene.datasets._settings import HoldOut
 
 
 def time_of(moment: int, count: int) -> float:

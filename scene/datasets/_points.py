@@ -47,8 +47,8 @@ def grey(xyz: torch.Tensor) -> PointCloud:
 def cube_in_view(cameras: list[Camera], count: int) -> PointCloud:
     """`count` random points in the cube that all cameras look at.
 
-    It is centred on the focus of the cameras; 0.9 of the half field of view at their median distance
-    gives the published half-size of 1.3 for D-NeRF's own rig.
+    It is centred on the focus of the cameras; 0.9 of the half field of view at their median
+    distance gives the published half-size of 1.3 for D-NeRF's own rig.
     """
     return cube_about(focus(cameras), cameras, count)
 

@@ -19,8 +19,8 @@ class Extension:
 class HoldOut:
     hold_out: float = setting(
         0.0,
-        "frames held out at the end of a video that states no split: a part of them if below 1, else "
-        "their number; 0 is the published number of the dataset",
+        "frames held out at the end of a video that states no split: a part of them if below 1, "
+        "else their number; 0 is the published number of the dataset",
         valid=at_least(0),
     )
 
@@ -47,7 +47,7 @@ class Plate:
 class HeadModel:
     head_model: str = setting(
         "",
-        "file of a head model in FLAME's layout, as scripts/make_head_model.py writes it or your own",
+        "file of a head model in FLAME's layout, as scripts/make_head_model.py writes it or yours",
         is_path=True,
     )
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 
-from arguments.settings import at_least, setting
+from arguments.settings import ModelParams, at_least, setting
 from scene import Scene
 from scene.cameras import Camera, intrinsics, target_size
 from scene.datasets._colmap import Shot, View, model_file, read_cloud, read_shots, read_views
@@ -22,9 +22,6 @@ from scene.paths import tour
 from utils.errors import InputError
 from utils.images import image_size
 from utils.rotations import quats_to_matrices
-
-if TYPE_CHECKING:
-    from arguments.settings import ModelParams
 
 LOOKED_FOR = "sparse/0 with cameras.bin or cameras.txt"
 RATIOS = (2, 4, 8)  # of the folders images_2, images_4, images_8

@@ -6,8 +6,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from arguments.settings import ModelParams
 from scene import Scene
 from scene.cameras import Camera
 from scene.datasets._entry import Entry
@@ -19,9 +19,6 @@ from scene.frames import Frame
 from scene.paths import orbit
 from utils.errors import InputError
 from utils.images import image_size
-
-if TYPE_CHECKING:
-    from arguments.settings import ModelParams
 
 LOOKED_FOR = "transforms_train.json whose frames have 'time' and 'transform_matrix' alone"
 OTHER_FAMILIES = ("expression", "bbox", "flame_param_path")  # they keep frames in the same file

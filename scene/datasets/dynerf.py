@@ -7,11 +7,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 from tqdm import tqdm
 
+from arguments.settings import ModelParams
 from scene import Scene
 from scene.cameras import Camera, intrinsics, target_size
 from scene.datasets._arrays import read_arrays
@@ -23,9 +23,6 @@ from scene.frames import Frame, PointCloud
 from scene.paths import tour
 from utils.errors import InputError
 from utils.video_frames import extract_frames, frame_rate
-
-if TYPE_CHECKING:
-    from arguments.settings import ModelParams
 
 LOOKED_FOR = "poses_bounds.npy and cam*.mp4 or cam*/images"
 POINT_FILES = ("points3D_downsample2.ply", "points3D.ply", "points3d.ply")
@@ -55,7 +52,7 @@ class Rig:
 
 @dataclass(frozen=True)
 class Video:
-    """A camera's video, and where its pictures go: at most width x height, in a folder of their own."""
+    """A camera's video, and the folder that its pictures go to, at most width x height each."""
 
     file: Path
     folder: Path

@@ -10,24 +10,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from arguments.settings import ModelParams
 from scene import Scene, Subject
 from scene.cameras import Camera
 from scene.datasets._arrays import Arrays, read_arrays
 from scene.datasets._entry import Entry
 from scene.datasets._flame_heads import FlameHead, in_world
-from scene.datasets._heads import bounded, head_scene, in_order, numbered
+from scene.datasets._heads import bounded, in_order, numbered
 from scene.datasets._settings import Extension, MouthBox, MovingHead, part_of
 from scene.datasets._transforms import blender_intrinsics, first_frame, picture, read_transforms
 from scene.frames import Frame, Mask
 from utils.images import image_size
-
-if TYPE_CHECKING:
-    from arguments.settings import ModelParams
 
 LOOKED_FOR = "transforms_train.json whose frames have 'flame_param_path'"
 # Arrays (1, n), in the order of flame_pose.
@@ -57,11 +54,7 @@ def read(path: Path, params: ModelParams, data: DataParams) -> Scene:
     train, test, val = (in_world(splits.get(name, []), data) for name in ("train", "test", "val"))
     if not params.eval:
         train = train + test
-    points = head.points(train[0], [frame.camera for frame in train], params.init_points)
-    return head_scene(
-        train, test, params, data,
-        mouth=head.mouth, val=val, subject=head.subject, points=points,
-    )  # fmt: skip
+    return head.scene(train, test, params, data, val)
 
 
 @dataclass(frozen=True)
@@ -98,16 +91,8 @@ def _read_frame(
     size = image_size(image)
     camera = entry.camera("transform_matrix", Camera.from_opengl_c2w, _lens(entry, *size), size)
     masked = data.part == "person" and "fg_mask_path" in entry
-    return Frame(
-        camera.at(params.resolution),
-        index=0,
-        time=0.0,
-        image_path=image,
-        mask=Mask(file.parent / entry.text("fg_mask_path")) if masked else None,
-        expression=moment.expression,
-        flame_pose=moment.flame_pose,
-        head_to_world=moment.head_to_world,
-    )
+    mask = Mask(file.parent / entry.text("fg_mask_path")) if masked else None
+    return Frame(camera.at(params.resolution), 0, 0.0, image, mask, **vars(moment))
 
 
 def _lens(entry: Entry, width: int, height: int) -> Tensor:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from arguments.settings import ModelParams
 from scene import Scene
 from scene.cameras import Camera, intrinsics, target_size
 from scene.datasets._arrays import read_arrays
@@ -24,9 +24,6 @@ from scene.frames import Frame, Lens, PointCloud
 from scene.paths import tour
 from utils.errors import InputError
 from utils.images import image_size
-
-if TYPE_CHECKING:
-    from arguments.settings import ModelParams
 
 LOOKED_FOR = "dataset.json, metadata.json and a folder camera"
 RATIOS = (1, 2, 4, 8, 16)  # of the folders rgb/1x, rgb/2x, ...

@@ -6,9 +6,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from arguments.settings import about
+from arguments.settings import ModelParams, about
 from scene import Scene, Subject
 from scene.cameras import Camera
 from scene.datasets._entry import Entry, read_object
@@ -17,7 +16,6 @@ from scene.datasets._flame_heads import FlameHead, in_world
 from scene.datasets._heads import (
     HEAD_LABELS,
     coefficients,
-    head_scene,
     in_order,
     need_folder,
     signed_intrinsics,
@@ -29,9 +27,6 @@ from scene.datasets._transforms import picture, read_transforms
 from scene.frames import Frame, Mask
 from utils.errors import InputError
 from utils.images import image_size
-
-if TYPE_CHECKING:
-    from arguments.settings import ModelParams
 
 LOOKED_FOR = "flame_params.json, here or one folder per video down"
 FILE = "flame_params.json"
@@ -48,8 +43,8 @@ class DataParams(Extension, HoldOut, MouthBox, MovingHead):
     test_videos: list[str] = field(
         default_factory=list,
         metadata=about(
-            "video folders that are held out; none: those named test..., and without these the last "
-            "frames of all, as hold_out says"
+            "video folders that are held out; none: those named test..., and without these the "
+            "last frames of all, as hold_out says"
         ),
     )
 
@@ -82,10 +77,7 @@ def read(path: Path, params: ModelParams, data: DataParams) -> Scene:
         train, test = frames[: len(taken) if params.eval else count], frames[len(taken) :]
     else:
         train, test = split_video(frames, params, data, PUBLISHED_TEST)
-    points = head.points(train[0], [frame.camera for frame in train], params.init_points)
-    return head_scene(
-        train, test, params, data, mouth=head.mouth, subject=head.subject, points=points
-    )
+    return head.scene(train, test, params, data)
 
 
 def _videos(path: Path) -> list[Path]:
@@ -136,21 +128,15 @@ def _read_frame(
     video: Path, entry: Entry, head: FlameHead, params: ModelParams, data: DataParams
 ) -> Frame:
     image = _image(video, picture(video / FILE, entry, data.extension))
-    expression, flame_pose = coefficients(entry, "expression"), coefficients(entry, "pose", 15)
-    return Frame(
-        _camera(entry, image_size(image)).at(params.resolution),
-        index=0,
-        time=0.0,
-        image_path=image,
-        mask=_mask(video, image, data.part),
-        expression=expression,
-        flame_pose=flame_pose,
-        head_to_world=head.stands(flame_pose, expression),
-    )
+    camera = _camera(entry, image_size(image)).at(params.resolution)
+    mask = _mask(video, image, data.part)
+    expression, pose = coefficients(entry, "expression"), coefficients(entry, "pose", 15)
+    codes = {"expression": expression, "flame_pose": pose}
+    return Frame(camera, 0, 0.0, image, mask, **codes, head_to_world=head.stands(pose, expression))
 
 
 def _image(video: Path, image: Path) -> Path:
-    """The picture that the file names, or where its folder is missing, that of SplattingAvatar's."""
+    """The picture that the file names; where its folder is missing, that of SplattingAvatar's."""
     renamed = video / "images"
     return renamed / image.name if renamed.is_dir() and not image.parent.is_dir() else image
 

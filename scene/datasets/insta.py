@@ -11,32 +11,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
+from arguments.settings import ModelParams
 from scene import Scene, Subject
 from scene.cameras import Camera
 from scene.datasets._entry import Entry
 from scene.datasets._flame_heads import FlameHead
-from scene.datasets._heads import (
-    bounded,
-    head_scene,
-    in_order,
-    numbered,
-    split_video,
-)
+from scene.datasets._heads import bounded, in_order, numbered, split_video
 from scene.datasets._settings import Extension, HeadModel, HoldOut, MouthBox
 from scene.datasets._transforms import blender_intrinsics, first_frame, picture, read_transforms
 from scene.frames import Frame
 from utils.errors import InputError
 from utils.images import image_size
-
-if TYPE_CHECKING:
-    from arguments.settings import ModelParams
 
 LOOKED_FOR = "transforms_train.json or transforms.json whose frames have 'exp_path'"
 FILES = ("transforms_train.json", "transforms.json")
@@ -67,10 +58,7 @@ def read(path: Path, params: ModelParams, data: DataParams) -> Scene:
     """
     train, test, val = _stated(path, params, data) or _split(path, params, data)
     head = FlameHead.of(Subject(_shape(path)), data)
-    points = head.points(train[0], [frame.camera for frame in train], params.init_points)
-    return head_scene(
-        train, test, params, data, mouth=head.mouth, val=val, subject=head.subject, points=points
-    )
+    return head.scene(train, test, params, data, val)
 
 
 def _stated(
@@ -111,14 +99,8 @@ def _read_frame(file: Path, entry: Entry, params: ModelParams, data: DataParams)
     K = blender_intrinsics(entry, *size)
     camera = entry.camera("transform_matrix", Camera.from_opencv_c2w, K, size)
     expressions = file.parent / entry.text("exp_path")
-    return Frame(
-        camera.at(params.resolution),
-        index=0,
-        time=0.0,
-        image_path=image,
-        expression=_coefficients(expressions),
-        flame_pose=_pose(expressions),
-    )
+    codes = {"expression": _coefficients(expressions), "flame_pose": _pose(expressions)}
+    return Frame(camera.at(params.resolution), 0, 0.0, image, **codes)
 
 
 def _beside(expressions: Path, folder: str) -> Path | None:
@@ -160,7 +142,7 @@ def _turns(file: Path, count: int) -> Tensor:
 
 
 def _rotation_vector(file: Path, rows: Tensor) -> Tensor:
-    """(3,) from two rows (2, 3) of a matrix, made orthonormal (Zhou et al., CVPR 2019, section B)."""
+    """(3,) from two rows (2, 3) of a matrix, made orthonormal (Zhou et al., CVPR 2019, B)."""
     first, second = rows.double().numpy()
     third = np.cross(first, second)
     if np.linalg.norm(third) <= PARALLEL * np.linalg.norm(first) * np.linalg.norm(second):

@@ -4,13 +4,13 @@ Monocular 4D Facial Avatar Reconstruction", CVPR 2021)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from arguments.settings import ModelParams
 from scene import Scene
 from scene.cameras import MIRROR_X, Camera
 from scene.datasets._entry import Entry, camera_of
@@ -28,9 +28,6 @@ from scene.datasets._transforms import blender_intrinsics, first_frame, picture,
 from scene.frames import Frame, Mask
 from utils.errors import InputError
 from utils.images import image_size
-
-if TYPE_CHECKING:
-    from arguments.settings import ModelParams
 
 LOOKED_FOR = "transforms_train.json whose frames have 'expression'"
 SPLITS = ("train", "val", "test")  # in the order of the video
@@ -57,17 +54,9 @@ def read(path: Path, params: ModelParams, data: DataParams) -> Scene:
     splits: dict[str, list[Frame]] = {split: [] for split in SPLITS}
     for row, (split, entry) in enumerate(entries):
         image = picture(path / f"transforms_{split}.json", entry, data.extension)
-        splits[split].append(
-            Frame(
-                _camera(entry, image, mirrored, params),
-                row,
-                time_of(row, len(entries)),
-                image,
-                _mask(image, data.part),
-                plate_path=room,
-                expression=coefficients(entry, "expression"),
-            )
-        )
+        camera, mask = _camera(entry, image, mirrored, params), _mask(image, data.part)
+        frame = Frame(camera, row, time_of(row, len(entries)), image, mask, plate_path=room)
+        splits[split].append(replace(frame, expression=coefficients(entry, "expression")))
     train, val, test = splits.values()
     box = mouth_in_picture([*train, *val, *test])
     if not params.eval:

@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from arguments.settings import ModelParams
 from scene import Scene
 from scene.cameras import Camera, intrinsics
 from scene.datasets._entry import Entry
@@ -30,9 +30,6 @@ from scene.datasets._transforms import first_frame, read_transforms
 from scene.frames import Frame, Mask
 from utils.errors import InputError
 from utils.images import image_size
-
-if TYPE_CHECKING:
-    from arguments.settings import ModelParams
 
 LOOKED_FOR = "transforms.json whose frames have 'exp_ori'"
 PUBLISHED_TEST = 500  # frames at the end

@@ -11,10 +11,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
+from arguments.settings import ModelParams
 from scene import Scene
 from scene.cameras import Camera, intrinsics
 from scene.datasets._files import common_size, pictures, require_pictures
@@ -25,9 +25,6 @@ from scene.frames import Frame, PointCloud
 from scene.paths import look_at, orbit
 from utils.errors import InputError
 from utils.random import generator
-
-if TYPE_CHECKING:
-    from arguments.settings import ModelParams
 
 LOOKED_FOR = "ref/*.png, or nothing but numbered pictures such as 0.png or 0_rgba.png"
 SUFFIX = "_rgba"

@@ -7,8 +7,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from arguments.settings import ModelParams
 from scene import Scene
 from scene.cameras import Camera
 from scene.datasets._arrays import Arrays, read_arrays
@@ -20,9 +20,6 @@ from scene.datasets._settings import HoldOut
 from scene.frames import Frame, Mask, PointCloud
 from scene.paths import common_up, orbit
 from utils.errors import InputError
-
-if TYPE_CHECKING:
-    from arguments.settings import ModelParams
 
 LOOKED_FOR = "projection_matrix.npz and a folder rgb"
 MATRIX = "proj_mat_{}"

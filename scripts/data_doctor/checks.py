@@ -186,16 +186,16 @@ def splits_without_use(scene: Scene) -> Iterator[Problem]:
         return
     if len(scene.test) > len(scene.train):
         yield warning(
-            f"{len(scene.test)} frames test and only {len(scene.train)} train: hold fewer out, as with "
-            "--hold_out 0.2, where the family has no split"
+            f"{len(scene.test)} frames test and only {len(scene.train)} train: hold fewer out, as "
+            "with --hold_out 0.2, where the family has no split"
         )
     times = [frame.time for frame in scene.train]
     outside = [f for f in scene.test if not min(times) <= f.time <= max(times)]
     if outside and scene.train[0].expression is None:
         yield warning(
             f"{len(outside)} of {len(scene.test)} test frames lie outside the training times "
-            f"{min(times):.3f} to {max(times):.3f}: time alone cannot tell what happens there; expect low "
-            "scores of them, or hold other moments out"
+            f"{min(times):.3f} to {max(times):.3f}: time alone cannot tell what happens there; "
+            "expect low scores of them, or hold other moments out"
         )
 
 
@@ -224,8 +224,8 @@ def columns_that_never_vary(scene: Scene) -> Iterator[Problem]:
             )
         elif still:
             yield warning(
-                f"{name}: {called(still)} of {len(spread_of)} columns never vary in train; nothing is "
-                "learned of them, and nothing else than their value can drive them"
+                f"{name}: {called(still)} of {len(spread_of)} columns never vary in train; nothing "
+                "is learned of them, and nothing else than their value can drive them"
             )
 
 

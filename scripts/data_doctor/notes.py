@@ -1,4 +1,4 @@
-"""What is no problem but surprises: quirks that the readers take care of, and those that a setting has to."""
+"""What is no problem but surprises: quirks that the readers take care of, or a setting has to."""
 
 from __future__ import annotations
 
@@ -48,15 +48,15 @@ def alpha_that_misleads(scene: Scene) -> Iterator[Problem]:
     ]
     if veiled:
         yield note(
-            f"{len(veiled)} of {len(pictures)} pictures looked at have an alpha of {EMPTY_ALPHA} of 255 and "
-            "nowhere 0; it counts as empty"
+            f"{len(veiled)} of {len(pictures)} pictures looked at have an alpha of {EMPTY_ALPHA} "
+            "of 255 and nowhere 0; it counts as empty"
         )
     floors = [_white_part(p) for p in pictures if p[..., 3].min() < OPAQUE <= p[..., 3].max()]
     share = float(np.median(floors)) if floors else 0.0
     if share > A_FLOOR:
         yield note(
-            f"{share:.0%} of what the alpha shows is plain white, as of a floor: train and score on "
-            "white (--white_background true, the default), or it has to be learned"
+            f"{share:.0%} of what the alpha shows is plain white, as of a floor: train and score "
+            "on white (--white_background true, the default), or it has to be learned"
         )
 
 

@@ -67,7 +67,8 @@ def lens(frames: list[Frame]) -> str:
     bent = sum(f.lens is not None for f in frames)
     return (
         f"{math.degrees(camera.fov_x):.1f}x{math.degrees(camera.fov_y):.1f} degrees, focal lengths "
-        f"{fx:.5g} and {fy:.5g}, principal point {cx:.5g} {cy:.5g} of {camera.width}x{camera.height}"
+        f"{fx:.5g} and {fy:.5g}, principal point {cx:.5g} {cy:.5g} of "
+        f"{camera.width}x{camera.height}"
         + (f"; {len(lenses)} different ones" if len(lenses) > 1 else "")
         + (f"; {bent} frames are bent and straightened" if bent else "")
     )

@@ -40,10 +40,11 @@ def video_problems(videos: list[Video]) -> Iterator[Problem]:
             )
     if len(set(counts.values())) > 1:
         found = ", ".join(f"{name} {count}" for name, count in counts.items())
-        yield warning(f"the videos have different numbers of pictures ({found}); a rig is synchronised")
-    rates = {rate for rate in (frame_rate(video.file) for video in videos) if rate}
+        yield warning(f"the videos differ in their numbers of pictures ({found}); trim them")
+    rates = {rate for video in videos if (rate := frame_rate(video.file))}
     if len(rates) > 1:
-        yield warning(f"the videos have different rates: {', '.join(f'{r:g}' for r in sorted(rates))}")
+        found = ", ".join(f"{rate:g}" for rate in sorted(rates))
+        yield warning(f"the videos differ in their rates ({found}); a rig is synchronised")
     yield note(
         f"pictures of {len(videos)} videos are not extracted yet; training does that into "
         f"{videos[0].folder.parent}; look again after it for what is in them"
