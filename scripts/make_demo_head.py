@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script 
 
 from scene.head.files import FREE_HEAD, load_head_model, save_head_model
 from scene.head.model import HeadModel
-from scripts.demo.talking_head.folder import make_folder
+from scripts.demo.folder import make_folder
 from scripts.demo.talking_head.layouts import LAYOUTS
 from scripts.demo.talking_head.looks import Looks
 from scripts.demo.talking_head.record import Record, draw, make_record

@@ -212,7 +212,7 @@ def test_complete_folder_is_left_alone_and_a_damaged_one_is_made_again(demo, tmp
     (out / "test" / "r_001.png").unlink()
     assert script.make_demo_data(out, SETTINGS, workers=1)
     assert (out / "test" / "r_001.png").is_file()
-    assert not (tmp_path / "demo.partial").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["demo"]
 
 
 def test_other_arguments_replace_our_own_folder(tmp_path):
@@ -226,13 +226,21 @@ def test_other_arguments_replace_our_own_folder(tmp_path):
 @pytest.mark.parametrize("name", ["notes.txt", script.MARKER])
 def test_foreign_folder_is_refused_and_kept(tmp_path, name):
     (tmp_path / name).write_text("[]")
-    with pytest.raises(InputError, match="not made by this script"):
+    with pytest.raises(InputError, match=r"was not made by scripts/make_demo_data\.py"):
         script.make_demo_data(tmp_path, SETTINGS, workers=1)
     assert (tmp_path / name).read_text() == "[]"
 
 
+def test_foreign_folder_in_the_way_of_the_unfinished_one_is_refused_and_kept(tmp_path):
+    (tmp_path / "demo.part").mkdir()
+    (tmp_path / "demo.part" / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"demo\.part: exists but has no readable"):
+        script.make_demo_data(tmp_path / "demo", SETTINGS, workers=1)
+    assert (tmp_path / "demo.part" / "notes.txt").read_text() == "mine"
+
+
 def test_folder_left_by_a_killed_run_is_cleaned_up(tmp_path):
-    partial = tmp_path / "demo.partial"
+    partial = tmp_path / "demo.part"
     partial.mkdir()
     settings = script.DemoSettings(width=8, train=2, val=0, test=0)
     (partial / script.MARKER).write_text(json.dumps({"made_by": script.MADE_BY}))

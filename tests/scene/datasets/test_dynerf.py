@@ -112,7 +112,7 @@ def test_a_full_disk_is_not_blamed_on_the_video(filmed, monkeypatch):
 def test_a_folder_that_cannot_be_written_is_named(filmed):
     filmed.chmod(0o500)
     try:
-        with pytest.raises(InputError, match=r"cam00.*cannot be written here"):
+        with pytest.raises(InputError, match=r"cam00.*could not be written"):
             read("dynerf", filmed)
     finally:
         filmed.chmod(0o700)
