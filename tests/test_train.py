@@ -94,6 +94,7 @@ def test_a_run_leaves_what_the_page_on_data_flow_promises(case, unbroken):
     assert torch.equal(columns["means"], table["table.columns.means"])
 
 
+@pytest.mark.long
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(
     case, tiny_folder, unbroken, repeated, tmp_path
 ):
@@ -102,6 +103,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(
     assert model_bytes(tmp_path) != model_bytes(unbroken)
 
 
+@pytest.mark.long
 def test_the_number_of_threads_changes_no_byte(
     case, tiny_folder, unbroken, restore_threads, tmp_path
 ):
@@ -111,6 +113,7 @@ def test_the_number_of_threads_changes_no_byte(
         assert model_bytes(tmp_path / str(threads)) == model_bytes(unbroken), threads
 
 
+@pytest.mark.long
 def test_a_resumed_run_ends_in_the_same_bytes(case, tiny_folder, unbroken, repeated, tmp_path):
     kept = sorted(
         path for path in (repeated / "checkpoints").iterdir() if path.name != f"{case.last}_60"
@@ -122,7 +125,7 @@ def test_a_resumed_run_ends_in_the_same_bytes(case, tiny_folder, unbroken, repea
         assert model_bytes(out) == model_bytes(unbroken), start.name
 
 
-# train.py in a process that sends itself a signal at the first line of its log after a file is there.
+# train.py in a process that signals itself at the first line of its log after a file is there.
 STOPPED = """
 import utils.threads
 import os, runpy, signal, sys

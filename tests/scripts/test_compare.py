@@ -142,8 +142,8 @@ def test_a_command_that_fails_is_told_by_its_own_last_line(
     (workplace / "own/bad.py").write_text(
         "method = 'gaussianhead'\nOptimizationParams = dict(warm_upp=3)\n"
     )
-    monkeypatch.setattr(sys, "argv", ["compare.py", "-s", str(workplace / "head"), "--configs",
-                                      str(workplace / "own/bad.py"), "-o", str(tmp_path)])  # fmt: skip
+    flags = ["-s", workplace / "head", "--configs", workplace / "own/bad.py", "-o", tmp_path]
+    monkeypatch.setattr(sys, "argv", ["compare.py", *map(str, flags)])
     with pytest.raises(SystemExit) as caught:
         compare.main()
     assert caught.value.code == 2

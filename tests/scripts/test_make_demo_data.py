@@ -44,7 +44,7 @@ def camera_on_axis(distance=4.0):
 
 
 def project(point, c2w, size):
-    """Pixel (column, row) of a world point, from the convention alone: OpenGL axes, x right, y up."""
+    """Pixel (column, row) of a world point by the convention alone: OpenGL axes, x right, y up."""
     x, y, z, _ = np.linalg.inv(c2w) @ np.append(point, 1.0)
     focal = 0.5 * size / np.tan(FOV_X / 2)
     return np.array([size / 2 + focal * x / -z, size / 2 - focal * y / -z])
@@ -137,7 +137,8 @@ def test_shadow_falls_where_the_sun_is_blocked():
     above = np.eye(4)
     above[2, 3] = 4
     height = 0.1 - (-0.4)
-    shadow = -SUN / SUN[2] * height + np.array([0, 0, 0.1])  # the plate's centre, carried to the floor
+    # The plate's centre, carried to the floor.
+    shadow = -SUN / SUN[2] * height + np.array([0, 0, 0.1])
     lit, dark = (render(solids, above, FOV_X, 64)[..., :3].astype(int)
                  for solids in ([floor], [floor, plate]))
     aside = shadow + np.array([0.12, 0.12, 0])  # still in the shadow, but not under the plate

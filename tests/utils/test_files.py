@@ -140,6 +140,8 @@ def test_a_removed_folder_loses_its_name_before_its_files(tmp_path, monkeypatch)
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "file").write_text("x")
     seen = []
-    monkeypatch.setattr("shutil.rmtree", lambda path, ignore_errors=False: seen.append((tmp_path / "a").exists()))
+    monkeypatch.setattr(
+        "shutil.rmtree", lambda path, ignore_errors=False: seen.append((tmp_path / "a").exists())
+    )
     remove_folder(tmp_path / "a")
     assert seen[-1] is False
