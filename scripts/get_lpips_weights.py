@@ -46,7 +46,9 @@ METADATA = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, default=DEFAULT_WEIGHTS, help="file to write")
-    parser.add_argument("--archive", type=Path, help=f"a {ARCHIVE.name} at hand; nothing is downloaded")
+    parser.add_argument(
+        "--archive", type=Path, help=f"a {ARCHIVE.name} at hand; nothing is downloaded"
+    )
     parser.add_argument("--force", action="store_true", help="fetch again although it is there")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_args()

@@ -105,7 +105,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("data/demo"), help="folder to make")
     for name, value in asdict(DemoSettings()).items():
         parser.add_argument(f"--{name}", type=int, default=value, help=f"default {value}")
-    parser.add_argument("--workers", type=int, default=_cores(), help="processes; default: all cores")
+    parser.add_argument(
+        "--workers", type=int, default=_cores(), help="processes; default: all cores"
+    )
     flags = vars(parser.parse_args(argv))
     out, workers = flags.pop("out"), max(1, flags.pop("workers"))
 

@@ -1,4 +1,4 @@
-"""Arrays out of the records of a pickle (scene/head/pickle_records.py), without numpy's own unpickling.
+"""Arrays out of the records of a pickle (pickle_records.py), without numpy's own unpickling.
 
 chumpy and scipy objects come back as the arrays they hold, torch tensors as numpy arrays; none of
 these packages is needed.

@@ -1,4 +1,4 @@
-"""What a comparison shows: one table of all runs, one video and one picture of them side by side."""
+"""What a comparison shows: a table of all runs, a video and a picture of them side by side."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A folder of generated data that appears at once and whole, and is made again when it is damaged."""
+"""A folder of generated data: it appears at once and whole, and a damaged one is made again."""
 
 from __future__ import annotations
 
