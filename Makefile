@@ -1,7 +1,8 @@
 # make setup   virtual environment, pinned packages, the packages in submodules/
 # make demo    setup, then: make a scene, train, render, score, report
 # make demo-head   the same with a talking head: make the head, train an avatar of it, render, score, report
-# make test    setup, then: the test suite (what .ci/run runs)
+# make test    setup, then: the test suite (what .ci/run runs), and its 20 slowest tests
+# make test FAST=1   without the tests that start a process or a compiler, or take seconds
 # make gpu     setup, then: the wheels that an NVIDIA GPU needs
 # make lint    ruff
 # Every target may be repeated: what is done is skipped. PYTHON=python3.12 chooses the interpreter.
@@ -64,7 +65,7 @@ demo-head: $(VENV)/.ready
 
 test: $(VENV)/.dev
 	$(PY) -m ruff check .
-	$(PY) -m pytest -q
+	$(PY) -m pytest -q -n auto --maxprocesses 4 --dist worksteal --durations=20 --durations-min=0.5 $(if $(FAST),--fast)
 
 gpu: $(VENV)/.gpu
 	@$(PY) -c "from utils.devices import choose_device, describe; print('--device auto is', describe(choose_device('auto')))"

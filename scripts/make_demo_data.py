@@ -10,7 +10,6 @@ import argparse
 import json
 import multiprocessing
 import os
-import shutil
 import sys
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -21,6 +20,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
+from scripts.demo.folder import make_folder
 from scripts.demo.robot.raycast import render
 from scripts.demo.robot.toy import toy
 from scripts.demo.robot.views import FOV_X, GAP_SHARE, View, make_views
@@ -58,25 +58,11 @@ def make_demo_data(out: Path, settings: DemoSettings, *, workers: int) -> bool:
 
     The folder appears at once and whole. Raises InputError when `out` exists and is not ours.
     """
-    out = out.resolve()
-    found, views = _read_marker(out), settings.views()
-    if found == _marker(settings) and all(_is_there(out, view) for view in views):
-        return False
-    partial = out.with_name(out.name + ".partial")
-    if _read_marker(partial) is not None:
-        shutil.rmtree(partial)  # left by a run that was killed
-    try:
-        partial.mkdir(parents=True)
-        # The marker comes first: it lets the next run clean up after a killed one.
-        _write_json(partial / MARKER, _marker(settings))
-        _write_dataset(partial, views, settings.width, workers)
-        _replace_folder(partial, out)
-    except OSError as error:
-        raise InputError(f"{out}: cannot write the demo data ({error.strerror or error}); "
-                         "free some space there or choose another folder with --out") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return True
+    content = {"made_by": MADE_BY, "version": VERSION, **asdict(settings)}
+    views = settings.views()
+    return make_folder(
+        out, MARKER, content, lambda folder: _write_dataset(folder, views, settings.width, workers)
+    )
 
 
 def _write_dataset(folder: Path, views: list[View], width: int, workers: int) -> None:
@@ -109,38 +95,8 @@ def _draw(job: tuple[Path, View, int]) -> None:
     (folder / f"{view.file_path}.png").write_bytes(data.tobytes())
 
 
-def _marker(settings: DemoSettings) -> dict:
-    return {"made_by": MADE_BY, "version": VERSION, **asdict(settings)}
-
-
-def _read_marker(folder: Path) -> dict | None:
-    """What our marker says; None where there is nothing yet. InputError for a foreign folder."""
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return None
-    try:
-        marker = json.loads((folder / MARKER).read_text())
-        if marker["made_by"] == MADE_BY:
-            return marker
-    except (OSError, ValueError, TypeError, KeyError):
-        pass
-    raise InputError(f"{folder}: exists but has no readable {MARKER}, so it was not made by "
-                     "this script; move it away or choose another folder with --out")
-
-
-def _is_there(folder: Path, view: View) -> bool:
-    return ((folder / f"{view.file_path}.png").is_file()
-            and (folder / f"transforms_{view.split}.json").is_file())
-
-
 def _write_json(path: Path, content: dict) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n")
-
-
-def _replace_folder(source: Path, target: Path) -> None:
-    """Put `source` in the place of `target`, which is missing, empty or ours."""
-    if target.exists():
-        shutil.rmtree(target)
-    os.replace(source, target)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -149,7 +105,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("data/demo"), help="folder to make")
     for name, value in asdict(DemoSettings()).items():
         parser.add_argument(f"--{name}", type=int, default=value, help=f"default {value}")
-    parser.add_argument("--workers", type=int, default=_cores(), help="processes; default: all cores")
+    parser.add_argument(
+        "--workers", type=int, default=_cores(), help="processes; default: all cores"
+    )
     flags = vars(parser.parse_args(argv))
     out, workers = flags.pop("out"), max(1, flags.pop("workers"))
 

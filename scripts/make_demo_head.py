@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script 
 
 from scene.head.files import FREE_HEAD, load_head_model, save_head_model
 from scene.head.model import HeadModel
-from scripts.demo.talking_head.folder import make_folder
+from scripts.demo.folder import make_folder
 from scripts.demo.talking_head.layouts import LAYOUTS
 from scripts.demo.talking_head.looks import Looks
 from scripts.demo.talking_head.record import Record, draw, make_record
@@ -92,8 +92,9 @@ def _write(folder: Path, model: HeadModel, settings: DemoSettings, workers: int)
 def _write_truth(path: Path, record: Record) -> None:
     """Everything in metres, float32; cameras with OpenCV axes."""
     arrays = {
-        "vertices": record.vertices, "head_to_world": record.head_to_world, "viewmat": record.viewmat,
-        "K": record.K, "expression": record.expression, "flame_pose": record.flame_pose, "shape": record.shape,
+        "vertices": record.vertices, "head_to_world": record.head_to_world,
+        "viewmat": record.viewmat, "K": record.K, "expression": record.expression,
+        "flame_pose": record.flame_pose, "shape": record.shape,
     }  # fmt: skip
     arrays = {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}
     arrays["faces"] = record.model.faces.numpy()
@@ -145,7 +146,7 @@ def _draw(k: int) -> None:
 
 
 def head_model(archive: Path | None) -> HeadModel:
-    """The free head model, built where it is not there yet, else the toy, with a line that says why."""
+    """The free head model, built where it is not there yet, or the toy and a line why."""
     try:
         make_free_head(FREE_HEAD, archive, force=False)
     except InputError as error:
@@ -182,7 +183,8 @@ def main(argv: list[str] | None = None) -> None:
         made = make_demo_head(out, model, settings, workers=workers)
         counts = f"{settings.frames} frames of monologue, {settings.driving} of driving"
         print(
-            f"{out}: {counts} {'written' if made else 'are there already'}, in {len(LAYOUTS)} layouts"
+            f"{out}: {counts} {'written' if made else 'are there already'}, "
+            f"in {len(LAYOUTS)} layouts"
         )
 
     run_command(run, debug=False)

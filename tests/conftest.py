@@ -1,15 +1,56 @@
-"""Fixtures of all tests. Real third-party data is never part of the project: tests that need it take its
-place from GAUSSIAN_TEST_DATA, or from ../shared/data beside the checkout, and skip where it is absent."""
+"""Fixtures of all tests. Real third-party data is never part of the project: tests that need it
+take its place from GAUSSIAN_TEST_DATA, or from ../shared/data beside the checkout, and skip where
+it is absent."""
 
+import multiprocessing.process
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import utils.threads  # isort: skip  # noqa: F401  (before torch, as in the commands)
 import torch
 
 from tests.methods import CASES, METHODS
+
+
+def pytest_addoption(parser):
+    parser.addoption("--fast", action="store_true", help="leave out processes and long tests")
+
+
+def pytest_collection_modifyitems(config, items):
+    """--fast deselects what is marked as long."""
+    if not config.getoption("--fast"):
+        return
+    long = [item for item in items if item.get_closest_marker("long")]
+    items[:] = [item for item in items if not item.get_closest_marker("long")]
+    config.hook.pytest_deselected(items=long)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_processes(pytestconfig):
+    """With --fast, a test that is about to start a process (a compiler, too) is skipped there."""
+
+    def leave_out(*args, **kwargs):
+        pytest.skip("starts a process, which --fast leaves out")
+
+    with pytest.MonkeyPatch.context() as patch:
+        if pytestconfig.getoption("--fast"):
+            patch.setattr(subprocess.Popen, "__init__", leave_out)
+            patch.setattr(multiprocessing.process.BaseProcess, "start", leave_out)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_curves():
+    """Runs draw no curves.png, which takes longer than all their steps; test_train.py does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("training.logger.draw_curves", lambda folder: None)
+        yield
 
 
 @pytest.fixture(scope="module", params=METHODS)

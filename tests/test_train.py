@@ -1,11 +1,9 @@
 """The whole path on a scene of a few pixels, with every method: train, resume, render."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -15,6 +13,7 @@ from safetensors.torch import load_file
 from arguments import parse_render_args, parse_train_args
 from export.ply import read_gaussians
 from render import render_model
+from scoring.curves import draw_curves
 from tests.methods import CASES, METHODS, ROOT
 from train import train
 from utils.errors import InputError
@@ -46,7 +45,9 @@ def run(case, scene, out, *more):
 @pytest.fixture(scope="module")
 def unbroken(case, tiny_folder, tmp_path_factory):
     out = tmp_path_factory.mktemp("unbroken")
-    run(case, tiny_folder, out)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("training.logger.draw_curves", draw_curves)
+        run(case, tiny_folder, out)
     return out
 
 
@@ -93,6 +94,7 @@ def test_a_run_leaves_what_the_page_on_data_flow_promises(case, unbroken):
     assert torch.equal(columns["means"], table["table.columns.means"])
 
 
+@pytest.mark.long
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(
     case, tiny_folder, unbroken, repeated, tmp_path
 ):
@@ -101,6 +103,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(
     assert model_bytes(tmp_path) != model_bytes(unbroken)
 
 
+@pytest.mark.long
 def test_the_number_of_threads_changes_no_byte(
     case, tiny_folder, unbroken, restore_threads, tmp_path
 ):
@@ -110,6 +113,7 @@ def test_the_number_of_threads_changes_no_byte(
         assert model_bytes(tmp_path / str(threads)) == model_bytes(unbroken), threads
 
 
+@pytest.mark.long
 def test_a_resumed_run_ends_in_the_same_bytes(case, tiny_folder, unbroken, repeated, tmp_path):
     kept = sorted(
         path for path in (repeated / "checkpoints").iterdir() if path.name != f"{case.last}_60"
@@ -121,19 +125,41 @@ def test_a_resumed_run_ends_in_the_same_bytes(case, tiny_folder, unbroken, repea
         assert model_bytes(out) == model_bytes(unbroken), start.name
 
 
+# train.py in a process that signals itself at the first line of its log after a file is there.
+STOPPED = """
+import utils.threads
+import os, runpy, signal, sys
+from training import logger
+
+name, file, *flags = sys.argv[1:]
+append = logger.append_text
+
+def append_and_stop(path, text):
+    append(path, text)
+    if list(path.parent.glob(file)):
+        logger.append_text = append
+        os.kill(os.getpid(), signal.Signals[name])
+
+logger.append_text = append_and_stop
+sys.argv = ["train.py", *flags]
+runpy.run_path("train.py", run_name="__main__")
+"""
+
+
+def stopped(case, scene, out, signal_name, file):
+    """The ended process of a run that got the signal as soon as `file`, a pattern, was in `out`."""
+    command = [sys.executable, "-c", STOPPED, signal_name, file, *arguments(case, scene, out)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
 def test_a_killed_run_goes_on_to_the_same_bytes(case, tiny_folder, unbroken, tmp_path):
-    command = [sys.executable, "train.py", *arguments(case, tiny_folder, tmp_path)]
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-    for k in range(2):
-        process = subprocess.Popen(command, cwd=ROOT, env=environment)
-        deadline = time.monotonic() + 60
-        while not list(tmp_path.glob(f"checkpoints/*_{25 * (k + 1)}/state.json")):
-            assert process.poll() is None or list(tmp_path.glob(f"checkpoints/{case.last}_60"))
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    subprocess.run(command, cwd=ROOT, env=environment, check=True)
+    for step in (25, 50):
+        file = f"checkpoints/*_{step}/state.json"
+        killed = stopped(case, tiny_folder, tmp_path, "SIGKILL", file)
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        assert list(tmp_path.glob(file))
+        assert log_rows(tmp_path)[-1]["step"] > step
+    run(case, tiny_folder, tmp_path)
     assert model_bytes(tmp_path) == model_bytes(unbroken)
     assert {p.name for p in (tmp_path / "checkpoints").iterdir()} == {f"{case.last}_60"}
     steps = [(r["stage"], r["step"]) for r in log_rows(tmp_path) if "loss" in r]
@@ -141,15 +167,9 @@ def test_a_killed_run_goes_on_to_the_same_bytes(case, tiny_folder, unbroken, tmp
 
 
 def test_an_interrupt_saves_and_says_how_to_go_on(case, tiny_folder, unbroken, tmp_path):
-    command = [sys.executable, "train.py", *arguments(case, tiny_folder, tmp_path)]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    while not (tmp_path / "log.jsonl").exists():
-        assert process.poll() is None
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    output = process.communicate(timeout=60)[0]
-    assert process.returncode == 130
-    assert "same command again" in output
+    interrupted = stopped(case, tiny_folder, tmp_path, "SIGINT", "log.jsonl")
+    assert interrupted.returncode == 130, interrupted.stderr
+    assert "same command again" in interrupted.stdout
     run(case, tiny_folder, tmp_path)
     assert model_bytes(tmp_path) == model_bytes(unbroken)
 

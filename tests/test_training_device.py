@@ -20,6 +20,8 @@ from tests.tiny_scene import write_tiny_scene
 from training.numerics import require_finite
 from training.optimizers import Optimizers
 
+pytestmark = pytest.mark.long
+
 ELSEWHERE = torch.device("meta")  # any place but the CPU
 LOSSES = "--lambda_dssim 0.2 --lambda_l2 1 --lambda_alpha 0.1"
 

@@ -6,18 +6,13 @@ whatever stands under its final name is whole.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
-import os
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from safetensors import SafetensorError
 from torch import Tensor
 
 from export import ply
@@ -27,12 +22,17 @@ from training.numerics import require_finite
 from training.optimizers import Optimizers
 from training.stage import Stage
 from utils.errors import InputError
-from utils.files import PART, remove_folder
+from utils.files import PART, new_folder, remove_folder
 from utils.tensors import read_tensors, under, write_tensors
 
 if TYPE_CHECKING:
     from arguments.settings import RunParams
     from scene.methods import MethodBase
+
+REMEDY = (
+    "make room or choose another -m, then run the same command again: it goes on from the last "
+    "checkpoint"
+)
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class Checkpoints:
         what = f"after {stage.name} step {step}"
         require_finite(method.state_dict(), f"the model {what}")
         require_finite(moments, f"the optimizer {what}")
-        with _new_folder(folder) as part:
+        with new_folder(folder, REMEDY) as part:
             write_tensors(part / "model.safetensors", method.state_dict())
             write_tensors(part / "optimizers.safetensors", moments)
             state = {name: getattr(saved, name) for name in STATE}
@@ -141,7 +141,7 @@ class Checkpoints:
         """
         require_finite(method.state_dict(), f"the model after {stage.name} step {step}")
         folder = self._export_folder(stage, step)
-        with _new_folder(folder) as part:
+        with new_folder(folder, REMEDY) as part:
             write_tensors(part / "model.safetensors", method.state_dict())
             facts.write(part)
             if len(method.table):
@@ -186,29 +186,6 @@ def _listed(losses: Mapping[str, list[str]]) -> str:
     return "; ".join(f"{', '.join(terms)} ({stage})" for stage, terms in losses.items())
 
 
-@contextmanager
-def _new_folder(folder: Path) -> Iterator[Path]:
-    """A folder that appears under its name only when everything in it was written."""
-    part = folder.with_name(folder.name + PART)
-    try:
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        yield part
-        for path in (*part.iterdir(), part):
-            _to_disk(path)
-        if folder.exists():
-            remove_folder(folder)  # renaming onto a folder that is not empty is refused
-        os.rename(part, folder)
-    except (OSError, SafetensorError) as error:
-        shutil.rmtree(part, ignore_errors=True)
-        full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
-        reason = "the disk is full" if full else str(error)
-        raise InputError(
-            f"{folder}: could not be written: {reason}; make room or choose another -m, then run the "
-            "same command again: it goes on from the last checkpoint"
-        ) from None
-
-
 def _read_saved(folder: Path) -> Saved:
     file = folder / "state.json"
     try:
@@ -225,12 +202,3 @@ def _read_saved(folder: Path) -> Saved:
             f"{file}: not a checkpoint's state ({error!r}); delete the folder it is in and run the same "
             "command again, which goes on from what is left"
         ) from None
-
-
-def _to_disk(path: Path) -> None:
-    """Wait until a file or folder is on the disk, so that a name never survives a power cut alone."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

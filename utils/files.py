@@ -1,4 +1,4 @@
-"""Whole files or none: what is written under a temporary name replaces the target in one step."""
+"""Whole files and folders or none: what is written under a temporary name replaces the target."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from safetensors import SafetensorError
 
 from utils.errors import InputError
 
@@ -30,6 +32,31 @@ def replacing(path: Path) -> Iterator[Path]:
         raise _cannot_write(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(folder: Path, remedy: str) -> Iterator[Path]:
+    """Yield an empty folder beside `folder`; once all in it is on the disk, it becomes `folder`.
+
+    On any failure it goes, and `folder` keeps what it had. A failure of the disk is raised as an
+    `InputError` naming `folder`, the reason and the `remedy`.
+    """
+    part = folder.with_name(folder.name + PART)
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        yield part
+        for path in (*part.rglob("*"), part):
+            _to_disk(path)
+        if folder.is_dir():
+            remove_folder(folder)  # renaming onto a folder that is not empty is refused
+        os.rename(part, folder)
+    except (OSError, SafetensorError) as error:
+        full = "No space left" in str(error)
+        reason = "the disk is full" if full else getattr(error, "strerror", None) or error
+        raise InputError(f"{folder}: could not be written: {reason}; {remedy}") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -78,6 +105,15 @@ def remove_leftovers(folder: Path) -> None:
         writer = re.fullmatch(r"\..+\.(\d+)(\.\w+)?", path.name)
         if writer and not _runs(int(writer[1])):
             path.unlink()
+
+
+def _to_disk(path: Path) -> None:
+    """Wait until a file or folder is on the disk: a name must not survive a power cut alone."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _runs(process: int) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 
 from utils.errors import InputError
-from utils.files import PART
+from utils.files import new_folder
 from utils.video import find_ffmpeg
 
 MAX_RATE = 1_000  # pictures per second; some files say nonsense
@@ -21,25 +21,14 @@ def extract_frames(video: Path, folder: Path, width: int, height: int) -> None:
     A smaller video keeps its size. `folder` appears whole or not at all. Raises InputError where
     the video cannot be decoded or the folder cannot be written.
     """
-    part = folder.with_name(folder.name + PART)
     # Area averaging: the mean over what a pixel covers, as everywhere where pictures shrink here.
     size = f"w='min(iw,{width})':h='min(ih,{height})'"
-    scale = ["-vf", f"scale={size}:flags=area", "-fps_mode", "passthrough"]
+    command = [find_ffmpeg(), "-nostdin", "-v", "error", "-xerror", "-i", str(video.resolve())]
+    command += ["-vf", f"scale={size}:flags=area", "-fps_mode", "passthrough"]
     # zlib's quickest level: a third to a sixth of the time for 4 to 8 % more bytes, and no loss.
-    png = ["-compression_level", "1", "-start_number", "0", "%04d.png"]
-    command = [
-        find_ffmpeg(),
-        "-nostdin",
-        "-v",
-        "error",
-        "-xerror",
-        "-i",
-        str(video.resolve()),
-        *scale,
-        *png,
-    ]
-    try:
-        part.mkdir(parents=True, exist_ok=True)
+    command += ["-compression_level", "1", "-start_number", "0", "%04d.png"]
+    own = f"extract the pictures of {video.name} yourself to 0000.png, 0001.png, ..."
+    with new_folder(folder, f"make the folder writable, or {own}") as part:
         run = subprocess.run(command, cwd=part, capture_output=True, check=False)
         if run.returncode and shutil.disk_usage(part).free < 3 * width * height:
             raise InputError(
@@ -47,18 +36,9 @@ def extract_frames(video: Path, folder: Path, width: int, height: int) -> None:
                 "fit; free some space, or choose a smaller size with -r"
             )
         if run.returncode or not any(part.iterdir()):
-            said = run.stderr.decode(errors="replace").strip().splitlines() or [
-                "it holds no pictures"
-            ]
-            raise InputError(f"{video}: cannot be decoded ({said[-1]}); copy it again")
-        part.rename(folder)
-    except OSError as error:
-        raise InputError(
-            f"{folder}: the pictures of {video.name} cannot be written here ({error.strerror}); "
-            "make the folder writable, or extract them yourself to 0000.png, 0001.png, ..."
-        ) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+            said = run.stderr.decode(errors="replace").strip().splitlines()
+            reason = said[-1] if said else "it holds no pictures"
+            raise InputError(f"{video}: cannot be decoded ({reason}); copy it again")
 
 
 def frame_rate(video: Path) -> float | None:

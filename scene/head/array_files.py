@@ -25,7 +25,11 @@ def read_array_file(path: Path) -> object:
 
     The kind is told by the first bytes, not by the name.
     """
-    content = _read(path)
+    return arrays_in(_read(path), path)
+
+
+def arrays_in(content: bytes, source: Path | str) -> object:
+    """What the bytes of such a file hold; `source` is how an `InputError` names them."""
     try:
         if content.startswith(b"\x93NUMPY"):
             return _npy(ArrayBuilder(), content)
@@ -34,7 +38,7 @@ def read_array_file(path: Path) -> object:
         return ArrayBuilder().pickle(io.BytesIO(content))
     except DAMAGE as error:  # RefusedPickle among them
         raise InputError(
-            f"{path}: not read, because {error}; expected a file of plain arrays: "
+            f"{source}: not read, because {error}; expected a file of plain arrays: "
             "download it again from its publisher, or convert it to .npz with the official tools"
         ) from error
 

@@ -1,4 +1,4 @@
-"""Arrays out of the records of a pickle (scene/head/pickle_records.py), without numpy's own unpickling.
+"""Arrays out of the records of a pickle (pickle_records.py), without numpy's own unpickling.
 
 chumpy and scipy objects come back as the arrays they hold, torch tensors as numpy arrays; none of
 these packages is needed.
@@ -12,7 +12,14 @@ import re
 
 import numpy as np
 
-from scene.head.pickle_records import Global, Persistent, Record, RefusedPickle, parse_pickle
+from scene.head.pickle_records import (
+    Global,
+    Persistent,
+    Record,
+    RefusedPickle,
+    parse_pickle,
+    with_plain_keys,
+)
 
 MAX_BYTES = 2**30  # of a file, and of all arrays made from it
 MAX_LEAVES = 10_000_000  # numbers, texts and arrays, counted as often as they are referred to
@@ -106,8 +113,8 @@ class ArrayBuilder:
 
     def ndarray(self, record: Record) -> object:
         """numpy's `_reconstruct` makes an empty array; its state is (version,) shape, dtype, ..."""
-        if not record.args or str(record.args[0]) != "numpy.ndarray":
-            raise RefusedPickle(f"it asks for an array of class {record.args[:1]}")
+        if not record.args or record.args[0] != Global("numpy", "ndarray"):
+            raise RefusedPickle("it asks for an array of a class that is not numpy's")
         shape, dtype, fortran, raw = self.state(record)[-4:]
         if isinstance(raw, list):
             if len(raw) != math.prod(shape):
@@ -125,18 +132,21 @@ class ArrayBuilder:
 
     def dtype(self, record: Record) -> np.dtype:
         state = self.state(record)
-        order = state[1] if state else "="
-        return checked_dtype(f"{order}{self.args(record)[0]}")
+        order, code = state[1] if state else "=", self.args(record)[0]
+        if not isinstance(order, str) or not isinstance(code, str):
+            raise RefusedPickle("an array has no type")
+        return checked_dtype(order + code)
 
     def encode(self, record: Record) -> bytes:
         """Python 3 writes bytes in protocol 2 as text to be encoded."""
         text, encoding = self.args(record)
         if encoding not in ("latin1", "latin-1"):
-            raise RefusedPickle(f"it encodes text as {encoding}")
+            raise RefusedPickle("it encodes text as something else than latin1")
+        self.spend(len(text))
         return text.encode("latin1")
 
     def mapping(self, record: Record) -> dict:
-        pairs = [*(record.args[0] if record.args else []), *record.pairs]
+        pairs = with_plain_keys([*(record.args[0] if record.args else []), *record.pairs])
         return {key: self.value(child)[0] for key, child in pairs}
 
     def chumpy(self, record: Record) -> np.ndarray:
@@ -155,6 +165,7 @@ class ArrayBuilder:
         if rows < 0 or columns < 0 or rows * columns > MAX_DENSE:
             raise RefusedPickle(f"a sparse matrix has the size {rows} x {columns}")
         by_column = str(cls.name).startswith("csc")
+        self.spend(8 * rows * columns)
         dense = np.zeros((columns, rows) if by_column else (rows, columns))
         starts, minor, data = (np.asarray(state[key]) for key in ("indptr", "indices", "data"))
         counts = np.diff(starts)
@@ -176,6 +187,7 @@ class ArrayBuilder:
         last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
         if math.prod(size) and last >= len(storage):
             raise RefusedPickle("a tensor reaches beyond its storage")
+        self.spend(math.prod(size) * storage.itemsize)
         steps = [step * storage.itemsize for step in stride]
         return np.lib.stride_tricks.as_strided(storage[offset:], size, steps).copy()
 
@@ -197,8 +209,8 @@ class ArrayBuilder:
         """('storage', class, file name, device, count) of a torch archive."""
         if not isinstance(key, tuple) or len(key) < 5 or key[0] != "storage":
             raise RefusedPickle("it refers to something outside the file")
-        if key[2] not in self.storages:
-            raise RefusedPickle(f"the storage {key[2]!r} is missing from the archive")
+        if not isinstance(key[2], str) or key[2] not in self.storages:
+            raise RefusedPickle("a storage is missing from the archive")
         return self.array(self.storages[key[2]], _torch_dtype(key[1]), (key[4],), False)
 
     def array(self, raw: object, dtype: np.dtype, shape: tuple, fortran: object) -> np.ndarray:
@@ -208,7 +220,7 @@ class ArrayBuilder:
             raise RefusedPickle(f"an array's content is of type {type(raw).__name__}")
         shape = tuple(int(n) for n in shape)
         if not isinstance(dtype, np.dtype) or dtype.hasobject or min((*shape, 0)) < 0:
-            raise RefusedPickle(f"an array has the shape {shape} and the type {dtype}")
+            raise RefusedPickle("an array has no shape or no type of numbers")
         if math.prod(shape) * dtype.itemsize != len(data):
             raise RefusedPickle(f"an array of {dtype} {shape} has {len(data):,} bytes")
         self.spend(len(data))
@@ -231,7 +243,7 @@ def checked_dtype(code: str) -> np.dtype:
 
 def _torch_dtype(storage: object) -> np.dtype:
     if not isinstance(storage, Global) or storage.name not in TORCH_DTYPES:
-        raise RefusedPickle(f"a tensor has the type {storage}")
+        raise RefusedPickle("a tensor has a type that is not one of numbers")
     return np.dtype(TORCH_DTYPES[storage.name])
 
 

@@ -1,7 +1,8 @@
 """Head models from files: the user's own FLAME (2020, 2023, 2023 Open), or the free stand-in.
 
-Read as data only (scene/head/array_files.py): a file with code in it is refused. The files that FLAME's
-users keep beside the model (landmarks, masks, eyelids, texture layout) are found by their names.
+Read as data only (scene/head/array_files.py): a file with code in it is refused. The files that
+FLAME's users keep beside the model (landmarks, masks, eyelids, texture layout) are found by their
+names.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ MAX_YAW = 39  # degrees; rows 0..39 of the contour table turn left, 40..78 are -
 
 
 def landmarks(model: HeadModel, vertices: Tensor) -> Tensor:
-    """Landmarks "*B L 3" of "*B V 3" vertices; the jaw line is the one seen from the front."""
+    """Landmarks (*B, L, 3) of (*B, V, 3) vertices; the jaw line is the one seen from the front."""
     table = _table(model)
     return surface_points(model, vertices, table.faces, table.weights)
 
@@ -25,14 +25,14 @@ def dynamic_landmarks(
     yaw_sign: int = 1,
     camera_rotation: Tensor | None = None,
 ) -> Tensor:
-    """Landmarks "*B L 3" whose first 17 lie on the silhouette that a camera on +z sees.
+    """Landmarks (*B, L, 3) whose first 17 lie on the silhouette that a camera on +z sees.
 
     Args:
-        vertices: "*B V 3", posed.
-        flame_pose: "*B 15", radians; root and neck decide the row of the contour table.
+        vertices: (*B, V, 3), posed.
+        flame_pose: (*B, 15), radians; root and neck decide the row of the contour table.
         yaw_sign: +1 as DECA and IMavatar, right for y up and a camera on +z; -1 as FLAME_PyTorch
             and the metrical tracker, right after half a turn of the camera.
-        camera_rotation: "*B 3 3", applied after the root's, as the metrical tracker does.
+        camera_rotation: (*B, 3, 3), applied after the root's, as the metrical tracker does.
 
     Raises:
         ValueError: the model has no contour table.
@@ -46,7 +46,7 @@ def dynamic_landmarks(
 
 
 def head_yaw(flame_pose: Tensor, camera_rotation: Tensor | None = None) -> Tensor:
-    """Degrees "*B" that root and neck turn the head; positive to the character's left."""
+    """Degrees (*B,) that root and neck turn the head; positive to the character's left."""
     root, neck = axis_angle_to_matrices(flame_pose[..., :6].unflatten(-1, (2, 3))).unbind(-3)
     turn = root @ neck
     if camera_rotation is not None:
@@ -56,13 +56,13 @@ def head_yaw(flame_pose: Tensor, camera_rotation: Tensor | None = None) -> Tenso
 
 
 def contour_row(yaw: Tensor) -> Tensor:
-    """Row "*B" of the contour table for a yaw in degrees; beyond 39 the last one of its side."""
+    """Row (*B,) of the contour table for a yaw in degrees; beyond 39 the last one of its side."""
     degrees = yaw.detach().round().clamp(-MAX_YAW, MAX_YAW).long()
     return torch.where(degrees < 0, MAX_YAW - degrees, degrees)
 
 
 def surface_points(model: HeadModel, vertices: Tensor, faces: Tensor, weights: Tensor) -> Tensor:
-    """Points "*B L 3" on the triangles `faces` "*B L" of "*B V 3" vertices; barycentric weights."""
+    """Points (*B, L, 3) on the triangles `faces` (*B, L) of (*B, V, 3) vertices."""
     corners = model.faces[faces]
     batch = vertices.shape[:-2]
     flat = corners.expand(*batch, *corners.shape[-2:]).flatten(-2)

@@ -23,30 +23,30 @@ JOINTS = ("root", "neck", "jaw", "left_eye", "right_eye")
 class Landmarks:
     """Points on triangles: iBUG's 68, or 70 with the right and the left iris behind them."""
 
-    faces: Tensor  # "L" int64, rows of HeadModel.faces
-    weights: Tensor  # "L 3" barycentric
-    contour_faces: Tensor | None = None  # "79 17": the 17 of the jaw line, by head yaw
-    contour_weights: Tensor | None = None  # "79 17 3"
+    faces: Tensor  # (L,) int64, rows of HeadModel.faces
+    weights: Tensor  # (L, 3) barycentric
+    contour_faces: Tensor | None = None  # (79, 17): the 17 of the jaw line, by head yaw
+    contour_weights: Tensor | None = None  # (79, 17, 3)
 
 
 @dataclass(frozen=True)
 class HeadModel:
     """What a model file holds; any vertex count. `pose_head` moves it, flame_files.py reads it."""
 
-    template: Tensor  # "V 3" metres
-    faces: Tensor  # "F 3" int64, counter-clockwise from outside
-    shape_basis: Tensor  # "V 3 S" metres per unit coefficient
-    expression_basis: Tensor  # "V 3 E"
-    pose_basis: Tensor  # "V 3 36", for the entries of R - I of neck, jaw and eyes, row by row
-    joint_regressor: Tensor  # "5 V"
-    skin_weights: Tensor  # "V 5", rows sum to 1
+    template: Tensor  # (V, 3) metres
+    faces: Tensor  # (F, 3) int64, counter-clockwise from outside
+    shape_basis: Tensor  # (V, 3, S) metres per unit coefficient
+    expression_basis: Tensor  # (V, 3, E)
+    pose_basis: Tensor  # (V, 3, 36), for the entries of R - I of neck, jaw and eyes, row by row
+    joint_regressor: Tensor  # (5, V)
+    skin_weights: Tensor  # (V, 5), rows sum to 1
     parents: tuple[int, ...]  # of each joint, -1 for the root
     landmarks: Landmarks | None = None  # None: the user has no landmark file
-    masks: dict[str, Tensor] = field(default_factory=dict)  # vertex ids "M" by region
-    uv: Tensor | None = None  # "T 2" in [0, 1]; None: no texture layout
-    uv_faces: Tensor | None = None  # "F 3" rows of uv
-    colors: Tensor | None = None  # "V 3" RGB in [0, 1]; None: the model has no colours
-    eyelids: Tensor | None = None  # "2 V 3" metres: left closes, right closes
+    masks: dict[str, Tensor] = field(default_factory=dict)  # vertex ids (M,) by region
+    uv: Tensor | None = None  # (T, 2) in [0, 1]; None: no texture layout
+    uv_faces: Tensor | None = None  # (F, 3) rows of uv
+    colors: Tensor | None = None  # (V, 3) RGB in [0, 1]; None: the model has no colours
+    eyelids: Tensor | None = None  # (2, V, 3) metres: left closes, right closes
     expression_names: tuple[str, ...] = ()  # empty: the components have no names
     jaw_open_angle: float | None = None  # jaw x that is a wide open mouth; None: not known
     licence: str = ""
@@ -76,7 +76,7 @@ class HeadModel:
         return replace(self, **{n: v * factor for n, v in lengths.items() if v is not None})
 
     def personal(self, shape: Tensor, static_offset: Tensor | None = None) -> HeadModel:
-        """One person's model: `shape` "S" and `static_offset` "V 3" become part of the template."""
+        """One person's model: `shape` (S,) and `static_offset` (V, 3) join the template."""
         template = self.template + blend(self.shape_basis, shape)
         if static_offset is not None:
             template = template + static_offset
@@ -97,10 +97,10 @@ class HeadModel:
 class PosedHead:
     """`vertices` = `skin(rest vertices, skin_weights, transforms)`."""
 
-    vertices: Tensor  # "*B V 3"
-    joints: Tensor  # "*B 5 3", posed
-    transforms: Tensor  # "*B 5 4 4", rest to posed, translation included
-    pose_feature: Tensor  # "*B 36": R - I of neck, jaw and eyes
+    vertices: Tensor  # (*B, V, 3)
+    joints: Tensor  # (*B, 5, 3), posed
+    transforms: Tensor  # (*B, 5, 4, 4), rest to posed, translation included
+    pose_feature: Tensor  # (*B, 36): R - I of neck, jaw and eyes
 
 
 def pose_head(
@@ -116,12 +116,12 @@ def pose_head(
     """Pose the head (FLAME, eq. 2 to 5); differentiable in every argument.
 
     Args:
-        flame_pose: "*B 15" axis-angle, radians.
-        shape: "*B s", s <= S; the components that are left out are zero. So are those of
-            `expression` "*B e", e <= E.
-        translation: "*B 3" metres, added last.
-        static_offset: "*B V 3" metres, a person's own vertices; the joints follow it.
-        eyelids: "*B 2" in [0, 1], left and right; the model must have them.
+        flame_pose: (*B, 15) axis-angle, radians.
+        shape: (*B, s), s <= S; the components that are left out are zero. So are those of
+            `expression` (*B, e), e <= E.
+        translation: (*B, 3) metres, added last.
+        static_offset: (*B, V, 3) metres, a person's own vertices; the joints follow it.
+        eyelids: (*B, 2) in [0, 1], left and right; the model must have them.
 
     Raises:
         ValueError: more coefficients than the model has, or eyelids it does not have.
@@ -150,7 +150,7 @@ def _shaped(
     expression: Tensor | None,
     static_offset: Tensor | None,
 ) -> Tensor:
-    """The rest vertices "*B V 3" that the joints follow."""
+    """The rest vertices (*B, V, 3) that the joints follow."""
     rest = model.template
     for basis, coefficients in ((model.shape_basis, shape), (model.expression_basis, expression)):
         if coefficients is not None:
@@ -159,7 +159,7 @@ def _shaped(
 
 
 def blend(basis: Tensor, coefficients: Tensor) -> Tensor:
-    """Offsets "*B V 3": the first components of `basis` "V 3 S" times `coefficients` "*B s"."""
+    """Offsets (*B, V, 3): the first s of `basis` (V, 3, S) times `coefficients` (*B, s)."""
     count = coefficients.shape[-1]
     if count > basis.shape[-1]:
         raise ValueError(
@@ -171,7 +171,7 @@ def blend(basis: Tensor, coefficients: Tensor) -> Tensor:
 
 
 def pose_feature(rotations: Tensor) -> Tensor:
-    """R - I of all joints but the root, row by row: "*B 36" from "*B 5 3 3" (FLAME, eq. 4)."""
+    """R - I of all joints but the root, row by row: (*B, 36) from (*B, 5, 3, 3) (FLAME, eq. 4)."""
     identity = torch.eye(3, dtype=rotations.dtype, device=rotations.device)
     return (rotations[..., 1:, :, :] - identity).flatten(-3)
 
@@ -179,11 +179,11 @@ def pose_feature(rotations: Tensor) -> Tensor:
 def joint_transforms(
     rotations: Tensor, joints: Tensor, parents: tuple[int, ...]
 ) -> tuple[Tensor, Tensor]:
-    """Rest-to-posed transforms "*B J 4 4" and posed joints "*B J 3" of the kinematic tree.
+    """Rest-to-posed transforms (*B, J, 4, 4) and posed joints (*B, J, 3) of the kinematic tree.
 
     Args:
-        rotations: "*B J 3 3", of each joint relative to its parent.
-        joints: "*B J 3" at rest; a parent stands before its children.
+        rotations: (*B, J, 3, 3), of each joint relative to its parent.
+        joints: (*B, J, 3) at rest; a parent stands before its children.
     """
     joints = joints.expand(*rotations.shape[:-2], 3)
     turns, places = [], []
@@ -202,12 +202,12 @@ def joint_transforms(
 
 
 def skin(points: Tensor, weights: Tensor, transforms: Tensor) -> Tensor:
-    """Linear blend skinning of `points` "*B N 3" with `weights` "N J" and "*B J 4 4" transforms."""
+    """Linear blend skinning of `points` (*B, N, 3): `weights` (N, J), transforms (*B, J, 4, 4)."""
     blended = torch.einsum("nj,...jrc->...nrc", weights, transforms[..., :3, :])
     return (blended[..., :3] @ points[..., None])[..., 0] + blended[..., 3]
 
 
 def _as_column(translation: Tensor) -> Tensor:
-    """A matrix "*B 4 4", zero but for the last column."""
+    """A matrix (*B, 4, 4), zero but for the last column."""
     column = torch.nn.functional.pad(translation, (0, 1))
     return torch.nn.functional.pad(column[..., None], (3, 0))

@@ -1,27 +1,24 @@
-"""Pickle streams as plain data: opcodes are parsed, nothing they name is imported or called.
+"""Pickle streams as plain data: nothing that they name is imported or called.
 
-`pickle.load` runs what a stream asks for. Here a global becomes a `Global`, a call a `Record`; what
-they stand for is up to the reader (scene/head/array_records.py), which knows arrays and nothing else.
+`pickle.load` runs what a stream asks for. Here a global becomes a `Global`, a call a `Record`;
+what they stand for is up to the reader (scene/head/array_records.py), which knows arrays only.
 """
 
 from __future__ import annotations
 
-import pickletools
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
 MAX_OPCODES = 5_000_000  # a head model has thousands; a stream of more is not one
-
-# Opcodes whose argument is the value itself.
-LITERALS = {
-    *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
-    *("STRING", "BINSTRING", "SHORT_BINSTRING"),
-    *("SHORT_BINBYTES", "BINBYTES", "BINBYTES8", "BYTEARRAY8"),
-    *("UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"),
-}
-CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
-MARK = object()
+# Nested tuples are no keys: their hash takes time without bound, and can exhaust the stack of C.
+KEYS = (str, bytes, int, float, type(None))
+# Objects registered by number, buffers outside the stream, sets, calls with named arguments.
+REFUSED = (
+    *(pickle.EXT1, pickle.EXT2, pickle.EXT4, pickle.NEXT_BUFFER, pickle.READONLY_BUFFER),
+    *(pickle.EMPTY_SET, pickle.ADDITEMS, pickle.FROZENSET, pickle.NEWOBJ_EX),
+)
 
 
 class RefusedPickle(ValueError):
@@ -39,7 +36,7 @@ class Global:
         return f"{self.module}.{self.name}"
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Record:
     """A call that a stream asks for and that was not made."""
 
@@ -49,7 +46,7 @@ class Record:
     pairs: list[tuple] = field(default_factory=list)  # set by item, as an OrderedDict is
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Persistent:
     """A reference to something outside the stream, such as a torch storage."""
 
@@ -61,163 +58,102 @@ def parse_pickle(stream: BinaryIO, allowed: Callable[[Global], bool]) -> object:
 
     Raises `RefusedPickle` at the first global for which `allowed` is false.
     """
-    return _Machine(allowed).run(stream)
+    try:
+        return _Recorder(stream, allowed).load()
+    except RefusedPickle:
+        raise
+    except Exception as error:  # whatever a damaged stream makes the parser stumble over
+        raise RefusedPickle(f"not a whole pickle ({error or 'no end'})") from error
 
 
-class _Machine:
-    """The pickle stack machine without its imports and calls."""
+def with_plain_keys(pairs: list[tuple]) -> list[tuple]:
+    """`pairs`, whose first parts may then be keys of a dict."""
+    if not all(isinstance(key, KEYS) for key, _ in pairs):
+        raise RefusedPickle("a dict has a key that is neither text nor a number")
+    return pairs
 
-    def __init__(self, allowed: Callable[[Global], bool]):
+
+class _Recorder(pickle._Unpickler):
+    """The standard unpickler without its imports and calls; its methods are Python's own names."""
+
+    def __init__(self, stream: BinaryIO, allowed: Callable[[Global], bool]):
+        super().__init__(stream, encoding="latin1")  # texts of Python 2 hold the bytes of arrays
         self.allowed = allowed
-        self.stack: list = []
-        self.memo: dict[int, object] = {}
+        self.dispatch = _Instructions(HANDLERS)
 
-    def run(self, stream: BinaryIO) -> object:
-        try:
-            for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
-                if opcode.name == "STOP":
-                    return self.stack.pop()
-                if count >= MAX_OPCODES:
-                    raise RefusedPickle(f"more than {MAX_OPCODES:,} instructions")
-                self.step(opcode.name, argument)
-        except RefusedPickle:
-            raise
-        except Exception as error:  # whatever a damaged stream makes the parser stumble over
-            raise RefusedPickle(f"not a whole pickle ({error})") from error
-        raise RefusedPickle("not a whole pickle (no end)")
-
-    def step(self, name: str, argument: object) -> None:
-        if name in LITERALS:
-            self.stack.append(argument)
-        elif name in CONSTANTS:
-            self.stack.append(CONSTANTS[name])
-        elif name in HANDLERS:
-            HANDLERS[name](self, argument)
-        else:
-            raise RefusedPickle(f"the instruction {name} has no place in a file of arrays")
-
-    def since_mark(self) -> list:
-        """What lies above the last mark; both leave the stack."""
-        for i in range(len(self.stack) - 1, -1, -1):
-            if self.stack[i] is MARK:
-                values = self.stack[i + 1 :]
-                del self.stack[i:]
-                return values
-        raise RefusedPickle("a mark is missing")
-
-    def top(self, count: int) -> list:
-        values = self.stack[len(self.stack) - count :]
-        if len(values) < count or any(value is MARK for value in values):
-            raise RefusedPickle("the stack is too short")
-        del self.stack[len(self.stack) - count :]
-        return values
-
-    def push_global(self, module: object, name: object) -> None:
+    def find_class(self, module: object, name: object) -> Global:
         found = Global(str(module), str(name))
         if not self.allowed(found):
             raise RefusedPickle(f"it asks for {found}; only arrays are read and no code is run")
-        self.stack.append(found)
+        return found
 
-    def push_call(self, function: object, args: object) -> None:
-        if not isinstance(function, Global) or not isinstance(args, tuple):
+    def persistent_load(self, pid: object) -> Persistent:
+        return Persistent(pid)
+
+    def load_reduce(self) -> None:
+        args = self.stack.pop()
+        if not isinstance(self.stack[-1], Global) or not isinstance(args, tuple):
             raise RefusedPickle("it calls something that is not a known function")
-        self.stack.append(Record(function, args))
+        self.stack[-1] = Record(self.stack[-1], args)
 
-    def target(self) -> object:
-        if not self.stack:
-            raise RefusedPickle("the stack is too short")
-        return self.stack[-1]
+    def _instantiate(self, klass: object, args: list) -> None:
+        self.stack += [klass, tuple(args)]
+        self.load_reduce()
 
-    def extend(self, values: list) -> None:
-        target = self.target()
-        if not isinstance(target, list):
-            raise RefusedPickle("it appends to something that is not a list")
-        target.extend(values)
+    def load_build(self) -> None:
+        state = self.stack.pop()
+        if not isinstance(self.stack[-1], Record):
+            raise RefusedPickle("it changes the inside of something that is not an array")
+        self.stack[-1].state = state
+
+    def load_dict(self) -> None:
+        flat = self.pop_mark()
+        self.append({})
+        self.set_items(flat)
+
+    def load_setitem(self) -> None:
+        self.set_items([self.stack.pop(-2), self.stack.pop()])
+
+    def load_setitems(self) -> None:
+        self.set_items(self.pop_mark())
 
     def set_items(self, flat: list) -> None:
-        target = self.target()
-        pairs = list(zip(flat[::2], flat[1::2], strict=True))
+        target = self.stack[-1]
+        pairs = with_plain_keys(list(zip(flat[::2], flat[1::2], strict=True)))
         if isinstance(target, Record):
-            target.pairs.extend(pairs)
+            target.pairs += pairs
         elif isinstance(target, dict):
-            target.update(_keyed(pairs))
+            target.update(pairs)
         else:
             raise RefusedPickle("it sets items of something that is not a dict")
 
-    def build(self) -> None:
-        (state,) = self.top(1)
-        target = self.target()
-        if not isinstance(target, Record):
-            raise RefusedPickle("it changes the inside of something that is not an array")
-        target.state = state
+    def load_frame(self) -> None:
+        self.read(8)  # a hint on reading ahead, which would move the stream beyond its pickle
 
-    def remember(self, key: object) -> None:
-        self.memo[key] = self.target()
-
-    def recall(self, key: object) -> None:
-        self.stack.append(self.memo[key])
-
-    def instance(self, argument: str) -> None:
-        args = tuple(self.since_mark())
-        self.push_global(*argument.split(" ", 1))
-        self.push_call(self.stack.pop(), args)
-
-    def object_of_class(self, _: object) -> None:
-        function, *args = self.since_mark()
-        self.push_call(function, tuple(args))
-
-    def new_object_with_names(self, _: object) -> None:
-        function, args, names = self.top(3)
-        if names:
-            raise RefusedPickle("it builds an object with named arguments")
-        self.push_call(function, args)
+    def load_bytearray8(self) -> None:
+        count = int.from_bytes(self.read(8), "little")
+        self.append(bytearray(self.read(count)))  # Python's own allocates first and then reads
 
 
-def _keyed(pairs: list[tuple]) -> dict:
-    if any(not isinstance(key, str | bytes | int | float | None) for key, _ in pairs):
-        raise RefusedPickle("a dict has a key that is neither text nor a number")
-    return dict(pairs)
+class _Instructions(dict):
+    """Handlers by opcode, within the limit on their number."""
+
+    left = MAX_OPCODES
+
+    def __getitem__(self, opcode: int) -> Callable[[_Recorder], None]:
+        self.left -= 1
+        if self.left < 0:
+            raise RefusedPickle(f"more than {MAX_OPCODES:,} instructions")
+        return super().__getitem__(opcode)
+
+    def __missing__(self, opcode: int) -> Callable[[_Recorder], None]:
+        raise RefusedPickle(f"the instruction {opcode:#x} has no place in a file of arrays")
 
 
-def _marked_dict(machine: _Machine) -> dict:
-    flat = machine.since_mark()
-    return _keyed(list(zip(flat[::2], flat[1::2], strict=True)))
-
-
-HANDLERS: dict[str, Callable[[_Machine, object], object]] = {
-    "PROTO": lambda m, a: None,
-    "FRAME": lambda m, a: None,
-    "MARK": lambda m, a: m.stack.append(MARK),
-    "POP": lambda m, a: m.stack.pop(),
-    "POP_MARK": lambda m, a: m.since_mark(),
-    "DUP": lambda m, a: m.stack.append(m.target()),
-    "EMPTY_LIST": lambda m, a: m.stack.append([]),
-    "EMPTY_DICT": lambda m, a: m.stack.append({}),
-    "TUPLE": lambda m, a: m.stack.append(tuple(m.since_mark())),
-    "TUPLE1": lambda m, a: m.stack.append(tuple(m.top(1))),
-    "TUPLE2": lambda m, a: m.stack.append(tuple(m.top(2))),
-    "TUPLE3": lambda m, a: m.stack.append(tuple(m.top(3))),
-    "LIST": lambda m, a: m.stack.append(m.since_mark()),
-    "DICT": lambda m, a: m.stack.append(_marked_dict(m)),
-    "APPEND": lambda m, a: m.extend(m.top(1)),
-    "APPENDS": lambda m, a: m.extend(m.since_mark()),
-    "SETITEM": lambda m, a: m.set_items(m.top(2)),
-    "SETITEMS": lambda m, a: m.set_items(m.since_mark()),
-    "GLOBAL": lambda m, a: m.push_global(*a.split(" ", 1)),
-    "STACK_GLOBAL": lambda m, a: m.push_global(*m.top(2)),
-    "INST": lambda m, a: m.instance(a),
-    "OBJ": lambda m, a: m.object_of_class(a),
-    "REDUCE": lambda m, a: m.push_call(*m.top(2)),
-    "NEWOBJ": lambda m, a: m.push_call(*m.top(2)),
-    "NEWOBJ_EX": lambda m, a: m.new_object_with_names(a),
-    "BUILD": lambda m, a: m.build(),
-    "PUT": lambda m, a: m.remember(a),
-    "BINPUT": lambda m, a: m.remember(a),
-    "LONG_BINPUT": lambda m, a: m.remember(a),
-    "MEMOIZE": lambda m, a: m.remember(len(m.memo)),
-    "GET": lambda m, a: m.recall(a),
-    "BINGET": lambda m, a: m.recall(a),
-    "LONG_BINGET": lambda m, a: m.recall(a),
-    "PERSID": lambda m, a: m.stack.append(Persistent(a)),
-    "BINPERSID": lambda m, a: m.stack.append(Persistent(*m.top(1))),
+# Python finds its handlers in a table, by opcode, and not by their names.
+HANDLERS = {
+    opcode: getattr(_Recorder, handler.__name__)
+    for opcode, handler in pickle._Unpickler.dispatch.items()
+    if bytes([opcode]) not in REFUSED
 }
+HANDLERS[pickle.NEWOBJ[0]] = _Recorder.load_reduce  # a class and its arguments, as there

@@ -20,9 +20,9 @@ CANDIDATES = 4  # vertices whose triangles are tried
 class Attachment:
     """Points tied to vertices; K is 1 (nearest vertex) or 3 (corners of the nearest triangle)."""
 
-    vertices: Tensor  # "N K" int64
-    weights: Tensor  # "N K", rows sum to 1
-    distance: Tensor  # "N", units of the vertices
+    vertices: Tensor  # (N, K) int64
+    weights: Tensor  # (N, K), rows sum to 1
+    distance: Tensor  # (N,), units of the vertices
 
     def interpolate(self, values: Tensor) -> Tensor:
         """The `values` "V ..." of the vertices at the points, "N ..."."""
@@ -34,9 +34,9 @@ class Attachment:
 class PointBases:
     """A head model's quantities at N points."""
 
-    expression_basis: Tensor  # "N 3 E"
-    pose_basis: Tensor  # "N 3 36"
-    skin_weights: Tensor  # "N 5", rows sum to 1
+    expression_basis: Tensor  # (N, 3, E)
+    pose_basis: Tensor  # (N, 3, 36)
+    skin_weights: Tensor  # (N, 5), rows sum to 1
 
 
 def point_bases(model: HeadModel, attachment: Attachment) -> PointBases:
@@ -50,14 +50,14 @@ def point_bases(model: HeadModel, attachment: Attachment) -> PointBases:
 
 @torch.no_grad()
 def nearest_vertex(points: Tensor, vertices: Tensor) -> Attachment:
-    """Attach `points` "N 3" to the nearest of `vertices` "V 3" each."""
+    """Attach `points` (N, 3) to the nearest of `vertices` (V, 3) each."""
     distance, nearest = _nearest(points, vertices, 1)
     return Attachment(nearest, torch.ones_like(distance), distance[:, 0])
 
 
 @torch.no_grad()
 def nearest_surface(points: Tensor, vertices: Tensor, faces: Tensor) -> Attachment:
-    """Attach `points` "N 3" to the nearest point of the triangles `faces` "F 3".
+    """Attach `points` (N, 3) to the nearest point of the triangles `faces` (F, 3).
 
     Tried are the triangles around the four nearest vertices: exact on meshes whose triangles are
     of a size, and never worse than the nearest vertex.
@@ -81,7 +81,7 @@ def nearest_surface(points: Tensor, vertices: Tensor, faces: Tensor) -> Attachme
 
 
 def closest_barycentric(points: Tensor, triangles: Tensor) -> Tensor:
-    """Weights "N 3" of the point of each triangle "N 3 3" that is closest to its point "N 3".
+    """Weights (N, 3) of the point of each triangle (N, 3, 3) that is closest to its point (N, 3).
 
     The foot of the perpendicular where it lies inside, else the best of the three edges.
     """
@@ -124,7 +124,7 @@ def _nearest(points: Tensor, vertices: Tensor, count: int) -> tuple[Tensor, Tens
 
 
 def _faces_around(faces: Tensor, n_vertices: int) -> Tensor:
-    """Triangles "V M" at each vertex, padded with -1."""
+    """Triangles (V, M) at each vertex, padded with -1."""
     corner, order = faces.flatten().sort(stable=True)
     counts = torch.bincount(corner, minlength=n_vertices)
     slot = torch.arange(len(corner), device=faces.device) - (counts.cumsum(0) - counts)[corner]

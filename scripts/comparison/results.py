@@ -1,4 +1,4 @@
-"""What a comparison shows: one table of all runs, one video and one picture of them side by side."""
+"""What a comparison shows: a table of all runs, a video and a picture of them side by side."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from scene.regions import REGIONS, read_regions
 from scripts.comparison.runs import Run, measures, views
+from scripts.comparison.views import read_views
 from utils.files import write_json, write_text
 from utils.images import Pixels, contact_sheet, read_image, resize_premultiplied, write_image
 from utils.video import VideoWriter
 
 FIRST = ("PSNR", "SSIM")  # columns in front, where there are such; regions and LPIPS come next
 LAST = ("MiB", "training s", "render FPS", "Gaussians")
-VIDEO_FPS = 25
+VIDEO_FPS = 25  # where the views do not say
 N_SHOWN = 4  # frames in the picture
 DIGITS = {"PSNR": 2, "SSIM": 4, "MiB": 1, "training s": 0, "render FPS": 1, "Gaussians": 0}
 
@@ -47,15 +47,14 @@ def write_table(out: Path, runs: Sequence[Run]) -> str:
 
 def write_video(path: Path, runs: Sequence[Run]) -> None:
     """Ground truth and one render of each run, side by side, over the test frames that all have."""
-    with VideoWriter(path, fps=VIDEO_FPS) as video:
+    with VideoWriter(path, fps=read_views(views(runs[0])).fps or VIDEO_FPS) as video:
         for name in _shared_views(runs):
             video.add(contact_sheet([_side_by_side(name, runs)], _captions(runs)))
 
 
 def write_picture(path: Path, runs: Sequence[Run]) -> None:
     """The same of a few frames, below each its regions, such as the mouth, as wide as the frame."""
-    file = views(runs[0]) / REGIONS
-    regions = read_regions(file) if file.is_file() else {}
+    regions = read_views(views(runs[0])).regions
     names = _shared_views(runs)
     count, rows = min(N_SHOWN, len(names)), []
     for k in range(count):

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
+pytestmark = pytest.mark.long
+
 
 def test_an_output_folder_under_a_file_is_refused(refused, training, tmp_path):
     (tmp_path / "file").write_text("in the way")

@@ -8,6 +8,8 @@ from arguments import parse_train_args
 from tests.bad_input.damage import cut, edit, files, model_file
 from training.run import open_model_folder
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def checkpoint(case, model):

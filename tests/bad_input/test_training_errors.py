@@ -11,7 +11,7 @@ from training.stage import Loss
 
 @pytest.fixture
 def poisoned(case, refused, training, tmp_path, monkeypatch):
-    """The line that ends a run in which one row of a column is NaN from step 2 of every stage on."""
+    """The line that ends a run with NaN in a row of a column from step 2 of every stage on."""
     on_step = case.type.on_step
 
     def call(column, save):
@@ -63,7 +63,9 @@ def test_a_huge_learning_rate_stops_with_the_parameter_s_name(refused, training,
 
 
 @pytest.mark.parametrize(("save", "found"), [(3, 3), (15, 10)])
-def test_nan_that_the_picture_hides_is_found_before_it_is_saved(save, found, case, poisoned, tmp_path):
+def test_nan_that_the_picture_hides_is_found_before_it_is_saved(
+    save, found, case, poisoned, tmp_path
+):
     """The rasterizer skips a row whose size is NaN, so the loss stays finite."""
     line = poisoned("log_scales", save)
     assert f"the model after {case.stages[0]} step {found} is not finite" in line

@@ -9,8 +9,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 from safetensors.torch import save_file
 from torch import Tensor
 
+from scene.head.array_files import arrays_in
 from scoring.perceptual import SCALE, SHIFT, WEIGHTS_VARIABLE, Lpips, find_weights, load_lpips
-from scripts.get_lpips_weights import ArrayUnpickler, convert
+from scripts.get_lpips_weights import convert
 from utils.errors import InputError
 
 # The `lpips` 0.1.4 package on `analytic_pair(64, 96)`: (normalize=True, normalize=False).
@@ -176,18 +177,15 @@ def test_a_foreign_archive_is_refused_before_it_is_opened(tmp_path):
         convert(archive)
 
 
-def test_the_unpickler_builds_arrays_and_refuses_anything_else(tmp_path):
+def test_published_form_of_arrays_is_read_and_code_is_refused():
     array = np.arange(6, dtype=np.float32).reshape(2, 3)
     # Protocol 3 as in the published files; numpy 2 writes its new module name, they the old one.
     stream = pickle.dumps({"kernel": array}, protocol=3).replace(
         b"numpy._core.multiarray\n", b"numpy.core.multiarray\n"
     )
-    (tmp_path / "array.ckpt").write_bytes(stream)
-    with open(tmp_path / "array.ckpt", "rb") as file:
-        assert np.array_equal(ArrayUnpickler(file).load()["kernel"], array)
-    (tmp_path / "evil.ckpt").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
-    with open(tmp_path / "evil.ckpt", "rb") as file, pytest.raises(InputError, match=r"os\.system"):
-        ArrayUnpickler(file).load()
+    assert np.array_equal(arrays_in(stream, "array.ckpt")["kernel"], array)
+    with pytest.raises(InputError, match=r"evil\.ckpt.*os\.system"):
+        arrays_in(b"cos\nsystem\n(S'true'\ntR.", "evil.ckpt")
 
 
 @needs_weights

@@ -12,6 +12,7 @@ from scene import load_scene
 from scripts.check_data import CONFIGS, check
 from scripts.data_doctor.checks import columns_that_never_vary, splits_without_use
 from scripts.data_doctor.notes import notes
+from scripts.data_doctor.pictures import plot_cameras
 from scripts.data_doctor.report import report
 from tests.scene.datasets.reading import edit, read
 from tests.scene.datasets.tiny_folders import (
@@ -31,8 +32,12 @@ from utils.images import read_image
 
 
 @pytest.fixture
-def doctor(tmp_path, capsys):
-    """Write a folder, break it, examine it; returns the exit code and what was printed."""
+def doctor(tmp_path, capsys, monkeypatch):
+    """Write a folder, break it, examine it; returns the exit code and what was printed.
+
+    The cameras, which take longer than all else, are not plotted.
+    """
+    monkeypatch.setattr("scripts.check_data.plot_cameras", lambda scene, path: None)
 
     def examine(writer, breaks=lambda folder: None, *options):
         folder = tmp_path / "scene"
@@ -45,7 +50,8 @@ def doctor(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_a_whole_folder_of_every_family_passes(name, doctor, tmp_path):
+def test_a_whole_folder_of_every_family_passes(name, doctor, tmp_path, monkeypatch):
+    monkeypatch.setattr("scripts.check_data.plot_cameras", plot_cameras)
     code, said = doctor(lambda folder: (folder.mkdir(), TINY[name](folder)))
     assert code == 0, said
     assert f"read as {name} (" in said
@@ -76,8 +82,15 @@ def turn_cameras(folder):
 def with_points(writer):
     def write(folder):
         writer(folder)
-        np.savetxt(folder / "rows", np.random.default_rng(0).uniform(-0.3, 0.3, (50, 3)), fmt="%.3f", newline=" 9 9 9\n")
-        columns = "".join(f"property float {c}\n" for c in "xyz") + "".join(f"property uchar {c}\n" for c in ("red", "green", "blue"))
+        np.savetxt(
+            folder / "rows",
+            np.random.default_rng(0).uniform(-0.3, 0.3, (50, 3)),
+            fmt="%.3f",
+            newline=" 9 9 9\n",
+        )
+        columns = "".join(f"property float {c}\n" for c in "xyz") + "".join(
+            f"property uchar {c}\n" for c in ("red", "green", "blue")
+        )
         header = f"ply\nformat ascii 1.0\nelement vertex 50\n{columns}end_header\n"
         (folder / "fused.ply").write_text(header + (folder / "rows").read_text())
 
@@ -95,7 +108,9 @@ def one_time(folder):
 
 def one_moment(folder):
     def repeat(content):
-        content["frames"][1].update(time=0.0, transform_matrix=content["frames"][0]["transform_matrix"])
+        content["frames"][1].update(
+            time=0.0, transform_matrix=content["frames"][0]["transform_matrix"]
+        )
 
     edit(folder / "transforms_train.json", repeat)
 
@@ -106,9 +121,21 @@ def train_tests(folder):
 
 ERRORS = {
     "a cut picture": (rgba_video, cut("ref/2_rgba.png"), "2_rgba.png: the picture is damaged"),
-    "a missing picture": (rgba_video, lambda d: shutil.rmtree(d / "zero123" / "2_rgba"), "zero123/2_rgba"),
-    "a mask of another size": (ub4d, lambda d: write_picture(d / "mask" / "00001.png", 8, 8, 1), "00001.png: the mask has 8x8"),
-    "cameras of another convention": (with_points(dnerf), turn_cameras, "cameras see none of the starting points"),
+    "a missing picture": (
+        rgba_video,
+        lambda d: shutil.rmtree(d / "zero123" / "2_rgba"),
+        "zero123/2_rgba",
+    ),
+    "a mask of another size": (
+        ub4d,
+        lambda d: write_picture(d / "mask" / "00001.png", 8, 8, 1),
+        "00001.png: the mask has 8x8",
+    ),
+    "cameras of another convention": (
+        with_points(dnerf),
+        turn_cameras,
+        "cameras see none of the starting points",
+    ),
     "train frames that test": (dnerf, train_tests, "trains and tests"),
     "no family": (lambda d: d.mkdir(), lambda d: None, "no family of datasets recognised"),
 }
@@ -128,8 +155,16 @@ WARNINGS = {
     "empty masks": (ub4d, empty_masks, "covers nothing"),
     "one time": (dnerf, one_time, "all training frames have the same time"),
     "one moment twice": (dnerf, one_moment, "the same time from the same camera"),
-    "test beyond train": (hypernerf, lambda d: None, "1 of 1 test frames lie outside the training times 0.000 to 0.500"),
-    "one camera": (rgba_video, lambda d: shutil.rmtree(d / "zero123"), "one camera that stands still"),
+    "test beyond train": (
+        hypernerf,
+        lambda d: None,
+        "1 of 1 test frames lie outside the training times 0.000 to 0.500",
+    ),
+    "one camera": (
+        rgba_video,
+        lambda d: shutil.rmtree(d / "zero123"),
+        "one camera that stands still",
+    ),
 }
 
 
@@ -159,8 +194,16 @@ def floor(folder):
 
 
 NOTES = {
-    "masks one ahead": (nerfblendshape, lambda d: None, "mask/1.png is taken for the mask of ori_imgs/0.jpg"),
-    "an alpha of one": (rgba_video, veil, "pictures looked at have an alpha of 1 of 255 and nowhere 0"),
+    "masks one ahead": (
+        nerfblendshape,
+        lambda d: None,
+        "mask/1.png is taken for the mask of ori_imgs/0.jpg",
+    ),
+    "an alpha of one": (
+        rgba_video,
+        veil,
+        "pictures looked at have an alpha of 1 of 255 and nowhere 0",
+    ),
     "a white floor": (dnerf, floor, "100% of what the alpha shows is plain white"),
 }
 
@@ -197,7 +240,11 @@ HINTS = {
     "nothing": (lambda d: d.mkdir(), [], "it holds nothing"),
     "another family": (nerface, ["--dataset", "dnerf"], "its files are those of nerface"),
     "no such folder": (lambda d: None, [], "data/README.md describes the folders"),
-    "a broken one": (lambda d: (dnerf(d), (d / "transforms_test.json").unlink()), [], "what a folder of dnerf holds"),
+    "a broken one": (
+        lambda d: (dnerf(d), (d / "transforms_test.json").unlink()),
+        [],
+        "what a folder of dnerf holds",
+    ),
 }
 
 
@@ -218,7 +265,8 @@ def test_the_report_names_lens_files_and_where_the_head_is(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("held", "words"), [(False, "moves in its world"), (True, "is the world's frame, does not move in it")]
+    ("held", "words"),
+    [(False, "moves in its world"), (True, "is the world's frame, does not move in it")],
 )
 def test_a_head_that_moves_is_told_from_one_that_does_not(held, words, tmp_path):
     gaussianavatars(tmp_path)
@@ -246,7 +294,9 @@ def test_expression_columns_that_never_vary_are_named(tmp_path):
     poses = [torch.zeros(15).index_fill(0, torch.tensor([6]), k / 10) for k in range(3)]
     train = [replace(frame, flame_pose=row) for frame, row in zip(scene.train, poses, strict=True)]
     (problem,) = columns_that_never_vary(replace(scene, train=train))
-    assert "14 (root xyz, neck xyz, jaw yz, left_eye xyz, right_eye xyz) of 15 columns" in problem.text
+    assert (
+        "14 (root xyz, neck xyz, jaw yz, left_eye xyz, right_eye xyz) of 15 columns" in problem.text
+    )
 
 
 def test_a_head_s_test_frames_may_come_after_its_training_frames(tmp_path):

@@ -1,6 +1,7 @@
 """compare.py on a head of a few pixels: two methods, one table, one video; again, and as jobs."""
 
 import json
+import runpy
 import sys
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import pytest
 
 from scripts import compare
 from scripts.comparison.results import write_table
-from scripts.comparison.runs import MEASURES, Run, plan
+from scripts.comparison.runs import MEASURES, Run, plan, views
+from scripts.comparison.views import VIEWS, Views, read_views
+from tests.methods import ROOT
 from tests.tiny_scene import SIZE, write_tiny_head
 from utils.errors import InputError
 from utils.files import write_json
@@ -35,6 +38,28 @@ def workplace(tmp_path_factory):
     return folder
 
 
+def called(run, command, *flags):
+    """One of the project's commands, in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [command, *flags])
+        runpy.run_path(str(ROOT / command), run_name="__main__")
+    if command == "render.py":
+        write_views(views(run))
+
+
+def write_views(folder):
+    """Let the video have 12 frames a second, and drawing have taken a known time."""
+    file, old = folder / VIEWS, folder / "regions.json"
+    if file.is_file():
+        content = json.loads(file.read_text())
+    else:
+        names = sorted(path.name for path in (folder / "renders").glob("*.png"))
+        regions = json.loads(old.read_text())
+        content = {"views": [{"name": name, "regions": regions[name]} for name in names]}
+    timing = {"posed_and_drawn_fps": 123.4, "drawn_fps": 200.1}
+    write_json(file, {**content, "fps": 12.0, "timing": timing})
+
+
 def command(workplace, monkeypatch, *more):
     configs = [str(workplace / f"own/{name}.py") for name in ("four", "head")]
     argv = [
@@ -53,6 +78,7 @@ def command(workplace, monkeypatch, *more):
 @pytest.fixture(scope="module")
 def compared(workplace):
     with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr("scripts.comparison.runs._call", called)
         command(workplace, monkeypatch)
     return workplace / "out"
 
@@ -65,6 +91,7 @@ def test_the_table_has_a_row_for_each_config_with_scores_and_costs(compared):
     assert all("| - |" not in row for row in rows)
     entries = json.loads((compared / "results.json").read_text())
     assert [entry["seed"] for entry in entries] == [0, 0]
+    assert [entry["render FPS"] for entry in entries] == [123.4, 123.4]
     assert all(entry["flags"] == SHORT[1:] and entry["training s"] > 0 for entry in entries)
 
 
@@ -72,14 +99,15 @@ def test_the_video_shows_the_test_frames_of_all_side_by_side(compared):
     frames = iio.mimread(compared / "head.mp4")
     assert len(frames) == 3
     assert frames[0].shape[1] >= 3 * SIZE
+    assert iio.get_reader(compared / "head.mp4").get_meta_data()["fps"] == 12
 
 
 def test_the_picture_shows_frames_and_below_each_its_mouth(compared):
     picture = iio.imread(compared / "head.png").astype(float)
     run = next(compared.glob("head/own-head/seed_0/test/*"))
-    for k, (name, parts) in enumerate(json.loads((run / "regions.json").read_text()).items()):
-        left, top, right, bottom = parts["mouth"]
-        truth = iio.imread(run / "gt" / name)[top:bottom, left:right].mean((0, 1))
+    for k, view in enumerate(json.loads((run / VIEWS).read_text())["views"]):
+        left, top, right, bottom = view["regions"]["mouth"]
+        truth = iio.imread(run / "gt" / view["name"])[top:bottom, left:right].mean((0, 1))
         high = round(SIZE * (bottom - top) / (right - left))
         y = CAPTION_HEIGHT + (2 * k + 1) * (max(SIZE, high) + GUTTER)
         shown = picture[y : y + high, GUTTER : GUTTER + SIZE].mean((0, 1))
@@ -93,6 +121,7 @@ def test_the_same_command_again_trains_and_renders_nothing(
         (*compared.rglob(MEASURES), *compared.rglob("*.safetensors"), *compared.rglob("0*.png"))
     )
     before = [file.stat().st_mtime_ns for file in files]
+    monkeypatch.setattr("scripts.comparison.runs._call", called)
     command(workplace, monkeypatch)
     assert [file.stat().st_mtime_ns for file in files] == before
     assert (compared / "table.md").read_text() in capsys.readouterr().out
@@ -113,8 +142,8 @@ def test_a_command_that_fails_is_told_by_its_own_last_line(
     (workplace / "own/bad.py").write_text(
         "method = 'gaussianhead'\nOptimizationParams = dict(warm_upp=3)\n"
     )
-    monkeypatch.setattr(sys, "argv", ["compare.py", "-s", str(workplace / "head"), "--configs",
-                                      str(workplace / "own/bad.py"), "-o", str(tmp_path)])  # fmt: skip
+    flags = ["-s", workplace / "head", "--configs", workplace / "own/bad.py", "-o", tmp_path]
+    monkeypatch.setattr(sys, "argv", ["compare.py", *map(str, flags)])
     with pytest.raises(SystemExit) as caught:
         compare.main()
     assert caught.value.code == 2
@@ -134,6 +163,31 @@ def test_seeds_are_averaged_with_their_deviation(tmp_path):
         "| --- | --- | --- | --- | --- |",
         "| head | own-four | 3 | 21.00 ± 1.00 | 10 ± 0 |",
     ]
+
+
+def test_views_say_their_fps_and_regions(tmp_path):
+    entry = {"name": "00000.png", "picture": None, "moment": 3, "time": 0.25, "camera": {}}
+    timing = {"posed_and_drawn_fps": 123.4, "drawn_fps": 200.1}
+    seen = {**entry, "regions": {"mouth": [1, 2, 4, 8]}}
+    content = {"fps": 30, "timing": timing, "views": [seen]}
+    write_json(tmp_path / VIEWS, content)
+    assert read_views(tmp_path) == Views(30.0, 123.4, {"00000.png": {"mouth": (1, 2, 4, 8)}})
+    for broken in (
+        {**content, "fps": "fast"},
+        {**content, "timing": {}},
+        {**content, "views": [entry]},
+        {**content, "views": [{**entry, "regions": {"mouth": [4, 2, 1, 8]}}]},
+        [],
+    ):
+        write_json(tmp_path / VIEWS, broken)
+        with pytest.raises(InputError, match=r"views\.json: expected fps, timing.*run render\.py"):
+            read_views(tmp_path)
+
+
+def test_views_of_an_earlier_version_say_their_regions_alone(tmp_path):
+    assert read_views(tmp_path) == Views(None, None, {})
+    write_json(tmp_path / "regions.json", {"00000.png": {"mouth": [1, 2, 4, 8]}})
+    assert read_views(tmp_path) == Views(None, None, {"00000.png": {"mouth": (1, 2, 4, 8)}})
 
 
 def test_two_runs_never_share_a_folder(tmp_path):

@@ -55,7 +55,8 @@ def test_an_interpreter_without_torch_is_one_sentence(tmp_path):
 
 
 def test_a_part_ends_at_its_limit_with_all_its_processes(tmp_path):
-    script = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])"
+    sleep = "import time; time.sleep(60)"
+    script = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {sleep!r}])"
     begin = time.monotonic()
     with (tmp_path / "log").open("w") as log:
         assert gpu_check.run_until(begin + 1, [sys.executable, "-c", script], log) == "stopped"

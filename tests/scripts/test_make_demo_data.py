@@ -44,7 +44,7 @@ def camera_on_axis(distance=4.0):
 
 
 def project(point, c2w, size):
-    """Pixel (column, row) of a world point, from the convention alone: OpenGL axes, x right, y up."""
+    """Pixel (column, row) of a world point by the convention alone: OpenGL axes, x right, y up."""
     x, y, z, _ = np.linalg.inv(c2w) @ np.append(point, 1.0)
     focal = 0.5 * size / np.tan(FOV_X / 2)
     return np.array([size / 2 + focal * x / -z, size / 2 - focal * y / -z])
@@ -137,7 +137,8 @@ def test_shadow_falls_where_the_sun_is_blocked():
     above = np.eye(4)
     above[2, 3] = 4
     height = 0.1 - (-0.4)
-    shadow = -SUN / SUN[2] * height + np.array([0, 0, 0.1])  # the plate's centre, carried to the floor
+    # The plate's centre, carried to the floor.
+    shadow = -SUN / SUN[2] * height + np.array([0, 0, 0.1])
     lit, dark = (render(solids, above, FOV_X, 64)[..., :3].astype(int)
                  for solids in ([floor], [floor, plate]))
     aside = shadow + np.array([0.12, 0.12, 0])  # still in the shadow, but not under the plate
@@ -212,7 +213,7 @@ def test_complete_folder_is_left_alone_and_a_damaged_one_is_made_again(demo, tmp
     (out / "test" / "r_001.png").unlink()
     assert script.make_demo_data(out, SETTINGS, workers=1)
     assert (out / "test" / "r_001.png").is_file()
-    assert not (tmp_path / "demo.partial").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["demo"]
 
 
 def test_other_arguments_replace_our_own_folder(tmp_path):
@@ -226,13 +227,21 @@ def test_other_arguments_replace_our_own_folder(tmp_path):
 @pytest.mark.parametrize("name", ["notes.txt", script.MARKER])
 def test_foreign_folder_is_refused_and_kept(tmp_path, name):
     (tmp_path / name).write_text("[]")
-    with pytest.raises(InputError, match="not made by this script"):
+    with pytest.raises(InputError, match=r"was not made by scripts/make_demo_data\.py"):
         script.make_demo_data(tmp_path, SETTINGS, workers=1)
     assert (tmp_path / name).read_text() == "[]"
 
 
+def test_foreign_folder_in_the_way_of_the_unfinished_one_is_refused_and_kept(tmp_path):
+    (tmp_path / "demo.part").mkdir()
+    (tmp_path / "demo.part" / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"demo\.part: exists but has no readable"):
+        script.make_demo_data(tmp_path / "demo", SETTINGS, workers=1)
+    assert (tmp_path / "demo.part" / "notes.txt").read_text() == "mine"
+
+
 def test_folder_left_by_a_killed_run_is_cleaned_up(tmp_path):
-    partial = tmp_path / "demo.partial"
+    partial = tmp_path / "demo.part"
     partial.mkdir()
     settings = script.DemoSettings(width=8, train=2, val=0, test=0)
     (partial / script.MARKER).write_text(json.dumps({"made_by": script.MADE_BY}))

@@ -4,10 +4,12 @@ import os
 import subprocess
 
 import pytest
+from safetensors import SafetensorError
 
 from utils.errors import InputError
 from utils.files import (
     append_text,
+    new_folder,
     read_json,
     remove_folder,
     remove_leftovers,
@@ -40,6 +42,67 @@ def test_a_full_disk_is_one_sentence_naming_the_file(tmp_path):
         full()
     with pytest.raises(InputError, match=r"nowhere/a\.txt: cannot be written"):
         append_text(tmp_path / "nowhere" / "a.txt", "x")
+
+
+def fill(folder, content="new", error=None):
+    with new_folder(folder, "buy a disk") as part:
+        (part / "in").mkdir()
+        (part / "in" / "a.txt").write_text(content)
+        if error:
+            raise error
+
+
+def test_a_new_folder_takes_the_place_of_the_old_one(tmp_path):
+    (tmp_path / "out.part").mkdir()
+    (tmp_path / "out.part" / "left").write_text("by a killed process")
+    for content in ("old", "new"):
+        fill(tmp_path / "below" / "out", content)
+        fill(tmp_path / "out", content)
+        assert (tmp_path / "out" / "in" / "a.txt").read_text() == content
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["below", "out"]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["in"]
+
+
+def test_everything_in_a_new_folder_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    synced, fsync = [], os.fsync
+
+    def note(descriptor):
+        path = os.readlink(f"/proc/self/fd/{descriptor}")
+        synced.append((os.path.relpath(path, tmp_path), (tmp_path / "out").exists()))
+        fsync(descriptor)
+
+    monkeypatch.setattr("os.fsync", note)
+    fill(tmp_path / "out")
+    expected = ["out.part", "out.part/in", "out.part/in/a.txt"]
+    assert sorted(synced) == [(name, False) for name in expected]
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "the disk is full"),
+        (SafetensorError("I/O error: No space left on device (os error 28)"), "the disk is full"),
+        (OSError(errno.EACCES, os.strerror(errno.EACCES)), "Permission denied"),
+        (KeyboardInterrupt(), None),
+    ],
+    ids=["full", "full under safetensors", "permission", "interrupt"],
+)
+def test_a_failure_keeps_the_old_folder_and_leaves_no_other(error, message, tmp_path):
+    fill(tmp_path / "out", "old")
+    with pytest.raises(InputError if message else KeyboardInterrupt) as raised:
+        fill(tmp_path / "out", "new", error)
+    if message:
+        expected = f"{tmp_path}/out: could not be written: {message}; buy a disk"
+        assert str(raised.value) == expected
+    assert (tmp_path / "out" / "in" / "a.txt").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_file_in_the_place_of_a_new_folder_is_kept(tmp_path):
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(InputError, match="out: could not be written"):
+        fill(tmp_path / "out")
+    assert (tmp_path / "out").read_text() == "a file"
 
 
 def test_json_comes_back_and_nan_is_refused(tmp_path):
@@ -77,6 +140,8 @@ def test_a_removed_folder_loses_its_name_before_its_files(tmp_path, monkeypatch)
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "file").write_text("x")
     seen = []
-    monkeypatch.setattr("shutil.rmtree", lambda path, ignore_errors=False: seen.append((tmp_path / "a").exists()))
+    monkeypatch.setattr(
+        "shutil.rmtree", lambda path, ignore_errors=False: seen.append((tmp_path / "a").exists())
+    )
     remove_folder(tmp_path / "a")
     assert seen[-1] is False

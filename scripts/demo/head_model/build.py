@@ -51,11 +51,11 @@ JAW_REACH, NECK_REACH, EYE_HELPERS = 0.045, 0.08, ("helper-l-eye", "helper-r-eye
 class Eyeball:
     """A sphere whose radius and place vary with identity and that stays a sphere."""
 
-    centre: np.ndarray  # "3" metres
-    directions: np.ndarray  # "M 3" unit vectors from the centre
-    vertices: np.ndarray  # "M 3" metres
-    faces: np.ndarray  # "T 3"
-    identities: np.ndarray  # "M 3 K" metres
+    centre: np.ndarray  # (3,) metres
+    directions: np.ndarray  # (M, 3) unit vectors from the centre
+    vertices: np.ndarray  # (M, 3) metres
+    faces: np.ndarray  # (T, 3)
+    identities: np.ndarray  # (M, 3, K) metres
 
 
 @dataclass(frozen=True)
@@ -63,20 +63,20 @@ class Assembly:
     """The mesh: what was cut out of the body, and behind it the left and the right eyeball."""
 
     source: Source
-    body: np.ndarray  # "B 3" the average person, decimetres
+    body: np.ndarray  # (B, 3) the average person, decimetres
     cut: Cut
     eyes: tuple[Eyeball, Eyeball]
-    origin: np.ndarray  # "3" of the metres, in the body's decimetres
-    template: np.ndarray  # "V 3" metres
-    faces: np.ndarray  # "F 3"
+    origin: np.ndarray  # (3,) of the metres, in the body's decimetres
+    template: np.ndarray  # (V, 3) metres
+    faces: np.ndarray  # (F, 3)
     eye_ids: tuple[np.ndarray, np.ndarray]
-    identities: np.ndarray  # "V 3 K" metres
+    identities: np.ndarray  # (V, 3, K) metres
 
     def metres(self, points: np.ndarray) -> np.ndarray:
         return METRE * (points - self.origin)
 
     def on_head(self, field: np.ndarray) -> np.ndarray:
-        """A displacement "B 3" of the body on the head "V 3", in metres; the eyeballs stay."""
+        """A displacement (B, 3) of the body on the head (V, 3), in metres; the eyeballs stay."""
         moved = np.zeros_like(self.template)
         moved[: len(self.cut.ends)] = METRE * self.cut.take(field)
         return moved
@@ -89,10 +89,10 @@ class Assembly:
 
 @dataclass(frozen=True)
 class Rig:
-    joints: np.ndarray  # "5 3" metres
-    weights: np.ndarray  # "V 5"
-    ramp: np.ndarray  # "V" from neck 0 to head 1
-    opening: np.ndarray  # "V 3" what jawOpen does
+    joints: np.ndarray  # (5, 3) metres
+    weights: np.ndarray  # (V, 5)
+    ramp: np.ndarray  # (V,) from neck 0 to head 1
+    opening: np.ndarray  # (V, 3) what jawOpen does
     angle: float  # of the jaw that is as open
     lower_teeth: np.ndarray  # vertex ids
 
@@ -165,7 +165,7 @@ def _rig(mesh: Assembly) -> Rig:
 
 
 def _expressions(mesh: Assembly, rig: Rig) -> tuple[np.ndarray, np.ndarray]:
-    """The expression basis "V 3 50", and of it the two blinks "2 V 3" as eyelid shapes.
+    """The expression basis (V, 3, 50), and of it the two blinks (2, V, 3) as eyelid shapes.
 
     ARKit's mouthClose is the difference between an open jaw with closed lips and the open jaw. In
     a skinned model the jaw turns it along, so it is stored turned back.
@@ -182,7 +182,7 @@ def _expressions(mesh: Assembly, rig: Rig) -> tuple[np.ndarray, np.ndarray]:
 def _features(
     mesh: Assembly, rig: Rig, lids: np.ndarray
 ) -> tuple[Landmarks, dict[str, np.ndarray], np.ndarray]:
-    """Landmarks, masks and colours "V 3"."""
+    """Landmarks, masks and colours (V, 3)."""
     cut, head = mesh.cut, mesh.skin_side
     ramp = rig.ramp[: len(head)]
     irises = mesh.eye_ids[0][0], mesh.eye_ids[1][0]
@@ -199,14 +199,14 @@ def _features(
 
 
 def _fit_sphere(points: np.ndarray) -> tuple[np.ndarray, float]:
-    """Centre and radius of the least squares sphere through "N 3" points."""
+    """Centre and radius of the least squares sphere through (N, 3) points."""
     system = np.hstack((2 * points, np.ones((len(points), 1))))
     solution = np.linalg.lstsq(system, (points**2).sum(1), rcond=None)[0]
     return solution[:3], float(np.sqrt(solution[3] + solution[:3] @ solution[:3]))
 
 
 def _eyeball(helper: np.ndarray, fields: np.ndarray) -> Eyeball:
-    """A finer sphere for MakeHuman's eye helper "H 3", whose `fields` "H 3 K" it follows."""
+    """A finer sphere for MakeHuman's eye helper (H, 3), whose `fields` (H, 3, K) it follows."""
     centre, radius = _fit_sphere(helper)
     outward = (helper - centre) / np.linalg.norm(helper - centre, axis=1, keepdims=True)
     directions, faces = sphere(np.zeros(3), 1.0, EYE_RINGS, EYE_COLUMNS)
@@ -218,7 +218,7 @@ def _eyeball(helper: np.ndarray, fields: np.ndarray) -> Eyeball:
 
 
 def _jaw_basis(mesh: Assembly, rig: Rig) -> np.ndarray:
-    """Pose basis "V 3 36": at the rig's angle the open jaw is jawOpen, exactly.
+    """Pose basis (V, 3, 36): at the rig's angle the open jaw is jawOpen, exactly.
 
     A jaw that turns sideways is what jawLeft and jawRight have of opposite directions; the push
     forward that both have in common stays in the expression jawForward.

@@ -16,14 +16,14 @@ PARTS = {"helper-upper-teeth": "upper_teeth", "helper-lower-teeth": "lower_teeth
 class Cut:
     """Triangles whose vertices are body vertices, or lie on the edge between two of them."""
 
-    ends: np.ndarray  # "V 2" body vertices
-    share: np.ndarray  # "V" of the second
-    faces: np.ndarray  # "F 3"
-    uv: np.ndarray  # "T 2" in the body's texture space
-    uv_faces: np.ndarray  # "F 3"
+    ends: np.ndarray  # (V, 2) body vertices
+    share: np.ndarray  # (V,) of the second
+    faces: np.ndarray  # (F, 3)
+    uv: np.ndarray  # (T, 2) in the body's texture space
+    uv_faces: np.ndarray  # (F, 3)
     parts: dict[str, np.ndarray]  # vertex ids: skin, upper_teeth, lower_teeth, tongue
     rim: np.ndarray  # vertex ids
-    mirror: np.ndarray  # "V" the vertex on the other side; itself on the rim
+    mirror: np.ndarray  # (V,) the vertex on the other side; itself on the rim
 
     def take(self, field: np.ndarray) -> np.ndarray:
         """A field "V_body ..." on the cut's vertices."""
@@ -42,7 +42,7 @@ def rim_height(vertices: np.ndarray) -> np.ndarray:
 
 
 def cut_head(source: Source, body: np.ndarray) -> Cut:
-    """Clip the quads of `body` "V 3" at the rim; teeth and tongue come along whole."""
+    """Clip the quads of `body` (V, 3) at the rim; teeth and tongue come along whole."""
     builder = _Builder(rim_height(body), source)
     skin = source.groups == "body"
     for quad, uv_quad in zip(source.quads[skin], source.uv_quads[skin], strict=True):

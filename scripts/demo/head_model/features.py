@@ -46,7 +46,7 @@ HAIR_HEIGHTS, HAIR_DEPTHS = (-0.06, -0.01, 0.02, 0.06, 0.10), (-0.085, -0.055, -
 
 
 def landmark_vertices(source: Source, cut: Cut, irises: tuple[int, int]) -> np.ndarray:
-    """Rows "70" of the fixed landmarks; the jaw line (0..16) stays 0. `irises`: left, right."""
+    """Rows (70,) of the fixed landmarks; the jaw line (0..16) stays 0. `irises`: left, right."""
     rows = np.zeros(70, int)
     for index, vertex in MIDDLE.items():
         rows[index] = cut.row(vertex)
@@ -60,7 +60,7 @@ def landmark_vertices(source: Source, cut: Cut, irises: tuple[int, int]) -> np.n
 def jaw_lines(
     positions: np.ndarray, candidates: np.ndarray, mirror: np.ndarray, eye_height: float
 ) -> np.ndarray:
-    """Vertices "79 17" on the silhouette, by yaw as in FLAME's contour table.
+    """Vertices (79, 17) on the silhouette, by yaw as in FLAME's contour table.
 
     Seen from the front the line runs from ear to ear under the chin. With the head turned to its
     left, the left half is the silhouette seen then, and the right half stays.
@@ -123,7 +123,7 @@ def _lower_hull(points: np.ndarray, start: int) -> np.ndarray:
 
 
 def texture_weights(source: Source, cut: Cut, name: str) -> np.ndarray:
-    """MakeHuman's painted mask `name` at the cut's vertices "V", in [0, 1]."""
+    """MakeHuman's painted mask `name` at the cut's vertices (V,), in [0, 1]."""
     image = source.texture(name)
     height, width = image.shape
     columns = np.clip((cut.uv[:, 0] * width).astype(int), 0, width - 1)
@@ -141,7 +141,7 @@ def regions(
     lids: np.ndarray,
     landmarks: np.ndarray,
 ) -> dict[str, np.ndarray]:
-    """Vertex ids by region, with FLAME's names where it has the region. `lids`: blinks "2 V 3"."""
+    """Vertex ids by region, named as FLAME's where it has it. `lids`: blinks (2, V, 3)."""
     skin = np.isin(np.arange(len(cut.ends)), cut.parts["skin"])
     painted = {n: texture_weights(source, cut, n) > 0.5 for n in ("lips", "ears", "inside-mouth")}
     mouth, lips, ears = (skin & painted[n] for n in ("inside-mouth", "lips", "ears"))
@@ -176,7 +176,7 @@ def regions(
 
 
 def hair_weights(positions: np.ndarray, ramp: np.ndarray) -> np.ndarray:
-    """How much of each skin vertex "V" is under hair, in [0, 1]; `ramp` is 0 down the neck."""
+    """How much of each skin vertex (V,) is under hair, in [0, 1]; `ramp` is 0 down the neck."""
     _, y, z = positions.T
     behind = np.interp(y, HAIR_HEIGHTS, HAIR_DEPTHS) - z
     weights = np.clip(np.maximum(y - HAIR_TOP, behind) / HAIR_SOFTNESS + 0.5, 0, 1)
@@ -191,7 +191,7 @@ def head_colors(
     masks: dict[str, np.ndarray],
     brows: np.ndarray,
 ) -> np.ndarray:
-    """RGB "V 3" in [0, 1] of the cut's vertices: parts, lips, hair and brows (rows "2 5")."""
+    """RGB (V, 3) in [0, 1] of the cut's vertices: parts, lips, hair and brows (rows (2, 5))."""
     hair = hair_weights(positions, ramp) * (1 - texture_weights(source, cut, "ears"))
     colors = _mix(np.tile(SKIN, (len(positions), 1)), HAIR, hair)
     along = np.concatenate([_polyline(positions[brow]) for brow in brows])
@@ -205,7 +205,7 @@ def head_colors(
 
 
 def eye_colors(directions: np.ndarray) -> np.ndarray:
-    """RGB "M 3" of an eyeball's vertices by their direction "M 3" from its centre."""
+    """RGB (M, 3) of an eyeball's vertices by their direction (M, 3) from its centre."""
     angle = np.arccos(np.clip(directions[:, 2], -1, 1))
     colors = np.where((angle < IRIS_ANGLE)[:, None], IRIS, SCLERA)
     return np.where((angle < PUPIL_ANGLE)[:, None], PUPIL, colors)
@@ -232,7 +232,7 @@ EYE_ATLAS = ((0.72, 0.54, 0.85, 0.67), (0.87, 0.54, 1.0, 0.67))
 
 
 def head_texture(cut: Cut) -> np.ndarray:
-    """Texture coordinates "T 2" in [0, 1]: the body's islands, enlarged to fill the square."""
+    """Texture coordinates (T, 2) in [0, 1]: the body's islands, enlarged to fill the square."""
     uv = np.full_like(cut.uv, np.nan)
     for part, box in PART_ATLAS.items():
         rows = np.unique(cut.uv_faces[np.isin(cut.faces[:, 0], cut.parts[part])])
@@ -245,7 +245,7 @@ def head_texture(cut: Cut) -> np.ndarray:
 
 
 def eye_texture(directions: np.ndarray, box: tuple[float, float, float, float]) -> np.ndarray:
-    """Texture coordinates "M 2" of an eyeball: a disc whose radius is the angle."""
+    """Texture coordinates (M, 2) of an eyeball: a disc whose radius is the angle."""
     angle = np.arccos(np.clip(directions[:, 2], -1, 1))[:, None] / np.pi
     across = (
         directions[:, :2] / np.maximum(np.linalg.norm(directions[:, :2], axis=1), 1e-12)[:, None]

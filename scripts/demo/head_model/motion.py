@@ -33,7 +33,7 @@ SLIDER, ADDITIVE, MACRO = 0.20, 0.15, 0.45
 
 
 def average_person(source: Source) -> np.ndarray:
-    """The body "V 3" of the mean of both genders and three ethnicities at 25 years, symmetric."""
+    """The body (V, 3) of the mean of both genders and three ethnicities at 25 years, symmetric."""
     mean = sum(
         source.target(f"macrodetails/{ethnicity}-{gender}-young") / 6
         for ethnicity in ETHNICITIES
@@ -44,7 +44,7 @@ def average_person(source: Source) -> np.ndarray:
 
 
 def identity_fields(source: Source) -> np.ndarray:
-    """Symmetric displacements "V 3 M", each times the standard deviation of its parameter."""
+    """Symmetric displacements (V, 3, M), each times the standard deviation of its parameter."""
     fields = _macro_fields(source)
     for folder in FEATURES:
         names = [n for n in source.targets(folder) if not MOVES_THE_HEAD.search(n)]
@@ -66,10 +66,10 @@ def identity_fields(source: Source) -> np.ndarray:
 
 
 def modes(fields: np.ndarray, positions: np.ndarray, count: int) -> np.ndarray:
-    """The `count` strongest principal modes "V 3 count" of the fields "V 3 M" of a head.
+    """The `count` strongest principal modes (V, 3, count) of the fields (V, 3, M) of a head.
 
     They are orthogonal, strongest first, and scaled for coefficients of unit variance. Rigid
-    motions at the positions "V 3" are taken out: a pose is no identity.
+    motions at the positions (V, 3) are taken out: a pose is no identity.
     """
     flat = fields.reshape(-1, fields.shape[-1])
     rigid = np.linalg.qr(_rigid_motions(positions))[0]
@@ -85,12 +85,12 @@ def modes(fields: np.ndarray, positions: np.ndarray, count: int) -> np.ndarray:
 
 
 def expression_fields(source: Source, body: np.ndarray) -> np.ndarray:
-    """The 50 named expressions "V 3 50"; left and right mirror each other exactly."""
+    """The 50 named expressions (V, 3, 50); left and right mirror each other exactly."""
     return np.stack([_expression(source, body, name) for name in EXPRESSION_NAMES], -1)
 
 
 def hinge(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, float]:
-    """Pivot "3" (x = 0) and angle about +x of the rigid motion between two point sets "N 3"."""
+    """Pivot (3,) (x = 0) and angle about +x of the rigid motion between two point sets (N, 3)."""
     a, b = (points - points.mean(0) for points in (before, after))
     angle = np.arctan2((a[:, 1] * b[:, 2] - a[:, 2] * b[:, 1]).sum(), (a[:, 1:] * b[:, 1:]).sum())
     c, s = np.cos(angle), np.sin(angle)

@@ -28,14 +28,14 @@ EXPRESSION_NAMES = tuple(
 
 
 def joint_row(vertices: np.ndarray, joint: np.ndarray) -> np.ndarray:
-    """Weights "M" with the least squares sum that add up to 1 and put "M 3" vertices at `joint`."""
+    """Weights (M,), least in squares, that sum to 1 and put (M, 3) vertices at `joint`."""
     constraints = np.vstack((vertices.T, np.ones(len(vertices))))
     target = np.append(joint, 1.0)
     return constraints.T @ np.linalg.solve(constraints @ constraints.T, target)
 
 
 def rotation_about(axis: int, angle: float) -> np.ndarray:
-    """Rotation "3 3" by `angle` radians about coordinate axis `axis`."""
+    """Rotation (3, 3) by `angle` radians about coordinate axis `axis`."""
     c, s = np.cos(angle), np.sin(angle)
     rotation = np.eye(3)
     u, v = (axis + 1) % 3, (axis + 2) % 3
@@ -46,7 +46,7 @@ def rotation_about(axis: int, angle: float) -> np.ndarray:
 def jaw_motion(
     weights: np.ndarray, joint: np.ndarray, axis: int, angle: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Linear part "V 3 3" and shift "V 3" of skinning by the jaw's `weights` "V" alone."""
+    """Linear part (V, 3, 3) and shift (V, 3) of skinning by the jaw's `weights` (V,) alone."""
     turn = rotation_about(axis, angle) - np.eye(3)
     return np.eye(3) + weights[:, None, None] * turn, -weights[:, None] * (turn @ joint)
 
@@ -54,7 +54,7 @@ def jaw_motion(
 def skinning_fit(
     vertices: np.ndarray, moved: np.ndarray, joint: np.ndarray, angle: float
 ) -> np.ndarray:
-    """Jaw weights "V" in [0, 1] that come nearest to the displacement `moved` of an open jaw."""
+    """Jaw weights (V,) in [0, 1] that come nearest to the displacement `moved` of an open jaw."""
     linear, shift = jaw_motion(np.ones(len(vertices)), joint, 0, angle)
     rigid = (linear @ vertices[..., None])[..., 0] + shift - vertices
     square = (rigid**2).sum(1)
@@ -69,13 +69,13 @@ def jaw_offset(
     axis: int,
     angle: float,
 ) -> np.ndarray:
-    """Offset "V 3" before skinning that makes the turned jaw land on vertices + moved exactly."""
+    """Offset (V, 3) before skinning that makes the turned jaw land on vertices + moved exactly."""
     linear, shift = jaw_motion(weights, joint, axis, angle)
     return np.linalg.solve(linear, (vertices + moved - shift)[..., None])[..., 0] - vertices
 
 
 def corrective(offset: np.ndarray, axis: int, angle: float) -> np.ndarray:
-    """Pose basis "V 3 36" that is `offset` when the jaw alone turns by `angle` about `axis`.
+    """Pose basis (V, 3, 36) that is `offset` when the jaw alone turns by `angle` about `axis`.
 
     Only the two antisymmetric entries of R - I are used, so that it grows with sin(angle).
     """
@@ -88,7 +88,7 @@ def corrective(offset: np.ndarray, axis: int, angle: float) -> np.ndarray:
 
 
 def neck_ramp(vertices: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """A smoothstep "V" along the axis between two points: 0 up to `start`, 1 from `end` on."""
+    """A smoothstep (V,) along the axis between two points: 0 up to `start`, 1 from `end` on."""
     axis = end - start
     t = np.clip((vertices - start) @ axis / (axis @ axis), 0, 1)
     return t * t * (3 - 2 * t)
@@ -97,7 +97,7 @@ def neck_ramp(vertices: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.nd
 def skin_table(
     ramp: np.ndarray, jaw: np.ndarray, eyes: tuple[np.ndarray, np.ndarray]
 ) -> np.ndarray:
-    """Weights "V 5": what the ramp leaves is the root's, eyeballs (ids) are their joint's."""
+    """Weights (V, 5): what the ramp leaves is the root's, eyeballs (ids) are their joint's."""
     table = np.stack((1 - ramp, ramp * (1 - jaw), ramp * jaw, 0 * ramp, 0 * ramp), 1)
     for joint, ids in zip((LEFT_EYE, RIGHT_EYE), eyes, strict=True):
         table[ids] = np.eye(5)[joint]

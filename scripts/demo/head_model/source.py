@@ -38,31 +38,31 @@ class Source:
     """The opened archive and the mesh in it."""
 
     archive: zipfile.ZipFile
-    vertices: np.ndarray  # "V 3" decimetres
-    quads: np.ndarray  # "F 4"
-    groups: np.ndarray  # "F" name of each quad's group
-    uv: np.ndarray  # "T 2"
-    uv_quads: np.ndarray  # "F 4"
-    mirror: np.ndarray  # "V" the vertex on the other side
+    vertices: np.ndarray  # (V, 3) decimetres
+    quads: np.ndarray  # (F, 4)
+    groups: np.ndarray  # (F,) name of each quad's group
+    uv: np.ndarray  # (T, 2)
+    uv_quads: np.ndarray  # (F, 4)
+    mirror: np.ndarray  # (V,) the vertex on the other side
 
     def ids(self, group: str) -> np.ndarray:
         """Vertices of a group of quads."""
         return np.unique(self.quads[self.groups == group])
 
     def mirrored(self, field: np.ndarray) -> np.ndarray:
-        """A field of vectors "V 3" seen in the mirror x -> -x."""
+        """A field of vectors (V, 3) seen in the mirror x -> -x."""
         return field[self.mirror] * (-1, 1, 1)
 
     def symmetric(self, field: np.ndarray) -> np.ndarray:
         return (field + self.mirrored(field)) / 2
 
     def target(self, name: str) -> np.ndarray:
-        """The displacement "V 3" of a MakeHuman target such as 'head/head-oval'."""
+        """The displacement (V, 3) of a MakeHuman target such as 'head/head-oval'."""
         raw = gzip.decompress(self.archive.read(f"{BODY}targets/{name}.target.gz"))
         return self._displacement(raw)
 
     def face_unit(self, name: str) -> np.ndarray:
-        """The displacement "V 3" of a face unit, named as ARKit names it."""
+        """The displacement (V, 3) of a face unit, named as ARKit names it."""
         return self._displacement(self.archive.read(f"{FACE_UNITS}{name}.target"))
 
     def targets(self, folder: str) -> list[str]:
@@ -72,7 +72,7 @@ class Source:
         return sorted(f"{folder}/{name[len(start) : -len(end)]}" for name in names)
 
     def texture(self, name: str) -> np.ndarray:
-        """A mask "H W" in [0, 1] over the texture space."""
+        """A mask (H, W) in [0, 1] over the texture space."""
         content = self.archive.read(f"{BODY}textures/mpfb_{name}.jpg")
         return np.asarray(Image.open(io.BytesIO(content)).convert("L"), dtype=float) / 255
 

@@ -1,7 +1,7 @@
-"""Draw solids by casting rays: exact surfaces, textures, hard shadows, ambient occlusion, highlights.
+"""Draw solids by casting rays: exact surfaces, textures, shadows, occlusion, highlights.
 
-This is the demo data's own renderer. It shares nothing with the Gaussian rasterizer it will judge,
-and it conforms to the Blender convention of D-NeRF: the camera looks along its own -z, x right, y up.
+This is the demo data's own renderer. It shares nothing with the Gaussian rasterizer it will judge.
+Cameras are Blender's, as in D-NeRF: they look along their own -z, x right, y up.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ SUN_COLOR = np.float32((1.05, 0.98, 0.86))
 SKY_COLOR = np.float32((0.42, 0.47, 0.55))
 GROUND_COLOR = np.float32((0.24, 0.20, 0.17))
 SHADOW_BIAS = 2e-3  # world units; hides rounding where two solids touch
-OCCLUDER_RADIUS = 0.1  # solids whose smallest half extent is below this are too thin to darken others
+OCCLUDER_RADIUS = 0.1  # solids with a smaller half extent are too thin to darken others
 
 
 def render(solids: list[Solid], c2w: NDArray[np.float64], fov_x: float, size: int) -> NDArray:
-    """RGBA `size size 4` uint8 with straight alpha; `c2w` `4 4`, `fov_x` in radians."""
+    """RGBA (size, size, 4) uint8 with straight alpha; `c2w` (4, 4), `fov_x` in radians."""
     n = size * SAMPLES
     offsets = ((np.arange(n) + 0.5) / n * 2 - 1) * np.tan(fov_x / 2)
     ids, depth = _first_hits(solids, c2w, offsets)
@@ -85,11 +85,12 @@ class _Lights:
         self.radii = np.array([np.linalg.norm(s.corners()[0] - s.center) for s in solids])
         boxes = np.stack([s.corners() @ SUN_AXES.T for s in solids])
         # Shadows run along the last of these axes, so a box in them bounds what a solid can shade.
-        self.sun_low, self.sun_high = (boxes.min(1).astype(np.float32), boxes.max(1).astype(np.float32))
+        self.sun_low = boxes.min(1).astype(np.float32)
+        self.sun_high = boxes.max(1).astype(np.float32)
         self.occluders = [i for i, s in enumerate(solids) if s.half.min() > OCCLUDER_RADIUS]
 
     def shade(self, index: int, points: Array, rays: Array) -> Array:
-        """Display RGB `P 3` in [0, 1] of points `P 3` on one solid, seen along `rays` `P 3`."""
+        """Display RGB (P, 3) in [0, 1] of points (P, 3) on one solid, seen along `rays` (P, 3)."""
         solid = self.solids[index]
         rotation = solid.pose[:3, :3].astype(np.float32)
         local = _apply(rotation.T, points - solid.center.astype(np.float32))
@@ -112,7 +113,7 @@ class _Lights:
         return np.clip(linear, 0, 1) ** np.float32(1 / GAMMA)
 
     def _sunlit(self, index: int, points: Array, cosine: Array) -> Array:
-        """1 where the sun is seen, 0 in shadow, `P`; `cosine` `P` is that of its angle."""
+        """1 where the sun is seen, 0 in shadow, (P,); `cosine` (P,) is that of its angle."""
         lit = (cosine > 0).astype(np.float32)
         across, up, along = _apply(SUN_AXES.astype(np.float32), points).T
         for other in self._shadow_casters(index):
@@ -130,14 +131,14 @@ class _Lights:
         return lit
 
     def _shadow_casters(self, index: int) -> NDArray:
-        """Solids that may stand between this one and the sun; a convex solid never shades itself."""
+        """Solids that may stand between this one and the sun; a convex one never shades itself."""
         candidates = np.all(self.sun_high > self.sun_low[index], axis=1)
         candidates &= np.all(self.sun_low[:, :2] < self.sun_high[index, :2], axis=1)
         candidates[index] = False
         return np.flatnonzero(candidates)
 
     def _openness(self, index: int, points: Array, normals: Array) -> Array:
-        """Share of the sky that near solids leave open, `P`: each counted as a ball.
+        """Share of the sky that near solids leave open, (P,): each counted as a ball.
 
         A ball of radius r at distance d in direction w hides max(0, n·w) r²/d² of the
         cosine-weighted hemisphere (exact for a ball above the horizon).
@@ -160,7 +161,7 @@ def _unit(vectors: Array) -> Array:
 
 
 def _apply(matrix: Array, vectors: Array) -> Array:
-    """`matrix` `M 3` times each of `vectors` `P 3`, as `P M`; without BLAS and its threads."""
+    """`matrix` (M, 3) times each of `vectors` (P, 3), as (P, M); without BLAS and its threads."""
     return np.einsum("mi,pi->mp", matrix, vectors).T
 
 

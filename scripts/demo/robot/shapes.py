@@ -1,8 +1,8 @@
 """Convex unit shapes, placed in the world as solids: where does a ray enter and leave them?
 
-Every shape lives in its own unit frame inside [-1, 1]³; a `Solid` scales, turns and moves it. Convex
-shapes meet a ray in one interval, so one function `span` serves the camera and the shadows alike,
-and two shapes are intersected by intersecting their intervals.
+Every shape lives in its own unit frame inside [-1, 1]³; a `Solid` scales, turns and moves it.
+Convex shapes meet a ray in one interval, so one function `span` serves the camera and the shadows
+alike, and two shapes are intersected by intersecting their intervals.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Shape:
 
     `span(origin, direction)` takes two triples of arrays that broadcast to a common shape `R` and
     returns the ray parameters (near `R`, far `R`) of the visit; a miss has near > far.
-    `normal(points)` takes points `P 3` on the surface and returns outward directions `P 3`, of any
+    `normal(points)` takes points (P, 3) on the surface and returns outward directions (P, 3) of any
     length.
     """
 
@@ -35,7 +35,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Paint:
-    """How a surface looks: linear RGB `P 3` in [0, 1] from points and normals `P 3`, and its gloss.
+    """How a surface looks: linear RGB (P, 3) in [0, 1] of points and normals (P, 3), and gloss.
 
     Points and normals are in the solid's own frame, in world units, measured from its centre.
     """
@@ -47,7 +47,7 @@ class Paint:
 
 @dataclass(frozen=True)
 class Solid:
-    """A shape placed in the world; `pose` is a rigid transform `4 4`, `half` its half extents `3`."""
+    """A shape placed in the world; `pose` (4, 4) is rigid, `half` (3,) its half extents."""
 
     name: str
     shape: Shape
@@ -57,16 +57,16 @@ class Solid:
 
     @property
     def center(self) -> NDArray[np.float64]:
-        """World position of the centre, `3`."""
+        """World position of the centre, (3,)."""
         return self.pose[:3, 3]
 
     @property
     def unit_from_world(self) -> NDArray[np.float64]:
-        """Linear map `3 3` that takes world directions to the unit frame."""
+        """Linear map (3, 3) that takes world directions to the unit frame."""
         return self.pose[:3, :3].T / self.half[:, None]
 
     def corners(self) -> NDArray[np.float64]:
-        """The eight world corners `8 3` of the box around the solid."""
+        """The eight world corners (8, 3) of the box around the solid."""
         signs = np.stack(np.meshgrid(*[(-1.0, 1.0)] * 3, indexing="ij"), -1).reshape(8, 3)
         return (signs * self.half) @ self.pose[:3, :3].T + self.center
 
@@ -130,7 +130,7 @@ def _rod_normal(points: Array) -> Array:
     return normals
 
 
-ROUNDING2 = 1.9  # squared radius of the ball that rounds a unit cube: between its edges (2) and faces
+ROUNDING2 = 1.9  # squared radius of the ball that rounds a unit cube: its edges have 2
 
 
 def _cushion_span(origin: tuple[Array, ...], direction: tuple[Array, ...]) -> Span:

@@ -18,7 +18,7 @@ GAMMA = 2.2
 
 
 def rgb(code: str) -> Array:
-    """Linear RGB `3` of a display colour written as six hexadecimal digits."""
+    """Linear RGB (3,) of a display colour written as six hexadecimal digits."""
     return (np.frombuffer(bytes.fromhex(code), np.uint8) / np.float32(255)) ** np.float32(GAMMA)
 
 
@@ -45,7 +45,7 @@ def checks(a: str, b: str, *, period: float) -> Color:
 
 
 def wedges(a: str, b: str, *, count: int, hub: float = 0.0, hub_color: str | None = None) -> Color:
-    """`count` sectors of each colour around the z axis, with a disc of radius `hub` in the middle."""
+    """`count` sectors of each colour around the z axis, in the middle a disc of radius `hub`."""
     def color(points: Array, normals: Array) -> Array:
         turn = np.arctan2(points[:, 1], points[:, 0]) / (2 * np.pi)
         sectors = _either((turn * count) % 1 < 0.5, a, b)
@@ -90,7 +90,7 @@ def stand(radius: float) -> Color:
 
 
 def noise(points: Array) -> Array:
-    """Smooth value noise `P` in [0, 1]: one lattice cell per unit, repeating after 16."""
+    """Smooth value noise (P,) in [0, 1]: one lattice cell per unit, repeating after 16."""
     lattice = np.random.default_rng(7).random((16, 16, 16), np.float32).reshape(-1)
     cell = np.floor(points)
     part = points - cell

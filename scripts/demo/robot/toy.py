@@ -1,4 +1,4 @@
-"""The toy at one time: a tin robot that swings its arms, nods and looks around, gears, a rolling ball.
+"""The toy at one time: a tin robot that swings its arms and nods, gears, a rolling ball.
 
 World units, z up, the robot looks along -y. Everything moves smoothly and returns to its start, so
 the video loops; nothing travels further than about 0.6 units.
@@ -69,7 +69,9 @@ def _legs() -> list[Solid]:
     solids = []
     for side, x in (("left", 0.19), ("right", -0.19)):
         solids += [
-            _solid(f"{side} foot", CUSHION, move(x, -0.05, FLOOR + 0.08), (0.15, 0.21, 0.08), shoes),
+            _solid(
+                f"{side} foot", CUSHION, move(x, -0.05, FLOOR + 0.08), (0.15, 0.21, 0.08), shoes
+            ),
             _solid(f"{side} leg", ROD, move(x, 0, FLOOR + 0.2), (0.08, 0.08, 0.1), STEEL),
         ]
     return solids
@@ -100,8 +102,9 @@ def _body(torso: Pose, time: float) -> list[Solid]:
 
 def _head(neck: Pose, time: float) -> list[Solid]:
     phase = 2 * np.pi * time
-    head = (neck @ move(0, 0, 0.16 + 0.02 * np.sin(2 * phase)) @ turn("z", 0.3 * np.sin(phase + 0.6))
-            @ turn("y", 0.12 * np.cos(phase)) @ turn("x", 0.1 * np.sin(2 * phase)))
+    head = (neck @ move(0, 0, 0.16 + 0.02 * np.sin(2 * phase))
+            @ turn("z", 0.3 * np.sin(phase + 0.6)) @ turn("y", 0.12 * np.cos(phase))
+            @ turn("x", 0.1 * np.sin(2 * phase)))
     gaze = turn("z", 0.45 * np.sin(phase + 1.4))
     eye = Paint(spot("fbfaf2", "1d2b3a", toward=(0, -1, -0.05), angle=0.55), gloss=0.7,
                 sharpness=80)

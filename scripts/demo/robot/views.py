@@ -26,7 +26,7 @@ class View:
     split: str
     index: int
     time: float  # [0, 1]
-    c2w: NDArray[np.float64]  # camera-to-world `4 4`, OpenGL axes (x right, y up, looking along -z)
+    c2w: NDArray[np.float64]  # camera-to-world (4, 4), OpenGL axes: x right, y up, looking along -z
 
     @property
     def file_path(self) -> str:
@@ -35,7 +35,7 @@ class View:
 
 
 def make_views(counts: dict[str, int], seed: int) -> list[View]:
-    """All views of all splits (`counts`: split name to number of views), reproducible from `seed`."""
+    """All views of all splits (`counts`: views by split), reproducible from `seed`."""
     views = []
     for number, split in enumerate(GAP_SHARE):
         rng = np.random.default_rng([seed, number])  # a split's views do not depend on the others
@@ -45,7 +45,7 @@ def make_views(counts: dict[str, int], seed: int) -> list[View]:
 
 
 def _times(count: int, gaps: int, share: float) -> list[float]:
-    """`count` times spread over [0, 1], each `share` of the way through one of `gaps` equal gaps."""
+    """`count` times over [0, 1], each `share` of the way through one of `gaps` equal gaps."""
     if share == 0:
         return [i / gaps for i in range(gaps + 1)]
     return [(int((i + 0.5) * gaps / count) + share) / gaps for i in range(count)]

@@ -36,13 +36,14 @@ AMBIENT = np.array([0.34, 0.34, 0.36])
 SHARPNESS = 90
 
 # CelebAMask's numbers, which IMavatar's `semantic` pictures hold; left is the character's own.
-LABELS = {"background": 0, "skin": 1, "left_brow": 2, "right_brow": 3, "left_eye": 4, "right_eye": 5,
-          "left_ear": 7, "right_ear": 8, "nose": 10, "mouth": 11, "upper_lip": 12, "lower_lip": 13,
-          "neck": 14, "hair": 17}  # fmt: skip
+LABELS = {"background": 0, "skin": 1, "left_brow": 2, "right_brow": 3, "left_eye": 4,
+          "right_eye": 5, "left_ear": 7, "right_ear": 8, "nose": 10, "mouth": 11,
+          "upper_lip": 12, "lower_lip": 13, "neck": 14, "hair": 17}  # fmt: skip
 # Regions of the head model by the part that they are; later ones win where regions overlap.
-REGIONS = {"neck": "neck", "scalp": "hair", "nose": "nose", "left_ear": "left_ear", "right_ear": "right_ear",
-           "mouth_interior": "mouth", "teeth": "mouth", "tongue": "mouth", "eye_sockets": "skin",
-           "left_eyeball": "left_eye", "right_eyeball": "right_eye"}  # fmt: skip
+REGIONS = {"neck": "neck", "scalp": "hair", "nose": "nose", "left_ear": "left_ear",
+           "right_ear": "right_ear", "mouth_interior": "mouth", "teeth": "mouth",
+           "tongue": "mouth", "eye_sockets": "skin", "left_eyeball": "left_eye",
+           "right_eyeball": "right_eye"}  # fmt: skip
 SKINLIKE = ("skin", "nose", "left_ear", "right_ear", "neck")
 GLOSS = {"left_eye": 0.30, "right_eye": 0.30, "mouth": 0.10, "upper_lip": 0.10, "lower_lip": 0.10,
          "skin": 0.03, "nose": 0.05}  # fmt: skip
@@ -52,17 +53,17 @@ GLOSS = {"left_eye": 0.30, "right_eye": 0.30, "mouth": 0.10, "upper_lip": 0.10, 
 class Looks:
     """What `shade` needs of a head, fixed for all frames."""
 
-    faces: np.ndarray  # "F 3"
-    rest: Array  # "V 3" metres
-    colors: Array  # "V 3" linear RGB without the patterns
-    part: np.ndarray  # "F" uint8, values of LABELS
-    gloss: Array  # "256" by part
-    eyes: dict[int, Array]  # part -> "V 3" directions from that eye's centre
+    faces: np.ndarray  # (F, 3)
+    rest: Array  # (V, 3) metres
+    colors: Array  # (V, 3) linear RGB without the patterns
+    part: np.ndarray  # (F,) uint8, values of LABELS
+    gloss: Array  # (256,) by part
+    eyes: dict[int, Array]  # part -> (V, 3) directions from that eye's centre
     teeth: tuple[Teeth, ...]
 
     @classmethod
     def of(cls, model: HeadModel, rest: Array) -> Looks:
-        """The looks of a model whose rest shape is `rest` "V 3"."""
+        """The looks of a model whose rest shape is `rest` (V, 3)."""
         faces = model.faces.numpy()
         masks = {name: ids.numpy() for name, ids in model.masks.items()}
         marks = rest[faces[model.landmarks.faces]]
@@ -76,17 +77,17 @@ class Looks:
         for name, value in GLOSS.items():
             gloss[LABELS[name]] = value
         centres = model.joint_regressor.double().numpy()[3:] @ rest
-        eyes = {LABELS[name]: unit(rest - centre)
-                for name, centre in zip(("left_eye", "right_eye"), centres, strict=True)}  # fmt: skip
+        names = ("left_eye", "right_eye")
+        eyes = {LABELS[n]: unit(rest - centre) for n, centre in zip(names, centres, strict=True)}
         return cls(faces, rest, colors**GAMMA, _face_parts(vertex_part, faces), gloss, eyes,
                    _rows_of_teeth(masks, rest, faces))  # fmt: skip
 
     def parts(self, hits: Hits) -> np.ndarray:
-        """The part "S" that every sample shows; insides show as the mouth's."""
+        """The part (S,) that every sample shows; insides show as the mouth's."""
         return np.where(hits.front, self.part[hits.faces], np.uint8(LABELS["mouth"]))
 
     def shade(self, hits: Hits, vertices: Array, viewmat: Array) -> Array:
-        """Linear RGB "S 3" of what is seen, for vertices "V 3" in the world."""
+        """Linear RGB (S, 3) of what is seen, for vertices (V, 3) in the world."""
         part = self.parts(hits)
         local = vertices @ viewmat[:3, :3].T + viewmat[:3, 3]
         normals = unit(hits.interpolate(vertex_normals(local, self.faces), self.faces))
@@ -154,12 +155,12 @@ def _plain_colors(vertex_part: np.ndarray) -> Array:
 class Teeth:
     """One row of teeth."""
 
-    faces: np.ndarray  # "F" bool, which triangles of the head
+    faces: np.ndarray  # (F,) bool, which triangles of the head
     root: int  # 1 where the roots are above, -1 where below
     gum: float  # height where the gum begins, metres
 
     def albedo(self, points: Array) -> Array:
-        """Linear RGB "S 3": enamel with a dark line between neighbours, then gum."""
+        """Linear RGB (S, 3): enamel with a dark line between neighbours, then gum."""
         phase = points[:, :1] / TOOTH_WIDTH
         line = np.exp(-(((phase - np.round(phase)) / 0.09) ** 2))
         enamel = np.array(TOOTH) ** GAMMA * (1 - 0.6 * line)
@@ -181,7 +182,7 @@ def _rows_of_teeth(
 
 
 def _eye(directions: Array) -> Array:
-    """Linear RGB "S 3" of an eyeball by the unit direction "S 3" from its centre; +z is its axis."""
+    """Linear RGB (S, 3) of an eyeball by unit directions (S, 3) from its centre; +z: its axis."""
     angle = np.arccos(np.clip(directions[:, 2:], -1, 1))
     around = np.arctan2(directions[:, 1:2], directions[:, :1])
     fibres = 1 + 0.25 * np.sin(17 * around) + 0.15 * np.sin(31 * around + 40 * angle)
@@ -195,7 +196,7 @@ def _eye(directions: Array) -> Array:
 
 
 def _waves(points: Array, frequency: float) -> Array:
-    """Smooth noise "S 1" in about [-1, 1]: a few sines at odd angles; radians per metre."""
+    """Smooth noise (S, 1) in about [-1, 1]: a few sines at odd angles; radians per metre."""
     directions = np.array([[1.0, 0.3, -0.5], [-0.6, 1.0, 0.4], [0.3, -0.7, 1.0], [0.9, 0.8, 0.6]])
     phases = frequency * points @ (directions * [[1.0], [1.3], [1.7], [2.3]]).T + [
         0.0,
@@ -207,5 +208,5 @@ def _waves(points: Array, frequency: float) -> Array:
 
 
 def _freckles(points: Array) -> Array:
-    """Spots "S 1" in [0, 1] here and there: where the noise is at its highest."""
+    """Spots (S, 1) in [0, 1] here and there: where the noise is at its highest."""
     return np.clip((_waves(points, 420) - 0.92) / 0.20, 0, 1)

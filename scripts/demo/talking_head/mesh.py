@@ -19,13 +19,13 @@ EDGE_SLACK = 1e-9  # of a triangle: a sample on a shared edge belongs to both, n
 class Hits:
     """The S samples that see a triangle, each the nearest one."""
 
-    samples: NDArray[np.int64]  # "S" row * width + column
-    faces: NDArray[np.int64]  # "S"
-    weights: Array  # "S 3" of the triangle's corners, perspective-correct, rows sum to 1
-    front: NDArray[np.bool_]  # "S" whether the triangle's outside is seen
+    samples: NDArray[np.int64]  # (S,) row * width + column
+    faces: NDArray[np.int64]  # (S,)
+    weights: Array  # (S, 3) of the triangle's corners, perspective-correct, rows sum to 1
+    front: NDArray[np.bool_]  # (S,) whether the triangle's outside is seen
 
     def interpolate(self, values: Array, faces: NDArray[np.int64]) -> Array:
-        """The `values` "V C" of the vertices at the samples, "S C"."""
+        """The `values` (V, C) of the vertices at the samples, (S, C)."""
         corners = values[faces[self.faces]]
         return np.einsum("sk,skc->sc", self.weights, corners)
 
@@ -34,14 +34,14 @@ def visible(vertices: Array, faces: NDArray[np.int64], viewmat: Array, K: Array,
     """What a grid of `size` x `size` samples over the picture sees.
 
     Args:
-        vertices: "V 3" world; all must be in front of the camera.
-        faces: "F 3", counter-clockwise from outside.
-        viewmat: "4 4" world to camera.
-        K: "3 3", in samples: the picture is `size` wide and high.
+        vertices: (V, 3) world; all must be in front of the camera.
+        faces: (F, 3), counter-clockwise from outside.
+        viewmat: (4, 4) world to camera.
+        K: (3, 3), in samples: the picture is `size` wide and high.
     """
     local = vertices @ viewmat[:3, :3].T + viewmat[:3, 3]
     screen = local @ K.T
-    corners = (screen[:, :2] / screen[:, 2:])[faces]  # "F 3 2"
+    corners = (screen[:, :2] / screen[:, 2:])[faces]  # (F, 3, 2)
     edges, area = _edges(corners)
     triangle, x, y = _candidates(corners, area, size)
     weights = edges[triangle, :, 0] * x[:, None]
@@ -64,7 +64,7 @@ def visible(vertices: Array, faces: NDArray[np.int64], viewmat: Array, K: Array,
 
 
 def _edges(corners: Array) -> tuple[Array, Array]:
-    """Barycentric weights as functions a x + b y + c of the screen, "F 3 3", and areas "F".
+    """Barycentric weights as functions a x + b y + c of the screen, (F, 3, 3), and areas (F,).
 
     The area is negative where the outside faces the camera: rows run downwards.
     """
@@ -91,7 +91,7 @@ def _candidates(corners: Array, area: Array, size: int) -> tuple[NDArray[np.int6
 
 
 def vertex_normals(vertices: Array, faces: NDArray[np.int64]) -> Array:
-    """Unit normals "V 3": the mean of the triangles around, weighed by their areas."""
+    """Unit normals (V, 3): the mean of the triangles around, weighed by their areas."""
     a, b, c = (vertices[faces[:, i]] for i in range(3))
     normal = np.repeat(np.cross(b - a, c - a), 3, 0)
     corner = faces.ravel()

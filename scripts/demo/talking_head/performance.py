@@ -1,7 +1,7 @@
 """What the demo head says and does: a scripted monologue, and a sequence to drive an avatar with.
 
-25 frames a second. Speech is a row of syllables, a consonant and a vowel each; blinks, gaze and head
-go on all the time. Beside them there are gestures (a smile, raised brows). The monologue
+25 frames a second. Speech is a row of syllables, a consonant and a vowel each; blinks, gaze and
+head go on all the time. Beside them there are gestures (a smile, raised brows). The monologue
 never makes two of them at once, the driving sequence always does: no frame of it has a combination
 that was seen before.
 """
@@ -62,9 +62,9 @@ GESTURES = {
 class Performance:
     """A sequence of moments at `FPS`; poses as in scene/head/model.py."""
 
-    expression: Array  # "T E"
-    flame_pose: Array  # "T 15" radians
-    gestures: Array  # "T G" how far each of GESTURES is made, in [0, 1]
+    expression: Array  # (T, E)
+    flame_pose: Array  # (T, 15) radians
+    gestures: Array  # (T, G) how far each of GESTURES is made, in [0, 1]
 
     def __len__(self) -> int:
         return len(self.expression)
@@ -157,7 +157,7 @@ def _blink(rng: np.random.Generator, curves: dict[str, Array], count: int) -> No
 
 
 def _gaze(rng: np.random.Generator, count: int) -> Array:
-    """Pitch and yaw "T 2" of the eyes: they rest, then jump within one frame."""
+    """Pitch and yaw (T, 2) of the eyes: they rest, then jump within one frame."""
     gaze, start = np.zeros((count, 2)), 0
     while start < count:
         gaze[start:] = rng.uniform(-1, 1, 2) * GAZE
@@ -175,7 +175,7 @@ def _lids_follow(curves: dict[str, Array], gaze: Array) -> None:
 
 
 def _act(curves: dict[str, Array], parts: dict[str, float], amount: Array) -> None:
-    """Raise coefficients to `parts` times `amount` "T"; a name without a side means both sides."""
+    """Raise coefficients to `parts` times `amount` (T,); a name without a side means both sides."""
     for name, size in parts.items():
         for full in (name, f"{name}Left", f"{name}Right"):
             if full in curves:
@@ -183,14 +183,14 @@ def _act(curves: dict[str, Array], parts: dict[str, float], amount: Array) -> No
 
 
 def _add(curve: Array, start: float, length: float, height: float) -> None:
-    """Put one raised cosine into a curve "T", where it is higher than what is there."""
+    """Put one raised cosine into a curve (T,), where it is higher than what is there."""
     phase = (np.arange(len(curve)) - start) / length
     pulse = np.where((phase > 0) & (phase < 1), 0.5 - 0.5 * np.cos(2 * np.pi * phase), 0)
     np.maximum(curve, height * pulse, out=curve)
 
 
 def _wander(rng: np.random.Generator, count: int, frames: float) -> Array:
-    """Smooth noise "T" in [-1, 1] that changes over about so many frames; 1 is rare."""
+    """Smooth noise (T,) in [-1, 1] that changes over about so many frames; 1 is rare."""
     margin = int(4 * frames)
     noise = _smooth(rng.standard_normal((count + 2 * margin, 1)), frames)[margin:-margin, 0]
     # The window leaves white noise so much of its standard deviation.
@@ -199,7 +199,7 @@ def _wander(rng: np.random.Generator, count: int, frames: float) -> Array:
 
 
 def _smooth(curves: Array, frames: float) -> Array:
-    """Curves "T C" under a Gaussian window of that standard deviation; the ends hold on."""
+    """Curves (T, C) under a Gaussian window of that standard deviation; the ends hold on."""
     reach = int(np.ceil(3 * frames))
     window = np.exp(-0.5 * (np.arange(-reach, reach + 1) / frames) ** 2)
     padded = np.pad(curves, ((reach, reach), (0, 0)), mode="edge")

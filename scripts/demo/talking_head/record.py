@@ -31,16 +31,16 @@ class Record:
     """T moments of one head before one camera; float64."""
 
     model: HeadModel
-    shape: Array  # "S"
-    rest: Array  # "V 3" the person, at rest
+    shape: Array  # (S,)
+    rest: Array  # (V, 3) the person, at rest
     split: tuple[str, ...]  # of every moment
-    expression: Array  # "T E"
-    flame_pose: Array  # "T 15"
-    vertices: Array  # "T V 3"
-    head_to_world: Array  # "T 4 4" the motion of the neck joint from rest
-    landmarks: Array  # "T 70 3"
-    viewmat: Array  # "4 4" world to camera, OpenCV axes
-    K: Array  # "3 3" pixels
+    expression: Array  # (T, E)
+    flame_pose: Array  # (T, 15)
+    vertices: Array  # (T, V, 3)
+    head_to_world: Array  # (T, 4, 4) the motion of the neck joint from rest
+    landmarks: Array  # (T, 70, 3)
+    viewmat: Array  # (4, 4) world to camera, OpenCV axes
+    K: Array  # (3, 3) pixels
     size: int  # width and height, pixels
 
     def moments(self, *splits: str) -> list[int]:
@@ -49,15 +49,15 @@ class Record:
 
     @property
     def camera_to_world(self) -> Array:
-        """`4 4`, OpenGL axes."""
+        """(4, 4), OpenGL axes."""
         return np.linalg.inv(self.viewmat) @ OPENGL
 
     def camera_to_head(self, k: int) -> Array:
-        """`4 4`, OpenGL axes: where the camera is in the rest head's own frame."""
+        """(4, 4), OpenGL axes: where the camera is in the rest head's own frame."""
         return np.linalg.inv(self.head_to_world[k]) @ self.camera_to_world
 
     def landmark_pixels(self, k: int) -> Array:
-        """The landmarks "70 2" in pixels."""
+        """The landmarks (70, 2) in pixels."""
         seen = (self.landmarks[k] @ self.viewmat[:3, :3].T + self.viewmat[:3, 3]) @ self.K.T
         return seen[:, :2] / seen[:, 2:]
 
@@ -96,19 +96,19 @@ def _batches(table: Array) -> list[Array]:
 class Picture:
     """One moment drawn; display colours."""
 
-    rgb: np.ndarray  # "H W 3" uint8, straight: not mixed with the background, white outside
-    alpha: np.ndarray  # "H W" uint8
-    labels: np.ndarray  # "H W" uint8, values of LABELS
+    rgb: np.ndarray  # (H, W, 3) uint8, straight: not mixed with the background, white outside
+    alpha: np.ndarray  # (H, W) uint8
+    labels: np.ndarray  # (H, W) uint8, values of LABELS
 
     @property
     def on_white(self) -> np.ndarray:
-        """ "H W 3" uint8."""
+        """(H, W, 3) uint8."""
         alpha = self.alpha[..., None] / 255
         return np.floor(alpha * self.rgb + (1 - alpha) * 255 + 0.5).astype(np.uint8)
 
 
 def draw(looks: Looks, vertices: Array, viewmat: Array, K: Array, size: int) -> Picture:
-    """The head with `vertices` "V 3" as the camera sees it, box-filtered over every pixel."""
+    """The head with `vertices` (V, 3) as the camera sees it, box-filtered over every pixel."""
     side = SAMPLES * size
     hits = visible(vertices, looks.faces, viewmat, np.diag([SAMPLES, SAMPLES, 1]) @ K, side)
     colors, labels = np.zeros((side * side, 4)), np.zeros(side * side, np.uint8)
@@ -124,7 +124,7 @@ def draw(looks: Looks, vertices: Array, viewmat: Array, K: Array, size: int) -> 
 
 
 def _most(labels: np.ndarray) -> np.ndarray:
-    """Of each pixel's samples "H s W s" the label that most of them have; of equals the lowest."""
+    """The label that most of each pixel's samples (H, s, W, s) have; of equals the lowest."""
     values = sorted(LABELS.values())
     counts = np.stack([(labels == value).sum((1, 3)) for value in values])
     return np.array(values, np.uint8)[counts.argmax(0)]

@@ -1,7 +1,7 @@
-"""Scores of an IMavatar subject's held-out videos, one by one: `python -m scripts.demo.talking_head.scores MODEL ...`.
+"""Scores of an IMavatar subject's held-out videos, one by one.
 
-metrics.py gives means over all held-out frames; here each video has its own, models side by side. Run
-render.py and metrics.py first.
+`python -m scripts.demo.talking_head.scores MODEL ...`. metrics.py gives means over all held-out
+frames; here each video has its own, models side by side. Run render.py and metrics.py first.
 """
 
 from __future__ import annotations

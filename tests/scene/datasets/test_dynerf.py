@@ -161,7 +161,7 @@ def test_a_full_disk_is_not_blamed_on_the_video(filmed, read_filmed, monkeypatch
 @pytest.mark.skipif(os.geteuid() == 0, reason="the administrator may write everywhere")
 def test_a_folder_that_cannot_be_written_is_named(filmed, read_filmed):
     (filmed.parent / "output").mkdir(mode=0o500)
-    with pytest.raises(InputError, match=r"cam00.*cannot be written here"):
+    with pytest.raises(InputError, match=r"cam00.*could not be written"):
         read_filmed()
 
 

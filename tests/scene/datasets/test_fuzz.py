@@ -14,6 +14,8 @@ from tests.scene.datasets.reading import decode, read
 from tests.scene.datasets.tiny_folders import TINY
 from utils.errors import InputError
 
+pytestmark = pytest.mark.long
+
 CASES, MANY_CASES = 30, 300  # per family
 
 

@@ -7,6 +7,7 @@ import os
 import pickle
 import struct
 import subprocess
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 import scipy.sparse
 import torch
 
+from scene.head import array_records, pickle_records
 from scene.head.array_files import read_array_file
 from utils.errors import InputError
 
@@ -291,6 +293,82 @@ def test_damaged_and_swollen_files_end_with_one_error(kind, tmp_path):
     path = tmp_path / "model.pkl"
     path.write_bytes(HARMFUL_SIZES[kind]())
     with pytest.raises(InputError, match="model"):
+        read_array_file(path)
+
+
+def doubled(opcode, times):
+    """Instructions that make a list or tuple of twice the last one, again and again."""
+    return b"".join(b"q\x00h\x00" + opcode for _ in range(times))
+
+
+def called_with(argument, times):
+    """Allowed calls with one and the same argument."""
+    call = b"ccollections\nOrderedDict\nh\x00R"
+    return b"\x80\x02" + argument + b"q\x000(" + times * call + b"l."
+
+
+LONG_TEXT = b"X" + struct.pack("<I", 2**20) + b"x" * 2**20
+MANY_SPARSE = pickle.dumps([scipy.sparse.csc_matrix((4096, 4096)) for _ in range(9)], 2)
+SWOLLEN = {
+    "tuples of itself doubled 60 times": b"\x80\x02)" + doubled(b"\x86", 60) + b".",
+    "the same as a key": b"\x80\x02})" + doubled(b"\x86", 60) + b"Ns.",
+    "the same as a key of an OrderedDict": (
+        b"\x80\x02ccollections\nOrderedDict\n)R)" + doubled(b"\x86", 60) + b"Ns."
+    ),
+    "the same as the name of a storage": (
+        b"\x80\x02(Vstorage\nN)" + doubled(b"\x86", 60) + b"NNtQ."
+    ),
+    "the same as the type of a storage": (
+        b"\x80\x02(Vstorage\n)" + doubled(b"\x86", 60) + b"NNNtQ."
+    ),
+    "the same as the class of an array": (
+        b"\x80\x02cnumpy.core.multiarray\n_reconstruct\n)" + doubled(b"\x86", 60) + b"\x85R."
+    ),
+    "key of a hundred thousand tuples in each other": b"\x80\x02})" + 10**5 * b"\x85" + b"Ns.",
+    "ten thousand lists in each other": 10**4 * b"(" + 10**4 * b"l" + b".",
+    "LONG4 beyond the file": b"\x80\x02\x8b\xff\xff\xff\x7f\x01.",
+    "BYTEARRAY8 beyond the file": b"\x80\x05\x96" + struct.pack("<Q", 2**34) + b"abc.",
+    "FRAME beyond the file": b"\x80\x04\x95" + struct.pack("<Q", 2**40) + b"]",
+    "long text as arguments": called_with(LONG_TEXT, 1000),
+    "long tuple as arguments": called_with(b"(" + b"N" * 10**4 + b"t", 1000),
+    "one text encoded again and again": (
+        b"\x80\x02"
+        + LONG_TEXT
+        + b"q\x000("
+        + 150 * b"c_codecs\nencode\nh\x00Vlatin1\n\x86R"
+        + b"l."
+    ),
+    "sparse matrices of nothing": MANY_SPARSE,
+    "named arguments": b"\x80\x04ccollections\nOrderedDict\n)}\x92.",
+    "set": b"\x80\x04\x8f.",
+    "buffer outside the stream": b"\x80\x05\x97.",
+    "the inside of a name": b"cchumpy.ch\nCh\n}Vmodule\nVos\nsb.",
+    "call of a record": b"cchumpy.ch\nCh\n)R)R.",
+    "mark that is missing": b"\x80\x02Nt.",
+    "key without its value": b"\x80\x02}(Nu.",
+}
+
+
+@pytest.mark.parametrize("kind", SWOLLEN)
+def test_hostile_instructions_end_with_one_error_and_little_memory(kind, tmp_path, monkeypatch):
+    monkeypatch.setattr(array_records, "MAX_BYTES", 2**27)
+    path = tmp_path / "model.pkl"
+    path.write_bytes(SWOLLEN[kind])
+    tracemalloc.start()
+    with pytest.raises(InputError, match=r"model.*not read, because"):
+        read_array_file(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**28 + 300 * len(SWOLLEN[kind])
+
+
+def test_instructions_are_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(pickle_records._Instructions, "left", 102)
+    path = tmp_path / "model.pkl"
+    path.write_bytes(b"]" + b"]0" * 49 + b"0N.")
+    assert read_array_file(path) is None
+    path.write_bytes(b"]" + b"]0" * 50 + b"0N.")
+    with pytest.raises(InputError, match="instructions"):
         read_array_file(path)
 
 

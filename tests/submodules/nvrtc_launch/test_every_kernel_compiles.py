@@ -10,6 +10,8 @@ from nvrtc_launch.compiler import nvrtc_version
 
 from tests.submodules.emulation.test_emulation import VOCABULARY
 
+pytestmark = pytest.mark.long
+
 pytest.importorskip("cuda.core")
 try:
     nvrtc_version()

@@ -48,8 +48,8 @@ def _name(k: int) -> str:
 def _lens(record: Record) -> dict[str, float]:
     fx, fy, cx, cy = record.K[[0, 1, 0, 1], [0, 1, 2, 2]].tolist()
     angle = 2 * math.atan(record.size / (2 * fx))
-    return {"camera_angle_x": angle, "camera_angle_y": angle, "fl_x": fx, "fl_y": fy, "cx": cx, "cy": cy,
-            "w": record.size, "h": record.size}  # fmt: skip
+    return {"camera_angle_x": angle, "camera_angle_y": angle, "fl_x": fx, "fl_y": fy,
+            "cx": cx, "cy": cy, "w": record.size, "h": record.size}  # fmt: skip
 
 
 def _frame(record: Record, k: int, lens: dict[str, float]) -> dict[str, object]:

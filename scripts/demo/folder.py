@@ -1,15 +1,13 @@
-"""A folder of generated data that appears at once and whole, and is made again when it is damaged."""
+"""A folder of generated data: it appears at once and whole, and a damaged one is made again."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from utils.errors import InputError
-from utils.files import write_json
+from utils.files import PART, new_folder, write_json
 
 
 def make_folder(out: Path, marker: str, content: dict, write: Callable[[Path], None]) -> bool:
@@ -28,26 +26,13 @@ def make_folder(out: Path, marker: str, content: dict, write: Callable[[Path], N
     files = found.pop("files", []) if found else []
     if files and found == content and all((out / file).is_file() for file in files):
         return False
-    partial = out.with_name(f"{out.name}.partial")
-    if _read_marker(partial, marker, content["made_by"]) is not None:
-        shutil.rmtree(partial)  # left by a run that was killed
-    try:
-        partial.mkdir(parents=True)
-        # The marker comes first: it lets the next run clean up after a killed one.
-        write_json(partial / marker, content)
-        write(partial)
-        files = sorted(str(f.relative_to(partial)) for f in partial.rglob("*") if f.is_file())
-        write_json(partial / marker, {**content, "files": files})
-        if out.exists():
-            shutil.rmtree(out)
-        os.replace(partial, out)
-    except OSError as error:
-        raise InputError(
-            f"{out}: cannot be written ({error.strerror or error}); free some space there or "
-            "choose another folder with --out"
-        ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    # What a killed run left is replaced, too.
+    _read_marker(out.with_name(out.name + PART), marker, content["made_by"])
+    with new_folder(out, "free some space there or choose another folder with --out") as part:
+        write_json(part / marker, content)  # first: a killed run leaves a folder known as ours
+        write(part)
+        files = sorted(str(f.relative_to(part)) for f in part.rglob("*") if f.is_file())
+        write_json(part / marker, {**content, "files": files})
     return True
 
 
