@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from scene.regions import REGIONS, read_regions
+from scoring.views_file import read_views
 from scripts.comparison.runs import Run, measures, views
 from utils.files import write_json, write_text
 from utils.images import Pixels, contact_sheet, read_image, resize_premultiplied, write_image
@@ -54,8 +54,7 @@ def write_video(path: Path, runs: Sequence[Run]) -> None:
 
 def write_picture(path: Path, runs: Sequence[Run]) -> None:
     """The same of a few frames, below each its regions, such as the mouth, as wide as the frame."""
-    file = views(runs[0]) / REGIONS
-    regions = read_regions(file) if file.is_file() else {}
+    regions = read_views(views(runs[0])).regions
     names = _shared_views(runs)
     count, rows = min(N_SHOWN, len(names)), []
     for k in range(count):

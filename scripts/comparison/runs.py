@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from scene.methods import saved_iterations
 from scoring.curves import read_rows
-from training.checkpoint import saved_iterations
+from scoring.views_file import read_views
 from utils.errors import InputError
 from utils.files import read_json, write_json
 
 ROOT = Path(__file__).resolve().parents[2]
-FPS = re.compile(r"^test: .* ([\d.]+) FPS posing and drawing", re.MULTILINE)
 MEASURES = "compared.json"  # in a run's folder, when everything else is there
 MIB = 2**20
 
@@ -75,36 +74,32 @@ def complete(run: Run) -> None:
           "--seed", str(run.seed), "--quiet", *run.flags)  # fmt: skip
     if (run.folder / MEASURES).is_file():
         return
-    said = _call(
-        run, "render.py", "-m", model, "--skip_train", "--skip_val", "--skip_video", "--quiet"
-    )
+    _call(run, "render.py", "-m", model, "--skip_train", "--skip_val", "--skip_video", "--quiet")
     _call(run, "metrics.py", "-m", model, "--quiet")
-    write_json(run.folder / MEASURES, _measures(run, said))
+    write_json(run.folder / MEASURES, _measures(run))
 
 
-def _call(run: Run, command: str, *flags: str) -> str:
-    """What one of the project's commands prints."""
+def _call(run: Run, command: str, *flags: str) -> None:
+    """Run one of the project's commands."""
     done = subprocess.run(
         [sys.executable, str(ROOT / command), *flags], capture_output=True, text=True, cwd=ROOT
     )
     if done.returncode:
         last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
         raise InputError(f"{run.folder}: {command} failed: {''.join(last) or 'no message'}")
-    return done.stdout
 
 
-def _measures(run: Run, rendered: str) -> dict[str, float | None]:
+def _measures(run: Run) -> dict[str, float | None]:
     """Numbers of a whole run by the name of their column."""
     iteration = saved_iterations(run.folder)[-1]
     results = read_json(run.folder / "results.json")[f"ours_{iteration}"]
-    fps = FPS.search(rendered)
     model = run.folder / f"point_cloud/iteration_{iteration}/model.safetensors"
     rows = [row for row in read_rows(run.folder / "log.jsonl") if "it_per_s" in row]
     scores = {name: value for name, value in results.items() if name != "protocol"}
     return scores | {
         "MiB": model.stat().st_size / MIB,
         "training s": _training_seconds(rows),
-        "render FPS": float(fps[1]) if fps else None,
+        "render FPS": read_views(views(run)).timing.get("posed_and_drawn_fps"),
         "Gaussians": rows[-1]["n_gaussians"] if rows else None,
     }
 

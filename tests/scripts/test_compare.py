@@ -7,6 +7,7 @@ from pathlib import Path
 import imageio.v2 as iio
 import pytest
 
+from scoring.views_file import read_views
 from scripts import compare
 from scripts.comparison.results import write_table
 from scripts.comparison.runs import MEASURES, Run, plan
@@ -77,7 +78,7 @@ def test_the_video_shows_the_test_frames_of_all_side_by_side(compared):
 def test_the_picture_shows_frames_and_below_each_its_mouth(compared):
     picture = iio.imread(compared / "head.png").astype(float)
     run = next(compared.glob("head/own-head/seed_0/test/*"))
-    for k, (name, parts) in enumerate(json.loads((run / "regions.json").read_text()).items()):
+    for k, (name, parts) in enumerate(read_views(run).regions.items()):
         left, top, right, bottom = parts["mouth"]
         truth = iio.imread(run / "gt" / name)[top:bottom, left:right].mean((0, 1))
         high = round(SIZE * (bottom - top) / (right - left))
