@@ -70,7 +70,8 @@ def read_views(folder: Path) -> ViewsFile:
                 return _of_today(content) if name == VIEWS else ViewsFile(regions=_regions(content))
             except (AttributeError, KeyError, TypeError, ValueError) as error:
                 raise InputError(
-                    f"{folder / name}: it is not what render.py writes ({error!r}); run render.py again"
+                    f"{folder / name}: expected an object that says what every view shows, found "
+                    f"something else ({error!r}); run render.py again"
                 ) from error
     return ViewsFile()
 
