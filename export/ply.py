@@ -18,7 +18,7 @@ from utils.ply import read_vertices, vertex_columns
 if TYPE_CHECKING:
     from scene.facts import SceneFacts
 
-LARGEST_OPACITY = 1 - 2.0**-24  # the next float32 is 1, whose logit is infinite
+EDGE = 2.0**-24  # from 0 and from 1, whose logits are infinite; 1 - EDGE is float32's last below 1
 
 
 def write(path: Path, frames: Iterable[Gaussians], facts: SceneFacts | None = None) -> None:
@@ -38,7 +38,7 @@ def _write_one(path: Path, gaussians: Gaussians) -> None:
         "nx ny nz": torch.zeros(n, 3),
         "f_dc_": gaussians.sh[:, :1].transpose(1, 2),
         "f_rest_": gaussians.sh[:, 1:].transpose(1, 2),
-        "opacity": gaussians.opacities.clamp(max=LARGEST_OPACITY).logit(),
+        "opacity": gaussians.opacities.logit(eps=EDGE),
         "scale_": gaussians.scales.log(),
         "rot_": gaussians.quats,
     }

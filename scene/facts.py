@@ -127,8 +127,11 @@ class SceneFacts:
             ) from None
 
 
-_TENSORS = ("box", "middle", "trained", "up", "eye")
-_VALUES = ("family", "extent", "n_views", "n_moments", "fps", "names", "head_model")
+_TENSORS = {"box": 2, "middle": 1, "trained": 1, "up": 1, "eye": 1}  # number of axes
+_VALUES = {
+    "family": str, "extent": (int, float), "n_views": int, "n_moments": int, "fps": (int, float),
+    "names": dict, "head_model": str,
+}  # fmt: skip
 
 
 def given(frames: list[Frame], name: str) -> bool:
@@ -208,6 +211,10 @@ def _unpacked(columns: Mapping[str, Tensor]) -> list[Frame]:
 
 
 def _assembled(values: dict, tensors: dict[str, Tensor]) -> SceneFacts:
+    wrong = [name for name, kind in _VALUES.items() if not isinstance(values[name], kind)]
+    wrong += [name for name, n_axes in _TENSORS.items() if tensors[name].ndim != n_axes]
+    if wrong:
+        raise TypeError(f"not what was written: {', '.join(wrong)}")
     shape, plate = tensors.get("subject.shape"), tensors.get("plate")
     return SceneFacts(
         **{name: tensors[name] for name in _TENSORS},

@@ -14,6 +14,7 @@ from utils.errors import InputError
 from utils.files import read_json, write_json
 
 VIEWS = "views.json"
+TIMED = ("posed_and_drawn_fps", "drawn_fps")  # as `Show.frames_per_second` says
 OLD_REGIONS = "regions.json"  # what older versions wrote in its place: view -> region -> rectangle
 
 
@@ -70,13 +71,14 @@ def read_views(folder: Path) -> ViewsFile:
                 return _of_today(content) if name == VIEWS else ViewsFile(regions=_regions(content))
             except (AttributeError, KeyError, TypeError, ValueError) as error:
                 raise InputError(
-                    f"{folder / name}: it is not what render.py writes ({error!r}); run render.py again"
+                    f"{folder / name}: expected an object that says what every view shows, found "
+                    f"something else ({error!r}); run render.py again"
                 ) from error
     return ViewsFile()
 
 
 def _of_today(content: dict) -> ViewsFile:
-    timing = {name: float(value) for name, value in content["timing"].items()}
+    timing = {name: float(content["timing"][name]) for name in TIMED}
     regions = _regions({view["name"]: view["regions"] for view in content["views"]})
     return ViewsFile(float(content["fps"]), timing, regions)
 

@@ -25,12 +25,13 @@ sys.path.insert(0, str(ROOT))
 
 from arguments import parse_train_args  # noqa: E402
 from scene import load_scene  # noqa: E402
+from scene.facts import SceneFacts  # noqa: E402
 from scene.methods import make_method  # noqa: E402
 from tests.methods import CASES, METHODS  # noqa: E402
-from training.checkpoint import read_tensors  # noqa: E402
 from utils.devices import CPU  # noqa: E402
 from utils.errors import InputError  # noqa: E402
 from utils.files import PART  # noqa: E402
+from utils.tensors import read_tensors  # noqa: E402
 
 PROGRAM = [sys.executable, "train.py"]
 EVERY = 7  # steps between checkpoints
@@ -90,7 +91,8 @@ def steps_of_stages(train: list[str]) -> dict[str, int]:
     """How many steps each stage of the run has, in their order."""
     settings = parse_train_args(train[len(PROGRAM) :])
     scene = load_scene(settings.dataset, settings.model, settings.data)
-    stages = make_method(scene, settings, CPU).stages()
+    facts = SceneFacts.of(scene, settings.dataset)
+    stages = make_method(facts, settings, CPU).stages()
     return {stage.name: stage.iterations for stage in stages}
 
 

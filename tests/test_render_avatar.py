@@ -10,6 +10,7 @@ import metrics
 import render
 from arguments import parse_render_args, parse_train_args
 from scene import avatar
+from scoring.sweep_grid import CELL
 from tests.tiny_scene import COUNTS, SIZE, write_tiny_head
 from train import train
 
@@ -59,7 +60,7 @@ def test_a_sweep_gives_a_row_per_coefficient_whose_middle_is_the_mean_face(model
     constant = views[2 * n :]  # the third coefficient never varies in the data
     assert all(np.array_equal(constant[0], other) for other in constant)
     (grid,) = model.glob("novel_expression/ours_*/grid.png")
-    assert iio.imread(grid).shape[0] > 3 * render.CELL
+    assert iio.imread(grid).shape[0] > 3 * CELL
 
 
 def test_a_driven_avatar_keeps_its_camera_and_performs_every_moment(model):

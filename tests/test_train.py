@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from arguments import parse_render_args, parse_train_args
-from export.ply import read_gaussians
+from export import ply
 from render import render_model
 from scoring.curves import draw_curves
 from tests.methods import CASES, METHODS, ROOT
@@ -90,7 +90,7 @@ def test_a_run_leaves_what_the_page_on_data_flow_promises(case, unbroken):
     assert {p.name for p in (unbroken / "checkpoints").iterdir()} == {f"{case.last}_60"}
     assert read_image(unbroken / f"sheets/{case.last}_000060_test.png").shape[2] == 3
     table = load_file(unbroken / "point_cloud/iteration_60/model.safetensors")
-    columns = read_gaussians(unbroken / "point_cloud/iteration_60/point_cloud.ply", 3)
+    columns = ply.read(unbroken / "point_cloud/iteration_60/point_cloud.ply", 3)
     assert torch.equal(columns["means"], table["table.columns.means"])
 
 

@@ -15,7 +15,7 @@ from arguments import parse_train_args
 from gaussian_renderer import render
 from scene import load_scene
 from scene.frames import FrameLoader
-from scene.methods import make_method
+from tests.building import built
 from tests.tiny_scene import write_tiny_scene
 from training.numerics import require_finite
 from training.optimizers import Optimizers
@@ -36,7 +36,7 @@ def trained(case, request, tmp_path_factory):
     scene = load_scene(settings.dataset, settings.model, settings.data)
     codes = {"expression": torch.rand(5), "flame_pose": torch.rand(15)}
     scene = replace(scene, train=[replace(frame, **codes) for frame in scene.train])
-    method = make_method(scene, settings, ELSEWHERE)
+    method = built(scene, settings, ELSEWHERE)
     for step in (1000, 2000, 3000):
         method.on_step(step)
     return scene, method
@@ -56,9 +56,9 @@ class NothingSent(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def load(scene, stage):
+def load(scene, method):
     loader = FrameLoader(10, ELSEWHERE)
-    return [loader.load(frame, stage.background(1)) for frame in scene.train[:2]]
+    return [loader.load(frame, method.background) for frame in scene.train[:2]]
 
 
 def forward(method, stage, frames):
@@ -72,12 +72,12 @@ def test_a_step_stays_on_its_device_sends_nothing_and_reads_nothing_back(trained
     scene, method = trained
     stage = method.stages()[which]
     optimizers = Optimizers(stage.params)
-    frames = load(scene, stage)
+    frames = load(scene, method)
     with NothingSent():
         renders, losses = forward(method, stage, frames)
         sum(losses.values()).backward()
         stage.strategy.observe(renders)
-        optimizers.step(stage.drawn(renders, len(method.table)))
+        optimizers.step(stage.drawn(renders))
     assert len(losses) >= 3
     moved = [value for name, value in optimizers.state().items() if not name.endswith(".step")]
     assert len(moved) == 2 * sum(len(list(group.params())) for group in stage.params)
@@ -88,6 +88,6 @@ def test_a_step_stays_on_its_device_sends_nothing_and_reads_nothing_back(trained
 def test_looking_for_nan_is_a_reading_that_this_would_notice(trained, no_numbers):
     scene, method = trained
     stage = method.stages()[0]
-    _, losses = forward(method, stage, load(scene, stage))
+    _, losses = forward(method, stage, load(scene, method))
     with pytest.raises(GuardOnDataDependentSymNode):
         require_finite(losses, "the loss")

@@ -220,10 +220,10 @@ class Method(MethodBase):
 
     def _rotation_group(self) -> ParamGroup:
         o = self.optim
-        last = o.quater_lr_init if o.reference_rate else o.quater_lr_final
+        falling = self._falling(o.quater_lr_init, o.quater_lr_final, o.quater_lr_max_step)
         return ParamGroup(
             "rotations", lambda: [self.table.columns["rotations"]],
-            self._falling(o.quater_lr_init, last, o.quater_lr_max_step),
+            constant(o.quater_lr_init) if o.reference_rate else falling,
             manifold=None if o.reference_adam else "sphere",
             keeps_moments=not o.reference_moments,
         )  # fmt: skip

@@ -23,6 +23,7 @@ from arguments import parse_train_args
 from gaussian_renderer import Painter
 from scene import Scene
 from scene.cameras import Camera, intrinsics
+from scene.facts import SceneFacts
 from scene.frames import Frame, FrameLoader, PointCloud
 from scene.methods import MethodBase, make_method
 from scene.paths import look_at
@@ -58,7 +59,8 @@ def make_moving_scene(
     )
     frames = make_frames(width, height)
     settings = parse_train_args(["-s", "none", "--configs", "arguments/dnerf/default.py"])
-    method = make_method(Scene(train=frames, test=[], video=[], points=points), settings, device)
+    facts = SceneFacts.of(Scene(train=frames, test=[], video=[], points=points))
+    method = make_method(facts, settings, device, points)
     method.draw_sh_degree(method.sh_degree)
     with torch.no_grad():
         noise = {

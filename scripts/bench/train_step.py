@@ -22,6 +22,7 @@ from arguments import parse_train_args
 from arguments.settings import Settings
 from gaussian_renderer import render
 from scene import load_scene
+from scene.facts import SceneFacts
 from scene.frames import FrameLoader
 from scene.methods import make_method
 from scripts.bench.timing import Tick, machine, measure, print_table, save
@@ -35,19 +36,21 @@ class FineStep:
 
     def __init__(self, settings: Settings, device: torch.device) -> None:
         scene = load_scene(settings.dataset, settings.model, settings.data)
-        self.method = make_method(scene, settings, device)
+        facts = SceneFacts.of(scene, settings.dataset)
+        self.method = make_method(facts, settings, device, scene.points)
         self.method.draw_sh_degree(self.method.sh_degree)
         self.stage = self.method.stages()[-1]
         self.optimizers = Optimizers(self.stage.params)
         self.loader = FrameLoader(settings.run.cache_mb, device)
         self.loader.preload(scene.train)
-        self.batches = self.stage.sampler(self.stage, scene.train, 0, 0)
+        self.batches = self.stage.sampler(scene.train, self.stage.name, 0, 0)
         self.camera = scene.train[0].camera
 
     def __call__(self, tick: Tick) -> None:
         stage, step = self.stage, 1
         self.optimizers.set_learning_rates(step)
-        frames = [self.loader.load(frame, stage.background(step)) for frame in next(self.batches)]
+        background = self.method.background
+        frames = [self.loader.load(frame, background) for frame in next(self.batches)]
         tick("load")
         posed = [stage.pose(frame) for frame in frames]
         tick("pose")
@@ -59,7 +62,7 @@ class FineStep:
         tick("backward")
         stage.strategy.observe(renders)
         tick("observe")
-        self.optimizers.step(stage.drawn(renders, len(self.method.table)))
+        self.optimizers.step(stage.drawn(renders))
         tick("optimizer")
 
 

@@ -6,15 +6,14 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from scoring.views_file import read_views
 from scripts.comparison.runs import Run, measures, views
-from scripts.comparison.views import read_views
 from utils.files import write_json, write_text
 from utils.images import Pixels, contact_sheet, read_image, resize_premultiplied, write_image
 from utils.video import VideoWriter
 
 FIRST = ("PSNR", "SSIM")  # columns in front, where there are such; regions and LPIPS come next
 LAST = ("MiB", "training s", "render FPS", "Gaussians")
-VIDEO_FPS = 25  # where the views do not say
 N_SHOWN = 4  # frames in the picture
 DIGITS = {"PSNR": 2, "SSIM": 4, "MiB": 1, "training s": 0, "render FPS": 1, "Gaussians": 0}
 
@@ -47,7 +46,7 @@ def write_table(out: Path, runs: Sequence[Run]) -> str:
 
 def write_video(path: Path, runs: Sequence[Run]) -> None:
     """Ground truth and one render of each run, side by side, over the test frames that all have."""
-    with VideoWriter(path, fps=read_views(views(runs[0])).fps or VIDEO_FPS) as video:
+    with VideoWriter(path, fps=read_views(views(runs[0])).fps) as video:
         for name in _shared_views(runs):
             video.add(contact_sheet([_side_by_side(name, runs)], _captions(runs)))
 

@@ -7,9 +7,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from scene.methods import saved_iterations
 from scoring.curves import read_rows
-from scripts.comparison.views import read_views
-from training.checkpoint import saved_iterations
+from scoring.views_file import read_views
 from utils.errors import InputError
 from utils.files import read_json, write_json
 
@@ -99,7 +99,7 @@ def _measures(run: Run) -> dict[str, float | None]:
     return scores | {
         "MiB": model.stat().st_size / MIB,
         "training s": _training_seconds(rows),
-        "render FPS": read_views(views(run)).render_fps,
+        "render FPS": read_views(views(run)).timing.get("posed_and_drawn_fps"),
         "Gaussians": rows[-1]["n_gaussians"] if rows else None,
     }
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 
 from scene import Scene
+from scene.facts import evenly
 from scene.frames import Frame, decode
 from scene.head.model import JOINTS
-from scoring.evaluate import spread
 from utils.errors import InputError
 from utils.images import check_image
 
@@ -79,7 +79,7 @@ def misfit_masks(scene: Scene) -> Iterator[Problem]:
     """Of some frames: masks of another size, and those that hold nothing or everything."""
     empty, full = [], []
     for split in (scene.train, scene.test, scene.val):
-        for frame in spread(split, N_DECODED):
+        for frame in evenly(split, N_DECODED):
             try:
                 pixels = decode(replace(frame, lens=None))
             except InputError as problem:

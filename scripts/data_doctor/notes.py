@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from scene import Scene
+from scene.facts import evenly
 from scene.frames import EMPTY_ALPHA, Frame
-from scoring.evaluate import spread
 from scripts.data_doctor.checks import Problem, note
 from utils.errors import InputError
 from utils.images import Pixels, read_image
@@ -41,7 +41,7 @@ def masks_numbered_apart(scene: Scene) -> Iterator[Problem]:
 
 def alpha_that_misleads(scene: Scene) -> Iterator[Problem]:
     """Alpha that is never quite 0, and opaque pixels as white as the background."""
-    frames = spread([frame for frame in scene.train if frame.mask is None], N_READ)
+    frames = evenly([frame for frame in scene.train if frame.mask is None], N_READ)
     pictures = [pixels for pixels in map(_rgba, frames) if pixels is not None]
     veiled = [
         p for p in pictures if p[..., 3].min() > 0 and (p[..., 3] <= EMPTY_ALPHA).mean() > A_VEIL

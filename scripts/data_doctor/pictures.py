@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from scene import Scene
+from scene.facts import evenly
 from scene.frames import Frame, FrameLoader
 from scene.paths import common_up, focus, look_at
 from scene.regions import rectangles
-from scoring.evaluate import spread
 from utils.errors import InputError
 from utils.files import replacing
 from utils.images import Pixels, contact_sheet, labelled, make_folder, to_pixels, write_image
@@ -83,7 +83,7 @@ def draw_frames(scene: Scene, background: torch.Tensor, path: Path) -> None:
     loader, rows = FrameLoader(0, torch.device("cpu")), []
     splits = [split for split in COLORS if scene.split(split)]
     for split in splits:
-        frames = [_small(frame) for frame in spread(scene.split(split), N_COLUMNS)]
+        frames = [_small(frame) for frame in evenly(scene.split(split), N_COLUMNS)]
         pictures = [_picture(loader, frame, background) for frame in frames]
         drawn = [_drawn(p, f, scene) for p, f in zip(pictures, frames, strict=True)]
         for row, words in ((pictures, split), (drawn, f"{split}: {_legend(scene)}")):

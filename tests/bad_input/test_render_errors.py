@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from export.ply import read_gaussians
+from export import ply
 from tests.bad_input.damage import cut, model_file
 from tests.methods import ROOT
 from utils.errors import InputError
@@ -53,14 +53,14 @@ def test_a_ply_of_another_sh_degree_is_named(model):
     with pytest.raises(
         InputError, match=r"45 f_rest columns \(SH degree 3\), expected 9.*set sh_degree=3"
     ):
-        read_gaussians(file, sh_degree=1)
+        ply.read(file, sh_degree=1)
 
 
 def test_a_cut_ply_is_named(model):
     file = model / "point_cloud/iteration_8/point_cloud.ply"
     cut(file)
     with pytest.raises(InputError, match=r"point_cloud\.ply: not a readable PLY"):
-        read_gaussians(file, sh_degree=3)
+        ply.read(file, sh_degree=3)
 
 
 def test_metrics_name_a_damaged_render(refused, run, model):

@@ -6,8 +6,8 @@ import torch
 
 from scene import Scene, avatar
 from scene.cameras import Camera, intrinsics
-from scene.frame_codes import NO_ROW
-from scene.frames import Frame, PointCloud
+from scene.facts import SceneFacts
+from scene.frames import NO_ROW, Frame, PointCloud
 from scene.paths import look_at
 from utils.errors import InputError
 
@@ -25,13 +25,20 @@ def scene_of(frames, held_out=1):
     return Scene(frames[:-held_out], frames[-held_out:], [], points)
 
 
+def expression_range(scene):
+    """(E,) ends of the inner 96 % of the training frames' coefficients, their mean between them."""
+    table = torch.stack([frame.expression for frame in scene.train])
+    low, high = torch.quantile(table, torch.tensor([0.02, 0.98]), dim=0)
+    return low, table.mean(0), high
+
+
 @pytest.fixture
 def scene():
     return scene_of([speaking(k, 0.1 * k - 0.4, float(k), 5.0 - k) for k in range(10)], 2)
 
 
 def test_a_turn_keeps_its_distance_and_reaches_both_sides(scene):
-    frames = avatar.turned(scene, 30.0, 40, playing=False)
+    frames = avatar.turned(SceneFacts.of(scene), 30.0, 40, playing=False)
     base = scene.test[0].camera.center  # the world is the head, its origin the axis
     centers = torch.stack([frame.camera.center for frame in frames])
     assert torch.allclose(centers.norm(dim=1), base.norm(), atol=1e-5)
@@ -40,7 +47,7 @@ def test_a_turn_keeps_its_distance_and_reaches_both_sides(scene):
     assert float(angle.max()) == pytest.approx(math.radians(30), abs=1e-4)
     assert float(angle.min()) == pytest.approx(-math.radians(30), abs=1e-4)
     assert {frame.index for frame in frames} == {scene.test[0].index}
-    playing = avatar.turned(scene, 30.0, 40, playing=True)
+    playing = avatar.turned(SceneFacts.of(scene), 30.0, 40, playing=True)
     assert [frame.index for frame in playing] == [8] * 20 + [9] * 20
 
 
@@ -59,7 +66,7 @@ def moving_head(index):
 @pytest.mark.parametrize("playing", [True, False])
 def test_a_head_that_moves_turns_about_itself_before_a_camera_that_stands_still(playing):
     scene = scene_of([moving_head(k) for k in range(10)], 4)
-    frames = avatar.turned(scene, 30.0, 16, playing=playing)
+    frames = avatar.turned(SceneFacts.of(scene), 30.0, 16, playing=playing)
     still = scene.test[0].camera
     for frame in frames:
         head = frame.head_to_world[:3, 3]
@@ -75,7 +82,7 @@ def test_a_scene_without_a_head_turns_about_the_middle_of_its_points():
     middle = torch.tensor([0.2, 0.1, -0.3])
     silent = scene_of([replace(speaking(k, 0.0), expression=None) for k in range(3)])
     silent = replace(silent, points=PointCloud(middle.repeat(5, 1), torch.zeros(5, 3)))
-    for frame in avatar.turned(silent, 30.0, 8, playing=True):
+    for frame in avatar.turned(SceneFacts.of(silent), 30.0, 8, playing=True):
         expected = pixel(silent.test[0].camera, middle)
         assert torch.allclose(pixel(frame.camera, middle), expected, atol=1e-3)
 
@@ -83,14 +90,14 @@ def test_a_scene_without_a_head_turns_about_the_middle_of_its_points():
 def test_a_rig_plays_every_moment_once_and_in_time_order(scene):
     rig = [*scene.test[::-1], *[replace(frame, camera=scene.train[0].camera) for frame in scene.test]]
     several = replace(scene, test=rig)
-    assert [f.index for f in avatar.turned(several, 30.0, 4, playing=True)] == [8, 8, 9, 9]
+    assert [f.index for f in avatar.turned(SceneFacts.of(several), 30.0, 4, playing=True)] == [8, 8, 9, 9]
     driver = replace(several, train=rig[:1])
-    assert len(avatar.driven(scene, driver, subtract_mean=True, clamp=True)) == 2
+    assert len(avatar.driven(SceneFacts.of(scene), driver, subtract_mean=True, clamp=True)) == 2
 
 
 def test_a_sweep_moves_one_coefficient_at_a_time_within_the_training_range(scene):
-    rows = avatar.swept(scene)
-    low, mean, high = avatar.expression_range(scene.train)
+    rows = avatar.swept(SceneFacts.of(scene))
+    low, mean, high = expression_range(scene)
     assert len(rows) == 2
     for k, row in enumerate(rows):
         values = torch.stack([frame.expression for frame in row])
@@ -102,18 +109,17 @@ def test_a_sweep_moves_one_coefficient_at_a_time_within_the_training_range(scene
 def test_a_driver_s_mean_stays_behind_and_its_range_is_clamped(scene):
     driver = scene_of([speaking(k, 0.0, 100.0 + 3 * k, 0.0) for k in range(10)])
     driver = replace(driver, test=driver.test, train=driver.train)
-    free = avatar.driven(scene, driver, subtract_mean=True, clamp=False)
+    free = avatar.driven(SceneFacts.of(scene), driver, subtract_mean=True, clamp=False)
     values = torch.stack([frame.expression for frame in free])
-    _, mean, _ = avatar.expression_range(scene.train)
+    low, mean, high = expression_range(scene)
     assert torch.allclose(values.mean(0), mean, atol=1e-4)
     assert torch.allclose(values[1:, 0] - values[:-1, 0], torch.full((9,), 3.0))
-    low, _, high = avatar.expression_range(scene.train)
     held = torch.stack(
-        [f.expression for f in avatar.driven(scene, driver, subtract_mean=True, clamp=True)]
+        [f.expression for f in avatar.driven(SceneFacts.of(scene), driver, subtract_mean=True, clamp=True)]
     )
     assert (held >= low).all()
     assert (held <= high).all()
-    raw = avatar.driven(scene, driver, subtract_mean=False, clamp=False)
+    raw = avatar.driven(SceneFacts.of(scene), driver, subtract_mean=False, clamp=False)
     assert float(raw[0].expression[0]) == 100.0
     assert torch.equal(raw[0].camera.viewmat, scene.test[0].camera.viewmat)
 
@@ -122,9 +128,9 @@ def test_a_driver_s_mean_stays_behind_and_its_range_is_clamped(scene):
 def test_a_reenactment_keeps_cameras_and_pictures_of_the_other_sequence(scene, clamp):
     loud = [replace(frame, expression=9 * frame.expression + 1) for frame in scene.train]
     other = replace(scene, train=loud, val=[], test=loud[-2:])  # as where nothing is held out
-    frames = avatar.reenacted(scene, other, clamp=clamp)
+    frames = avatar.reenacted(SceneFacts.of(scene), other, clamp=clamp)
     assert len(frames) == len(loud)
-    low, _, high = avatar.expression_range(scene.train)
+    low, _, high = expression_range(scene)
     for frame, source in zip(frames, sorted(loud, key=lambda frame: frame.time), strict=True):
         assert frame.image_path == source.image_path
         assert frame.camera is source.camera
@@ -136,20 +142,20 @@ def test_a_reenactment_keeps_cameras_and_pictures_of_the_other_sequence(scene, c
 def test_a_driver_of_another_tracker_is_refused(scene):
     other = scene_of([speaking(k, 0.0, 1.0, 2.0, float(k)) for k in range(5)])
     with pytest.raises(InputError, match="3 expression coefficients, the avatar was trained on 2"):
-        avatar.driven(scene, other, subtract_mean=True, clamp=True)
+        avatar.driven(SceneFacts.of(scene), other, subtract_mean=True, clamp=True)
 
 
 def test_a_scene_without_expressions_cannot_be_swept():
     silent = scene_of([replace(speaking(k, 0.0, 1.0), expression=None) for k in range(3)])
     with pytest.raises(InputError, match="the dataset has no expression coefficients"):
-        avatar.swept(silent)
+        avatar.swept(SceneFacts.of(silent))
 
 
 def test_a_driver_without_what_the_avatar_needs_is_refused(scene):
     frames = [*scene.train, *scene.test]
     silent = scene_of([replace(frame, expression=None) for frame in frames])
     with pytest.raises(InputError, match="the driving sequence has no expression"):
-        avatar.driven(scene, silent, subtract_mean=True, clamp=True)
+        avatar.driven(SceneFacts.of(scene), silent, subtract_mean=True, clamp=True)
     stiff = scene_of([replace(frame, flame_pose=None) for frame in frames])
     with pytest.raises(InputError, match="the driving sequence has no FLAME poses"):
-        avatar.driven(scene, stiff, subtract_mean=True, clamp=True)
+        avatar.driven(SceneFacts.of(scene), stiff, subtract_mean=True, clamp=True)

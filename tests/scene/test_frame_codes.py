@@ -5,8 +5,9 @@ import torch
 
 from scene import Scene
 from scene.cameras import Camera, intrinsics
-from scene.frame_codes import NO_ROW, ConditionCode, FrameCodes
-from scene.frames import Frame, PointCloud
+from scene.facts import SceneFacts
+from scene.frame_codes import ConditionCode, FrameCodes
+from scene.frames import NO_ROW, Frame, PointCloud
 
 CAMERA = Camera(torch.eye(4), intrinsics(10.0, 10.0, 4.0, 4.0), 8, 8)
 
@@ -23,7 +24,7 @@ def scene():
 
 
 def test_coefficients_are_standardised_over_the_training_frames_and_constant_ones_left_out(scene):
-    code = ConditionCode(scene.train, ["expression"], 3)
+    code = ConditionCode(SceneFacts.of(scene), ["expression"], 3)
     with torch.no_grad():
         code.layer.weight.copy_(torch.eye(3))
         code.layer.bias.zero_()
@@ -34,7 +35,7 @@ def test_coefficients_are_standardised_over_the_training_frames_and_constant_one
 
 
 def test_corrections_start_at_zero_and_reach_their_own_moment_only(scene):
-    codes = FrameCodes(scene, ["expression"], 0)
+    codes = FrameCodes(SceneFacts.of(scene), ["expression"], 0)
     for f in scene.train:
         assert torch.equal(codes.refine(f).expression, f.expression)
     with torch.no_grad():
@@ -46,7 +47,7 @@ def test_corrections_start_at_zero_and_reach_their_own_moment_only(scene):
 
 
 def test_a_moment_without_training_frames_gets_the_mean_latent(scene):
-    codes = FrameCodes(scene, [], 2)
+    codes = FrameCodes(SceneFacts.of(scene), [], 2)
     with torch.no_grad():
         codes.rows["latent"].copy_(torch.arange(10.0).reshape(5, 2))
     assert torch.equal(codes.latent(scene.train[1]), torch.tensor([2.0, 3.0]))
@@ -55,7 +56,7 @@ def test_a_moment_without_training_frames_gets_the_mean_latent(scene):
 
 
 def test_the_penalty_pulls_the_rows_of_the_drawn_frames_to_zero(scene):
-    codes = FrameCodes(scene, ["expression", "flame_pose"], 2)
+    codes = FrameCodes(SceneFacts.of(scene), ["expression", "flame_pose"], 2)
     with torch.no_grad():
         for rows in codes.rows.values():
             rows.fill_(1.0)

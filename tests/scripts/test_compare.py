@@ -8,10 +8,10 @@ from pathlib import Path
 import imageio.v2 as iio
 import pytest
 
+from scoring.views_file import VIEWS, ViewsFile, read_views
 from scripts import compare
 from scripts.comparison.results import write_table
 from scripts.comparison.runs import MEASURES, Run, plan, views
-from scripts.comparison.views import VIEWS, Views, read_views
 from tests.methods import ROOT
 from tests.tiny_scene import SIZE, write_tiny_head
 from utils.errors import InputError
@@ -105,9 +105,9 @@ def test_the_video_shows_the_test_frames_of_all_side_by_side(compared):
 def test_the_picture_shows_frames_and_below_each_its_mouth(compared):
     picture = iio.imread(compared / "head.png").astype(float)
     run = next(compared.glob("head/own-head/seed_0/test/*"))
-    for k, view in enumerate(json.loads((run / VIEWS).read_text())["views"]):
-        left, top, right, bottom = view["regions"]["mouth"]
-        truth = iio.imread(run / "gt" / view["name"])[top:bottom, left:right].mean((0, 1))
+    for k, (name, parts) in enumerate(read_views(run).regions.items()):
+        left, top, right, bottom = parts["mouth"]
+        truth = iio.imread(run / "gt" / name)[top:bottom, left:right].mean((0, 1))
         high = round(SIZE * (bottom - top) / (right - left))
         y = CAPTION_HEIGHT + (2 * k + 1) * (max(SIZE, high) + GUTTER)
         shown = picture[y : y + high, GUTTER : GUTTER + SIZE].mean((0, 1))
@@ -171,7 +171,7 @@ def test_views_say_their_fps_and_regions(tmp_path):
     seen = {**entry, "regions": {"mouth": [1, 2, 4, 8]}}
     content = {"fps": 30, "timing": timing, "views": [seen]}
     write_json(tmp_path / VIEWS, content)
-    assert read_views(tmp_path) == Views(30.0, 123.4, {"00000.png": {"mouth": (1, 2, 4, 8)}})
+    assert read_views(tmp_path) == ViewsFile(30.0, timing, {"00000.png": {"mouth": (1, 2, 4, 8)}})
     for broken in (
         {**content, "fps": "fast"},
         {**content, "timing": {}},
@@ -180,14 +180,14 @@ def test_views_say_their_fps_and_regions(tmp_path):
         [],
     ):
         write_json(tmp_path / VIEWS, broken)
-        with pytest.raises(InputError, match=r"views\.json: expected fps, timing.*run render\.py"):
+        with pytest.raises(InputError, match=r"views\.json: expected .*run render\.py"):
             read_views(tmp_path)
 
 
 def test_views_of_an_earlier_version_say_their_regions_alone(tmp_path):
-    assert read_views(tmp_path) == Views(None, None, {})
+    assert read_views(tmp_path) == ViewsFile()
     write_json(tmp_path / "regions.json", {"00000.png": {"mouth": [1, 2, 4, 8]}})
-    assert read_views(tmp_path) == Views(None, None, {"00000.png": {"mouth": (1, 2, 4, 8)}})
+    assert read_views(tmp_path) == ViewsFile(regions={"00000.png": {"mouth": (1, 2, 4, 8)}})
 
 
 def test_two_runs_never_share_a_folder(tmp_path):

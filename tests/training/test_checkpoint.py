@@ -6,11 +6,14 @@ from safetensors.torch import load_file
 
 from arguments import parse_train_args
 from scene import load_scene
-from scene.methods import make_method
+from scene.facts import FILES
+from scene.methods import saved_iterations
+from tests.building import built, facts_of
 from tests.tiny_scene import write_tiny_scene
-from training.checkpoint import Checkpoints, fingerprint, read_tensors, saved_iterations
+from training.checkpoint import Checkpoints, fingerprint
 from training.optimizers import Optimizers
 from utils.errors import InputError
+from utils.tensors import read_tensors
 
 FLAGS = "--coarse_iterations 30 --iterations 60 --init_points 20 --multires 1 --checkpoint_every 10"
 
@@ -28,13 +31,19 @@ def scene(settings):
 
 @pytest.fixture
 def method(scene, settings):
-    return make_method(scene, settings, torch.device("cpu"))
+    return built(scene, settings)
+
+
+@pytest.fixture(scope="module")
+def facts(scene, settings):
+    return facts_of(scene, settings)
 
 
 @pytest.fixture
-def open_checkpoints(settings, tmp_path):
+def open_checkpoints(settings, method, tmp_path):
     def open_them(**options):
-        return Checkpoints(tmp_path, ["coarse", "fine"], replace(settings.run, **options), "scene")
+        run = replace(settings.run, **options)
+        return Checkpoints(tmp_path, method.stages(), run, "scene")
 
     return open_them
 
@@ -87,7 +96,7 @@ def test_resuming_restores_rows_moments_and_strategy(case, tiny_folder, tmp_path
     flags = [*case.flags(iterations=60, first=30), "--init_points", "20"]
     settings = parse_train_args(["-s", str(tiny_folder), "-m", "unused", *flags])
     scene = load_scene(settings.dataset, settings.model, settings.data)
-    method = make_method(scene, settings, torch.device("cpu"))
+    method = built(scene, settings)
     stage = method.stages()[-1]
     optimizers = Optimizers(stage.params)
     sum(p.square().sum() for p in method.parameters()).backward()
@@ -96,11 +105,12 @@ def test_resuming_restores_rows_moments_and_strategy(case, tiny_folder, tmp_path
     stage.strategy.count = torch.arange(20.0)
     keep = torch.arange(20) < 15
     method.table.resize(keep, method.table.rows(torch.tensor([0])), optimizers)
-    Checkpoints(tmp_path, list(case.stages), settings.run, "scene").save(stage, 20, method, optimizers)
+    Checkpoints(tmp_path, method.stages(), settings.run, "scene").save(stage, 20, method, optimizers)
 
-    other = make_method(scene, settings, torch.device("cpu"))
+    other = built(scene, settings)
     again = other.stages()[-1]
-    checkpoints = Checkpoints(tmp_path, list(case.stages), settings.run, "scene")
+    assert [stage.name for stage in other.stages()] == list(case.stages)
+    checkpoints = Checkpoints(tmp_path, other.stages(), settings.run, "scene")
     start, moments = checkpoints.resume(again, other)
     assert start == 20
     assert len(other.table) == 16
@@ -120,7 +130,7 @@ def test_stages_before_the_saved_one_are_done_and_later_ones_fresh(open_checkpoi
     assert open_checkpoints().resume(coarse, method) == (30, {})
 
 
-def test_nan_in_model_or_moments_is_not_saved(open_checkpoints, method):
+def test_nan_in_model_or_moments_is_not_saved(open_checkpoints, method, facts):
     checkpoints, (coarse, _) = open_checkpoints(), method.stages()
     optimizers = Optimizers(coarse.params)
     sum(p.square().sum() for p in method.parameters()).backward()
@@ -132,36 +142,37 @@ def test_nan_in_model_or_moments_is_not_saved(open_checkpoints, method):
     with pytest.raises(InputError, match=r"the model after coarse step 10.*table\.columns\.quats \(1 of"):
         checkpoints.save(coarse, 10, method, optimizers)
     with pytest.raises(InputError, match=r"table\.columns\.quats"):
-        checkpoints.export(coarse, 10, method)
+        checkpoints.export(coarse, 10, method, facts)
     assert not list(checkpoints.model_path.rglob("*.safetensors"))
 
 
-def test_an_export_replaces_an_older_one_whole(open_checkpoints, method):
+def test_an_export_replaces_an_older_one_whole(open_checkpoints, method, facts):
     checkpoints, (_, fine) = open_checkpoints(), method.stages()
-    folder = checkpoints.export(fine, 60, method)
+    folder = checkpoints.export(fine, 60, method, facts)
     (folder / "extra").write_text("of an older version")
     method.table.columns["means"].data.add_(1)
-    assert checkpoints.export(fine, 60, method) == folder
-    assert sorted(path.name for path in folder.iterdir()) == ["model.safetensors", "point_cloud.ply"]
+    assert checkpoints.export(fine, 60, method, facts) == folder
+    written = {"model.safetensors", "point_cloud.ply", *FILES}
+    assert {path.name for path in folder.iterdir()} == written
     found = load_file(folder / "model.safetensors")["table.columns.means"]
     assert torch.equal(found, method.table.columns["means"])
     assert not list(checkpoints.model_path.rglob("*.part"))
 
 
-def test_exports_of_earlier_stages_are_no_saved_iterations(open_checkpoints, method):
+def test_exports_of_earlier_stages_are_no_saved_iterations(open_checkpoints, method, facts):
     checkpoints, (coarse, fine) = open_checkpoints(), method.stages()
-    checkpoints.export(coarse, 30, method)
-    checkpoints.export(fine, 7, method)
-    checkpoints.export(fine, 60, method)
+    checkpoints.export(coarse, 30, method, facts)
+    checkpoints.export(fine, 7, method, facts)
+    checkpoints.export(fine, 60, method, facts)
     (checkpoints.model_path / "point_cloud" / "iteration_9.part").mkdir()
     assert saved_iterations(checkpoints.model_path) == [7, 60]
 
 
-def test_a_run_is_finished_when_its_last_step_is_saved_and_exported(open_checkpoints, method):
+def test_a_run_is_finished_when_its_last_step_is_saved_and_exported(open_checkpoints, method, facts):
     checkpoints, (_, fine) = open_checkpoints(), method.stages()
     save(checkpoints, method, ("fine", 60))
     assert open_checkpoints().finished(fine) is None
-    folder = checkpoints.export(fine, 60, method)
+    folder = checkpoints.export(fine, 60, method, facts)
     assert open_checkpoints().finished(fine) == folder
     assert open_checkpoints(restart=True).finished(fine) is None
 

@@ -24,7 +24,7 @@ def view():
 def log_steps(folder, view, stage, start, iterations, *, stop=None):
     logger = Logger(folder, quiet=True)
     for step in logger.steps(stage, start, iterations):
-        logger.step(stage, step, {"l1": torch.tensor(0.25), "planes": torch.tensor(0.5)}, *view)
+        logger.step(stage, step, {"l1": torch.tensor(0.25), "planes": torch.tensor(0.5)}, *view, 7)
         if step == stop:
             return
     logger.close()

@@ -24,7 +24,7 @@ def drawn(image):
 
 
 def test_only_what_a_region_shows_counts():
-    (loss,) = in_regions(2.0, {"mouth": BOX}, [FRAME])
+    (loss,) = in_regions(2.0, {"mouth": BOX})
     image = torch.full((3, 80, 100), 9.0)
     image[:, 30:50, 30:70] = 0.5
     assert float(loss([drawn(image)], [FRAME], 1)) == pytest.approx(2.0 * 0.5)
@@ -32,7 +32,7 @@ def test_only_what_a_region_shows_counts():
 
 def test_a_picture_that_shows_no_region_adds_nothing():
     away = replace(FRAME, head_to_world=torch.diag(torch.tensor([1.0, 1.0, -1.0, 1.0])))
-    (loss,) = in_regions(2.0, {"mouth": BOX}, [away])
+    (loss,) = in_regions(2.0, {"mouth": BOX})
     image = torch.ones(3, 80, 100, requires_grad=True)
     value = loss([drawn(image)], [away], 1)
     value.backward()
@@ -41,5 +41,5 @@ def test_a_picture_that_shows_no_region_adds_nothing():
 
 
 def test_without_weight_or_regions_there_is_no_term():
-    assert in_regions(0.0, {"mouth": BOX}, [FRAME]) == []
-    assert in_regions(1.0, {}, [FRAME]) == []
+    assert in_regions(0.0, {"mouth": BOX}) == []
+    assert in_regions(1.0, {}) == []

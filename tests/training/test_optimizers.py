@@ -107,7 +107,7 @@ def test_a_group_without_parameters_is_left_out():
 
 def test_rows_that_no_view_drew_keep_their_values_and_moments():
     a, b = parameters()
-    optimizers = Optimizers([ParamGroup("a", lambda: [a], constant(0.1), by_row=True), groups(a, b)[1]])
+    optimizers = Optimizers([ParamGroup("a", lambda: [a], constant(0.1), rows="drawn"), groups(a, b)[1]])
     take_steps(optimizers, a, b, range(1, 4))
     before_a, before_b = a.detach().clone(), b.detach().clone()
     moments = optimizers.state()["a.0.exp_avg"].clone()
@@ -202,4 +202,4 @@ def test_an_unknown_manifold_and_one_by_rows_are_refused():
     with pytest.raises(ValueError, match="no manifold 'torus'; there is sphere"):
         ParamGroup("r", list, constant(1.0), manifold="torus")
     with pytest.raises(ValueError, match="all rows step"):
-        ParamGroup("r", list, constant(1.0), manifold="sphere", by_row=True)
+        ParamGroup("r", list, constant(1.0), manifold="sphere", rows="drawn")

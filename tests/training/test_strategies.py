@@ -7,24 +7,26 @@ import torch
 from scene.frames import PointCloud
 from scene.gaussian_model import GaussianTable
 from tests.scene.test_gaussian_model import optimizers_of
+from training.births import (
+    Births,
+    into_two,
+    not_larger_than,
+    opaque_enough,
+    seen_within,
+    smaller_than,
+)
 from training.schedules import constant
-from training.strategies import DensifySettings, GradientDensify
+from training.strategies import DensifySettings, Every, GradientDensify, above
 from utils.rotations import quats_to_matrices
 
 SETTINGS = DensifySettings(
-    grad_threshold=constant(1.0),
-    opacity_threshold=constant(0.005),
-    densify_from=500,
-    densify_until=15_000,
-    densify_interval=100,
-    prune_from=500,
-    prune_interval=100,
-    reset_interval=3000,
-    last_reset=12_000,
-    percent_dense=0.01,
+    grow=Every(100, 500, 15_000),
+    prune=Every(100, 500, 15_000),
+    reset=Every(3000, 0, 12_000),
+    choose=above(constant(1.0)),
+    rules=[opaque_enough(constant(0.005)), seen_within(10), not_larger_than(0.1, after=3000)],
+    births=Births(smaller_than(0.01)),
     max_gaussians=1000,
-    patience=10,
-    extent=1.0,
     seed=0,
 )
 
@@ -157,7 +159,7 @@ def look(opacities):
 @pytest.mark.parametrize(("opacity", "left"), [("greatest", [0, 1]), ("latest", [1])])
 def test_predicted_opacities_prune_by_the_views_since_the_last_pruning(table, opacity, left):
     means = table.columns["means"].detach().clone()
-    strategy = GradientDensify(replace(SETTINGS, opacity=opacity, grad_threshold=constant(9.0)))
+    strategy = GradientDensify(replace(SETTINGS, opacity=opacity, choose=above(constant(9.0))))
     for view in ([0.5, 0.1], [0.001, 0.2]):
         strategy.observe([look([*view, *[0.001] * 18])])
     strategy.update(600, table, optimizers_of(table))
@@ -195,8 +197,9 @@ def test_no_reset_comes_too_late_to_heal(table):
 def test_children_spread_along_the_parent_s_long_axis():
     quat = torch.tensor([[0.8, 0.2, -0.4, 0.4]])
     rows = {"means": torch.zeros(1, 3), "quats": quat, "log_scales": torch.tensor([[0.0, -9.0, -9.0]])}
-    rows = {name: value.repeat(500, 1) for name, value in rows.items()}
-    children = GradientDensify._split(rows, torch.Generator().manual_seed(0))
+    rows = {name: value.repeat(250, 1) for name, value in rows.items()}
+    children = into_two(rows, torch.Generator().manual_seed(0))
+    assert len(children["means"]) == 500
     axis = quats_to_matrices(quat)[0, :, 0]
     along = children["means"] @ axis
     across = children["means"] - along[:, None] * axis

@@ -5,7 +5,7 @@ import torch
 
 from arguments import parse_train_args
 from scene import load_scene
-from scene.methods import make_method
+from tests.building import built
 from tests.tiny_scene import write_tiny_scene
 from utils.errors import InputError
 from utils.random import generator
@@ -21,7 +21,7 @@ def folder(tmp_path_factory):
 def build(folder, *flags):
     settings = parse_train_args(["-s", str(folder), *ARGV, *flags])
     scene = load_scene(settings.dataset, settings.model, settings.data)
-    return make_method(scene, settings, torch.device("cpu")), scene
+    return built(scene, settings), scene
 
 
 def disturb(method):
@@ -101,7 +101,7 @@ def replace_means(gaussians, way):
 def test_zerostamp_shows_the_coarse_stage_the_first_moment_only(folder):
     method, scene = build(folder, "--zerostamp_init")
     stage = method.stages()[0]
-    batches = stage.sampler(stage, scene.train, 0, 0)
+    batches = stage.sampler(scene.train, stage.name, 0, 0)
     assert {next(batches)[0].time for _ in range(5)} == {min(f.time for f in scene.train)}
 
 
@@ -120,8 +120,8 @@ def test_a_frame_without_what_the_method_needs_stops_before_training(folder):
     settings = parse_train_args(["-s", str(folder), *ARGV])
     scene = load_scene(settings.dataset, settings.model, settings.data)
     timeless = replace(scene, train=[replace(f, time=None) for f in scene.train])
-    with pytest.raises(InputError, match=r"needs Frame\.time"):
-        make_method(timeless, settings, torch.device("cpu"))
+    with pytest.raises(InputError, match="needs a time for every frame"):
+        built(timeless, settings)
 
 
 def test_a_conditioned_method_follows_the_expression_and_not_the_time(folder):
@@ -130,7 +130,7 @@ def test_a_conditioned_method_follows_the_expression_and_not_the_time(folder):
     )
     scene = load_scene(settings.dataset, settings.model, settings.data)
     spoken = [replace(f, expression=torch.tensor([float(k), -1.0])) for k, f in enumerate(scene.train)]
-    method = make_method(replace(scene, train=spoken), settings, torch.device("cpu"))
+    method = built(replace(scene, train=spoken), settings)
     disturb(method)
     first, other = spoken[0], spoken[-1]
     posed = method(first).means
@@ -140,7 +140,7 @@ def test_a_conditioned_method_follows_the_expression_and_not_the_time(folder):
 
 
 def test_conditioning_on_what_the_dataset_lacks_stops_before_training(folder):
-    with pytest.raises(InputError, match=r"needs Frame\.expression"):
+    with pytest.raises(InputError, match="needs expression coefficients for every frame"):
         build(folder, "--expression_input")
 
 
@@ -150,7 +150,7 @@ def test_expression_gradients_equal_finite_differences(folder):
     )
     scene = load_scene(settings.dataset, settings.model, settings.data)
     spoken = [replace(f, expression=torch.tensor([0.1 * k, 1.0 - k])) for k, f in enumerate(scene.train)]
-    method = make_method(replace(scene, train=spoken), settings, torch.device("cpu")).double()
+    method = built(replace(scene, train=spoken), settings).double()
     disturb(method)
     frame = replace(spoken[3], expression=spoken[3].expression.double())
 
@@ -177,7 +177,7 @@ def test_noise_disturbs_the_condition_only_where_gradients_are_taken_and_the_sam
     settings = parse_train_args(["-s", str(folder), *ARGV, *flags])
     scene = load_scene(settings.dataset, settings.model, settings.data)
     spoken = [replace(f, expression=torch.tensor([0.1 * k, 1.0 - k])) for k, f in enumerate(scene.train)]
-    method = make_method(replace(scene, train=spoken), settings, torch.device("cpu"))
+    method = built(replace(scene, train=spoken), settings)
     disturb(method)
     pose, frame = method.stages()[-1].pose, spoken[3]
     method.on_step(7)

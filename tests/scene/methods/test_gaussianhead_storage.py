@@ -1,9 +1,8 @@
 import numpy as np
-import torch
 
 from arguments import parse_train_args
 from scene import load_scene
-from scene.methods import make_method
+from tests.building import built, facts_of
 from tests.tiny_scene import write_tiny_head
 from training.checkpoint import Checkpoints
 
@@ -25,20 +24,19 @@ def test_a_head_of_the_shipped_size_takes_under_12_mib_and_other_readers_open_it
     shipped = ["-s", str(folder), "--configs", "arguments/nerfblendshape/gaussianhead.py"]
     rows = parse_train_args(shipped).optim.max_gaussians
     settings = parse_train_args([*shipped, "--init_points", str(rows)])
-    method = make_method(
-        load_scene(settings.dataset, settings.model, settings.data), settings, torch.device("cpu")
-    )
-    method.on_step(5_000)
+    scene = load_scene(settings.dataset, settings.model, settings.data)
+    method = built(scene, settings)
+    for step in (1000, 2000, 3000, 5000):
+        method.on_step(step)
     stage = method.stages()[-1]
-    out = Checkpoints(tmp_path, [stage.name], settings.run, "scene").export(
-        stage, stage.iterations, method
-    )
+    checkpoints = Checkpoints(tmp_path, [stage], settings.run, "scene")
+    out = checkpoints.export(stage, stage.iterations, method, facts_of(scene, settings))
     assert sum(file.stat().st_size for file in out.iterdir()) < 12 * 2**20
     columns, shown = floats_of_ply(out / "point_cloud.ply"), method.exported()
     assert len(columns["opacity"]) == rows
     means = np.stack([columns[name] for name in "xyz"], axis=1)
-    assert np.array_equal(means, shown["means"].detach())
-    assert np.array_equal(columns["opacity"], shown["opacity_logits"][:, 0])
+    assert np.array_equal(means, shown.means.detach())
+    assert np.array_equal(columns["opacity"], shown.opacities[:, 0].logit())
     colors = np.stack([columns[f"f_dc_{k}"] for k in range(3)], axis=1)
-    assert np.array_equal(colors, shown["sh_dc"][:, 0])
+    assert np.array_equal(colors, shown.sh[:, 0])
     assert all(np.isfinite(column).all() for column in columns.values())
