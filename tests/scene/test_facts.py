@@ -9,8 +9,8 @@ from torch import Tensor
 
 from arguments.settings import ModelParams
 from scene import Subject, load_scene
-from scene.cameras import common_up
 from scene.facts import FILES, SceneFacts, evenly, moments, statistics
+from scene.paths import common_up
 from scripts.demo.toy_head import toy_head
 from tests.scene.datasets.tiny_folders import nerfblendshape
 from tests.tiny_scene import COUNTS, write_tiny_scene

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from export.ply import read_points
 from tests.scene.datasets.reading import decode, pixel, read
 from tests.scene.datasets.tiny_folders import POINTS, RIG, dynerf, film, project, write_picture
 from utils.errors import InputError
 from utils.images import read_image
+from utils.ply import read_points
 from utils.video import VideoWriter
 
 
@@ -217,7 +217,7 @@ def test_broken_input_is_one_clear_error(folder, name):
 def test_the_real_hull_covers_the_silhouettes_of_all_cameras(data_folder):
     folder = data_folder / "dynerf" / "minions"
     scene = read("dynerf", folder)
-    hull = read_points(folder / "points3D_downsample2.ply").xyz
+    hull = read_points(folder / "points3D_downsample2.ply")[0]
     first = [f for f in [*scene.test, *scene.train] if f.index == 0]
     assert len(first) == 7
     for frame in first:

@@ -26,7 +26,10 @@ def folder(tmp_path_factory):
     return write_tiny_head(tmp_path_factory.mktemp("data") / "tiny")
 
 
-def build(folder, *flags, disturbed=True, steps=range(1000, LATER + 1, 1000)):
+STEPS = range(1000, LATER + 1, 1000)
+
+
+def build(folder, *flags, disturbed=True, steps=STEPS):
     """A method after `steps`, whose deformation moves what it may, and its scene."""
     settings = parse_train_args(["-s", str(folder), *ARGV, *flags])
     scene = load_scene(settings.dataset, settings.model, settings.data)
