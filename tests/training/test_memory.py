@@ -12,7 +12,7 @@ from tests.methods import ROOT
 from training.memory import MIB, MemoryBound, peak
 
 FLAGS = (
-    "--iterations 10 --densify_from_iter 1 --densification_interval 4 --init_points 20000 "
+    "--iterations 20 --densify_from_iter 1 --densification_interval 4 --init_points 20000 "
     "--max_gaussians 40000 --device cpu"
 )
 
