@@ -63,7 +63,7 @@ def parse_pickle(stream: BinaryIO, allowed: Callable[[Global], bool]) -> object:
     except RefusedPickle:
         raise
     except Exception as error:  # whatever a damaged stream makes the parser stumble over
-        raise RefusedPickle(f"not a whole pickle ({error or 'no end'})") from error
+        raise RefusedPickle(f"not a whole pickle ({str(error) or 'no end'})") from error
 
 
 def with_plain_keys(pairs: list[tuple]) -> list[tuple]:
@@ -81,8 +81,8 @@ class _Recorder(pickle._Unpickler):
         self.allowed = allowed
         self.dispatch = _Instructions(HANDLERS)
 
-    def find_class(self, module: object, name: object) -> Global:
-        found = Global(str(module), str(name))
+    def find_class(self, module: str, name: str) -> Global:
+        found = Global(module, name)
         if not self.allowed(found):
             raise RefusedPickle(f"it asks for {found}; only arrays are read and no code is run")
         return found

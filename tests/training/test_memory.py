@@ -6,13 +6,14 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 import torch
 
 from tests.methods import ROOT
 from training.memory import MIB, MemoryBound, peak
 
 FLAGS = (
-    "--iterations 10 --densify_from_iter 1 --densification_interval 4 --init_points 20000 "
+    "--iterations 20 --densify_from_iter 1 --densification_interval 4 --init_points 20000 "
     "--max_gaussians 40000 --device cpu"
 )
 
@@ -45,6 +46,7 @@ def test_what_a_card_holds_is_said_apart():
     assert "at most 12 MiB on cuda:1 (3 MiB pictures at work, 4 MiB up to 5,000" in on_card
 
 
+@pytest.mark.long
 def test_the_peak_counts_bytes():
     before = peak()
     kept = np.ones(before + 64 * MIB, np.uint8)

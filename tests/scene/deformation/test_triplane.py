@@ -76,6 +76,7 @@ def test_the_kernel_is_used_where_it_is_there_else_the_slow_twin_with_equal_resu
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.long
 def test_rotations_that_learn_through_the_planes_stay_on_the_sphere_for_1000_steps():
     """They learn to read what the planes hold at other rotations of the same points."""
     planes, (points, others) = field(resolution=2).requires_grad_(False), points_and_quats()
