@@ -199,7 +199,7 @@ def _new_folder(folder: Path) -> Iterator[Path]:
         if folder.exists():
             remove_folder(folder)  # renaming onto a folder that is not empty is refused
         os.rename(part, folder)
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, InputError) as error:  # the last from `utils.files`
         shutil.rmtree(part, ignore_errors=True)
         full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
         reason = "the disk is full" if full else str(error)
