@@ -70,7 +70,7 @@ class FrameCodes(nn.Module):
     def _moved(self, camera: Camera, twist: Tensor) -> Camera:
         """The camera turned about itself, then shifted, in its own axes."""
         turn = torch.cat([axis_angle_to_matrices(twist[:3]), self.extent * twist[3:, None]], dim=1)
-        last = camera.viewmat.new_tensor([[0.0, 0.0, 0.0, 1.0]])
+        last = camera.viewmat[3:]  # 0 0 0 1, and on the right device
         return replace(camera, viewmat=torch.cat([turn, last]) @ camera.viewmat)
 
 

@@ -58,7 +58,7 @@ CASES = {
         first="--coarse_iterations",
         wider="--net_width 32",
         everything="--expression_input --flame_pose_input --refine_expression --refine_flame_pose "
-        "--lambda_offsets 0.1",
+        "--refine_camera --latent_width 3 --lambda_offsets 0.1",
         growing="--coarse_iterations 12 --multires 1 2 --densify_grad_threshold_coarse 1e-12",
         views={"train": 12, "test": 3, "val": 2},
         video=160,

@@ -51,7 +51,10 @@ def new_folder(folder: Path, remedy: str) -> Iterator[Path]:
         if folder.is_dir():
             remove_folder(folder)  # renaming onto a folder that is not empty is refused
         os.rename(part, folder)
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, InputError) as error:
+        cause = error.__cause__ if isinstance(error, InputError) else error
+        if not isinstance(cause, OSError | SafetensorError):
+            raise
         full = "No space left" in str(error)
         reason = "the disk is full" if full else getattr(error, "strerror", None) or error
         raise InputError(f"{folder}: could not be written: {reason}; {remedy}") from error

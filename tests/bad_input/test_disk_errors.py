@@ -48,21 +48,38 @@ class FullAfter:
         save_file(tensors, file)
 
 
-@pytest.mark.parametrize("calls", [0, 1, 2, 3, 5, 6])
+@pytest.mark.parametrize("calls", [0, 1, 2, 3, 5, 6, 7])
 def test_a_full_disk_keeps_the_last_checkpoint_and_the_run_goes_on(
     calls, refused, run, training, trained, tmp_path, monkeypatch
 ):
     argv = training(tmp_path / "out")
-    monkeypatch.setattr("training.checkpoint.save_file", FullAfter(calls))
+    monkeypatch.setattr("utils.tensors.save_file", FullAfter(calls))
     line = refused(*argv)
     assert "the disk is full; make room" in line
     assert not list(tmp_path.rglob("*.part"))
     for file in tmp_path.rglob("*.safetensors"):
         load_file(file)
-    monkeypatch.setattr("training.checkpoint.save_file", save_file)
+    monkeypatch.setattr("utils.tensors.save_file", save_file)
     assert run(*argv)[0] == 0
     name = "point_cloud/iteration_8/model.safetensors"
     assert (tmp_path / "out" / name).read_bytes() == (trained / name).read_bytes()
+
+
+@pytest.mark.parametrize("name", ["scene.json", "point_cloud.ply"])
+def test_a_disk_that_fills_up_with_an_exported_model_s_other_files_is_one_line(
+    name, refused, training, tmp_path, monkeypatch
+):
+    replace = os.replace
+
+    def full(source, target):
+        if Path(target).name == name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    line = refused(*training(tmp_path / "out"))
+    assert "point_cloud/iteration_8: could not be written: the disk is full; make room" in line
+    assert not list(tmp_path.rglob("*.part"))
 
 
 @pytest.fixture

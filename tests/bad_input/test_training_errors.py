@@ -37,7 +37,7 @@ def test_nan_in_training_stops_with_its_name_and_keeps_the_checkpoint(
         bad = Loss(
             "bad",
             lambda step: math.nan if step == 5 else 0.0,
-            lambda renders, frames: renders[0].image.mean(),
+            lambda renders, frames, step: renders[0].image.mean(),
         )
         for stage in (found := stages(self)):
             stage.losses.append(bad)

@@ -4,11 +4,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from scene import Scene, avatar
+from arguments import parse_train_args
+from gaussian_renderer.show import Show
+from scene import Scene, avatar, load_scene
 from scene.cameras import Camera, intrinsics
 from scene.facts import SceneFacts
-from scene.frames import NO_ROW, Frame, PointCloud
+from scene.frames import NO_ROW, Frame, FrameLoader, PointCloud
 from scene.paths import look_at
+from tests.building import CPU, built, facts_of
+from tests.scene.datasets.tiny_folders import nerfblendshape
 from utils.errors import InputError
 
 UP = torch.tensor([0.0, 1.0, 0.0])
@@ -85,6 +89,40 @@ def test_a_scene_without_a_head_turns_about_the_middle_of_its_points():
     for frame in avatar.turned(SceneFacts.of(silent), 30.0, 8, playing=True):
         expected = pixel(silent.test[0].camera, middle)
         assert torch.allclose(pixel(frame.camera, middle), expected, atol=1e-3)
+
+
+@pytest.fixture
+def before_plate(tmp_path):
+    """A head before the picture of its room, an untrained avatar of it, and who draws it."""
+    nerfblendshape(tmp_path)
+    flags = "--method gaussianhead --part all --plate true --hold_out 1 --lambda_vgg 0 --deform_width 8"
+    settings = parse_train_args(["-s", str(tmp_path), "--init_points", "5", *flags.split()])
+    scene = load_scene(settings.dataset, settings.model, settings.data)
+    loader = FrameLoader(0, CPU)
+    plate = loader.load(replace(scene.test[0], image_path=scene.test[0].plate_path), torch.ones(3))
+    method = built(scene, settings)
+    method.table.columns["log_scales"].data.fill_(-5)  # so small that the ground shows
+    return scene, facts_of(scene, settings), Show(method, loader), plate.image
+
+
+def ground_of(show, frame):
+    """(C, P) colours of what is drawn where no Gaussian is, and which pixels these are."""
+    view = show(show.load(frame))
+    bare = view.alpha[0] == 0
+    assert bare.any()
+    return view.image[:, bare], bare
+
+
+def test_a_turned_avatar_is_drawn_on_the_plain_background_and_others_before_their_plate(before_plate):
+    scene, facts, show, plate = before_plate
+    for frame in avatar.turned(facts, 30.0, 4, playing=True):
+        assert (ground_of(show, frame)[0] == 1).all()
+    others = avatar.driven(facts, scene, subtract_mean=True, clamp=True)
+    others += [row[0] for row in avatar.swept(facts)]
+    others += avatar.reenacted(facts, scene, clamp=True)
+    for frame in others:
+        colors, bare = ground_of(show, frame)
+        assert torch.equal(colors, plate[:, bare])
 
 
 def test_a_rig_plays_every_moment_once_and_in_time_order(scene):

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import pytest
@@ -120,6 +121,34 @@ def test_resuming_restores_rows_moments_and_strategy(case, tiny_folder, tmp_path
     assert found.keys() == optimizers.state().keys()
     assert all(torch.equal(found[name], value) for name, value in optimizers.state().items())
     assert torch.equal(again.strategy.grad_sum, torch.arange(20.0))
+
+
+def test_a_run_whose_terms_changed_is_refused_with_both_lists(open_checkpoints, method, settings):
+    save(open_checkpoints(), method, ("coarse", 10))
+    fewer = method.stages()
+    fewer[1].losses.pop()
+    checkpoints = open_checkpoints()
+    assert checkpoints.saved.losses == {"coarse": ["l1"], "fine": ["l1", "planes"]}
+    with pytest.raises(InputError, match=r"losses l1 \(coarse\); l1, planes \(fine\), this run has l1 "):
+        Checkpoints(checkpoints.model_path, fewer, settings.run, "scene")
+    restarted = replace(settings.run, restart=True)
+    assert Checkpoints(checkpoints.model_path, fewer, restarted, "scene").saved is None
+
+
+def test_a_checkpoint_of_an_older_version_that_names_no_terms_is_gone_on_from(open_checkpoints, method):
+    save(open_checkpoints(), method, ("coarse", 10))
+    file = open_checkpoints().saved.folder / "state.json"
+    state = json.loads(file.read_text())
+    del state["losses"]
+    file.write_text(json.dumps(state))
+    assert open_checkpoints().resume(method.stages()[0], method)[0] == 10
+
+
+def test_a_model_without_gaussians_yet_is_exported_without_a_ply(open_checkpoints, method, facts):
+    checkpoints, (coarse, _) = open_checkpoints(), method.stages()
+    method.table.allocate(0)
+    folder = checkpoints.export(coarse, 10, method, facts)
+    assert {path.name for path in folder.iterdir()} == {"model.safetensors", *FILES}
 
 
 def test_stages_before_the_saved_one_are_done_and_later_ones_fresh(open_checkpoints, method):

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from scene.frames import Frame
 from scene.gaussian_model import Gaussians
 from scoring.evaluate import Evaluation
 from training.logger import LOG_EVERY, Logger
+from utils.images import read_image
 
 
 @pytest.fixture
@@ -21,8 +23,8 @@ def view():
     return [render], [Frame(camera, 0, 0.0, image=torch.full((3, 8, 8), 0.6))]
 
 
-def log_steps(folder, view, stage, start, iterations, *, stop=None):
-    logger = Logger(folder, quiet=True)
+def log_steps(folder, view, stage, start, iterations, *, stop=None, quiet=True):
+    logger = Logger(folder, quiet=quiet)
     for step in logger.steps(stage, start, iterations):
         logger.step(stage, step, {"l1": torch.tensor(0.25), "planes": torch.tensor(0.5)}, *view, 7)
         if step == stop:
@@ -42,6 +44,28 @@ def test_a_line_says_what_the_step_had(tmp_path, view):
     assert row["losses"] == {"l1": 0.25, "planes": 0.5}
     assert row["psnr"] == pytest.approx(20.0, abs=1e-4)
     assert row["it_per_s"] > 0
+
+
+def test_the_first_view_that_has_a_picture_is_scored(tmp_path, view):
+    (render,), (frame,) = view
+    dark = replace(render, image=torch.zeros(3, 8, 8))
+    views = [dark, render], [replace(frame, image=None), frame]
+    log_steps(tmp_path, views, "fine", 0, LOG_EVERY)
+    assert rows(tmp_path)[0]["psnr"] == pytest.approx(20.0, abs=1e-4)
+
+
+@pytest.mark.parametrize("drawn", [True, False])
+def test_without_any_picture_there_is_no_psnr_and_bar_and_curves_work(tmp_path, view, drawn, capsys):
+    renders, (frame,) = view
+    views = (renders if drawn else []), [replace(frame, image=None)]
+    log_steps(tmp_path, views, "points", 0, 3 * LOG_EVERY, quiet=False)
+    assert [row["step"] for row in rows(tmp_path)] == [10, 20, 30]
+    assert all(row["loss"] == 0.75 and "psnr" not in row for row in rows(tmp_path))
+    assert read_image(tmp_path / "curves.png").shape[2] >= 3
+    bar = capsys.readouterr().err
+    assert "loss=0.75" in bar
+    assert "gaussians=7" in bar
+    assert "psnr" not in bar
 
 
 def test_lines_after_the_resumed_step_are_dropped_and_written_anew(tmp_path, view):

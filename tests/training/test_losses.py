@@ -7,7 +7,7 @@ import torch
 from gaussian_renderer import Render
 from scene.cameras import Camera, intrinsics
 from scene.frames import Frame
-from training.losses import in_regions
+from training.losses import in_regions, over_views, photometric
 
 BOX = torch.tensor([[-0.2, -0.1, 1.0], [0.2, 0.1, 1.0]])  # columns 30 to 70, rows 30 to 50
 FRAME = Frame(
@@ -43,3 +43,38 @@ def test_a_picture_that_shows_no_region_adds_nothing():
 def test_without_weight_or_regions_there_is_no_term():
     assert in_regions(0.0, {"mouth": BOX}) == []
     assert in_regions(1.0, {}) == []
+
+
+def view(value, role="reference", picture=True):
+    """A render of one grey and its frame, whose picture, if any, is black."""
+    frame = replace(FRAME, role=role, image=FRAME.image if picture else None)
+    return drawn(torch.full((3, 80, 100), value)), frame
+
+
+def brightness(render, frame):
+    return render.image.mean()
+
+
+def test_a_comparison_is_the_mean_over_the_views_with_a_picture():
+    renders, frames = zip(view(0.2), view(0.9, picture=False), view(0.4), strict=True)
+    assert over_views(brightness)(renders, frames, 1).item() == pytest.approx(0.3)
+    (term,) = photometric(l1=2.0)
+    assert term(renders, frames, 1).item() == pytest.approx(2 * 0.3)
+
+
+def test_a_comparison_may_be_of_other_views():
+    def anchors(frame):
+        return frame.role == "anchor"
+
+    renders, frames = zip(view(0.2), view(0.9, "anchor"), view(0.5, "anchor", False), strict=True)
+    assert over_views(brightness, of=anchors)(renders, frames, 1).item() == pytest.approx(0.7)
+
+
+def test_a_step_whose_views_have_no_picture_adds_nothing_and_reaches_no_view():
+    renders, frames = zip(view(0.2, picture=False), view(0.9, picture=False), strict=True)
+    images = [render.image.requires_grad_() for render in renders]
+    for term in (*photometric(l1=1.0, l2=1.0, dssim=1.0), *in_regions(1.0, {"mouth": BOX})):
+        assert term(renders, frames, 1).item() == 0
+    (other,) = photometric(l1=1.0)
+    (other(renders, frames, 1) + images[0].sum()).backward()
+    assert images[1].grad is None

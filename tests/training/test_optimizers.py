@@ -3,6 +3,8 @@ import pytest
 import torch
 from torch import nn
 
+from scene.frames import PointCloud
+from scene.gaussian_model import GaussianTable
 from training.optimizers import Optimizers, ParamGroup
 from training.schedules import constant, linear
 
@@ -118,6 +120,56 @@ def test_rows_that_no_view_drew_keep_their_values_and_moments():
     assert torch.equal(moved, drawn)
     assert torch.equal((optimizers.state()["a.0.exp_avg"] != moments).any(1), drawn)
     assert (b.detach() != before_b).all()
+
+
+def test_rows_without_a_gradient_keep_value_and_moments_and_the_others_step_as_in_torch():
+    a, _ = parameters()
+    optimizers = Optimizers([ParamGroup("a", lambda: [a], constant(0.1), rows="touched")])
+    dense = nn.Parameter(a.detach().clone())
+    theirs = torch.optim.Adam([dense], lr=0.1, eps=1e-15)
+    for step in range(1, 9):
+        touched = torch.tensor([step % 2 == 0, True, step < 4, False, False])
+        target = torch.randn(5, 3, generator=torch.Generator().manual_seed(step))
+        before, moments = a.detach().clone(), {k: v.clone() for k, v in optimizers.state().items()}
+        for param in (a, dense):
+            theirs.zero_grad()
+            (param - target)[touched].square().sum().backward()
+        optimizers.step()
+        theirs.step()
+        assert torch.equal((a.detach() != before).any(1), touched)
+        for name in moments.keys() - {"a.0.step"}:
+            assert torch.equal(optimizers.state()[name][~touched], moments[name][~touched]), name
+    torch.testing.assert_close(a[1], dense[1], rtol=1e-5, atol=1e-6)  # touched in every step
+    assert not torch.allclose(a[2], dense[2])  # there momentum drifts on
+
+
+def test_rows_of_an_unknown_kind_are_refused():
+    with pytest.raises(ValueError, match="group a: rows is 'some'; there is all, drawn, touched"):
+        ParamGroup("a", list, constant(1.0), rows="some")
+
+
+def test_a_row_mask_is_ignored_once_rows_came_and_went_though_there_are_as_many():
+    """A clone and a pruning: the mask of before has the table's length and means other rows."""
+    xyz = torch.rand(8, 3, generator=torch.Generator().manual_seed(0))
+    table = GaussianTable.from_points(PointCloud(xyz, xyz), 0)
+    columns = table.columns
+    groups = [ParamGroup(k, lambda k=k: [columns[k]], constant(1e-2), rows="drawn") for k in columns]
+    optimizers = Optimizers(groups)
+    drawn = torch.arange(8) < 4  # of the views before
+
+    def moved():
+        before = columns["means"].detach().clone()
+        for column in columns.values():
+            column.grad = torch.ones_like(column)
+        optimizers.step(drawn)
+        return (columns["means"].detach() != before).any(1)
+
+    assert torch.equal(moved(), drawn)
+    table.resize(torch.ones(8, dtype=torch.bool), table.rows(torch.tensor([1, 2])), optimizers)
+    table.keep((torch.arange(10) != 0) & (torch.arange(10) != 6), optimizers)
+    assert len(table) == len(drawn)
+    assert moved().all()
+    assert torch.equal(moved(), drawn)  # once alone
 
 
 def test_many_steps_are_those_of_torch():

@@ -16,7 +16,15 @@ from training.births import (
     smaller_than,
 )
 from training.schedules import constant
-from training.strategies import DensifySettings, Every, GradientDensify, above
+from training.strategies import (
+    DensifySettings,
+    Every,
+    GradientDensify,
+    above,
+    hardest,
+    norm_of_sum,
+    norm_per_view,
+)
 from utils.rotations import quats_to_matrices
 
 SETTINGS = DensifySettings(
@@ -192,6 +200,67 @@ def test_an_unknown_source_of_opacities_is_refused():
 def test_no_reset_comes_too_late_to_heal(table):
     GradientDensify(SETTINGS).update(15_000, table, optimizers_of(table))
     assert table.columns["opacity_logits"].max().item() == pytest.approx(-2.1972, abs=1e-4)
+
+
+@pytest.mark.parametrize("count", [1, 39, 40, 1000])
+def test_the_hardest_share_is_of_the_pulled_rows_and_knows_no_scale(count):
+    source = torch.Generator().manual_seed(count)
+    pull = torch.zeros(2 * count)
+    rows = torch.randperm(2 * count, generator=source)[:count]
+    pull[rows] = torch.rand(count, generator=source) + 0.1
+    chosen = hardest(0.025)(pull, 600)
+    wanted = 25 * count // 1000 + 1
+    assert set(chosen.nonzero()[:, 0].tolist()) == set(pull.topk(wanted).indices.tolist())
+    assert torch.equal(hardest(0.025)(1e-6 * pull, 600), chosen)
+
+
+def test_where_nothing_is_pulled_nothing_is_among_the_hardest():
+    assert not hardest(0.025)(torch.zeros(50), 600).any()
+
+
+def test_views_that_pull_opposite_ways_cancel_in_the_sum_and_not_view_by_view():
+    there, back = seen(torch.tensor([2.0, 2.0, 0.0])), seen(torch.tensor([2.0, 2.0, 0.0]))
+    back.means2d.grad[0] *= -1
+    found = {}
+    for statistic in (norm_of_sum, norm_per_view):
+        pulls, counts = torch.zeros(3), torch.zeros(3)
+        statistic([there, back], pulls, counts)
+        found[statistic] = pulls.tolist(), counts.tolist()
+    assert found[norm_of_sum] == ([0.0, 4.0, 0.0], [1.0, 1.0, 0.0])
+    assert found[norm_per_view] == ([8.0, 8.0, 0.0], [2.0, 2.0, 0.0])
+
+
+@pytest.mark.parametrize("statistic", [norm_of_sum, norm_per_view])
+def test_a_view_that_no_loss_reached_says_nothing(table, statistic):
+    strategy = GradientDensify(replace(SETTINGS, statistic=statistic))
+    unreached = pulled()
+    unreached.means2d.grad = None
+    for _ in range(20):
+        strategy.observe([unreached])
+    assert not strategy.idle.any()
+    strategy.observe([unreached, pulled(3, 15)])
+    strategy.update(600, table, optimizers_of(table))
+    assert len(table) == 22
+
+
+def test_how_rows_are_born_is_the_method_s_own(table):
+    def lifted(rows, source):
+        return {**rows, "means": rows["means"] + 7}
+
+    def thirds(rows, source):
+        three = {name: value.repeat(3, *[1] * (value.ndim - 1)) for name, value in rows.items()}
+        return {**three, "means": torch.rand(len(three["means"]), 3, generator=source) - 7}
+
+    births = Births(smaller_than(0.01), clone=lifted, split=thirds)
+    before = table.rows(torch.arange(20))["means"]
+    strategy = GradientDensify(replace(SETTINGS, births=births))
+    strategy.observe([pulled(3, 15)])
+    strategy.update(600, table, optimizers_of(table))
+    means = table.columns["means"].detach()
+    assert torch.equal(means[:19], before[torch.arange(20) != 15])
+    assert torch.equal(means[19], before[3] + 7)
+    assert len(means) == 20 + 3
+    assert (means[20:] < -6).all()
 
 
 def test_children_spread_along_the_parent_s_long_axis():

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from arguments import parse_train_args
+from gaussian_renderer import render
 from scene import load_scene
 from tests.building import built
 from tests.tiny_scene import write_tiny_scene
@@ -170,6 +171,19 @@ def test_expression_gradients_equal_finite_differences(folder):
             numeric[k] = (ends[0] - ends[1]) / 2e-6
         assert found.abs().max() > 0
         assert torch.allclose(found, numeric, rtol=1e-5, atol=1e-7)
+
+
+def test_a_refined_camera_is_reached_by_the_losses_of_its_own_moment(folder):
+    method, scene = build(folder, "--refine_camera", "true")
+    assert [group.name for group in method.stages()[-1].params][-1] == "frames"
+    given = replace(scene.train[4], background=torch.ones(3))
+    frame = method.prepare(given)
+    assert torch.equal(frame.camera.viewmat, given.camera.viewmat)
+    view = render(frame.camera, method(frame), frame.background)
+    (view.image * torch.linspace(0, 1, view.image.numel()).view_as(view.image)).sum().backward()
+    grad = method.frames.rows["camera"].grad
+    assert (grad[given.index] != 0).all()
+    assert not grad[torch.arange(len(grad)) != given.index].any()
 
 
 def test_noise_disturbs_the_condition_only_where_gradients_are_taken_and_the_same_way_again(folder):

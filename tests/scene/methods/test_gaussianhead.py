@@ -18,6 +18,7 @@ from utils.errors import InputError
 ARGV = ["--method", "gaussianhead", "--init_points", "100", "--deform_width", "16",
         "--plane_resolution", "8", "--lambda_vgg", "0"]  # fmt: skip
 LATER = 5_000  # a step at which everything is on
+RAMP = range(1000, LATER + 1, 1000)  # steps at which something changes
 FIELDS = ("means", "quats", "scales", "opacities", "sh")
 
 
@@ -26,10 +27,7 @@ def folder(tmp_path_factory):
     return write_tiny_head(tmp_path_factory.mktemp("data") / "tiny")
 
 
-STEPS = range(1000, LATER + 1, 1000)
-
-
-def build(folder, *flags, disturbed=True, steps=STEPS):
+def build(folder, *flags, disturbed=True, steps=RAMP):
     """A method after `steps`, whose deformation moves what it may, and its scene."""
     settings = parse_train_args(["-s", str(folder), *ARGV, *flags])
     scene = load_scene(settings.dataset, settings.model, settings.data)
