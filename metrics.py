@@ -59,8 +59,7 @@ def run(args: argparse.Namespace) -> None:
     for model, all_views in found.items():
         metrics = common + region_metrics(all_views)
         scored = [
-            (views, score_views(views, metrics, device, quiet=args.quiet))
-            for views in all_views
+            (views, score_views(views, metrics, device, quiet=args.quiet)) for views in all_views
         ]
         write_scores(model, scored, metrics)
         print_table(model, scored, metrics)

@@ -50,7 +50,10 @@ def render_model(settings: Settings, options: RenderParams) -> None:
     iteration = folder.name.removeprefix("iteration_")
     for name, frames in shots.items():
         if frames:
-            out, show = model_path / name / f"ours_{iteration}", Show(method, FrameLoader(0, device))
+            out, show = (
+                model_path / name / f"ours_{iteration}",
+                Show(method, FrameLoader(0, device)),
+            )
             write_shot(out, frames, show, facts, settings, options)
     if missing:
         line = (
@@ -113,8 +116,8 @@ def write_shot(
     if pictures:
         write_views(folder, frames, facts.regions, fps=facts.fps, timing=timing)
     print(
-        f"{name}: {len(frames)} views in {folder}; {timing['posed_and_drawn_fps']:.1f} FPS posing and "
-        f"drawing, {timing['drawn_fps']:.1f} FPS rasterizer alone"
+        f"{name}: {len(frames)} views in {folder}; {timing['posed_and_drawn_fps']:.1f} FPS posing "
+        f"and drawing, {timing['drawn_fps']:.1f} FPS rasterizer alone"
     )
     if name == "novel_expression" and pictures:
         write_grid(folder, len(frames) // len(avatar.SWEEP))
@@ -135,5 +138,7 @@ def write_view(folder: Path, name: str, pixels: Pixels, frame: Frame) -> None:
 
 
 if __name__ == "__main__":
-    settings, options = run_command(lambda: parse_render_args(sys.argv[1:]), debug="--debug" in sys.argv)
+    settings, options = run_command(
+        lambda: parse_render_args(sys.argv[1:]), debug="--debug" in sys.argv
+    )
     run_command(lambda: render_model(settings, options), debug=settings.run.debug)

@@ -1,4 +1,5 @@
-"""Train a dynamic scene: python train.py -s DATA --configs arguments/<family>/<scene>.py --expname NAME"""
+"""Train a dynamic scene: python train.py -s DATA --configs arguments/<family>/<scene>.py --expname
+NAME"""
 
 import utils.threads  # isort: skip  # noqa: F401  (must come before torch)
 

@@ -46,7 +46,8 @@ def about(
 
 
 def setting(default: Any, help: str, **options: Any) -> Any:
-    """A dataclass field with a default, which may be a list or a dict, and `about(help, **options)`."""
+    """A dataclass field with a default, which may be a list or a dict, and `about(help,
+    **options)`."""
     if isinstance(default, list | dict):
         return field(default_factory=lambda: deepcopy(default), metadata=about(help, **options))
     return field(default=default, metadata=about(help, **options))

@@ -67,7 +67,8 @@ def read(path: Path, sh_degree: int) -> dict[str, Tensor]:
         )
     wanted = {"x y z": 3, "f_dc_": 3, "f_rest_": n_rest, "opacity": 1, "scale_": 3, "rot_": 4}
     blocks = {
-        key: vertex_columns(path, vertex, _property_names(key, size)) for key, size in wanted.items()
+        key: vertex_columns(path, vertex, _property_names(key, size))
+        for key, size in wanted.items()
     }
     n = len(vertex.data)
     return {

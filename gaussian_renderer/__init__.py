@@ -38,7 +38,8 @@ def render(camera: Camera, gaussians: Gaussians, background: Tensor) -> Render:
 
 
 class Painter:
-    """Draws view after view as `render` does, to the bit, without gradients, in memory that is kept.
+    """Draws view after view as `render` does, to the bit, without gradients, in memory that is
+    kept.
 
     A view (its image, alpha and radii) is valid until the next one of its size is drawn.
     """

@@ -54,7 +54,8 @@ class Show:
         return view
 
     def frames_per_second(self) -> dict[str, float]:
-        """Of posing and drawing, and of drawing alone; the first view, which loads kernels, apart."""
+        """Of posing and drawing, and of drawing alone; the first view, which loads kernels,
+        apart."""
         steady = self.seconds[1:] or self.seconds
         posing, drawing = (sum(column) for column in zip(*steady, strict=True))
         return {

@@ -39,7 +39,8 @@ class Scene:
     points: PointCloud
     val: list[Frame] = field(default_factory=list)
     subject: Subject | None = None
-    regions: dict[str, Tensor] = field(default_factory=dict)  # name -> (2, 3) box in the head's frame
+    # name -> (2, 3) box in the head's frame
+    regions: dict[str, Tensor] = field(default_factory=dict)
     fps: float = 30.0  # moments per second of the capture: of every video made of it
 
     @property
@@ -74,14 +75,17 @@ def load_scene(dataset: str, params: ModelParams, data: Any = None) -> Scene:
         data = reader.DataParams()
     scene = reader.read(path, params, data)
     if not scene.train:
-        raise InputError(f"{path}: the train split is empty; a scene needs at least one train frame")
+        raise InputError(
+            f"{path}: the train split is empty; a scene needs at least one train frame"
+        )
     if params.add_points:
         scene = replace(scene, points=with_random_points(scene.points, N_ADDED_POINTS))
     return short(scene) if params.is_debug else scene
 
 
 def short(scene: Scene) -> Scene:
-    """The first few training frames and the last few of the other splits (GaussianHead's --is_debug)."""
+    """The first few training frames and the last few of the other splits (GaussianHead's
+    --is_debug)."""
     rest = {name: scene.split(name)[-N_DEBUG_FRAMES:] for name in SPLITS if name != "train"}
     return replace(scene, train=scene.train[:N_DEBUG_FRAMES], **rest)
 

@@ -1,5 +1,6 @@
-"""Frames that no camera took: an avatar turned, its expressions swept one by one, or driven by another
-sequence. Each function gives frames without pictures of their own, for `render.py` to draw."""
+"""Frames that no camera took: an avatar turned, its expressions swept one by one, or driven by
+another sequence. Each function gives frames without pictures of their own, for `render.py` to
+draw."""
 
 from __future__ import annotations
 
@@ -22,8 +23,8 @@ def turned(facts: SceneFacts, degrees: float, count: int, *, playing: bool) -> l
     """`count` views that turn to both sides and back, about the upright axis through the head.
 
     `playing` lets the held-out sequence run meanwhile; otherwise its first frame stands still. The
-    axis goes with a head that moves in its world, so that the head turns and does not swing. A plate
-    would not turn along, so there is none.
+    axis goes with a head that moves in its world, so that the head turns and does not swing. A
+    plate would not turn along, so there is none.
     """
     shown = facts.shown
     frames = []
@@ -55,10 +56,10 @@ def swept(facts: SceneFacts) -> list[list[Frame]]:
 def driven(facts: SceneFacts, other: Scene, *, subtract_mean: bool, clamp: bool) -> list[Frame]:
     """The frames of `other`, in time order, performed by the subject before its own camera.
 
-    `subtract_mean` takes the other's mean expression away and puts the subject's own in its place: what
-    the tracker sees as identity stays behind. `clamp` holds every coefficient in the training range.
-    Raises InputError where either has no expressions, or not the same number, or where the avatar has
-    FLAME poses and the driver has none.
+    `subtract_mean` takes the other's mean expression away and puts the subject's own in its place:
+    what the tracker sees as identity stays behind. `clamp` holds every coefficient in the training
+    range. Raises InputError where either has no expressions, or not the same number, or where the
+    avatar has FLAME poses and the driver has none.
     """
     known, base = _expression(facts), _base(facts)
     performance = moments(_performance(facts, other))
@@ -75,8 +76,8 @@ def driven(facts: SceneFacts, other: Scene, *, subtract_mean: bool, clamp: bool)
 
 
 def reenacted(facts: SceneFacts, other: Scene, *, clamp: bool) -> list[Frame]:
-    """The frames of `other`, another sequence of the same subject, before its own cameras and with its
-    pictures, so that the avatar's performance can be scored.
+    """The frames of `other`, another sequence of the same subject, before its own cameras and with
+    its pictures, so that the avatar's performance can be scored.
 
     `clamp` holds every coefficient in the training range. Raises InputError as `driven` does.
     """
@@ -98,13 +99,13 @@ def _performance(facts: SceneFacts, other: Scene) -> list[Frame]:
         raise _no_expressions("the driving sequence")
     if len(found["expression"].mean) != wanted:
         raise InputError(
-            f"the driving sequence has {len(found['expression'].mean)} expression coefficients, the "
-            f"avatar was trained on {wanted}; drive it by a sequence of the same tracker"
+            f"the driving sequence has {len(found['expression'].mean)} expression coefficients, "
+            f"the avatar was trained on {wanted}; drive it by a sequence of the same tracker"
         )
     if "flame_pose" in facts.conditions and "flame_pose" not in found:
         raise InputError(
-            "the driving sequence has no FLAME poses, the avatar's data has; drive it by a sequence of "
-            "the same family"
+            "the driving sequence has no FLAME poses, the avatar's data has; drive it by a "
+            "sequence of the same family"
         )
     return frames
 
@@ -127,7 +128,8 @@ def _base(facts: SceneFacts) -> Frame:
 
 
 def _pivot(facts: SceneFacts, frame: Frame) -> Tensor:
-    """(3,) what a turn goes about: the origin of the head's frame, which every family has in the head.
+    """(3,) what a turn goes about: the origin of the head's frame, which every family has in the
+    head.
 
     Where the optical axes meet says nothing: the camera may stand still, and it need not look at
     the head's middle. A scene without a head turns about the middle of its starting points.

@@ -1,7 +1,8 @@
-"""What a trained model knows of its scene: shapes, statistics and cameras, never a picture but a plate.
+"""What a trained model knows of its scene: shapes, statistics and cameras, never a picture but a
+plate.
 
-`scene.json` and `scene.safetensors` stand beside `model.safetensors`; with them a model folder can be
-drawn, turned, swept and driven where its dataset is not.
+`scene.json` and `scene.safetensors` stand beside `model.safetensors`; with them a model folder can
+be drawn, turned, swept and driven where its dataset is not.
 """
 
 from __future__ import annotations
@@ -64,7 +65,8 @@ class SceneFacts:
 
     @classmethod
     def of(cls, scene: Scene, family: str = "") -> SceneFacts:
-        """The facts of a scene. Its plate, if any, is decoded at the size of the first frame shown."""
+        """The facts of a scene. Its plate, if any, is decoded at the size of the first frame
+        shown."""
         frames, subject = scene.train, scene.subject
         cameras = [frame.camera for frame in frames]
         model = subject.model if subject else None
@@ -97,7 +99,9 @@ class SceneFacts:
         tensors = {name: getattr(self, name) for name in _TENSORS}
         tensors |= {f"regions.{name}": box for name, box in self.regions.items()}
         for name, found in self.conditions.items():
-            tensors |= {f"conditions.{name}.{f.name}": getattr(found, f.name) for f in fields(found)}
+            tensors |= {
+                f"conditions.{name}.{f.name}": getattr(found, f.name) for f in fields(found)
+            }
         if self.plate is not None:
             tensors["plate"] = (self.plate * 255).round().to(torch.uint8)
         if self.subject is not None:

@@ -25,7 +25,8 @@ def condition_inputs(hidden: Any) -> tuple[str, ...]:
 
 
 class FrameCodes(nn.Module):
-    """Rows learned per moment (`Frame.index`): corrections of what the dataset measured, and latents.
+    """Rows learned per moment (`Frame.index`): corrections of what the dataset measured, and
+    latents.
 
     All rows start at zero. Moments that no training frame shows keep their measured values; their
     latent is the mean over the training moments.
@@ -77,14 +78,20 @@ class FrameCodes(nn.Module):
 class ConditionCode(nn.Module):
     """A short code of a frame's expression and head pose: one linear layer on standardised inputs.
 
-    4D-Gaussian-Head feeds raw coefficients, whose ranges differ by a factor of ten and more; here each
-    is centred and divided by its spread over the training frames. A coefficient that never varies there
-    has taught the layer nothing and is left out. Where gradients are taken, noise of spread `noise` is
-    added to the standardised inputs, another at each step.
+    4D-Gaussian-Head feeds raw coefficients, whose ranges differ by a factor of ten and more; here
+    each is centred and divided by its spread over the training frames. A coefficient that never
+    varies there has taught the layer nothing and is left out. Where gradients are taken, noise of
+    spread `noise` is added to the standardised inputs, another at each step.
     """
 
     def __init__(
-        self, facts: SceneFacts, inputs: Sequence[str], width: int, *, noise: float = 0.0, seed: int = 0
+        self,
+        facts: SceneFacts,
+        inputs: Sequence[str],
+        width: int,
+        *,
+        noise: float = 0.0,
+        seed: int = 0,
     ) -> None:
         """`inputs` are the fields of `Frame` that make up the vector, in this order."""
         super().__init__()

@@ -35,7 +35,8 @@ class Mask:
     """A picture that says which pixels belong to the subject."""
 
     path: Path
-    keep: tuple[tuple[int, int, int], ...] = ()  # RGB values (grey: three equal); none: a soft matte
+    # RGB values (grey: three equal); none: a soft matte
+    keep: tuple[tuple[int, int, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,8 @@ class PointCloud:
 class FrameLoader:
     """Decodes frames and keeps as many of them as fit the budget, as 8-bit pixels.
 
-    Frames are visited in random order again and again, where evicting would throw away what the next
-    pass needs: what came first stays, the rest is decoded when asked for.
+    Frames are visited in random order again and again, where evicting would throw away what the
+    next pass needs: what came first stays, the rest is decoded when asked for.
     """
 
     def __init__(self, budget_mb: int, device: torch.device) -> None:
@@ -166,8 +167,9 @@ def decode(frame: Frame) -> Pixels:
         alpha = read_matte(frame.mask.path, frame.mask.keep)
         if alpha.shape != pixels.shape[:2]:
             raise InputError(
-                f"{frame.mask.path}: the mask has {alpha.shape[1]}x{alpha.shape[0]} pixels, its picture "
-                f"{frame.image_path} has {pixels.shape[1]}x{pixels.shape[0]}; write it in that size"
+                f"{frame.mask.path}: the mask has {alpha.shape[1]}x{alpha.shape[0]} pixels, its "
+                f"picture {frame.image_path} has {pixels.shape[1]}x{pixels.shape[0]}; write it in "
+                "that size"
             )
         pixels = np.dstack([pixels[..., :3], alpha])
     if frame.lens is not None:

@@ -1,5 +1,6 @@
-"""Gaussians, stored and drawn. A `GaussianTable` stores raw columns, one row per Gaussian (log scales,
-opacity logits); `Gaussians` are posed and activated, what the rasterizer draws. Only `activate` crosses."""
+"""Gaussians, stored and drawn. A `GaussianTable` stores raw columns, one row per Gaussian (log
+scales, opacity logits); `Gaussians` are posed and activated, what the rasterizer draws. Only
+`activate` crosses."""
 
 from __future__ import annotations
 
@@ -44,8 +45,8 @@ def activate(columns: Mapping[str, Tensor], sh_degree: int) -> Gaussians:
 
 
 def round_columns(points: PointCloud) -> dict[str, Tensor]:
-    """Columns means, quats and log_scales: a round Gaussian on every point, as wide as the mean distance
-    to its three nearest neighbours (3DGS)."""
+    """Columns means, quats and log_scales: a round Gaussian on every point, as wide as the mean
+    distance to its three nearest neighbours (3DGS)."""
     n = len(points.xyz)
     squared = mean_knn_squared_distance(points.xyz, k=3) if n else points.xyz.new_zeros(0)
     spacing = squared.clamp(min=1e-7).sqrt()
@@ -65,17 +66,19 @@ class FollowsRows(Protocol):
 class GaussianTable(nn.Module):
     """One row per Gaussian: learned `columns`, each (N, ...), and `fixed` ones of any dtype.
 
-    The columns of `from_points` are means (N, 3), quats (N, 4) wxyz unnormalised, log_scales (N, 3),
-    opacity_logits (N, 1), sh_dc (N, 1, 3) and sh_rest (N, B - 1, 3): two columns, because they learn at
-    different rates. A fixed column, such as indices of neighbours (N, k) int64, is a buffer: rows are
-    kept, copied and saved with theirs.
+    The columns of `from_points` are means (N, 3), quats (N, 4) wxyz unnormalised, log_scales (N,
+    3), opacity_logits (N, 1), sh_dc (N, 1, 3) and sh_rest (N, B - 1, 3): two columns, because they
+    learn at different rates. A fixed column, such as indices of neighbours (N, k) int64, is a
+    buffer: rows are kept, copied and saved with theirs.
     """
 
     def __init__(
         self, columns: Mapping[str, Tensor], fixed: Mapping[str, Tensor] | None = None
     ) -> None:
         super().__init__()
-        self.columns = nn.ParameterDict({name: nn.Parameter(value) for name, value in columns.items()})
+        self.columns = nn.ParameterDict(
+            {name: nn.Parameter(value) for name, value in columns.items()}
+        )
         self.fixed = nn.Module()
         for name, value in (fixed or {}).items():
             self.fixed.register_buffer(name, value)
@@ -102,13 +105,16 @@ class GaussianTable(nn.Module):
 
     @torch.no_grad()
     def resize(self, keep: Tensor, new: Mapping[str, Tensor], optimizers: FollowsRows) -> None:
-        """Keep the rows where `keep` (N,) bool holds, then append the rows `new` (every column, (M, ...)).
+        """Keep the rows where `keep` (N,) bool holds, then append the rows `new` (every column, (M,
+        ...)).
 
         Parameters, gradients and optimizer moments move together; appended rows have zero moments.
         This is the only place where the number of rows changes.
         """
         if new.keys() != self.every().keys():
-            raise ValueError(f"new rows have columns {sorted(new)}, the table has {sorted(self.every())}")
+            raise ValueError(
+                f"new rows have columns {sorted(new)}, the table has {sorted(self.every())}"
+            )
         kept = keep.nonzero()[:, 0]
         for name, old in list(self.columns.items()):
             column = nn.Parameter(torch.cat([old[kept], new[name].to(old)]))

@@ -15,8 +15,8 @@ from scene.cameras import Camera
 def poses(cameras: list[Camera]) -> Tensor:
     """(N, 4, 4) camera-to-world matrices.
 
-    Exact inverses, for what is computed once from all cameras: the rotations of `viewmat` are rounded,
-    so that their transposes, which `Camera.center` takes, differ in the last place.
+    Exact inverses, for what is computed once from all cameras: the rotations of `viewmat` are
+    rounded, so that their transposes, which `Camera.center` takes, differ in the last place.
     """
     return torch.linalg.inv(torch.stack([camera.viewmat for camera in cameras]).double()).float()
 

@@ -12,7 +12,8 @@ from torch import Tensor
 from scene.cameras import Camera
 from scene.frames import Frame
 
-Rectangle = tuple[int, int, int, int]  # left, top, right, bottom in pixels; right and bottom excluded
+# left, top, right, bottom in pixels; right and bottom excluded
+Rectangle = tuple[int, int, int, int]
 
 
 def rectangle(box: Tensor, frame: Frame) -> Rectangle | None:
@@ -20,7 +21,9 @@ def rectangle(box: Tensor, frame: Frame) -> Rectangle | None:
 
     None where it lies behind the camera or outside the picture.
     """
-    corners = torch.stack([box[list(pick), [0, 1, 2]] for pick in itertools.product((0, 1), repeat=3)])
+    corners = torch.stack(
+        [box[list(pick), [0, 1, 2]] for pick in itertools.product((0, 1), repeat=3)]
+    )
     if frame.head_to_world is not None:
         turn = frame.head_to_world.to(corners)
         corners = corners @ turn[:3, :3].T + turn[:3, 3]

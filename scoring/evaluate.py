@@ -32,7 +32,8 @@ def evaluate(
     regions: Mapping[str, Tensor] = MappingProxyType({}),
     n_pictures: int = 4,
 ) -> Evaluation:
-    """PSNR, foreground PSNR, SSIM and the PSNR of each region, computed per picture and averaged."""
+    """PSNR, foreground PSNR, SSIM and the PSNR of each region, computed per picture and
+    averaged."""
     rows: list[dict[str, float]] = []
     pictures = []
     for k, frame in enumerate(map(show.load, frames)):

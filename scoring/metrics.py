@@ -1,7 +1,7 @@
 """Image scores: PSNR, foreground PSNR, SSIM, MS-SSIM and D-SSIM, in plain PyTorch.
 
-Images are (..., C, H, W) in [0, 1] and scores are (...,): one number per image, never pooled over images.
-Everything follows the inputs' device and dtype.
+Images are (..., C, H, W) in [0, 1] and scores are (...,): one number per image, never pooled over
+images. Everything follows the inputs' device and dtype.
 """
 
 from __future__ import annotations
@@ -78,7 +78,8 @@ def ms_ssim(image: Tensor, truth: Tensor) -> Tensor:
 
 
 def d_ssim(image: Tensor, truth: Tensor) -> Tensor:
-    """Structural dissimilarity (1 - MS-SSIM) / 2 as 4DGS reports it, (...,); raises as `ms_ssim`."""
+    """Structural dissimilarity (1 - MS-SSIM) / 2 as 4DGS reports it, (...,); raises as
+    `ms_ssim`."""
     return (1.0 - ms_ssim(image, truth)) / 2.0
 
 

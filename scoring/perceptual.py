@@ -1,7 +1,7 @@
 """LPIPS v0.1 (Zhang et al. 2018), AlexNet and VGG16, read from one safetensors file.
 
-Images are (..., 3, H, W) in [0, 1]. The networks never learn; gradients reach the images, so the same
-module is a score and a training loss.
+Images are (..., 3, H, W) in [0, 1]. The networks never learn; gradients reach the images, so the
+same module is a score and a training loss.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ class Lpips(nn.Module):
         return [conv for part in self.slices for conv in _convolutions(part)]
 
     def features(self, image: Tensor, rescale: bool = True) -> list[Tensor]:
-        """Activations after each of the five compared layers, "B C h w"; `rescale` as in `forward`."""
+        """Activations after each of the five compared layers, "B C h w"; `rescale` as in
+        `forward`."""
         x = image.reshape(-1, *image.shape[-3:])
         x = ((2.0 * x - 1.0 if rescale else x) - self.shift) / self.scale
         features = []

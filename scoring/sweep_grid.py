@@ -18,7 +18,8 @@ def write_grid(folder: Path, n_rows: int) -> None:
     columns = len(SWEEP)
     files = sorted((folder / "renders").glob("*.png"))[: n_rows * columns]
     small = [
-        resize_premultiplied(p, CELL, CELL * p.shape[0] // p.shape[1]) for p in map(read_image, files)
+        resize_premultiplied(p, CELL, CELL * p.shape[0] // p.shape[1])
+        for p in map(read_image, files)
     ]
     rows = [small[k * columns : (k + 1) * columns] for k in range(n_rows)]
     rows = [[labelled(row[0], str(k)), *row[1:]] for k, row in enumerate(rows)]

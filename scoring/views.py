@@ -42,7 +42,8 @@ class Views:
 
     folder: Path  # <model>/<split>/<method>
     names: tuple[str, ...]
-    regions: Mapping[str, Mapping[str, Rectangle]]  # view, region; what a view does not show is left out
+    # view, region; what a view does not show is left out
+    regions: Mapping[str, Mapping[str, Rectangle]]
 
 
 @dataclass(frozen=True)

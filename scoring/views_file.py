@@ -1,4 +1,5 @@
-"""`views.json`, beside the pictures of a split: what every view shows, and how fast it was drawn."""
+"""`views.json`, beside the pictures of a split: what every view shows, and how fast it was
+drawn."""
 
 from __future__ import annotations
 

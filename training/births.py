@@ -27,7 +27,8 @@ def as_it_is(rows: Rows, source: torch.Generator) -> Rows:
 
 
 def into_two(rows: Rows, source: torch.Generator) -> Rows:
-    """Two children per row, each moved to a random point of its parent's Gaussian, and shrunk (3DGS)."""
+    """Two children per row, each moved to a random point of its parent's Gaussian, and shrunk
+    (3DGS)."""
     rows = {name: value.repeat(CHILDREN, *[1] * (value.ndim - 1)) for name, value in rows.items()}
     scales = rows["log_scales"].exp()
     noise = torch.randn(scales.shape, generator=source).to(scales)
@@ -65,8 +66,10 @@ def not_larger_than(size: float, after: int) -> Rule:
     small = smaller_than(size)
 
     def rule(step: int, table: GaussianTable, seen: object) -> Tensor:
-        return small(table) if step > after else torch.ones(
-            len(table), dtype=torch.bool, device=table.columns["log_scales"].device
+        return (
+            small(table)
+            if step > after
+            else torch.ones(len(table), dtype=torch.bool, device=table.columns["log_scales"].device)
         )
 
     return rule

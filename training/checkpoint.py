@@ -1,7 +1,7 @@
 """What a run writes and reads back: resumable checkpoints, models to render from, PLYs for viewers.
 
-Everything is safetensors and JSON by name; a folder is written under a temporary name and renamed, so
-whatever stands under its final name is whole.
+Everything is safetensors and JSON by name; a folder is written under a temporary name and renamed,
+so whatever stands under its final name is whole.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ class Saved:
 class Checkpoints:
     """Checkpoints of one run: `<model_path>/checkpoints/<stage>_<step>/`.
 
-    Written every `checkpoint_every` steps; only the newest is kept, besides `checkpoint_iterations`.
-    A run goes on from its own newest checkpoint; one that has none yet begins at the folder that
-    `start_checkpoint` names.
+    Written every `checkpoint_every` steps; only the newest is kept, besides
+    `checkpoint_iterations`. A run goes on from its own newest checkpoint; one that has none yet
+    begins at the folder that `start_checkpoint` names.
     """
 
     def __init__(
@@ -68,9 +68,9 @@ class Checkpoints:
         self.outdated = [saved for saved in own if not saved.kept]  # the next save replaces these
         if self.saved and self.saved.scene != scene:
             raise InputError(
-                f"{self.saved.folder}: the pictures or times of the scene changed since it was written; "
-                "restore them, --restart to begin anew, or go on with what there is now by "
-                f"--start_checkpoint {self.saved.folder} and another --expname"
+                f"{self.saved.folder}: the pictures or times of the scene changed since it was "
+                "written; restore them, --restart to begin anew, or go on with what there is now "
+                f"by --start_checkpoint {self.saved.folder} and another --expname"
             )
         if self.saved is None and options.start_checkpoint:
             self.saved = _read_saved(Path(options.start_checkpoint))
@@ -82,16 +82,19 @@ class Checkpoints:
         if self.saved and self.saved.losses not in (None, self.losses):
             # A term goes where its weights file is not there: that must not happen half-way.
             raise InputError(
-                f"{self.saved.folder}: it was trained on the losses {_listed(self.saved.losses)}, this "
-                f"run has {_listed(self.losses)}; put the weights files of LPIPS and VGG back as they "
-                "were, or --restart to begin anew"
+                f"{self.saved.folder}: it was trained on the losses {_listed(self.saved.losses)}, "
+                f"this run has {_listed(self.losses)}; put the weights files of LPIPS and VGG back "
+                "as they were, or --restart to begin anew"
             )
 
     def due(self, step: int) -> bool:
-        return step % self.options.checkpoint_every == 0 or step in self.options.checkpoint_iterations
+        return (
+            step % self.options.checkpoint_every == 0 or step in self.options.checkpoint_iterations
+        )
 
     def resume(self, stage: Stage, method: MethodBase) -> tuple[int, dict[str, Tensor]]:
-        """Steps of `stage` that are done and the optimizer state after them; (0, {}) for a fresh stage."""
+        """Steps of `stage` that are done and the optimizer state after them; (0, {}) for a fresh
+        stage."""
         if self.saved is None:
             return 0, {}
         order = self.stages.index(stage.name) - self.stages.index(self.saved.stage)
@@ -99,8 +102,8 @@ class Checkpoints:
             return (stage.iterations if order < 0 else 0), {}
         if self.saved.step > stage.iterations:
             raise InputError(
-                f"{self.saved.folder}: it is beyond the {stage.iterations} steps of stage {stage.name!r}; "
-                "set more iterations or choose an earlier checkpoint"
+                f"{self.saved.folder}: it is beyond the {stage.iterations} steps of stage "
+                f"{stage.name!r}; set more iterations or choose an earlier checkpoint"
             )
         method.read(self.saved.folder / "model.safetensors")
         device = next(method.parameters()).device
@@ -134,8 +137,8 @@ class Checkpoints:
         self.saved, self.outdated = saved, [] if kept else [saved]
 
     def export(self, stage: Stage, step: int, method: MethodBase, facts: SceneFacts) -> Path:
-        """Write a model that stands alone, `point_cloud/iteration_<step>/`: model.safetensors, what it
-        knows of its scene, and a PLY for viewers where there are Gaussians.
+        """Write a model that stands alone, `point_cloud/iteration_<step>/`: model.safetensors, what
+        it knows of its scene, and a PLY for viewers where there are Gaussians.
 
         Stages before the last one put their name in front, as 4DGS does. Raises as `save` does.
         """
@@ -199,6 +202,6 @@ def _read_saved(folder: Path) -> Saved:
         ) from None
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"{file}: not a checkpoint's state ({error!r}); delete the folder it is in and run the same "
-            "command again, which goes on from what is left"
+            f"{file}: not a checkpoint's state ({error!r}); delete the folder it is in and run the "
+            "same command again, which goes on from what is left"
         ) from None

@@ -1,4 +1,5 @@
-"""What a run tells: a progress bar, log.jsonl, TensorBoard scalars where it is installed, pictures."""
+"""What a run tells: a progress bar, log.jsonl, TensorBoard scalars where it is installed,
+pictures."""
 
 from __future__ import annotations
 
@@ -51,7 +52,12 @@ class Logger:
         self._forget_after(stage, start)
         self.shown, self.since = {}, (start, time.perf_counter())
         self.bar = tqdm(
-            total=iterations, initial=start, desc=stage, unit="it", disable=self.quiet, dynamic_ncols=True
+            total=iterations,
+            initial=start,
+            desc=stage,
+            unit="it",
+            disable=self.quiet,
+            dynamic_ncols=True,
         )
         with self.bar:
             for step in range(start + 1, iterations + 1):

@@ -43,8 +43,9 @@ def lpips() -> Callable[[Tensor, Tensor], Tensor]:
 
 
 def vgg() -> Callable[[Tensor, Tensor], Tensor]:
-    """Mean absolute difference of VGG16's features after the last ReLU of its first four blocks, summed
-    over these; pictures go in at 224x224 (GaussianHead). The weights are read when this is called."""
+    """Mean absolute difference of VGG16's features after the last ReLU of its first four blocks,
+    summed over these; pictures go in at 224x224 (GaussianHead). The weights are read when this is
+    called."""
     net = load_lpips(None, "vgg")
 
     def features(image: Tensor) -> list[Tensor]:
@@ -91,8 +92,8 @@ def photometric(**weights: float) -> list[Loss]:
 def in_regions(weight: float, boxes: Mapping[str, Tensor]) -> list[Loss]:
     """Mean L1 within what the pictures show of the boxes.
 
-    Small parts that move, such as a mouth, are a percent of the picture: their share of the gradient
-    drowns in that of everything else.
+    Small parts that move, such as a mouth, are a percent of the picture: their share of the
+    gradient drowns in that of everything else.
     """
     if not weight or not boxes:
         return []

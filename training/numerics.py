@@ -31,9 +31,7 @@ class Watch:
     device: torch.device
     debug_from: int  # gradients are looked at after this step; never where it is negative
 
-    def losses(
-        self, step: int, losses: Named, frames: list[Frame], renders: list[Render]
-    ) -> None:
+    def losses(self, step: int, losses: Named, frames: list[Frame], renders: list[Render]) -> None:
         if step % CHECK_LOSS_EVERY[self.device.type] == 0:
             causes = partial(from_model_to_picture, self.method, frames, renders)
             require_finite(losses, f"the loss at {self.stage} step {step}", causes)
@@ -48,11 +46,13 @@ class Watch:
 
 
 def first_bad(tensors: Named) -> str | None:
-    """Name of the first floating-point tensor that holds NaN or infinity, with the count; else None."""
+    """Name of the first floating-point tensor that holds NaN or infinity, with the count; else
+    None."""
     for name, value in tensors.items():
         if value is None or not value.is_floating_point():
             continue
-        # A sum takes one pass and no memory and hides no bad number; one that overflows is looked into.
+        # A sum takes one pass and no memory and hides no bad number; one that overflows is looked
+        # into.
         if torch.isfinite(value.detach().sum()):
             continue
         bad = int((~torch.isfinite(value)).sum())
@@ -86,17 +86,16 @@ def from_model_to_picture(
     return found
 
 
-def require_finite(
-    tensors: Named, what: str, causes: Callable[[], Named] = dict
-) -> None:
+def require_finite(tensors: Named, what: str, causes: Callable[[], Named] = dict) -> None:
     """Raise InputError when one of `tensors` holds NaN or infinity.
 
-    The message names the first bad one among what `causes` then returns, if any, else among `tensors`.
+    The message names the first bad one among what `causes` then returns, if any, else among
+    `tensors`.
     """
     bad = first_bad(tensors)
     if bad:
         raise InputError(
-            f"{what} is not finite: the first bad tensor is {first_bad(causes()) or bad}; the last good "
-            "checkpoint is kept; lower the learning rates and begin anew with --restart, or look for the "
-            "cause with --detect_anomaly"
+            f"{what} is not finite: the first bad tensor is {first_bad(causes()) or bad}; the last "
+            "good checkpoint is kept; lower the learning rates and begin anew with --restart, or "
+            "look for the cause with --detect_anomaly"
         )

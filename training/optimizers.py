@@ -23,16 +23,21 @@ class ParamGroup:
     name: str
     params: Callable[[], Iterable[nn.Parameter]]
     lr: Schedule
-    rows: str = "all"  # that a step moves: all; "drawn" by a view; "touched": their gradient is not 0
+    # that a step moves: all; "drawn" by a view; "touched": their gradient is not 0
+    rows: str = "all"
     manifold: str | None = None  # where the last axis stays: a name in `training.manifolds.STEPS`
     keeps_moments: bool = True  # when rows come or go; otherwise all rows start afresh then
 
     def __post_init__(self) -> None:
         if self.manifold is not None and self.manifold not in STEPS:
-            raise ValueError(f"group {self.name}: no manifold {self.manifold!r}; there is {', '.join(STEPS)}")
+            raise ValueError(
+                f"group {self.name}: no manifold {self.manifold!r}; there is {', '.join(STEPS)}"
+            )
         if self.rows not in ROWS or (self.manifold is not None and self.rows != "all"):
-            raise ValueError(f"group {self.name}: rows is {self.rows!r}; there is {', '.join(ROWS)}, and on "
-                             "a manifold all rows step")
+            raise ValueError(
+                f"group {self.name}: rows is {self.rows!r}; there is {', '.join(ROWS)}, and on "
+                "a manifold all rows step"
+            )
 
 
 @dataclass
@@ -58,8 +63,8 @@ class Group:
 
 
 class Optimizers:
-    """Adam (Kingma and Ba 2015) over named groups: one fused step, and one of its own for each group
-    on a manifold (Becigneul and Ganea 2019)."""
+    """Adam (Kingma and Ba 2015) over named groups: one fused step, and one of its own for each
+    group on a manifold (Becigneul and Ganea 2019)."""
 
     def __init__(self, groups: list[ParamGroup], state: Mapping[str, Tensor] | None = None) -> None:
         found = [Group(spec, list(spec.params()), spec.lr(1)) for spec in groups]

@@ -1,5 +1,5 @@
-"""Settings that methods share, with what they stand for: a method's `OptimizationParams` inherits the
-groups it uses, so that a name means the same in every method."""
+"""Settings that methods share, with what they stand for: a method's `OptimizationParams` inherits
+the groups it uses, so that a name means the same in every method."""
 
 from __future__ import annotations
 
@@ -29,12 +29,15 @@ class GeometryRates:
     )
     position_lr_final: float = setting(1.6e-6, "of the positions after position_lr_max_steps")
     position_lr_max_steps: int = setting(
-        20_000, "length of the exponential schedules; 0 is the length of the stage", valid=at_least(0)
+        20_000,
+        "length of the exponential schedules; 0 is the length of the stage",
+        valid=at_least(0),
     )
     scaling_lr: float = setting(5e-3, "of the log-scales")
     rotation_lr: float = setting(1e-3, "of the quaternions")
     cooldown: float = setting(
-        0.0, "last part of the last stage in which all rates fall to a tenth: 0.3 is the last 30 %",
+        0.0,
+        "last part of the last stage in which all rates fall to a tenth: 0.3 is the last 30 %",
         valid=between(0, 1),
     )
 
@@ -51,7 +54,9 @@ class GeometryRates:
     def column_rates(self, extent: float, iterations: int) -> dict[str, Schedule]:
         """The schedule of each column."""
         return {
-            "means": self.falling(self.position_lr_init, self.position_lr_final, extent, iterations),
+            "means": self.falling(
+                self.position_lr_init, self.position_lr_final, extent, iterations
+            ),
             "log_scales": constant(self.scaling_lr),
             "quats": constant(self.rotation_lr),
         }
@@ -67,7 +72,9 @@ class GeometryRates:
         names = [name for name in columns if name not in apart]
         for name in names:
             if name not in rates:
-                raise ValueError(f"no learning rate for column {name!r}; there is one for {', '.join(rates)}")
+                raise ValueError(
+                    f"no learning rate for column {name!r}; there is one for {', '.join(rates)}"
+                )
         return [
             ParamGroup(name, lambda name=name: [columns[name]], rates[name], rows="drawn")
             for name in names
@@ -104,15 +111,19 @@ class PhotometricWeights:
         0.0, "weight of L1 in the dataset's regions, such as the mouth", valid=at_least(0)
     )
     lambda_alpha: float = setting(
-        0.0, "weight of L1 between drawn and given coverage; for pictures with an alpha channel",
+        0.0,
+        "weight of L1 between drawn and given coverage; for pictures with an alpha channel",
         valid=at_least(0),
     )
-
 
     def pictures(self, l1: float, l2: float | None = None) -> list[Loss]:
         """The terms on pictures, with this weight of L1, and of L2 in place of `lambda_l2`."""
         l2 = self.lambda_l2 if l2 is None else l2
-        others = {"dssim": self.lambda_dssim, "lpips": self.lambda_lpips, "alpha": self.lambda_alpha}
+        others = {
+            "dssim": self.lambda_dssim,
+            "lpips": self.lambda_lpips,
+            "alpha": self.lambda_alpha,
+        }
         return photometric(l1=l1, l2=l2, **others)
 
 
@@ -122,8 +133,8 @@ class ConditionNoise:
 
     code_noise: float = setting(
         0.0,
-        "spread of the noise on expression and pose while training, in their own standard deviations; "
-        "keeps a short video's coincidences from being learned",
+        "spread of the noise on expression and pose while training, in their own standard "
+        "deviations; keeps a short video's coincidences from being learned",
         valid=at_least(0),
     )
 
@@ -138,9 +149,7 @@ class Densification:
     opacity_reset_interval: int = setting(
         3_000, "steps between resets of all opacities to 0.01", valid=at_least(1)
     )
-    densification_interval: int = setting(
-        100, "steps between clone-and-split", valid=at_least(1)
-    )
+    densification_interval: int = setting(100, "steps between clone-and-split", valid=at_least(1))
     densify_from_iter: int = setting(500, "first step of densification")
     densify_until_iter: int = setting(
         15_000,
@@ -168,10 +177,11 @@ class Densification:
         opaque: Schedule,
         opacity: str = "stored",
     ) -> GradientDensify:
-        """3DGS's strategy in a stage of `iterations` steps, for things as large as `size` (world units).
+        """3DGS's strategy in a stage of `iterations` steps, for things as large as `size` (world
+        units).
 
-        `pull` is the screen gradient from which a row is densified, `opaque` the opacity under which one
-        is pruned, `opacity` as in `OPACITIES`.
+        `pull` is the screen gradient from which a row is densified, `opaque` the opacity under
+        which one is pruned, `opacity` as in `OPACITIES`.
         """
         until = self.densify_until
         # A reset needs as long again to heal; the reference also resets on the last step.

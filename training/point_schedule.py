@@ -25,7 +25,8 @@ class Refill:
 
 
 class PointSchedule:
-    """Every `interval` steps: rows that no view drew since go, copies of the others take their place.
+    """Every `interval` steps: rows that no view drew since go, copies of the others take their
+    place.
 
     `copy(rows, generator)` makes the copies, jittered as the method likes it.
     """

@@ -31,8 +31,19 @@ if TYPE_CHECKING:
 
 N_TEST_VIEWS = 17  # views per split that are scored while training
 WRITTEN = (
-    "checkpoints", "point_cloud", "sheets", "train", "test", "val", "video", "log.jsonl", "*.html",
-    "curves.png", "results*.json", "per_view*.json", "events.out.tfevents.*",
+    "checkpoints",
+    "point_cloud",
+    "sheets",
+    "train",
+    "test",
+    "val",
+    "video",
+    "log.jsonl",
+    "*.html",
+    "curves.png",
+    "results*.json",
+    "per_view*.json",
+    "events.out.tfevents.*",
 )  # fmt: skip  (patterns of what a run and its commands write; --restart removes it)
 
 
@@ -65,9 +76,9 @@ class Run:
 def open_model_folder(settings: Settings) -> Iterator[Path]:
     """Make the run's folder and hold it: a second run in it is refused until the block ends.
 
-    The same command goes on where the run in the folder stopped; a run of other settings is refused,
-    unless `--restart` will empty the folder. Nothing is written here, and a folder that was made for
-    nothing is removed.
+    The same command goes on where the run in the folder stopped; a run of other settings is
+    refused, unless `--restart` will empty the folder. Nothing is written here, and a folder that
+    was made for nothing is removed.
     """
     folder = Path(settings.model.model_path)
     is_new = not folder.exists()
@@ -78,7 +89,8 @@ def open_model_folder(settings: Settings) -> Iterator[Path]:
         held = os.open(folder, os.O_RDONLY)
     except OSError as error:
         raise InputError(
-            f"{folder}: the output folder cannot be written ({error.strerror}); choose another with -m"
+            f"{folder}: the output folder cannot be written ({error.strerror}); choose another "
+            "with -m"
         ) from None
     try:
         _lock(held, folder)
@@ -119,7 +131,8 @@ def _refuse_another_run(folder: Path, settings: Settings) -> None:
     if settings.run.restart:
         if start and folder.resolve() in Path(start).resolve().parents:
             raise InputError(
-                f"{start}: --restart would remove it with the run in {folder}; choose another --expname"
+                f"{start}: --restart would remove it with the run in {folder}; choose another "
+                "--expname"
             )
         return
     if not any((folder / "checkpoints").glob("*/state.json")):
@@ -132,13 +145,13 @@ def _refuse_another_run(folder: Path, settings: Settings) -> None:
     if other:
         raise InputError(
             f"{folder}: it holds a run with other settings ({', '.join(other)}); choose another "
-            "--expname (--start_checkpoint begins there from a checkpoint of this run), or --restart "
-            "to begin anew"
+            "--expname (--start_checkpoint begins there from a checkpoint of this run), or "
+            "--restart to begin anew"
         )
     if start not in ("", stored.run.start_checkpoint):
         raise InputError(
-            f"{folder}: it holds a run that did not begin at {start}; leave --start_checkpoint out to "
-            "go on with it, or choose another --expname"
+            f"{folder}: it holds a run that did not begin at {start}; leave --start_checkpoint out "
+            "to go on with it, or choose another --expname"
         )
 
 
@@ -155,7 +168,10 @@ class StopRequest:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)

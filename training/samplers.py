@@ -1,8 +1,8 @@
 """Samplers choose the frames of every step, complete with camera, size and background.
 
-A frame that brings its own background, a picture of another size or no picture at all is drawn as it
-says. What is chosen is a function of seed, stage and step, so a resumed run sees what an unbroken one
-would have seen.
+A frame that brings its own background, a picture of another size or no picture at all is drawn as
+it says. What is chosen is a function of seed, stage and step, so a resumed run sees what an
+unbroken one would have seen.
 """
 
 from __future__ import annotations

@@ -29,7 +29,9 @@ def log_linear(start: float, end: float, steps: int) -> Schedule:
 
 def linear(start: float, end: float, steps: int) -> Schedule:
     """A straight line from `start` to `end` over `steps`, then flat."""
-    return lambda step: start + (end - start) * min(max(step / steps, 0.0), 1.0) if steps > 0 else end
+    return (
+        lambda step: start + (end - start) * min(max(step / steps, 0.0), 1.0) if steps > 0 else end
+    )
 
 
 def cooldown(steps: int, part: float) -> Schedule:

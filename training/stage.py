@@ -42,7 +42,8 @@ class Stage:
     sampler: Sampler = Shuffled()
     # Before the first step, not when the stage is resumed: fills tensors, does not rename them.
     begin: Callable[[], None] = lambda: None
-    only_drawn: bool = False  # rows of the table that no view of a step drew skip the optimizer's step
+    # rows of the table that no view of a step drew skip the optimizer's step
+    only_drawn: bool = False
 
     def drawn(self, renders: list[Render]) -> Tensor | None:
         """(N,) which rows a step moves; None for all."""

@@ -18,7 +18,8 @@ from utils.random import generator
 
 
 class Strategy(Protocol):
-    """`observe` after backward, `update` before the optimizer steps; `state` makes resuming exact."""
+    """`observe` after backward, `update` before the optimizer steps; `state` makes resuming
+    exact."""
 
     def observe(self, renders: list[Render]) -> None: ...
     def update(self, step: int, table: GaussianTable, optimizers: Optimizers) -> None: ...
@@ -115,8 +116,8 @@ class DensifySettings:
 
 
 RESET_OPACITY = 0.01
-# The column "opacity_logits" of the table; or, where views predict opacities, the greatest one that a
-# row had in any view since the last pruning, or the one it had in the last view.
+# The column "opacity_logits" of the table; or, where views predict opacities, the greatest one that
+# a row had in any view since the last pruning, or the one it had in the last view.
 OPACITIES = ("stored", "greatest", "latest")
 UNSEEN = 2.0  # stands for the opacity of rows that no view drew since: more than any, so they stay
 STATISTICS = ("grad_sum", "count", "idle", "seen_opacity")  # each (N,), moved with the rows
@@ -124,11 +125,14 @@ STATISTICS = ("grad_sum", "count", "idle", "seen_opacity")  # each (N,), moved w
 
 class GradientDensify:
     """Adaptive density control (Kerbl et al. 2023, section 5): rows whose screen position is pulled
-    hard are cloned when small and split when large; rows that a rule does not let stay are pruned."""
+    hard are cloned when small and split when large; rows that a rule does not let stay are
+    pruned."""
 
     def __init__(self, settings: DensifySettings) -> None:
         if settings.opacity not in OPACITIES:
-            raise ValueError(f"opacity is {settings.opacity!r}, expected one of {', '.join(OPACITIES)}")
+            raise ValueError(
+                f"opacity is {settings.opacity!r}, expected one of {', '.join(OPACITIES)}"
+            )
         self.settings = settings
         self.grad_sum = torch.zeros(0)
         self.count = torch.zeros(0)
@@ -222,8 +226,8 @@ class GradientDensify:
         optimizers.zero_moments(logits)
 
     def _cover(self, rows: Tensor) -> None:
-        """Statistics for as many rows as there are; they start afresh where the number changed, and run
-        on where a densification found nothing to do."""
+        """Statistics for as many rows as there are; they start afresh where the number changed, and
+        run on where a densification found nothing to do."""
         if len(self.grad_sum) != len(rows):
             self.grad_sum, self.count, self.idle = rows.new_zeros(3, len(rows)).unbind()
             self.seen_opacity = torch.full_like(self.idle, UNSEEN)

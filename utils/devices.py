@@ -89,8 +89,8 @@ def _why_not(device: torch.device) -> str | None:
 def _prepare(device: torch.device) -> None:
     """Make the GPU current, and set torch to give the same bits from run to run there.
 
-    TF32 is off in torch's matrix products by default, but on in cuDNN's convolutions, where it would
-    leave three digits to LPIPS and SSIM.
+    TF32 is off in torch's matrix products by default, but on in cuDNN's convolutions, where it
+    would leave three digits to LPIPS and SSIM.
     """
     # Read when cuBLAS starts: with it, its results do not depend on what else is running.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

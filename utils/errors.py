@@ -14,14 +14,15 @@ FOR_THE_USER = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPE
 
 
 class InputError(ValueError):
-    """Bad input from outside: the text names the file, what was found, what was expected, what to do."""
+    """Bad input from outside: the text names the file, what was found, what was expected, what to
+    do."""
 
 
 def run_command(main: Callable[[], T], *, debug: bool) -> T:
     """What a command's `main` returns; an `InputError` becomes one line on stderr and exit code 2.
 
-    A full or forbidden disk and a full GPU are told the same way. With `debug` the traceback is kept. Errors of our
-    own making are never caught here.
+    A full or forbidden disk and a full GPU are told the same way. With `debug` the traceback is
+    kept. Errors of our own making are never caught here.
     """
     try:
         return main()
@@ -50,5 +51,7 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, InputError):
         return str(error)
     if _is_full_gpu(error):
-        return f"{error} Lower --max_gaussians, or take smaller pictures with -r, and begin with --restart"
+        return (
+            f"{error} Lower --max_gaussians, or take smaller pictures with -r, and begin with --restart"
+        )
     return f"{error.filename or 'writing'}: {error.strerror}; check free space and permissions"

@@ -1,7 +1,7 @@
 """Pictures on disk and small pictures about pictures: read, write, shrink, compare.
 
-In memory a picture is either a tensor (C, H, W), floats in [0, 1], or an array (H, W, C), uint8; colour
-is RGB or RGBA with straight alpha. Files are PNG or JPEG.
+In memory a picture is either a tensor (C, H, W), floats in [0, 1], or an array (H, W, C), uint8;
+colour is RGB or RGBA with straight alpha. Files are PNG or JPEG.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ CAPTION_HEIGHT = 22  # pixels
 
 
 def read_image(path: Path) -> Pixels:
-    """Decode a PNG or JPEG file to (H, W, 3) or (H, W, 4) uint8; grey becomes RGB, 16 bits become 8.
+    """Decode a PNG or JPEG file to (H, W, 3) or (H, W, 4) uint8; grey becomes RGB, 16 bits become
+    8.
 
     Raises InputError naming the file when it is missing, damaged, cut short or of another kind.
     """
@@ -70,11 +71,12 @@ def read_matte(path: Path, keep: Sequence[tuple[int, int, int]] = ()) -> Pixels:
 def undistort(pixels: Pixels, K: Sequence[float], coefficients: Sequence[float]) -> Pixels:
     """The picture that a pinhole camera of the same intrinsics fx fy cx cy would have taken.
 
-    `coefficients` are OpenCV's k1 k2 p1 p2 k3; pixel centres lie at .5. What the lens did not see is
-    transparent, or black in a picture without alpha.
+    `coefficients` are OpenCV's k1 k2 p1 p2 k3; pixel centres lie at .5. What the lens did not see
+    is transparent, or black in a picture without alpha.
     """
     fx, fy, cx, cy = K
-    matrix = np.array([[fx, 0, cx - 0.5], [0, fy, cy - 0.5], [0, 0, 1]])  # OpenCV: centres at integers
+    # OpenCV: centres at integers
+    matrix = np.array([[fx, 0, cx - 0.5], [0, fy, cy - 0.5], [0, 0, 1]])
     return cv2.undistort(pixels, matrix, np.array(coefficients, np.float64))
 
 
@@ -86,7 +88,9 @@ def check_image(path: Path) -> None:
 def image_size(path: Path) -> tuple[int, int]:
     """Width and height of a PNG or JPEG file from its header alone; InputError as `read_image`."""
     start = _read_bytes(path, PNG_HEADER_BYTES)
-    return _header_size(path, start if start.startswith(PNG_START) else _read_bytes(path, HEADER_BYTES))
+    return _header_size(
+        path, start if start.startswith(PNG_START) else _read_bytes(path, HEADER_BYTES)
+    )
 
 
 def write_image(path: Path, image: Tensor | Pixels) -> None:
@@ -102,7 +106,8 @@ def write_image(path: Path, image: Tensor | Pixels) -> None:
 
 
 def write_depth(path: Path, depth: Tensor) -> None:
-    """Write depth (H, W) in world units as 16-bit grey PNG: `DEPTH_STEP` units a level, 0 = nothing."""
+    """Write depth (H, W) in world units as 16-bit grey PNG: `DEPTH_STEP` units a level, 0 =
+    nothing."""
     levels = torch.nan_to_num(depth.detach().double()).div(DEPTH_STEP).add(0.5).clamp(0, 65535)
     _write(path, levels.cpu().numpy().astype(np.uint16))
 
@@ -114,7 +119,9 @@ def to_pixels(image: Tensor | Pixels) -> Pixels:
             raise TypeError(f"a picture array is uint8 (H, W, C), not {image.dtype} {image.shape}")
         return image
     if image.ndim != 3 or not image.is_floating_point():
-        raise TypeError(f"a picture tensor is float (C, H, W), not {image.dtype} {tuple(image.shape)}")
+        raise TypeError(
+            f"a picture tensor is float (C, H, W), not {image.dtype} {tuple(image.shape)}"
+        )
     levels = torch.nan_to_num(image.detach()).clamp(0, 1).mul(255).add(0.5).to(torch.uint8)
     return levels.permute(1, 2, 0).cpu().contiguous().numpy()
 
@@ -125,7 +132,8 @@ def to_tensor(pixels: Pixels, device: torch.device = CPU) -> Tensor:
 
 
 def resize_premultiplied(image: Pixels, width: int, height: int) -> Pixels:
-    """Shrink (H, W, 3) or (H, W, 4) with a box filter: each pixel is the mean over the area it covers.
+    """Shrink (H, W, 3) or (H, W, 4) with a box filter: each pixel is the mean over the area it
+    covers.
 
     Colours are weighted by their alpha, so that what is transparent adds no colour.
     """
@@ -139,7 +147,8 @@ def resize_premultiplied(image: Pixels, width: int, height: int) -> Pixels:
 
 
 def error_map(a: Tensor, b: Tensor) -> Pixels:
-    """Mean absolute difference of two (C, H, W) pictures as (H, W, 3) colours, black to bright yellow.
+    """Mean absolute difference of two (C, H, W) pictures as (H, W, 3) colours, black to bright
+    yellow.
 
     The scale is fixed, so that maps of different pictures and runs can be compared by eye.
     """
@@ -151,7 +160,8 @@ def error_map(a: Tensor, b: Tensor) -> Pixels:
 def contact_sheet(rows: Sequence[Sequence[Tensor | Pixels]], captions: Sequence[str]) -> Pixels:
     """One (H, W, 3) picture of a table of pictures with a caption (ASCII) above each column.
 
-    Alpha is dropped. Pictures smaller than the largest keep their size, at the top left of their cell.
+    Alpha is dropped. Pictures smaller than the largest keep their size, at the top left of their
+    cell.
     """
     table = [[to_pixels(image)[..., :3] for image in row] for row in rows]
     if not table or any(len(row) != len(captions) for row in table):
@@ -166,7 +176,7 @@ def contact_sheet(rows: Sequence[Sequence[Tensor | Pixels]], captions: Sequence[
         for row, images in enumerate(table):
             top, left = CAPTION_HEIGHT + row * step_y, GUTTER + column * step_x
             h, w, _ = images[column].shape
-            sheet[top:top + h, left:left + w] = images[column]
+            sheet[top : top + h, left : left + w] = images[column]
     return sheet
 
 
@@ -202,8 +212,10 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{folder}: the folder cannot be made ({error.strerror}); "
-                         "move away what is there or choose another one") from error
+        raise InputError(
+            f"{folder}: the folder cannot be made ({error.strerror}); "
+            "move away what is there or choose another one"
+        ) from error
 
 
 def _read_bytes(path: Path, count: int = -1) -> bytes:
@@ -213,8 +225,9 @@ def _read_bytes(path: Path, count: int = -1) -> bytes:
     except FileNotFoundError:
         raise InputError(f"{path}: no such picture; put it there or correct the path") from None
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); a PNG or JPEG file is needed"
-                         ) from error
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); a PNG or JPEG file is needed"
+        ) from error
 
 
 def _read_whole(path: Path) -> bytes:
@@ -233,18 +246,20 @@ def _header_size(path: Path, data: bytes) -> tuple[int, int]:
         size = _jpeg_size(data)
         if size is not None:
             return size
-    raise InputError(f"{path}: not a whole PNG or JPEG file (it starts with the bytes "
-                     f"'{data[:8].hex(' ')}'); convert it or write it again")
+    raise InputError(
+        f"{path}: not a whole PNG or JPEG file (it starts with the bytes "
+        f"'{data[:8].hex(' ')}'); convert it or write it again"
+    )
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int] | None:
     """Walk the segments to the frame header (SOF0 to SOF15, ITU T.81 B.2.2)."""
     at = 2
     while at + 9 <= len(data) and data[at] == 0xFF:
-        marker, length = data[at + 1], int.from_bytes(data[at + 2:at + 4], "big")
+        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
         # C4, C8 and CC lie between the frame headers but are tables.
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack(">HH", data[at + 5:at + 9])
+            height, width = struct.unpack(">HH", data[at + 5 : at + 9])
             return width, height
         at += 1 if marker == 0xFF else 2 + length  # a marker may be padded with FF bytes
     return None
@@ -256,9 +271,9 @@ def _is_whole(data: bytes) -> bool:
         return b"\xff\xd9" in data[-4096:]  # some cameras add bytes after the end mark
     at = len(PNG_START)
     while at + 12 <= len(data):
-        length, kind = struct.unpack(">I4s", data[at:at + 8])
-        check = data[at + 8 + length:at + 12 + length]
-        if check != zlib.crc32(data[at + 4:at + 8 + length]).to_bytes(4, "big"):
+        length, kind = struct.unpack(">I4s", data[at : at + 8])
+        check = data[at + 8 + length : at + 12 + length]
+        if check != zlib.crc32(data[at + 4 : at + 8 + length]).to_bytes(4, "big"):
             return False
         if kind == b"IEND":
             return True

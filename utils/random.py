@@ -1,5 +1,5 @@
-"""Randomness as a function of where it is used: (seed, keys) -> generator. Nothing to save or restore,
-so a resumed run draws what the unbroken run would have drawn."""
+"""Randomness as a function of where it is used: (seed, keys) -> generator. Nothing to save or
+restore, so a resumed run draws what the unbroken run would have drawn."""
 
 from __future__ import annotations
 

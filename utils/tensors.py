@@ -20,7 +20,8 @@ def write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def read_tensors(file: Path, device: torch.device = CPU) -> dict[str, Tensor]:
-    """The tensors of a safetensors file by name, on `device`; raises InputError if it is damaged."""
+    """The tensors of a safetensors file by name, on `device`; raises InputError if it is
+    damaged."""
     try:
         return load_file(file, device=str(device))
     except FileNotFoundError:

@@ -31,9 +31,9 @@ ENCODER_FLAGS = [
 class VideoWriter:
     """`with VideoWriter(path, fps=30) as video: video.add(image)` writes H.264, yuv420p.
 
-    The file appears when the block ends well; without a picture there is none. Odd sizes get one more
-    row or column, which that pixel format needs. Raises InputError where there is no encoder or the
-    file cannot be written.
+    The file appears when the block ends well; without a picture there is none. Odd sizes get one
+    more row or column, which that pixel format needs. Raises InputError where there is no encoder
+    or the file cannot be written.
     """
 
     def __init__(self, path: Path, fps: float) -> None:
@@ -61,8 +61,12 @@ class VideoWriter:
             self._send = self._open_things.enter_context(_encoding([*command, str(temporary)]))
         self._send(np.ascontiguousarray(pixels))
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         # `replacing` is among these: it keeps the file, or throws it away after an error.
         self._open_things.__exit__(kind, error, trace)
 
@@ -99,8 +103,9 @@ def find_ffmpeg() -> str:
 
         return imageio_ffmpeg.get_ffmpeg_exe()
     except (ImportError, RuntimeError) as error:
-        raise InputError(f"there is no ffmpeg for videos ({error}); "
-                         "run: pip install imageio-ffmpeg") from error
+        raise InputError(
+            f"there is no ffmpeg for videos ({error}); run: pip install imageio-ffmpeg"
+        ) from error
 
 
 def _command(width: int, height: int, fps: float) -> list[str]:

@@ -49,15 +49,17 @@ class AppearanceDecoder(nn.Module):
         sh_dc (N, 1, 3) and sh_rest (N, B - 1, 3)."""
         first, second = _layer(self.shared[0]), _layer(self.shared[2])
         last = torch.cat([self.opacity.weight, self.geometry.weight])
-        (decoded,) = offset_mlp(features, [first], second, [(last, last.new_zeros(len(last)))], "sigmoid")
+        (decoded,) = offset_mlp(
+            features, [first], second, [(last, last.new_zeros(len(last)))], "sigmoid"
+        )
         logits, geometry = decoded.split([1, features.shape[1]], dim=1)
         sh = self._harmonics(torch.cat([geometry, directions], dim=1))
         sh = sh.reshape(len(sh), -1, 3)
         return {"opacity_logits": logits, "sh_dc": sh[:, :1], "sh_rest": sh[:, 1:]}
 
     def _harmonics(self, inputs: Tensor) -> Tensor:
-        """(N, 3 B), both bands. Nothing stands between the layers behind the activation, so they are
-        multiplied into one."""
+        """(N, 3 B), both bands. Nothing stands between the layers behind the activation, so they
+        are multiplied into one."""
         first, between, second = self.color
         weight = torch.cat([self.dc.weight, self.rest.weight]) @ second.weight
         bias = torch.cat([self.dc.bias, self.rest.bias])

@@ -1,5 +1,6 @@
-"""HexPlane: six planes over the pairs of (x, y, z, t) at several resolutions (Cao & Johnson, "HexPlane",
-CVPR 2023; multiplied features as in Fridovich-Keil et al., "K-Planes", CVPR 2023); without time, three."""
+"""HexPlane: six planes over the pairs of (x, y, z, t) at several resolutions (Cao & Johnson,
+"HexPlane", CVPR 2023; multiplied features as in Fridovich-Keil et al., "K-Planes", CVPR 2023);
+without time, three."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ TIME = 3  # the axis after x, y, z
 
 
 class HexPlane(nn.Module):
-    """Features of points at a time: per level the product of six bilinear samples, levels side by side.
+    """Features of points at a time: per level the product of six bilinear samples, levels side by
+    side.
 
     A plane over the axes (a, b) is stored (n_b, n_a, channels). Spatial planes start uniform in
     [0.1, 0.5], time planes at 1, the neutral factor: a fresh field does not depend on time.
@@ -30,8 +32,8 @@ class HexPlane(nn.Module):
         in_time: bool = True,
         half_time: bool = False,
     ) -> None:
-        """`low`, `high` (3,) bound the points; `resolution` is (x, y, z, t) of level 1, of which each
-        multiplier scales the spatial part. `in_time` False leaves the three time planes out.
+        """`low`, `high` (3,) bound the points; `resolution` is (x, y, z, t) of level 1, of which
+        each multiplier scales the spatial part. `in_time` False leaves the three time planes out.
         `half_time` is the parity setting of 4DGS."""
         super().__init__()
         self.register_buffer("low", low.clone())
@@ -47,10 +49,14 @@ class HexPlane(nn.Module):
         )
 
     @staticmethod
-    def _plane(a: int, b: int, resolution: Sequence[int], channels: int, factor: int) -> nn.Parameter:
+    def _plane(
+        a: int, b: int, resolution: Sequence[int], channels: int, factor: int
+    ) -> nn.Parameter:
         size = [n if axis == TIME else n * factor for axis, n in enumerate(resolution)]
         plane = torch.empty(size[b], size[a], channels)
-        return nn.Parameter(nn.init.ones_(plane) if b == TIME else nn.init.uniform_(plane, 0.1, 0.5))
+        return nn.Parameter(
+            nn.init.ones_(plane) if b == TIME else nn.init.uniform_(plane, 0.1, 0.5)
+        )
 
     def forward(self, means: Tensor, time: float) -> Tensor:
         """Points (N, 3) in world units at one time in [0, 1] to features (N, n_features)."""

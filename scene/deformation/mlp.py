@@ -9,8 +9,9 @@ import torch
 from fused_fields import offset_mlp
 from torch import Tensor, nn
 
-# A fresh field's features are products of numbers near 0.3, some thirty times smaller than what layers
-# are made for. Without this gain all points would look alike, or follow a code alike, for a long time.
+# A fresh field's features are products of numbers near 0.3, some thirty times smaller than what
+# layers are made for. Without this gain all points would look alike, or follow a code alike, for a
+# long time.
 FEATURE_GAIN = 30.0
 
 
@@ -28,7 +29,8 @@ class OffsetMLP(nn.Module):
         self.width = width
         sizes = [n_features] + [width] * max(depth, 1)
         self.trunk = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
-        # One code for all points, beside the features: its part of the first layer is one more bias.
+        # One code for all points, beside the features: its part of the first layer is one more
+        # bias.
         self.code = nn.Linear(code_width, width, bias=False) if code_width else None
         # The first layers of all heads read the same input: one matrix product serves them all.
         self.hidden = nn.Linear(width, width * len(heads)) if heads else None
@@ -49,8 +51,8 @@ class OffsetMLP(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, features: Tensor, code: Tensor | None = None) -> dict[str, Tensor]:
-        """(N, n_features), and the code (code_width,) that all points share, to one (N, size) offset per
-        head."""
+        """(N, n_features), and the code (code_width,) that all points share, to one (N, size)
+        offset per head."""
         if self.hidden is None:
             return {}
         trunk = [(layer.weight, layer.bias) for layer in self.trunk]

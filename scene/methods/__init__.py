@@ -1,4 +1,5 @@
-"""Methods: each file here holds one `Method`, a table of Gaussians and the networks that pose it."""
+"""Methods: each file here holds one `Method`, a table of Gaussians and the networks that pose
+it."""
 
 from __future__ import annotations
 
@@ -60,7 +61,8 @@ class MethodBase(nn.Module):
         return ()
 
     def prepare(self, frame: Frame) -> Frame:
-        """The frame as this method wants it seen; the identity unless it refines cameras or codes."""
+        """The frame as this method wants it seen; the identity unless it refines cameras or
+        codes."""
         return frame
 
     def forward(self, frame: Frame) -> Gaussians:
@@ -75,8 +77,8 @@ class MethodBase(nn.Module):
         raise NotImplementedError
 
     def on_step(self, step: int) -> None:
-        """Called before step `step` (from 1) of every stage; every `SH_RAMP` steps one more degree of
-        SH is drawn."""
+        """Called before step `step` (from 1) of every stage; every `SH_RAMP` steps one more degree
+        of SH is drawn."""
         self.at_step = step
         self.step.fill_(step)
         if step % SH_RAMP == 0:
@@ -94,8 +96,8 @@ class MethodBase(nn.Module):
 
     @property
     def working_bytes_per_row(self) -> int:
-        """Memory of a step beside parameters and optimizer: the row posed, activated, drawn, and the
-        gradients of these; what networks keep of it."""
+        """Memory of a step beside parameters and optimizer: the row posed, activated, drawn, and
+        the gradients of these; what networks keep of it."""
         columns = sum(c.shape[1:].numel() for c in self.table.columns.values())
         return FLOAT * (5 * columns + self.activations_per_row)
 
@@ -108,7 +110,9 @@ class MethodBase(nn.Module):
         own = self.state_dict()
         missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
         if missing or unexpected:
-            raise ValueError(f"tensors missing: {missing or 'none'}, unexpected: {unexpected or 'none'}")
+            raise ValueError(
+                f"tensors missing: {missing or 'none'}, unexpected: {unexpected or 'none'}"
+            )
         for name, module in self.named_modules():
             if isinstance(module, GaussianTable):
                 module.allocate(len(next(v for k, v in state.items() if k.startswith(f"{name}."))))
@@ -129,11 +133,14 @@ class MethodBase(nn.Module):
         try:
             self.load(state)
         except ValueError as error:
-            raise InputError(f"{file}: it does not fit this method and its settings: {error}") from None
+            raise InputError(
+                f"{file}: it does not fit this method and its settings: {error}"
+            ) from None
 
 
 def _of_today(state: dict[str, Tensor], sh_degree: int) -> dict[str, Tensor]:
-    """A state that an older version wrote knows the step or the SH degree, by method, but not both."""
+    """A state that an older version wrote knows the step or the SH degree, by method, but not
+    both."""
     if "step" in state:
         degree = (state["step"] // SH_RAMP).clamp(max=sh_degree)
         return {"active_sh_degree": degree} | state
@@ -158,12 +165,14 @@ def require_needs(scene: Scene, settings: Settings) -> None:
             there = all(getattr(frame, need) is not None for frame in scene.train)
         if not there:
             raise InputError(
-                f"{settings.model.source_path}: method {settings.method!r} needs {NEEDS[need]}, which "
-                f"dataset {settings.dataset!r} does not give; use another dataset or method"
+                f"{settings.model.source_path}: method {settings.method!r} needs {NEEDS[need]}, "
+                f"which dataset {settings.dataset!r} does not give; use another dataset or method"
             )
 
 
-def read_method(folder: Path, facts: SceneFacts, settings: Settings, device: torch.device) -> MethodBase:
+def read_method(
+    folder: Path, facts: SceneFacts, settings: Settings, device: torch.device
+) -> MethodBase:
     """The trained model of a folder `point_cloud/iteration_<step>`.
 
     Raises InputError naming the file that is missing or does not fit.

@@ -32,8 +32,11 @@ if TYPE_CHECKING:
     from gaussian_renderer import Render
 
 HEADS = {  # setting that switches it off: column, numbers
-    "no_dx": ("means", 3), "no_ds": ("log_scales", 3), "no_dr": ("quats", 4),
-    "no_do": ("opacity_logits", 1), "no_dshs": ("sh", 3),
+    "no_dx": ("means", 3),
+    "no_ds": ("log_scales", 3),
+    "no_dr": ("quats", 4),
+    "no_do": ("opacity_logits", 1),
+    "no_dshs": ("sh", 3),
 }  # fmt: skip  (sh: times the number of its bands)
 
 

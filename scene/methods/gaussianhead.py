@@ -148,8 +148,8 @@ class Method(MethodBase):
             pull=constant(o.densify_grad_threshold), opaque=constant(o.opacity_threshold),
             opacity="latest" if o.reference_pruning else "greatest",
         )  # fmt: skip
-        views, groups = Shuffled(o.batch_size), self._groups()
-        return [Stage("main", o.iterations, self.forward, groups, losses, strategy, views)]
+        shared = (self._groups(), losses, strategy, Shuffled(o.batch_size))
+        return [Stage("main", o.iterations, self.forward, *shared)]
 
     def _build_networks(self, inputs: tuple[str, ...]) -> None:
         h, noise = self.hidden, self.optim.code_noise
@@ -204,13 +204,13 @@ class Method(MethodBase):
         o, decoder = self.optim, self.decoder
         mlp = self._falling(o.deform_lr_init, o.deform_lr_final, o.deform_lr_max_steps)
         planes = self._falling(o.triplane_lr, o.triplane_lr_final, o.triplane_lr_max_step)
-        color, rest = constant(o.feature_lr), constant(o.feature_lr / FEATURE_REST)
-        geometry = constant(o.geometry_lr)
+        color, geometry = constant(o.feature_lr), constant(o.geometry_lr)
         rates = {
             "deformation": (self.deform, mlp), "code": (self.code, mlp),
             "planes": (self.planes, planes), "opacity": (decoder.opacity, constant(o.opacity_lr)),
             "shared": (decoder.shared, geometry), "geometry": (decoder.geometry, geometry),
-            "color": (decoder.color, color), "sh_dc": (decoder.dc, color), "sh_rest": (decoder.rest, rest),
+            "color": (decoder.color, color), "sh_dc": (decoder.dc, color),
+            "sh_rest": (decoder.rest, constant(o.feature_lr / FEATURE_REST)),
         }  # fmt: skip
         groups = o.table_groups(self.table, self.extent, o.iterations, apart=["rotations"])
         groups += [ParamGroup(name, part.parameters, lr) for name, (part, lr) in rates.items()]
