@@ -41,7 +41,7 @@ def render_model(settings: Settings, options: RenderParams) -> None:
     shots = {}
     if facts is None or (pictured and not missing):
         scene = load_scene(settings.dataset, settings.model, settings.data)
-        facts = facts or SceneFacts.of(scene, settings.dataset)
+        facts = facts or SceneFacts.from_scene(scene, settings.dataset)
         shots = {split: scene.split(split) for split in pictured}
     if not options.skip_video:
         shots["video"] = facts.video

@@ -31,7 +31,7 @@ def train(settings: Settings) -> Path:
     device = choose_device(settings.run.device)
     scene = load_scene(settings.dataset, settings.model, settings.data)
     require_needs(scene, settings)
-    facts = SceneFacts.of(scene, settings.dataset)
+    facts = SceneFacts.from_scene(scene, settings.dataset)
     method = make_method(facts, settings, device, scene.points)
     stages = method.stages()
     with open_model_folder(settings) as model_path:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from utils.devices import send
+from utils.devices import to_device
 
 OPENGL_TO_OPENCV = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0], dtype=torch.float64))
 MIRROR_X = torch.diag(torch.tensor([-1.0, 1.0, 1.0, 1.0], dtype=torch.float64))
@@ -127,7 +127,7 @@ class Camera:
         return self.resized(*target_size(self.width, self.height, resolution))
 
     def to(self, device: torch.device) -> Camera:
-        return replace(self, viewmat=send(self.viewmat, device), K=send(self.K, device))
+        return replace(self, viewmat=to_device(self.viewmat, device), K=to_device(self.K, device))
 
 
 def intrinsics(fx: float, fy: float, cx: float, cy: float) -> Tensor:

@@ -64,7 +64,7 @@ class SceneFacts:
     shown: list[Frame] = field(default_factory=list)  # the held-out moments, or the trained ones
 
     @classmethod
-    def of(cls, scene: Scene, family: str = "") -> SceneFacts:
+    def from_scene(cls, scene: Scene, family: str = "") -> SceneFacts:
         """The facts of a scene. Its plate, if any, is decoded at the size of the first frame
         shown."""
         frames, subject = scene.train, scene.subject

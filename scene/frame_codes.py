@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from scene.cameras import Camera
 from scene.facts import SceneFacts
 from scene.frames import NO_ROW, Frame
-from utils.devices import send
+from utils.devices import to_device
 from utils.random import generator
 from utils.rotations import axis_angle_to_matrices
 
@@ -110,5 +110,5 @@ class ConditionCode(nn.Module):
         if self.noise and torch.is_grad_enabled():
             source = generator(self.seed, "code noise", step, frame.index)
             disturbance = torch.randn(self.mean.shape, generator=source)
-            vector = vector + send(self.noise * disturbance, self.mean.device)
+            vector = vector + to_device(self.noise * disturbance, self.mean.device)
         return self.layer(vector)

@@ -12,7 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from scene.cameras import Camera
-from utils.devices import send
+from utils.devices import to_device
 from utils.errors import InputError
 from utils.images import (
     Pixels,
@@ -70,7 +70,7 @@ class Frame:
     def to(self, device: torch.device) -> Frame:
         """The frame with its camera and all its tensors on `device`."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        tensors = {k: send(v, device) for k, v in values.items() if isinstance(v, Tensor)}
+        tensors = {k: to_device(v, device) for k, v in values.items() if isinstance(v, Tensor)}
         return replace(self, camera=self.camera.to(device), **tensors)
 
 

@@ -91,7 +91,7 @@ def steps_of_stages(train: list[str]) -> dict[str, int]:
     """How many steps each stage of the run has, in their order."""
     settings = parse_train_args(train[len(PROGRAM) :])
     scene = load_scene(settings.dataset, settings.model, settings.data)
-    facts = SceneFacts.of(scene, settings.dataset)
+    facts = SceneFacts.from_scene(scene, settings.dataset)
     stages = make_method(facts, settings, CPU).stages()
     return {stage.name: stage.iterations for stage in stages}
 

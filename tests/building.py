@@ -15,4 +15,4 @@ def built(scene, settings, device=CPU):
 
 
 def facts_of(scene, settings):
-    return SceneFacts.of(scene, settings.dataset)
+    return SceneFacts.from_scene(scene, settings.dataset)

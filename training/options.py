@@ -170,19 +170,20 @@ class Densification:
         self,
         facts: SceneFacts,
         iterations: int,
-        size: float,
-        seed: int,
+        grad_threshold: Schedule,
+        opacity_threshold: Schedule,
         *,
-        pull: Schedule,
-        opaque: Schedule,
+        seed: int,
+        size: float | None = None,
         opacity: str = "stored",
     ) -> GradientDensify:
-        """3DGS's strategy in a stage of `iterations` steps, for things as large as `size` (world
-        units).
+        """3DGS's strategy in a stage of `iterations` steps, for things of `size` (world units; the
+        scene's extent where nothing is said).
 
-        `pull` is the screen gradient from which a row is densified, `opaque` the opacity under
-        which one is pruned, `opacity` as in `OPACITIES`.
+        From `grad_threshold` on screen a row is densified, under `opacity_threshold` pruned;
+        `opacity` is a name in `OPACITIES`.
         """
+        size = facts.extent if size is None else size
         until = self.densify_until
         # A reset needs as long again to heal; the reference also resets on the last step.
         last_reset = min(until, iterations - self.opacity_reset_interval // 2)
@@ -191,9 +192,9 @@ class Densification:
                 grow=Every(self.densification_interval, self.densify_from_iter, until),
                 prune=Every(self.pruning_interval, self.pruning_from_iter, until),
                 reset=Every(self.opacity_reset_interval, 0, last_reset),
-                choose=above(pull),
+                choose=above(grad_threshold),
                 rules=[
-                    opaque_enough(opaque),
+                    opaque_enough(opacity_threshold),
                     seen_within(facts.n_views),
                     not_larger_than(TOO_LARGE * size, after=self.opacity_reset_interval),
                 ],

@@ -42,7 +42,7 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def send(tensor: Tensor, device: torch.device) -> Tensor:
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     """`tensor` on `device`. The host does not wait for a GPU that is still busy.
 
     It would for memory that may be paged out; a pinned copy goes back to torch's own cache of such

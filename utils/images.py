@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from utils.devices import CPU, send
+from utils.devices import CPU, to_device
 from utils.errors import InputError
 from utils.files import replacing
 
@@ -128,7 +128,7 @@ def to_pixels(image: Tensor | Pixels) -> Pixels:
 
 def to_tensor(pixels: Pixels, device: torch.device = CPU) -> Tensor:
     """Pixels (H, W, C) as floats (C, H, W) in [0, 1] on `device`; they travel there as bytes."""
-    return send(torch.from_numpy(pixels), device).permute(2, 0, 1).float() / 255
+    return to_device(torch.from_numpy(pixels), device).permute(2, 0, 1).float() / 255
 
 
 def resize_premultiplied(image: Pixels, width: int, height: int) -> Pixels:

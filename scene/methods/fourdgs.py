@@ -4,6 +4,7 @@ when told to, conditioned on expression and head pose as 4D-Gaussian-Head does."
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -22,9 +23,8 @@ from training.losses import in_regions, moves
 from training.optimizers import ParamGroup
 from training.options import CommonOptions, TableRates
 from training.samplers import Shuffled, first_moment
-from training.schedules import Schedule, constant, linear
+from training.schedules import constant, linear
 from training.stage import Loss, Stage
-from training.strategies import GradientDensify
 from utils.rotations import as_turn, compose
 
 if TYPE_CHECKING:
@@ -151,18 +151,19 @@ class Method(MethodBase):
         static, moving = o.pictures(o.lambda_l1_coarse, o.lambda_l2_coarse), o.pictures(1.0)
         parts = in_regions(o.lambda_regions, self.facts.regions)
         coarse, fine, until = o.coarse_iterations, o.iterations, o.densify_until
+        densify = partial(o.densify, self.facts, seed=self.seed)
         return [
             Stage("coarse", coarse, self.canonical, self._table_groups(coarse), static + parts,
-                  self._densify(coarse, constant(o.densify_grad_threshold_coarse),
-                                constant(o.opacity_threshold_coarse)),
+                  densify(coarse, constant(o.densify_grad_threshold_coarse),
+                          constant(o.opacity_threshold_coarse)),
                   first, only_drawn=o.sparse_adam),
             Stage("fine", fine, self.forward,
                   o.cooled(self._table_groups(fine) + self._network_groups(fine), fine),
                   moving + parts + self._regularisers(),
-                  self._densify(fine, linear(o.densify_grad_threshold_fine_init,
-                                             o.densify_grad_threshold_after, until),
-                                linear(o.opacity_threshold_fine_init,
-                                       o.opacity_threshold_fine_after, until)),
+                  densify(fine, linear(o.densify_grad_threshold_fine_init,
+                                       o.densify_grad_threshold_after, until),
+                          linear(o.opacity_threshold_fine_init,
+                                 o.opacity_threshold_fine_after, until)),
                   views, only_drawn=o.sparse_adam),
         ]  # fmt: skip
 
@@ -234,7 +235,3 @@ class Method(MethodBase):
         if self.frames is not None and o.lambda_frames:
             terms.append(Loss("frames", constant(o.lambda_frames), rows))
         return terms
-
-    def _densify(self, iterations: int, pull: Schedule, opaque: Schedule) -> GradientDensify:
-        facts, seed = self.facts, self.seed
-        return self.optim.densify(facts, iterations, facts.extent, seed, pull=pull, opaque=opaque)

@@ -144,8 +144,8 @@ class Method(MethodBase):
         losses = o.pictures(1 - o.lambda_dssim)
         losses += in_regions(o.lambda_regions, self.facts.regions) + perceptual(o.lambda_vgg)
         strategy = o.densify(
-            self.facts, o.iterations, self.extent, self.seed,
-            pull=constant(o.densify_grad_threshold), opaque=constant(o.opacity_threshold),
+            self.facts, o.iterations, constant(o.densify_grad_threshold),
+            constant(o.opacity_threshold), seed=self.seed, size=self.extent,
             opacity="latest" if o.reference_pruning else "greatest",
         )  # fmt: skip
         shared = (self._groups(), losses, strategy, Shuffled(o.batch_size))

@@ -59,7 +59,7 @@ def make_moving_scene(
     )
     frames = make_frames(width, height)
     settings = parse_train_args(["-s", "none", "--configs", "arguments/dnerf/default.py"])
-    facts = SceneFacts.of(Scene(train=frames, test=[], video=[], points=points))
+    facts = SceneFacts.from_scene(Scene(train=frames, test=[], video=[], points=points))
     method = make_method(facts, settings, device, points)
     method.draw_sh_degree(method.sh_degree)
     with torch.no_grad():

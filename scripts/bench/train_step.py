@@ -36,7 +36,7 @@ class FineStep:
 
     def __init__(self, settings: Settings, device: torch.device) -> None:
         scene = load_scene(settings.dataset, settings.model, settings.data)
-        facts = SceneFacts.of(scene, settings.dataset)
+        facts = SceneFacts.from_scene(scene, settings.dataset)
         self.method = make_method(facts, settings, device, scene.points)
         self.method.draw_sh_degree(self.method.sh_degree)
         self.stage = self.method.stages()[-1]

@@ -42,7 +42,7 @@ def scene():
 
 
 def test_a_turn_keeps_its_distance_and_reaches_both_sides(scene):
-    frames = avatar.turned(SceneFacts.of(scene), 30.0, 40, playing=False)
+    frames = avatar.turned(SceneFacts.from_scene(scene), 30.0, 40, playing=False)
     base = scene.test[0].camera.center  # the world is the head, its origin the axis
     centers = torch.stack([frame.camera.center for frame in frames])
     assert torch.allclose(centers.norm(dim=1), base.norm(), atol=1e-5)
@@ -51,7 +51,7 @@ def test_a_turn_keeps_its_distance_and_reaches_both_sides(scene):
     assert float(angle.max()) == pytest.approx(math.radians(30), abs=1e-4)
     assert float(angle.min()) == pytest.approx(-math.radians(30), abs=1e-4)
     assert {frame.index for frame in frames} == {scene.test[0].index}
-    playing = avatar.turned(SceneFacts.of(scene), 30.0, 40, playing=True)
+    playing = avatar.turned(SceneFacts.from_scene(scene), 30.0, 40, playing=True)
     assert [frame.index for frame in playing] == [8] * 20 + [9] * 20
 
 
@@ -70,7 +70,7 @@ def moving_head(index):
 @pytest.mark.parametrize("playing", [True, False])
 def test_a_head_that_moves_turns_about_itself_before_a_camera_that_stands_still(playing):
     scene = scene_of([moving_head(k) for k in range(10)], 4)
-    frames = avatar.turned(SceneFacts.of(scene), 30.0, 16, playing=playing)
+    frames = avatar.turned(SceneFacts.from_scene(scene), 30.0, 16, playing=playing)
     still = scene.test[0].camera
     for frame in frames:
         head = frame.head_to_world[:3, 3]
@@ -86,7 +86,7 @@ def test_a_scene_without_a_head_turns_about_the_middle_of_its_points():
     middle = torch.tensor([0.2, 0.1, -0.3])
     silent = scene_of([replace(speaking(k, 0.0), expression=None) for k in range(3)])
     silent = replace(silent, points=PointCloud(middle.repeat(5, 1), torch.zeros(5, 3)))
-    for frame in avatar.turned(SceneFacts.of(silent), 30.0, 8, playing=True):
+    for frame in avatar.turned(SceneFacts.from_scene(silent), 30.0, 8, playing=True):
         expected = pixel(silent.test[0].camera, middle)
         assert torch.allclose(pixel(frame.camera, middle), expected, atol=1e-3)
 
@@ -128,13 +128,13 @@ def test_a_turned_avatar_is_drawn_on_the_plain_background_and_others_before_thei
 def test_a_rig_plays_every_moment_once_and_in_time_order(scene):
     rig = [*scene.test[::-1], *[replace(frame, camera=scene.train[0].camera) for frame in scene.test]]
     several = replace(scene, test=rig)
-    assert [f.index for f in avatar.turned(SceneFacts.of(several), 30.0, 4, playing=True)] == [8, 8, 9, 9]
+    assert [f.index for f in avatar.turned(SceneFacts.from_scene(several), 30.0, 4, playing=True)] == [8, 8, 9, 9]
     driver = replace(several, train=rig[:1])
-    assert len(avatar.driven(SceneFacts.of(scene), driver, subtract_mean=True, clamp=True)) == 2
+    assert len(avatar.driven(SceneFacts.from_scene(scene), driver, subtract_mean=True, clamp=True)) == 2
 
 
 def test_a_sweep_moves_one_coefficient_at_a_time_within_the_training_range(scene):
-    rows = avatar.swept(SceneFacts.of(scene))
+    rows = avatar.swept(SceneFacts.from_scene(scene))
     low, mean, high = expression_range(scene)
     assert len(rows) == 2
     for k, row in enumerate(rows):
@@ -147,17 +147,17 @@ def test_a_sweep_moves_one_coefficient_at_a_time_within_the_training_range(scene
 def test_a_driver_s_mean_stays_behind_and_its_range_is_clamped(scene):
     driver = scene_of([speaking(k, 0.0, 100.0 + 3 * k, 0.0) for k in range(10)])
     driver = replace(driver, test=driver.test, train=driver.train)
-    free = avatar.driven(SceneFacts.of(scene), driver, subtract_mean=True, clamp=False)
+    free = avatar.driven(SceneFacts.from_scene(scene), driver, subtract_mean=True, clamp=False)
     values = torch.stack([frame.expression for frame in free])
     low, mean, high = expression_range(scene)
     assert torch.allclose(values.mean(0), mean, atol=1e-4)
     assert torch.allclose(values[1:, 0] - values[:-1, 0], torch.full((9,), 3.0))
     held = torch.stack(
-        [f.expression for f in avatar.driven(SceneFacts.of(scene), driver, subtract_mean=True, clamp=True)]
+        [f.expression for f in avatar.driven(SceneFacts.from_scene(scene), driver, subtract_mean=True, clamp=True)]
     )
     assert (held >= low).all()
     assert (held <= high).all()
-    raw = avatar.driven(SceneFacts.of(scene), driver, subtract_mean=False, clamp=False)
+    raw = avatar.driven(SceneFacts.from_scene(scene), driver, subtract_mean=False, clamp=False)
     assert float(raw[0].expression[0]) == 100.0
     assert torch.equal(raw[0].camera.viewmat, scene.test[0].camera.viewmat)
 
@@ -166,7 +166,7 @@ def test_a_driver_s_mean_stays_behind_and_its_range_is_clamped(scene):
 def test_a_reenactment_keeps_cameras_and_pictures_of_the_other_sequence(scene, clamp):
     loud = [replace(frame, expression=9 * frame.expression + 1) for frame in scene.train]
     other = replace(scene, train=loud, val=[], test=loud[-2:])  # as where nothing is held out
-    frames = avatar.reenacted(SceneFacts.of(scene), other, clamp=clamp)
+    frames = avatar.reenacted(SceneFacts.from_scene(scene), other, clamp=clamp)
     assert len(frames) == len(loud)
     low, _, high = expression_range(scene)
     for frame, source in zip(frames, sorted(loud, key=lambda frame: frame.time), strict=True):
@@ -180,20 +180,20 @@ def test_a_reenactment_keeps_cameras_and_pictures_of_the_other_sequence(scene, c
 def test_a_driver_of_another_tracker_is_refused(scene):
     other = scene_of([speaking(k, 0.0, 1.0, 2.0, float(k)) for k in range(5)])
     with pytest.raises(InputError, match="3 expression coefficients, the avatar was trained on 2"):
-        avatar.driven(SceneFacts.of(scene), other, subtract_mean=True, clamp=True)
+        avatar.driven(SceneFacts.from_scene(scene), other, subtract_mean=True, clamp=True)
 
 
 def test_a_scene_without_expressions_cannot_be_swept():
     silent = scene_of([replace(speaking(k, 0.0, 1.0), expression=None) for k in range(3)])
     with pytest.raises(InputError, match="the dataset has no expression coefficients"):
-        avatar.swept(SceneFacts.of(silent))
+        avatar.swept(SceneFacts.from_scene(silent))
 
 
 def test_a_driver_without_what_the_avatar_needs_is_refused(scene):
     frames = [*scene.train, *scene.test]
     silent = scene_of([replace(frame, expression=None) for frame in frames])
     with pytest.raises(InputError, match="the driving sequence has no expression"):
-        avatar.driven(SceneFacts.of(scene), silent, subtract_mean=True, clamp=True)
+        avatar.driven(SceneFacts.from_scene(scene), silent, subtract_mean=True, clamp=True)
     stiff = scene_of([replace(frame, flame_pose=None) for frame in frames])
     with pytest.raises(InputError, match="the driving sequence has no FLAME poses"):
-        avatar.driven(SceneFacts.of(scene), stiff, subtract_mean=True, clamp=True)
+        avatar.driven(SceneFacts.from_scene(scene), stiff, subtract_mean=True, clamp=True)

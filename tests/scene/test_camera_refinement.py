@@ -55,7 +55,7 @@ def frames():
 
 def codes_for(frames):
     points = PointCloud(torch.zeros(1, 3), torch.zeros(1, 3))
-    return FrameCodes(SceneFacts.of(Scene(frames, [], [], points)), ["camera"], 0)
+    return FrameCodes(SceneFacts.from_scene(Scene(frames, [], [], points)), ["camera"], 0)
 
 
 def loss_of(frame, codes, gaussians, truth):

@@ -65,7 +65,7 @@ def head_scene(tmp_path_factory):
 
 
 def test_the_facts_of_a_scene_survive_the_disk_to_the_bit(toy_scene, tmp_path):
-    facts = SceneFacts.of(toy_scene, "dnerf")
+    facts = SceneFacts.from_scene(toy_scene, "dnerf")
     facts.write(tmp_path)
     same(SceneFacts.read(tmp_path), facts)
     assert {path.name for path in tmp_path.iterdir()} == set(FILES)
@@ -73,7 +73,7 @@ def test_the_facts_of_a_scene_survive_the_disk_to_the_bit(toy_scene, tmp_path):
 
 
 def test_the_facts_of_a_head_survive_the_disk_to_the_bit(head_scene, tmp_path):
-    facts = SceneFacts.of(head_scene, "nerfblendshape")
+    facts = SceneFacts.from_scene(head_scene, "nerfblendshape")
     facts.write(tmp_path)
     same(SceneFacts.read(tmp_path), facts)
     assert facts.regions.keys() == {"mouth"}
@@ -87,7 +87,7 @@ def test_the_facts_of_a_head_survive_the_disk_to_the_bit(head_scene, tmp_path):
 
 
 def test_facts_are_what_the_scene_s_frames_say(toy_scene):
-    facts, xyz = SceneFacts.of(toy_scene, "dnerf"), toy_scene.points.xyz
+    facts, xyz = SceneFacts.from_scene(toy_scene, "dnerf"), toy_scene.points.xyz
     cameras = [frame.camera for frame in toy_scene.train]
     assert torch.equal(facts.box, torch.stack([xyz.min(0).values, xyz.max(0).values]))
     assert torch.equal(facts.middle, xyz.sort(0).values[(len(xyz) - 1) // 2])
@@ -104,7 +104,7 @@ def test_facts_are_what_the_scene_s_frames_say(toy_scene):
 
 
 def test_statistics_are_those_of_the_training_frames_alone(head_scene):
-    found = SceneFacts.of(head_scene).conditions["expression"]
+    found = SceneFacts.from_scene(head_scene).conditions["expression"]
     table = torch.stack([frame.expression for frame in head_scene.train]).double()
     torch.testing.assert_close(found.mean.double(), table.mean(0))
     torch.testing.assert_close(found.spread.double(), table.var(0, correction=0).sqrt())
@@ -168,7 +168,7 @@ DAMAGE = {
 
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_damaged_facts_are_named_in_one_line(kind, head_scene, tmp_path):
-    SceneFacts.of(head_scene).write(tmp_path)
+    SceneFacts.from_scene(head_scene).write(tmp_path)
     damage, named = DAMAGE[kind]
     damage(tmp_path)
     with pytest.raises(InputError) as caught:

@@ -24,7 +24,7 @@ def scene():
 
 
 def test_coefficients_are_standardised_over_the_training_frames_and_constant_ones_left_out(scene):
-    code = ConditionCode(SceneFacts.of(scene), ["expression"], 3)
+    code = ConditionCode(SceneFacts.from_scene(scene), ["expression"], 3)
     with torch.no_grad():
         code.layer.weight.copy_(torch.eye(3))
         code.layer.bias.zero_()
@@ -35,7 +35,7 @@ def test_coefficients_are_standardised_over_the_training_frames_and_constant_one
 
 
 def test_corrections_start_at_zero_and_reach_their_own_moment_only(scene):
-    codes = FrameCodes(SceneFacts.of(scene), ["expression"], 0)
+    codes = FrameCodes(SceneFacts.from_scene(scene), ["expression"], 0)
     for f in scene.train:
         assert torch.equal(codes.refine(f).expression, f.expression)
     with torch.no_grad():
@@ -47,7 +47,7 @@ def test_corrections_start_at_zero_and_reach_their_own_moment_only(scene):
 
 
 def test_a_moment_without_training_frames_gets_the_mean_latent(scene):
-    codes = FrameCodes(SceneFacts.of(scene), [], 2)
+    codes = FrameCodes(SceneFacts.from_scene(scene), [], 2)
     with torch.no_grad():
         codes.rows["latent"].copy_(torch.arange(10.0).reshape(5, 2))
     assert torch.equal(codes.latent(scene.train[1]), torch.tensor([2.0, 3.0]))
@@ -56,7 +56,7 @@ def test_a_moment_without_training_frames_gets_the_mean_latent(scene):
 
 
 def test_the_penalty_pulls_the_rows_of_the_drawn_frames_to_zero(scene):
-    codes = FrameCodes(SceneFacts.of(scene), ["expression", "flame_pose"], 2)
+    codes = FrameCodes(SceneFacts.from_scene(scene), ["expression", "flame_pose"], 2)
     with torch.no_grad():
         for rows in codes.rows.values():
             rows.fill_(1.0)

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from utils import devices
-from utils.devices import CPU, choose_device, clock, describe, send
+from utils.devices import CPU, choose_device, clock, describe, to_device
 from utils.errors import InputError
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
@@ -50,7 +50,7 @@ def test_an_unknown_device_is_refused():
 
 def test_sending_to_where_it_is_copies_nothing():
     tensor = torch.rand(3)
-    assert send(tensor, CPU) is tensor
+    assert to_device(tensor, CPU) is tensor
 
 
 def test_the_cpu_is_described_by_its_threads():
@@ -66,6 +66,6 @@ def test_cuda_is_the_current_card_and_convolutions_keep_all_digits():
     device = choose_device("cuda")
     assert device == torch.device("cuda", torch.cuda.current_device())
     assert not torch.backends.cudnn.allow_tf32
-    sent = send(torch.arange(4), device)
+    sent = to_device(torch.arange(4), device)
     assert sent.device == device
     assert sent.tolist() == [0, 1, 2, 3]
