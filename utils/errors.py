@@ -52,6 +52,7 @@ def _sentence(error: Exception) -> str:
         return str(error)
     if _is_full_gpu(error):
         return (
-            f"{error} Lower --max_gaussians, or take smaller pictures with -r, and begin with --restart"
+            f"{error} Lower --max_gaussians, or take smaller pictures with -r, and begin with "
+            "--restart"
         )
     return f"{error.filename or 'writing'}: {error.strerror}; check free space and permissions"
