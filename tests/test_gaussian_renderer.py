@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from gaussian_renderer import Painter, render
+from gaussian_renderer.show import Show
 from scene.cameras import Camera, intrinsics
+from scene.frames import Frame, FrameLoader
 from scene.gaussian_model import Gaussians
 
 CAMERA = Camera(torch.eye(4), intrinsics(40.0, 40.0, 16.0, 12.0), 32, 24)
@@ -67,3 +69,36 @@ def test_a_painter_draws_cameras_of_other_sizes_and_gaussians_of_other_channels(
     assert paint(CAMERA.resized(16, 12), one_gaussian(), torch.zeros(3)).image.shape == (3, 12, 16)
     grey = replace(one_gaussian(), colors=torch.ones(1, 1))
     assert paint(CAMERA, grey, torch.zeros(1)).image.shape == (1, 24, 32)
+
+
+class Still:
+    """A model that poses one Gaussian where the frame's time says."""
+
+    background = torch.tensor([0.1, 0.2, 0.3])
+
+    def prepare(self, frame):
+        return replace(frame, time=frame.time + 0.5)
+
+    def __call__(self, frame):
+        return one_gaussian(mean=(frame.time, 0.0, 4.0))
+
+
+def test_a_shown_frame_is_prepared_posed_and_drawn_to_the_bits_of_training():
+    model = Still()
+    show = Show(model, FrameLoader(0, torch.device("cpu")))
+    frame = Frame(CAMERA, 0, 0.25)
+    view = show(show.load(frame))
+    assert torch.equal(view.image, render(CAMERA, one_gaussian((0.75, 0.0, 4.0)), model.background).image)
+    elsewhere = Show(model, show.loader, pose=lambda frame: one_gaussian((-0.5, 0.0, 4.0)))
+    view = elsewhere(elsewhere.load(replace(frame, background=torch.ones(3))))
+    assert torch.equal(view.image, render(CAMERA, one_gaussian((-0.5, 0.0, 4.0)), torch.ones(3)).image)
+
+
+def test_the_first_view_shown_does_not_count_for_the_speed():
+    show = Show(Still(), FrameLoader(0, torch.device("cpu")))
+    show.seconds = [(9.0, 9.0), (0.1, 0.1), (0.2, 0.1)]
+    found = show.frames_per_second()
+    assert found["posed_and_drawn_fps"] == pytest.approx(4.0)
+    assert found["drawn_fps"] == pytest.approx(10.0)
+    show.seconds = [(0.25, 0.25)]  # a single view is better than nothing
+    assert show.frames_per_second() == {"posed_and_drawn_fps": 2.0, "drawn_fps": 4.0}

@@ -194,13 +194,14 @@ def _read_saved(folder: Path) -> Saved:
     try:
         state = json.loads(file.read_text())
         found = {"losses": None} | {name: state[name] for name in STATE if name in state}
+        _listed(found["losses"] or {})
         return Saved(folder, **found | {"step": int(state["step"])})
     except OSError as error:
         raise InputError(
             f"{file}: cannot be read ({error.strerror}); a checkpoint is a folder "
             "checkpoints/<stage>_<step> as train.py wrote it"
         ) from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{file}: not a checkpoint's state ({error!r}); delete the folder it is in and run the "
             "same command again, which goes on from what is left"

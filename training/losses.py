@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import torch
 from fused_fields import ssim
@@ -97,12 +96,13 @@ def in_regions(weight: float, boxes: Mapping[str, Tensor]) -> list[Loss]:
     """
     if not weight or not boxes:
         return []
-    known: dict[Path, list[Rectangle]] = {}  # a picture always shows its boxes in the same place
+    known: dict[tuple, list[Rectangle]] = {}  # a picture of a size shows its boxes in the same place
 
     def compare(render: Render, frame: Frame) -> Tensor:
-        if frame.image_path not in known:
-            known[frame.image_path] = list(rectangles(boxes, frame).values())
-        found = [l1(crop(render.image, p), crop(frame.image, p)) for p in known[frame.image_path]]
+        key = (frame.image_path, frame.index, frame.image.shape)
+        if key not in known:
+            known[key] = list(rectangles(boxes, frame).values())
+        found = [l1(crop(render.image, p), crop(frame.image, p)) for p in known[key]]
         return torch.stack(found).mean() if found else render.image.sum() * 0
 
     return [Loss("regions", constant(weight), over_views(compare))]

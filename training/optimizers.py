@@ -69,6 +69,8 @@ class Optimizers:
     def __init__(self, groups: list[ParamGroup], state: Mapping[str, Tensor] | None = None) -> None:
         found = [Group(spec, list(spec.params()), spec.lr(1)) for spec in groups]
         self.groups = [group for group in found if group.params]
+        for param in (param for group in self.groups for param in group.params):
+            param.grad = None  # of a stage that did not train it: no checkpoint knows it
         self.moments: dict[nn.Parameter, Moments] = {}
         self._resized = False  # since the last step
         self._load_state(state or {})

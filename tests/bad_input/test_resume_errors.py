@@ -43,9 +43,14 @@ def test_restart_needs_no_readable_config_json(run, training, trained, model):
     assert model_file(model).read_bytes() == model_file(trained).read_bytes()
 
 
+STATE = '"stage": "fine", "scene": "", "kept": false'
+
+
 @pytest.mark.parametrize(
-    "content", ["{", "[]", "{}", '{"stage": "fine", "step": "x", "scene": "", "kept": false}']
-)
+    "content",
+    ["{", "[]", "{}", f'{{{STATE}, "step": "x"}}', f'{{{STATE}, "step": 8, "losses": 3}}',
+     f'{{{STATE}, "step": 8, "losses": {{"fine": [1]}}}}'],
+)  # fmt: skip
 def test_a_broken_checkpoint_state_is_named(content, refused, training, model, checkpoint):
     (checkpoint / "state.json").write_text(content)
     before = files(model)

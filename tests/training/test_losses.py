@@ -30,6 +30,15 @@ def test_only_what_a_region_shows_counts():
     assert float(loss([drawn(image)], [FRAME], 1)) == pytest.approx(2.0 * 0.5)
 
 
+def test_a_picture_in_another_size_shows_its_region_elsewhere():
+    (loss,) = in_regions(1.0, {"mouth": BOX})
+    small = replace(FRAME, camera=FRAME.camera.resized(50, 40), image=torch.zeros(3, 40, 50))
+    for frame, (rows, columns) in ((FRAME, (30, 30)), (small, (15, 15)), (FRAME, (30, 30))):
+        image = torch.full_like(frame.image, 9.0)
+        image[:, rows : rows + image.shape[1] // 4, columns : columns + image.shape[2] * 2 // 5] = 0.5
+        assert loss([drawn(image)], [frame], 1).item() == pytest.approx(0.5)
+
+
 def test_a_picture_that_shows_no_region_adds_nothing():
     away = replace(FRAME, head_to_world=torch.diag(torch.tensor([1.0, 1.0, -1.0, 1.0])))
     (loss,) = in_regions(2.0, {"mouth": BOX})

@@ -102,6 +102,17 @@ def test_zeroed_moments_leave_the_others():
     assert state["a.0.exp_avg"].any()
 
 
+def test_what_earlier_stages_left_in_gradients_is_dropped():
+    a, b = parameters()
+    (a.sum() + b.sum()).backward()
+    before = b.detach().clone()
+    optimizers = Optimizers(groups(a, b))
+    a.sum().backward()
+    optimizers.step()
+    assert torch.equal(b, before)
+    assert {name.split(".")[0] for name in optimizers.state()} == {"a"}
+
+
 def test_a_group_without_parameters_is_left_out():
     optimizers = Optimizers([ParamGroup("none", lambda: [], constant(1.0)), *groups(*parameters())])
     assert [g.name for g in optimizers.groups] == ["a", "b"]
