@@ -96,7 +96,8 @@ def in_regions(weight: float, boxes: Mapping[str, Tensor]) -> list[Loss]:
     """
     if not weight or not boxes:
         return []
-    known: dict[tuple, list[Rectangle]] = {}  # a picture of a size shows its boxes in the same place
+    # a picture of a size shows its boxes in the same place
+    known: dict[tuple, list[Rectangle]] = {}
 
     def compare(render: Render, frame: Frame) -> Tensor:
         key = (frame.image_path, frame.index, frame.image.shape)
