@@ -21,7 +21,7 @@ git ls-files -z -co --exclude-standard submodules |
     --wheel-dir "$work/wheels" "$work"/source/submodules/*/
 
 cat >"$work/contents.py" <<'PYTHON'
-"""Each wheel holds what its package's folder holds, its licence and its library; nothing else."""
+"""Each wheel holds what its package's folder holds, its licence and its libraries; nothing else."""
 import sys
 import zipfile
 from pathlib import Path
@@ -41,6 +41,9 @@ for folder in sorted(sources.iterdir()):
         missing.add("a native library" if not library else "setup.py of its library")
     if not any(Path(path).name == "LICENSE" for path in info):
         missing.add("LICENSE")
+    (metadata,) = (path for path in info if Path(path).name == "METADATA")
+    if "License-Expression: Apache-2.0\n" not in zipfile.ZipFile(wheel).read(metadata).decode():
+        missing.add("License-Expression")
     if missing or found - expected - library - info:
         sys.exit(f"{wheel.name}: missing {sorted(missing)}, "
                  f"superfluous {sorted(found - expected - library - info)}")
@@ -54,7 +57,7 @@ if command -v objdump >/dev/null; then
     find "$work/wheels" -name '*.so' | while read -r library; do
         for prefix in GLIBC GLIBCXX; do
             newest=$(objdump -T "$library" | grep -o "${prefix}_[0-9.]*" | sort -uV | tail -n 1)
-            echo "$(basename "$library") needs ${newest:-no $prefix}"
+            echo "${library#"$work/wheels/"} needs ${newest:-no $prefix}"
         done
     done
 fi

@@ -60,6 +60,8 @@ class GaussianRasterizationSettings(_Fields):
 class GaussianRasterizer(nn.Module):
     """Draws Gaussians with the settings given; gradients reach `means2D.grad` in NDC."""
 
+    returns: tuple[str, ...] = ("color", "radii")  # of RasterOutput
+
     def __init__(self, raster_settings: GaussianRasterizationSettings):
         super().__init__()
         self.raster_settings = raster_settings
@@ -93,9 +95,9 @@ class GaussianRasterizer(nn.Module):
         return self.form(inputs)
 
     def form(self, inputs: Inputs) -> tuple[Tensor, ...]:
-        """What `forward` returns; a fork's form overrides this alone."""
+        """What `forward` returns; a fork's form overrides `returns`, or this."""
         out = rasterize(**inputs._asdict())
-        return out.color, out.radii
+        return tuple(getattr(out, name) for name in self.returns)
 
 
 def draw_beside(inputs: Inputs, values: Tensor) -> tuple[RasterOutput, Tensor]:

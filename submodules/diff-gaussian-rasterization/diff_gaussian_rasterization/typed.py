@@ -86,11 +86,7 @@ def check_inputs(inputs: ops.Inputs) -> None:
 def why_no_kernels(device: torch.device) -> str | None:
     """None where kernels draw on `device`, else one sentence that says why not."""
     if device.type == "cpu":
-        return (
-            None
-            if native.is_built()
-            else "diff-gaussian-rasterization was built without a compiler"
-        )
+        return native.LIBRARY.why_not()
     if device.type != "cuda":
         return f"there are no kernels for {device.type} devices"
     try:
@@ -109,11 +105,7 @@ def backend(device: torch.device) -> Callable[..., Sequence[Tensor]]:
     if device.type != "cpu":
         warnings.warn(f"drawing on the CPU and copying the picture back: {reason}", stacklevel=3)
         return _draw_copies
-    warnings.warn(
-        f"drawing with the slow PyTorch twin: {reason}; "
-        "install a C++ compiler or the ziglang wheel and reinstall it",
-        stacklevel=3,
-    )
+    warnings.warn(f"drawing with the slow PyTorch twin: {reason}", stacklevel=3)
     return reference.forward
 
 

@@ -129,17 +129,4 @@ def _step(
     _native.call("adam_step", params[0].dtype, ctypes.addressof(whole), rows)
 
 
-@_step.register_kernel("cuda")
-def _(
-    params: list[Tensor],
-    grads: list[Tensor],
-    exp_avgs: list[Tensor],
-    exp_avg_sqs: list[Tensor],
-    rows: Tensor | None,
-    rates: list[float],
-    spreads: list[float],
-    betas: list[float],
-    eps: float,
-) -> None:
-    _native.call_gpu("adam_step", params[0].device, params, grads, exp_avgs, exp_avg_sqs, rows,
-                     rates, spreads, betas, eps)  # fmt: skip
+_native.on_gpu(_step, "adam_step")

@@ -134,13 +134,7 @@ def _mlp_backward(
 
 
 @_mlp_backward.register_fake
-def _(
-    grads: list[Tensor],
-    features: Tensor,
-    weights: list[Tensor],
-    biases: list[Tensor],
-    sigmoid: bool,
-) -> list[Tensor]:
+def _(grads, features: Tensor, weights: list[Tensor], biases: list[Tensor], sigmoid):
     return [torch.empty_like(tensor) for tensor in (features, *weights, *biases)]
 
 

@@ -59,9 +59,7 @@ def _penalties(planes: list[Tensor]) -> Tensor:
     return terms
 
 
-@_penalties.register_kernel("cuda")
-def _(planes: list[Tensor]) -> Tensor:
-    return _native.call_gpu("penalties", planes[0].device, planes)
+_native.on_gpu(_penalties, "penalties")
 
 
 @_penalties.register_fake
@@ -83,9 +81,7 @@ def _penalties_backward(grad: Tensor, planes: list[Tensor]) -> list[Tensor]:
     return grads
 
 
-@_penalties_backward.register_kernel("cuda")
-def _(grad: Tensor, planes: list[Tensor]) -> list[Tensor]:
-    return _native.call_gpu("penalties_backward", grad.device, grad, planes)
+_native.on_gpu(_penalties_backward, "penalties_backward")
 
 
 @_penalties_backward.register_fake

@@ -136,9 +136,7 @@ def _lookup(planes: list[Tensor], points: Tensor, axes: list[int], time: float) 
     return features
 
 
-@_lookup.register_kernel("cuda")
-def _(planes: list[Tensor], points: Tensor, axes: list[int], time: float) -> Tensor:
-    return _native.call_gpu("lookup", points.device, planes, points, axes, time)
+_native.on_gpu(_lookup, "lookup")
 
 
 @_lookup.register_fake
@@ -166,17 +164,11 @@ def _lookup_backward(
     return grads
 
 
-@_lookup_backward.register_kernel("cuda")
-def _(
-    grad: Tensor, planes: list[Tensor], points: Tensor, axes: list[int], time: float
-) -> list[Tensor]:
-    return _native.call_gpu("lookup_backward", points.device, grad, planes, points, axes, time)
+_native.on_gpu(_lookup_backward, "lookup_backward")
 
 
 @_lookup_backward.register_fake
-def _(
-    grad: Tensor, planes: list[Tensor], points: Tensor, axes: list[int], time: float
-) -> list[Tensor]:
+def _(grad, planes: list[Tensor], points: Tensor, axes, time) -> list[Tensor]:
     return [torch.empty_like(tensor) for tensor in (*planes, points)]
 
 

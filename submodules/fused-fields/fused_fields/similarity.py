@@ -63,9 +63,7 @@ def _ssim(a: Tensor, b: Tensor, margin: int, keep: bool) -> tuple[Tensor, Tensor
     return mean, partials
 
 
-@_ssim.register_kernel("cuda")
-def _(a: Tensor, b: Tensor, margin: int, keep: bool) -> tuple[Tensor, Tensor]:
-    return _native.call_gpu("ssim", a.device, a, b, margin, keep)
+_native.on_gpu(_ssim, "ssim")
 
 
 @_ssim.register_fake
@@ -92,17 +90,11 @@ def _ssim_backward(
     return grads
 
 
-@_ssim_backward.register_kernel("cuda")
-def _(
-    a: Tensor, b: Tensor, partials: Tensor, scale: Tensor, margin: int, wants: list[bool]
-) -> list[Tensor]:
-    return _native.call_gpu("ssim_backward", a.device, a, b, partials, scale, margin, wants)
+_native.on_gpu(_ssim_backward, "ssim_backward")
 
 
 @_ssim_backward.register_fake
-def _(
-    a: Tensor, b: Tensor, partials: Tensor, scale: Tensor, margin: int, wants: list[bool]
-) -> list[Tensor]:
+def _(a: Tensor, b: Tensor, partials, scale, margin, wants: list[bool]) -> list[Tensor]:
     return [a.new_empty(a.shape if want else (0,)) for want in wants]
 
 

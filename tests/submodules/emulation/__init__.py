@@ -28,16 +28,14 @@ import functools
 import os
 import platform
 import re
-import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
+from native_kernels import find_compiler
 from nvrtc_launch import Program, cache_folder, digest
 from nvrtc_launch.arguments import Size, check_launch, pack
 
@@ -172,21 +170,14 @@ def _tail(source: str) -> str:
 
 
 def _compiler(arguments: list[str]) -> str:
-    command = [*_find_compiler(), *arguments]
+    compiler = find_compiler()
+    if compiler is None:
+        raise FileNotFoundError("the emulation needs a C++ compiler: c++, g++, clang++ or ziglang")
+    command = [*compiler, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)}\n{done.stderr[-8000:]}")
     return done.stdout
-
-
-def _find_compiler() -> list[str]:
-    """As the packages' own builds look for one: $CXX, a usual name, the `ziglang` wheel."""
-    for name in (os.environ.get("CXX"), "c++", "g++", "clang++"):
-        if name and shutil.which(name.split()[0]):
-            return name.split()
-    if find_spec("ziglang"):
-        return [sys.executable, "-m", "ziglang", "c++"]
-    raise FileNotFoundError("the emulation needs a C++ compiler: c++, g++, clang++ or ziglang")
 
 
 def _processor_flags() -> list[str]:

@@ -1,5 +1,6 @@
 """Every test that asks for `variant` runs once per instruction set this processor has."""
 
+import fused_fields
 import pytest
 import torch
 from fused_fields import _native
@@ -7,14 +8,15 @@ from fused_fields import _native
 
 @pytest.fixture(params=["portable", "avx2", "avx512"])
 def variant(request):
-    library = _native.library()
-    if library is None:
+    before = fused_fields.variant()
+    if before == "reference":
         pytest.skip("fused_fields has no native kernels here")
-    before = library.ff_variant()
-    if library.ff_select(request.param.encode()):
-        pytest.skip(f"this processor or build has no {request.param} kernels")
+    try:
+        _native.LIBRARY.choose(request.param)
+    except ValueError as error:
+        pytest.skip(str(error))
     yield request.param
-    library.ff_select(before)
+    _native.LIBRARY.choose(before)
 
 
 @pytest.fixture

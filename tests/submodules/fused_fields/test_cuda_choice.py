@@ -38,7 +38,7 @@ def test_kernels_that_can_run_there_do_unless_the_twins_are_asked_for(monkeypatc
     monkeypatch.setattr(_native, "_why_no_gpu", lambda device: None)
     assert _native._gpu_runs(CUDA)
     _native._gpu_runs.cache_clear()
-    monkeypatch.setenv(_native.VARIABLE, "reference")
+    monkeypatch.setenv(_native.LIBRARY.variable, "reference")
     assert not _native._gpu_runs(CUDA)
 
 

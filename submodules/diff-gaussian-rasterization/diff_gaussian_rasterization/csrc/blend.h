@@ -3,7 +3,7 @@
 
 #include "tile.h"
 
-namespace DGR_NAMESPACE {
+namespace dgr {
 
 // kC: channels known when compiled, or 0 for any number.
 template <class S, int kC>
@@ -45,4 +45,4 @@ void blend_tile(const DgrScene& scene, const DgrState& state, const DgrImage& im
   });
 }
 
-}  // namespace DGR_NAMESPACE
+}  // namespace dgr

@@ -5,7 +5,7 @@
 
 #include "tile.h"
 
-namespace DGR_NAMESPACE {
+namespace dgr {
 
 // Asks for what load_gradient will read.
 template <class S>
@@ -157,4 +157,4 @@ void blend_tile_backward(const DgrScene& scene, const DgrState& state, const Dgr
     background_gradient(tile, (S*)pairs.backgrounds + (int64_t)number * channels);
 }
 
-}  // namespace DGR_NAMESPACE
+}  // namespace dgr

@@ -3,7 +3,7 @@
 
 #include "simd.h"
 
-namespace DGR_NAMESPACE {
+namespace dgr {
 
 // columns[k] = number k of up to kLanes rows; rows past `valid` repeat the last one.
 template <class S>
@@ -115,4 +115,4 @@ DGR_FN void store_columns<float>(const Vec<float>* columns, int count, float* ro
 
 #endif
 
-}  // namespace DGR_NAMESPACE
+}  // namespace dgr

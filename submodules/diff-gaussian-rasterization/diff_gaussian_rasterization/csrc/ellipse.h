@@ -5,7 +5,7 @@
 #include "border.h"
 #include "gaussian_math.h"
 
-namespace DGR_NAMESPACE {
+namespace dgr {
 
 // T a number, or a vector with one Gaussian per lane.
 template <class T>
@@ -80,4 +80,4 @@ DGR_FN uint8_t within(int y, int tile_row) {
   return (uint8_t)(local < 0 ? 0 : local > kTile ? kTile : local);
 }
 
-}  // namespace DGR_NAMESPACE
+}  // namespace dgr

@@ -13,11 +13,8 @@
 #define DGR_FN inline __attribute__((always_inline))
 #endif
 #define DGR_INLINE __attribute__((always_inline))  // for lambdas
-#ifndef DGR_NAMESPACE
-#define DGR_NAMESPACE dgr
-#endif
 
-namespace DGR_NAMESPACE {
+namespace dgr {
 
 // What the vector types of simd.h provide under the same names.
 DGR_FN float select(bool mask, float yes, float no) { return mask ? yes : no; }
@@ -426,4 +423,4 @@ DGR_FN Vec3<T> sh_basis_vjp(const Vec3<T>& d, int degree, const T* g) {
                      b13 * eight * xz + b14 * (xx - yy)};
 }
 
-}  // namespace DGR_NAMESPACE
+}  // namespace dgr

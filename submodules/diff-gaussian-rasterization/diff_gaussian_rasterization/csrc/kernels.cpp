@@ -1,13 +1,11 @@
-// The kernels for one instruction set. The build compiles this file once per set, with
-// -DDGR_NAMESPACE=... and the matching -m flags. Nothing here may use inline functions shared with
-// other files (no STL containers or algorithms): the linker keeps one copy of such a function,
-// perhaps the AVX-512 one.
+// The kernels for one instruction set. The build compiles this file once per set, with the matching
+// -m flags, and links a library of its own for each.
 #include "blend.h"
 #include "blend_backward.h"
 #include "project.h"
 #include "project_backward.h"
 
-namespace DGR_NAMESPACE {
+namespace dgr {
 
 template <class S>
 int64_t scratch_bytes(const DgrScene& scene) {
@@ -37,7 +35,6 @@ constexpr Kernels table() {
   return {scratch_bytes<S>, project_rows<S>, blend<S>, blend_backward<S>, project_backward_rows<S>};
 }
 
-extern const Kernels kernels[2];
 const Kernels kernels[2] = {table<float>(), table<double>()};
 
-}  // namespace DGR_NAMESPACE
+}  // namespace dgr

@@ -2,19 +2,20 @@
 #pragma once
 
 #include <cstdlib>
+#include <cstring>
 
 #include "columns.h"
 #include "ellipse.h"
 #include "rasterizer.h"
 
-namespace DGR_NAMESPACE {
+namespace dgr {
 
 // Calls visit(tile, rows) for each tile that can hold a pixel of the ellipse, tile columns from
 // left to right, in each from top to bottom; `rows` as in DgrPair. One strip per lane.
 template <class S, class Visit>
 DGR_FN void visit_tiles(const Outline<S>& o, int width, int height, Visit visit) {
   typedef Vec<S> V;
-  typedef typename Lane<S>::Int Int;
+  typedef typename Vec<S>::Int Int;
   constexpr int W = V::kLanes;
   const Strips strips = reached_strips(o, width);
   const int tiles_across = (width + kTile - 1) / kTile;
@@ -74,4 +75,4 @@ DGR_FN void place_group(const Outline<Vec<S>>& outlines, uint32_t bits, int widt
   }
 }
 
-}  // namespace DGR_NAMESPACE
+}  // namespace dgr

@@ -3,7 +3,7 @@
 
 #include "outline.h"
 
-namespace DGR_NAMESPACE {
+namespace dgr {
 
 // A splat: mean u v (pixels), weight_x, slope, weight_y and log_opacity as gaussian_math.h's alpha
 // wants them, depth (world units).
@@ -178,4 +178,4 @@ void project_rows(const DgrScene& scene, const DgrState& state, PlacedList& list
   }
 }
 
-}  // namespace DGR_NAMESPACE
+}  // namespace dgr

@@ -3,7 +3,7 @@
 
 #include "project.h"
 
-namespace DGR_NAMESPACE {
+namespace dgr {
 
 // Writes `count` columns of `valid` rows, zero where a lane is not drawn; nothing when not wanted.
 template <class S>
@@ -204,4 +204,4 @@ void project_backward_rows(const DgrScene& scene, const DgrState& state, const D
   for (int k = 0; k < kPoseNumbers; ++k) row[k] = sum(pose[k]);
 }
 
-}  // namespace DGR_NAMESPACE
+}  // namespace dgr

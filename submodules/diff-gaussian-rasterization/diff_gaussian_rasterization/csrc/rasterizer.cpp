@@ -1,10 +1,7 @@
-// The C interface: picks the instruction set, deals out tasks to threads, and keeps exceptions
-// inside. Compiled for the oldest machine the build supports.
+// The C interface: deals out tasks to threads, and keeps exceptions inside. Compiled for any
+// processor.
 #include "rasterizer.h"
 
-#ifdef DGR_X86
-#include <cpuid.h>
-#endif
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -16,66 +13,9 @@
 #include "binning.h"
 #include "team.h"
 
-namespace dgr_portable {
-extern const Kernels kernels[2];
-}
-#ifdef DGR_X86
-namespace dgr_avx2 {
-extern const Kernels kernels[2];
-}
-namespace dgr_avx512 {
-extern const Kernels kernels[2];
-}
-#endif
-
 namespace {
 
 enum Failure : int64_t { kBadCamera = -1, kNoMemory = -2, kTooManyPairs = -3 };
-
-#ifdef DGR_X86
-// What processor and system support, asked of the processor itself: the compilers' own helper does
-// not link into every shared library.
-struct Processor {
-  bool avx2 = false, avx512 = false;
-
-  Processor() {
-    unsigned eax, ebx, ecx, edx;
-    if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx)) return;
-    const bool fma = ecx >> 12 & 1, saves_state = ecx >> 27 & 1;
-    if (!saves_state || !__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx)) return;
-    unsigned low, high;
-    __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-    // State that the system saves: bits 1, 2 = SSE, AVX; 5, 6, 7 = AVX-512. Of ebx: bit 5 = AVX2;
-    // 16, 17, 30, 31 = AVX-512 F, DQ, BW, VL.
-    avx2 = fma && (low & 0x06) == 0x06 && (ebx >> 5 & 1);
-    constexpr unsigned kSets = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;
-    avx512 = avx2 && (low & 0xe6) == 0xe6 && (ebx & kSets) == kSets;
-  }
-};
-#endif
-
-struct Variant {
-  const char* name;
-  const Kernels* kernels;
-  bool (*runs_here)();
-};
-
-// Best first.
-constexpr Variant kVariants[] = {
-#ifdef DGR_X86
-    {"avx512", dgr_avx512::kernels, [] { return Processor().avx512; }},
-    {"avx2", dgr_avx2::kernels, [] { return Processor().avx2; }},
-#endif
-    {"portable", dgr_portable::kernels, [] { return true; }},
-};
-
-const Variant* best_variant() {
-  for (const Variant& variant : kVariants)
-    if (variant.runs_here()) return &variant;
-  return nullptr;
-}
-
-const Variant* chosen = best_variant();
 
 template <class S>
 bool camera_is_good(const DgrScene& scene) {
@@ -192,7 +132,7 @@ int64_t forward(const DgrScene& scene, DgrState state, const DgrImage& image,
                 DgrAllocate allocate) {
   if (!(scene.is_double ? camera_is_good<double>(scene) : camera_is_good<float>(scene)))
     return kBadCamera;
-  const Kernels& kernels = chosen->kernels[scene.is_double];
+  const Kernels& kernels = dgr::kernels[scene.is_double];
   const int tile_total = tile_count(scene), threads = team_size(scene, tile_total);
   Chunks lists((scene.count + kChunk - 1) / kChunk);
   Binning binning(scene, state, lists, threads);
@@ -225,7 +165,7 @@ int64_t forward(const DgrScene& scene, DgrState state, const DgrImage& image,
 
 int64_t backward(const DgrScene& scene, const DgrState& state, const DgrImage& image,
                  const DgrGradients& grad) {
-  const Kernels& kernels = chosen->kernels[scene.is_double];
+  const Kernels& kernels = dgr::kernels[scene.is_double];
   const int64_t number = scene.is_double ? sizeof(double) : sizeof(float);
   const int64_t pair_count = state.offsets[scene.count],
                 chunk_count = (scene.count + kChunk - 1) / kChunk;
@@ -264,25 +204,6 @@ int64_t backward(const DgrScene& scene, const DgrState& state, const DgrImage& i
 
 #pragma GCC visibility push(default)
 extern "C" {
-
-// Changes with every change to the structs or functions of this border.
-int32_t dgr_interface() { return 2; }
-
-// Hash of the sources this library was built from.
-const char* dgr_sources() { return DGR_SOURCES; }
-
-const char* dgr_variant() { return chosen->name; }
-
-// 0 when done, -1 for a name this build does not have, -2 for a variant this processor cannot run.
-int32_t dgr_choose(const char* name) {
-  for (const Variant& variant : kVariants) {
-    if (std::strcmp(variant.name, name) != 0) continue;
-    if (!variant.runs_here()) return -2;
-    chosen = &variant;
-    return 0;
-  }
-  return -1;
-}
 
 // Fills the image and the state; asks for memory for its pairs once their number is known. Returns
 // that number, or a Failure.

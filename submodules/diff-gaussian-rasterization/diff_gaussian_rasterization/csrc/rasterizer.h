@@ -1,4 +1,4 @@
-// What the CPU library's parts share: the table of kernels that each instruction set provides, and
+// What the CPU library's parts share: the table of kernels that kernels.cpp fills in, and
 // what those hand each other.
 #pragma once
 
@@ -18,7 +18,7 @@ struct Placed {
   uint8_t rows[4];
 };
 
-// Pairs of one chunk. Plain, with malloc behind it: the kernels may not use containers.
+// Pairs of one chunk. Plain, with malloc behind it: no exception may leave a thread of a team.
 struct PlacedList {
   Placed* data;
   int64_t size, capacity;
@@ -47,3 +47,7 @@ struct Kernels {
   void (*project_backward)(const DgrScene&, const DgrState&, const DgrGradients&,
                            const PairGradients&, int64_t begin, int64_t end, void* scratch);
 };
+
+namespace dgr {
+extern const Kernels kernels[2];  // of float and double
+}

@@ -4,55 +4,29 @@
 #pragma once
 
 #include <cstdint>
-#include <cstring>
 
 #if defined(__SSE2__)
 #include <immintrin.h>
 #endif
 
 #include "gaussian_math.h"
+#include "vectors.h"
 
-namespace DGR_NAMESPACE {
-
-#if defined(__AVX512F__)
-constexpr int kVectorBytes = 64;
-#elif defined(__AVX2__)
-constexpr int kVectorBytes = 32;
-#else
-constexpr int kVectorBytes = 16;
-#endif
-
-// The compiler's vector types (not written inside Vec: GCC cannot tell them from S in a template).
-template <class S>
-struct Lane;
-template <>
-struct Lane<float> {
-  typedef float Native __attribute__((vector_size(kVectorBytes)));
-  typedef int32_t Int __attribute__((vector_size(kVectorBytes)));
-};
-template <>
-struct Lane<double> {
-  typedef double Native __attribute__((vector_size(kVectorBytes)));
-  typedef int64_t Int __attribute__((vector_size(kVectorBytes)));
-};
+namespace dgr {
 
 template <class S>
 struct Vec {
-  typedef typename Lane<S>::Native Native;
-  typedef typename Lane<S>::Int Int;
-  static constexpr int kLanes = kVectorBytes / sizeof(S);
+  static constexpr int kLanes = simd::kLanes<S>;
+  typedef simd::Vec<S> Native;
+  typedef simd::Vec<simd::Bits<S>, kLanes> Int;
   Native v;
 
   Vec() = default;
   DGR_FN Vec(Native native) : v(native) {}
   DGR_FN Vec(S s) : v(s - Native{}) {}
 
-  static DGR_FN Vec load(const S* p) {
-    Vec out;
-    std::memcpy(&out.v, p, kVectorBytes);
-    return out;
-  }
-  DGR_FN void store(S* p) const { std::memcpy(p, &v, kVectorBytes); }
+  static DGR_FN Vec load(const S* p) { return simd::load<S>(p); }
+  DGR_FN void store(S* p) const { simd::store<S>(p, v); }
 };
 
 template <class S>
@@ -120,16 +94,8 @@ DGR_FN Mask<double> at_least(Mask<double> where, Vec<double> a, Vec<double> b) {
   return {_mm512_mask_cmp_pd_mask((__mmask8)where.m, (__m512d)a.v, (__m512d)b.v, _CMP_GE_OQ)};
 }
 template <class S>
-DGR_FN bool same(Mask<S> a, Mask<S> b) {
-  return a.m == b.m;
-}
-template <class S>
 DGR_FN uint32_t lane_bits(Mask<S> a) {
   return a.m;
-}
-template <class S>
-DGR_FN bool any(Mask<S> a) {
-  return a.m != 0;
 }
 DGR_FN Vec<float> select(Mask<float> m, Vec<float> yes, Vec<float> no) {
   return (Vec<float>::Native)_mm512_mask_mov_ps((__m512)no.v, (__mmask16)m.m, (__m512)yes.v);
@@ -201,6 +167,9 @@ DGR_FN uint32_t lane_bits(Mask<S> a) {
   return bits;
 }
 #endif
+
+#endif
+
 template <class S>
 DGR_FN bool any(Mask<S> a) {
   return lane_bits(a) != 0;
@@ -210,40 +179,36 @@ DGR_FN bool same(Mask<S> a, Mask<S> b) {
   return lane_bits(a) == lane_bits(b);
 }
 
-#endif
-
 // ------------------------------------------------------------------------------------- numbers
 
 // Written out, never left to the compiler: forward and backward must round alpha alike.
+#if defined(__AVX2__)
 #if defined(__AVX512F__)
+#define DGR_INTRINSIC(name) _mm512_##name
+typedef __m512 Floats;
+typedef __m512d Doubles;
+#else
+#define DGR_INTRINSIC(name) _mm256_##name
+typedef __m256 Floats;
+typedef __m256d Doubles;
+#endif
 DGR_FN Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
-  return (Vec<float>::Native)_mm512_fmadd_ps((__m512)a.v, (__m512)b.v, (__m512)c.v);
+  return (Vec<float>::Native)DGR_INTRINSIC(fmadd_ps)((Floats)a.v, (Floats)b.v, (Floats)c.v);
 }
 DGR_FN Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
-  return (Vec<double>::Native)_mm512_fmadd_pd((__m512d)a.v, (__m512d)b.v, (__m512d)c.v);
+  return (Vec<double>::Native)DGR_INTRINSIC(fmadd_pd)((Doubles)a.v, (Doubles)b.v, (Doubles)c.v);
 }
-DGR_FN Vec<float> root(Vec<float> x) { return (Vec<float>::Native)_mm512_sqrt_ps((__m512)x.v); }
-DGR_FN Vec<double> root(Vec<double> x) { return (Vec<double>::Native)_mm512_sqrt_pd((__m512d)x.v); }
+DGR_FN Vec<float> root(Vec<float> x) {
+  return (Vec<float>::Native)DGR_INTRINSIC(sqrt_ps)((Floats)x.v);
+}
+DGR_FN Vec<double> root(Vec<double> x) {
+  return (Vec<double>::Native)DGR_INTRINSIC(sqrt_pd)((Doubles)x.v);
+}
 DGR_FN Vec<float> minimum(Vec<float> a, Vec<float> b) {
-  return (Vec<float>::Native)_mm512_min_ps((__m512)a.v, (__m512)b.v);
+  return (Vec<float>::Native)DGR_INTRINSIC(min_ps)((Floats)a.v, (Floats)b.v);
 }
 DGR_FN Vec<float> maximum(Vec<float> a, Vec<float> b) {
-  return (Vec<float>::Native)_mm512_max_ps((__m512)a.v, (__m512)b.v);
-}
-#elif defined(__AVX2__)
-DGR_FN Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
-  return (Vec<float>::Native)_mm256_fmadd_ps((__m256)a.v, (__m256)b.v, (__m256)c.v);
-}
-DGR_FN Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
-  return (Vec<double>::Native)_mm256_fmadd_pd((__m256d)a.v, (__m256d)b.v, (__m256d)c.v);
-}
-DGR_FN Vec<float> root(Vec<float> x) { return (Vec<float>::Native)_mm256_sqrt_ps((__m256)x.v); }
-DGR_FN Vec<double> root(Vec<double> x) { return (Vec<double>::Native)_mm256_sqrt_pd((__m256d)x.v); }
-DGR_FN Vec<float> minimum(Vec<float> a, Vec<float> b) {
-  return (Vec<float>::Native)_mm256_min_ps((__m256)a.v, (__m256)b.v);
-}
-DGR_FN Vec<float> maximum(Vec<float> a, Vec<float> b) {
-  return (Vec<float>::Native)_mm256_max_ps((__m256)a.v, (__m256)b.v);
+  return (Vec<float>::Native)DGR_INTRINSIC(max_ps)((Floats)a.v, (Floats)b.v);
 }
 #else
 template <class S>
@@ -283,11 +248,7 @@ DGR_FN Mask<S> is_finite(Vec<S> x) {
 
 template <class S>
 DGR_FN S sum(Vec<S> x) {
-  alignas(kVectorBytes) S lanes[Vec<S>::kLanes];
-  x.store(lanes);
-  for (int half = Vec<S>::kLanes / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
-  return lanes[0];
+  return simd::lane_sum<S>(x.v);
 }
 
 // 1 / x for x in [0.01, 1].
@@ -360,4 +321,4 @@ DGR_FN Vec<S> exp2(Vec<S> x) {
 }
 #endif
 
-}  // namespace DGR_NAMESPACE
+}  // namespace dgr

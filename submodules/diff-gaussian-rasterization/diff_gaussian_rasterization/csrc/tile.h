@@ -8,7 +8,7 @@
 
 #include "project.h"
 
-namespace DGR_NAMESPACE {
+namespace dgr {
 
 template <class S>
 struct Blocks {
@@ -265,4 +265,4 @@ DGR_FN const DgrPair* visit_pairs(const DgrScene& scene, const DgrState& state,
   return pair;
 }
 
-}  // namespace DGR_NAMESPACE
+}  // namespace dgr

@@ -3,14 +3,14 @@
 // Every number is updated alone, so neither threads nor the choice of rows change a bit of it.
 #pragma once
 #include <cmath>
-#include <type_traits>
 
 #include "api.h"
 #include "parallel.h"
-#include "simd.h"
+#include "vectors.h"
 
 namespace {
 
+using namespace simd;
 using fused_fields::AdamStep;
 using fused_fields::AdamTensor;
 using fused_fields::StagedWork;
@@ -20,12 +20,8 @@ constexpr int64_t kAdamChunk = 1 << 14;  // numbers per task
 constexpr int64_t kNarrowRow = 64;
 constexpr int64_t kAdamStrip = 512;  // numbers of narrow rows whose choice is spelled out at once
 
-// All bits set or none, as wide as T.
-template <class T>
-using Mask = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
-
 template <class T, int W>
-FF_INLINE Vec<T, W> root(Vec<T, W> x) {
+SIMD_FN Vec<T, W> root(Vec<T, W> x) {
     if constexpr (W == 1) {
         return std::sqrt(x);
     } else {
@@ -88,12 +84,12 @@ class AdamWork final : public StagedWork {
 
     void narrow_rows(const AdamTensor& tensor, int64_t first, int64_t end) const {
         const int64_t size = tensor.row_size, most = size > 0 ? kAdamStrip / size : end - first;
-        Mask<T> mask[kAdamStrip];
+        Bits<T> mask[kAdamStrip];
         for (; first < end; first += most) {
             const int64_t count = min_of(most, end - first);
-            Mask<T> any = 0, *at = mask;
+            Bits<T> any = 0, *at = mask;
             for (int64_t row = first; row < first + count; ++row) {
-                const Mask<T> chosen = rows_[row] ? -1 : 0;
+                const Bits<T> chosen = rows_[row] ? -1 : 0;
                 any |= chosen;
                 for (int64_t k = 0; k < size; ++k) *at++ = chosen;
             }
@@ -102,12 +98,12 @@ class AdamWork final : public StagedWork {
     }
 
     // Those of `count` numbers that `mask`, where there is one, chooses.
-    void update(const AdamNumbers<T> at, int64_t count, const Mask<T>* mask = nullptr) const {
+    void update(const AdamNumbers<T> at, int64_t count, const Bits<T>* mask = nullptr) const {
         for_widths<T>(static_cast<int>(count), [&](auto width, int begin, int end) {
             constexpr int W = decltype(width)::value;
             if (mask) {
                 for (int i = begin; i < end; i += W) {
-                    const Vec<Mask<T>, W> chosen = load<Mask<T>, W>(mask + i);
+                    const Vec<Bits<T>, W> chosen = load<Bits<T>, W>(mask + i);
                     one_vector<W>(at, i, [&](auto fresh, auto old) { return chosen ? fresh : old; });
                 }
             } else {
@@ -119,7 +115,7 @@ class AdamWork final : public StagedWork {
     }
 
     template <int W, class Choose>
-    FF_INLINE_MEMBER void one_vector(const AdamNumbers<T>& at, int i, Choose choose) const {
+    SIMD_MEMBER void one_vector(const AdamNumbers<T>& at, int i, Choose choose) const {
         using V = Vec<T, W>;
         const V grad = load<T, W>(at.grad + i), param = load<T, W>(at.param + i);
         const V old_mean = load<T, W>(at.exp_avg + i), old_square = load<T, W>(at.exp_avg_sq + i);

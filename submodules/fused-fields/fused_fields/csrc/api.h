@@ -1,4 +1,4 @@
-// The C ABI of the library and the table of kernels that each instruction set fills in.
+// What the library's C functions take.
 #pragma once
 #include <cstdint>
 
@@ -60,37 +60,5 @@ struct AdamStep {
     int32_t count;
     double beta1, beta2, eps;
 };
-
-// Each returns 0, or 1 when memory ran out.
-template <class T>
-struct Kernels {
-    int (*lookup_forward)(const Field*, const T* points, int64_t n, T* features, int threads);
-    int (*lookup_backward)(const Field*, const T* points, int64_t n, const T* grad_features,
-                           T* grad_points, int threads);
-    int (*penalties_forward)(const PenaltyPlane*, int32_t planes, int32_t channels, T* terms,
-                             int threads);
-    int (*penalties_backward)(const PenaltyPlane*, int32_t planes, int32_t channels,
-                              const T* grad_terms, int threads);
-    int (*ssim_forward)(const SsimShape*, const T* a, const T* b, T* mean, T* partials,
-                        int threads);
-    int (*ssim_backward)(const SsimShape*, const T* a, const T* b, const T* partials, T scale,
-                         T* grad_a, T* grad_b, int threads);
-    int (*mlp_forward)(const OffsetMlp*, const T* features, int64_t n, T* const* outputs,
-                       int threads);
-    int (*mlp_backward)(const OffsetMlp*, const T* features, int64_t n,
-                        const T* const* grad_outputs, T* grad_features, int threads);
-    // rows: one flag per row, null for all of them
-    int (*adam_step)(const AdamStep*, const uint8_t* rows, int threads);
-};
-
-struct KernelSet {
-    const char* name;
-    Kernels<float> f32;
-    Kernels<double> f64;
-};
-
-extern const KernelSet kPortableKernels;
-extern const KernelSet kAvx2Kernels;
-extern const KernelSet kAvx512Kernels;
 
 }  // namespace fused_fields

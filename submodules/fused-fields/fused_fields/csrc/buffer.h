@@ -1,4 +1,4 @@
-// Scratch memory of one call. Internal linkage for the reason given in simd.h.
+// Scratch memory of one call.
 #pragma once
 #include <cstdint>
 #include <cstdlib>

@@ -4,10 +4,11 @@
 
 #include "api.h"
 #include "buffer.h"
-#include "simd.h"
+#include "vectors.h"
 
 namespace {
 
+using namespace simd;
 using fused_fields::Field;
 using fused_fields::FieldPlane;
 
@@ -140,7 +141,7 @@ struct Taps {
 
 // A NaN coordinate takes cell 0 and fraction NaN: no read out of bounds, and NaN features.
 template <class T>
-FF_INLINE void place(const T* coordinate, int32_t nodes, int32_t* cell, T* frac, T* slope) {
+SIMD_FN void place(const T* coordinate, int32_t nodes, int32_t* cell, T* frac, T* slope) {
     const int32_t last_cell = nodes > 1 ? nodes - 2 : 0;
     const T last = static_cast<T>(nodes - 1), half = last / 2;
     for (int i = 0; i < kRun; ++i) {

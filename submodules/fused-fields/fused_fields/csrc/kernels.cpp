@@ -1,22 +1,26 @@
-// All kernels for one instruction set; compiled once per set, with FF_TABLE naming its table.
+// All kernels for one instruction set, as a table of the functions that Python calls. The build compiles
+// this file once per set, with the matching -m flags, and links a library of its own for each.
 #include "adam.h"
 #include "offset_mlp_grad.h"
 #include "plane_lookup_grad.h"
 #include "plane_penalties.h"
 #include "ssim_grad.h"
 
-namespace {
+// Pointers to the functions of float and of double. Each returns 0, or 1 when memory ran out.
+#define FF_EXPORT(NAME)                                \
+    extern const auto ff_##NAME##_f32 = &NAME<float>;  \
+    extern const auto ff_##NAME##_f64 = &NAME<double>;
 
-template <class T>
-constexpr fused_fields::Kernels<T> kernels() {
-    return {lookup_forward<T>,     lookup_backward<T>, penalties_forward<T>,
-            penalties_backward<T>, ssim_forward<T>,    ssim_backward<T>,
-            mlp_forward<T>,        mlp_backward<T>,    adam_step<T>};
+#pragma GCC visibility push(default)  // the rest of the library is hidden
+extern "C" {
+FF_EXPORT(lookup_forward)
+FF_EXPORT(lookup_backward)
+FF_EXPORT(penalties_forward)
+FF_EXPORT(penalties_backward)
+FF_EXPORT(ssim_forward)
+FF_EXPORT(ssim_backward)
+FF_EXPORT(mlp_forward)
+FF_EXPORT(mlp_backward)
+FF_EXPORT(adam_step)
 }
-
-}  // namespace
-
-namespace fused_fields {
-extern const KernelSet FF_TABLE;
-const KernelSet FF_TABLE = {FF_NAME, kernels<float>(), kernels<double>()};
-}  // namespace fused_fields
+#pragma GCC visibility pop

@@ -37,7 +37,7 @@ struct Product {
 };
 
 template <class T>
-FF_INLINE Vec<T, kLanes<T>> finished(Finish finish, Vec<T, kLanes<T>> sum, const T* c) {
+SIMD_FN Vec<T, kLanes<T>> finished(Finish finish, Vec<T, kLanes<T>> sum, const T* c) {
     using V = Vec<T, kLanes<T>>;
     if (finish == Finish::kRelu) return sum < V{} ? V{} : sum;
     if (finish == Finish::kMask) return load<T, kLanes<T>>(c) <= V{} ? V{} : sum;
@@ -55,10 +55,10 @@ void multiply_block(const Product<T>& product, int64_t row, int64_t col) {
     const Product<T> m = product;
     Vec<T, W> sums[Rows][Vectors] = {};
     if (m.start) {
-        FF_UNROLL
+        SIMD_UNROLL
         for (int r = 0; r < Rows; ++r) {
             const T* from = m.start + (row + r) * m.start_row + col;
-            FF_UNROLL
+            SIMD_UNROLL
             for (int v = 0; v < Vectors; ++v) sums[r][v] = load<T, W>(from + v * W);
         }
     }
@@ -73,10 +73,10 @@ void multiply_block(const Product<T>& product, int64_t row, int64_t col) {
         }
     }
     const int64_t cols = m.cols - col;
-    FF_UNROLL
+    SIMD_UNROLL
     for (int r = 0; r < Rows; ++r) {
         T* to = m.c + (row + r) * m.c_row + col;
-        FF_UNROLL
+        SIMD_UNROLL
         for (int v = 0; v < Vectors; ++v) {
             const Vec<T, W> value = finished(m.finish, sums[r][v], to + v * W);
             if ((v + 1) * W <= cols) {

@@ -1,70 +1,23 @@
 #include "parallel.h"
 
-#include <pthread.h>
-
-#include <condition_variable>
-#include <mutex>
-#include <system_error>
-#include <thread>
+#include <algorithm>
 #include <vector>
+
+#include "team.h"
 
 namespace fused_fields {
 namespace {
-
-// POSIX's: std's has a new symbol version since GCC 12, which the libstdc++ of an older system, or of
-// a conda environment, does not have.
-void wait(std::condition_variable& changed, std::unique_lock<std::mutex>& lock) {
-    pthread_cond_wait(changed.native_handle(), lock.mutex()->native_handle());
-}
-
-// One mutex guards the counters: tasks last tens of microseconds, so it is hardly ever contended.
-class Crew {
-  public:
-    Crew(StagedWork& work, int64_t stages) : work_(work), stages_(stages) { open_stage(0); }
-
-    void labour() {
-        std::unique_lock<std::mutex> lock(mutex_);
-        while (stage_ < stages_) {
-            if (next_ == count_) {
-                const int64_t seen = stage_;
-                while (stage_ == seen) wait(stage_done_, lock);
-                continue;
-            }
-            const int64_t stage = stage_, task = next_++;
-            lock.unlock();
-            work_.run(stage, task);
-            lock.lock();
-            if (++done_ == count_) {
-                open_stage(stage_ + 1);
-                stage_done_.notify_all();
-            }
-        }
-    }
-
-  private:
-    void open_stage(int64_t stage) {
-        stage_ = stage;
-        while (stage_ < stages_ && (count_ = work_.tasks(stage_)) == 0) ++stage_;
-        next_ = done_ = 0;
-    }
-
-    StagedWork& work_;
-    const int64_t stages_;
-    std::mutex mutex_;
-    std::condition_variable stage_done_;
-    int64_t stage_ = 0, count_ = 0, next_ = 0, done_ = 0;
-};
 
 class BeltCrew {
   public:
     explicit BeltCrew(BeltWork& work) : work_(work), lanes_(work.users + work.makers) {}
 
-    void labour() {
-        std::unique_lock<std::mutex> lock(mutex_);
-        const int me = ++crew_;
+    // `me`: the thread's rank.
+    void labour(int me) {
+        auto lock = monitor_.lock();
         for (int lane; (lane = next_lane(me)) != kFinished;) {
             if (lane == kNone) {
-                wait(changed_, lock);
+                monitor_.wait();
                 continue;
             }
             Lane& mine = lanes_[lane];
@@ -76,7 +29,7 @@ class BeltCrew {
             lock.lock();
             mine.busy = false;
             ++mine.done;
-            changed_.notify_all();
+            monitor_.notify_all();
         }
     }
 
@@ -84,7 +37,7 @@ class BeltCrew {
     enum { kNone = -1, kFinished = -2 };
     struct Lane {
         int64_t done = 0;  // loads
-        int last = 0;      // who ran it last, and has its memory in a cache
+        int last = -1;     // who ran it last, and has its memory in a cache
         bool busy = false;
     };
 
@@ -117,41 +70,36 @@ class BeltCrew {
     }
 
     BeltWork& work_;
-    std::mutex mutex_;
-    std::condition_variable changed_;
+    Monitor monitor_;
     std::vector<Lane> lanes_;
-    int crew_ = 0;
 };
-
-// Runs `labour` on the calling thread and up to `count - 1` more.
-template <class Labour>
-void with_helpers(int64_t count, const Labour& labour) {
-    std::vector<std::thread> helpers;
-    try {
-        for (int64_t i = 1; i < count; ++i) helpers.emplace_back(labour);
-    } catch (const std::system_error&) {
-        // No more threads to be had: those that did start, and this one, do all the work.
-    }
-    labour();
-    for (std::thread& helper : helpers) helper.join();
-}
 
 }  // namespace
 
 void run_stages(StagedWork& work, int64_t stages, int threads) {
-    int64_t widest = 0;
+    int64_t widest = 0, total = 0;
     for (int64_t stage = 0; stage < stages; ++stage) {
-        const int64_t count = work.tasks(stage);
-        widest = count > widest ? count : widest;
+        widest = std::max(widest, work.tasks(stage));
+        total += work.tasks(stage);
     }
-    Crew crew(work, stages);
-    with_helpers(threads < widest ? threads : widest, [&crew] { crew.labour(); });
+    Tasks tasks(total);  // of all stages, one after the other
+    Team::run(static_cast<int>(std::min<int64_t>(threads, widest)), [&](Team& team, int) {
+        int64_t stage = 0, first = 0;
+        for (int64_t task; tasks.take(task);) {
+            for (; task - first >= work.tasks(stage); ++stage) {
+                first += work.tasks(stage);
+                team.meet();
+            }
+            work.run(stage, task - first);
+        }
+        for (; stage + 1 < stages; ++stage) team.meet();
+    });
 }
 
 void run_belt(BeltWork& work, int threads) {
     BeltCrew crew(work);
-    const int lanes = work.makers + work.users;
-    with_helpers(threads < lanes ? threads : lanes, [&crew] { crew.labour(); });
+    Team::run(std::min(threads, work.makers + work.users),
+              [&crew](Team&, int rank) { crew.labour(rank); });
 }
 
 }  // namespace fused_fields

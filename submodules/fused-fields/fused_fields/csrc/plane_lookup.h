@@ -14,7 +14,7 @@ constexpr int kMaxAxes = 8;  // columns of `points`; checked by the caller in Py
 constexpr int64_t kAhead = 4;  // points between asking for memory and using it
 
 template <class T>
-FF_INLINE void prefetch_row(const T* row, int64_t count) {
+SIMD_FN void prefetch_row(const T* row, int64_t count) {
     constexpr int64_t kLine = 64 / sizeof(T);
     for (int64_t i = 0; i < count; i += kLine) __builtin_prefetch(row + i);
 }
@@ -22,9 +22,9 @@ FF_INLINE void prefetch_row(const T* row, int64_t count) {
 // Asks for the nodes that a point will read from the grids of a level: points jump about in planes
 // larger than a cache, and one point's work is too long for the processor to look past it.
 template <class T>
-FF_INLINE void prefetch_nodes(const Sampled<T>* level, const Taps<T>* taps, int64_t i, int grids,
+SIMD_FN void prefetch_nodes(const Sampled<T>* level, const Taps<T>* taps, int64_t i, int grids,
                               int channels) {
-    FF_UNROLL
+    SIMD_UNROLL
     for (int p = 0; p < grids; ++p) {
         const T* node = level[p].values + taps[p].node[i];
         prefetch_row(node, 2 * channels);  // a cell's two columns lie side by side
@@ -39,14 +39,14 @@ struct Sample {
 };
 
 template <class T, int W>
-FF_INLINE Sample<Vec<T, W>> sample_line(const T* node, int64_t col_step, T col_frac) {
+SIMD_FN Sample<Vec<T, W>> sample_line(const T* node, int64_t col_step, T col_frac) {
     const Vec<T, W> start = load<T, W>(node);
     const Vec<T, W> by_col = load<T, W>(node + col_step) - start;
     return {start + col_frac * by_col, by_col, by_col};
 }
 
 template <class T, int W>
-FF_INLINE Sample<Vec<T, W>> sample_grid(const T* node, int64_t col_step, int64_t row_step,
+SIMD_FN Sample<Vec<T, W>> sample_grid(const T* node, int64_t col_step, int64_t row_step,
                                         T col_frac, T row_frac) {
     using V = Vec<T, W>;
     const T* next = node + row_step;
@@ -146,7 +146,7 @@ int with_layout(const FieldPlan<T>& plan, Run run) {
 
 // The sample of plane p, channels c onwards, at point i of a run.
 template <class T, int W, class L>
-FF_INLINE Sample<Vec<T, W>> sample(const L layout, const Sampled<T>* level, const Taps<T>* taps,
+SIMD_FN Sample<Vec<T, W>> sample(const L layout, const Sampled<T>* level, const Taps<T>* taps,
                                    int p, int64_t i, int c) {
     const Sampled<T>& plane = level[p];
     const T* node = plane.values + taps[p].node[i] + c;
@@ -158,7 +158,7 @@ FF_INLINE Sample<Vec<T, W>> sample(const L layout, const Sampled<T>* level, cons
 
 // Gathers the coordinates of up to kRun points, `index(i)` of `points`, one column per axis.
 template <class T, class Index>
-FF_INLINE void gather_columns(const T* points, int axes, int64_t count, Index index, T* columns) {
+SIMD_FN void gather_columns(const T* points, int axes, int64_t count, Index index, T* columns) {
     for (int64_t i = 0; i < count; ++i) {
         for (int axis = 0; axis < axes; ++axis) {
             columns[axis * kRun + i] = points[index(i) * axes + axis];
@@ -201,14 +201,14 @@ class LookupForward final : public StagedWork {
         }
     }
 
-    FF_INLINE_MEMBER void one_point(const Sampled<T>* level, const Taps<T>* taps, int64_t i,
+    SIMD_MEMBER void one_point(const Sampled<T>* level, const Taps<T>* taps, int64_t i,
                                     T* out) {
         const int planes = layout_.planes();
         for_widths<T>(layout_.channels(), [&](auto width, int begin, int end) {
             constexpr int W = decltype(width)::value;
             for (int c = begin; c < end; c += W) {
                 Vec<T, W> product = Vec<T, W>{} + T(1);
-                FF_UNROLL
+                SIMD_UNROLL
                 for (int p = 0; p < planes; ++p) {
                     product *= sample<T, W>(layout_, level, taps, p, i, c).value;
                 }

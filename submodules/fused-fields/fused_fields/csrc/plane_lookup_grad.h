@@ -126,7 +126,7 @@ class LookupBackward final : public fused_fields::BeltWork {
         }
     }
 
-    FF_INLINE_MEMBER void derive_point(const Taps<T>* taps, int64_t i, int64_t point, int group,
+    SIMD_MEMBER void derive_point(const Taps<T>* taps, int64_t i, int64_t point, int group,
                                        T* sample_grads) {
         const int levels = plan_.field.levels, axes = layout_.axes();
         const int channels = layout_.channels();
@@ -146,26 +146,26 @@ class LookupBackward final : public fused_fields::BeltWork {
     }
 
     template <int W>
-    FF_INLINE_MEMBER void derive_level(const Sampled<T>* level, const Taps<T>* taps, int64_t i,
+    SIMD_MEMBER void derive_level(const Sampled<T>* level, const Taps<T>* taps, int64_t i,
                                        int begin, int end, const T* upstream, int64_t group_offset,
                                        T* out, Vec<T, W>* sums) {
         using V = Vec<T, W>;
         const int grids = layout_.grids(), planes = layout_.planes();
         V by_col[L::kMostPlanes], by_row[L::kMostPlanes];
-        FF_UNROLL
+        SIMD_UNROLL
         for (int p = 0; p < planes; ++p) by_col[p] = by_row[p] = V{};
         for (int c = begin; c < end; c += W) {
             Sample<V> samples[L::kMostPlanes];
             V before[L::kMostPlanes];  // upstream gradient times the samples of planes before
             V running = load<T, W>(upstream + c);
-            FF_UNROLL
+            SIMD_UNROLL
             for (int p = 0; p < planes; ++p) {
                 samples[p] = sample<T, W>(layout_, level, taps, p, i, c);
                 before[p] = running;
                 running *= samples[p].value;
             }
             V after = V{} + T(1);
-            FF_UNROLL
+            SIMD_UNROLL
             for (int p = planes - 1; p >= 0; --p) {
                 const V grad = before[p] * after;
                 after *= samples[p].value;
@@ -181,7 +181,7 @@ class LookupBackward final : public fused_fields::BeltWork {
                 }
             }
         }
-        FF_UNROLL
+        SIMD_UNROLL
         for (int p = 0; p < planes; ++p) {
             sums[layout_.col_axis(level, p)] += by_col[p] * taps[p].col_slope[i];
             if (p >= grids) continue;
@@ -202,7 +202,7 @@ class LookupBackward final : public fused_fields::BeltWork {
         }
     }
 
-    FF_INLINE_MEMBER void add_cell(int channels, T* node, int64_t col_step, int64_t row_step,
+    SIMD_MEMBER void add_cell(int channels, T* node, int64_t col_step, int64_t row_step,
                                    const T* grad, T col_frac, T row_frac) {
         T* next = node + row_step;
         const T low = 1 - row_frac, left = 1 - col_frac;
@@ -219,7 +219,7 @@ class LookupBackward final : public fused_fields::BeltWork {
     }
 
     template <int W>
-    FF_INLINE_MEMBER static void add(T* to, Vec<T, W> what) {
+    SIMD_MEMBER static void add(T* to, Vec<T, W> what) {
         store<T, W>(to, load<T, W>(to) + what);
     }
 

@@ -3,10 +3,11 @@
 #include "api.h"
 #include "buffer.h"
 #include "parallel.h"
-#include "simd.h"
+#include "vectors.h"
 
 namespace {
 
+using namespace simd;
 using fused_fields::PenaltyPlane;
 using fused_fields::StagedWork;
 

@@ -3,16 +3,18 @@
 #include <cstring>
 
 #include "buffer.h"
-#include "simd.h"
+#include "vectors.h"
 
 namespace {
+
+using namespace simd;
 
 constexpr int kOrderBits = 5;  // cells per axis: 2^5
 constexpr int kOrderAxes = 3;
 constexpr int64_t kOrderKeys = int64_t{1} << (kOrderBits * kOrderAxes);
 
 // Moves bit b of a number below 2^5 to bit 3 b.
-FF_INLINE int32_t spread_bits(int32_t x) {
+SIMD_FN int32_t spread_bits(int32_t x) {
     x = (x | x << 8) & 0x100f;
     x = (x | x << 4) & 0x10c3;
     return (x | x << 2) & 0x1249;

@@ -1,23 +1,22 @@
 // 1 / (1 + exp(-x)) of a vector, within 3 units in the last place of float.
 #pragma once
-#include <type_traits>
-
-#include "simd.h"
+#include "vectors.h"
 
 namespace {
+
+using namespace simd;
 
 // From where exp(-x) might overflow, sigmoid(-x) is 0.
 template <class T>
 constexpr T kSteep = sizeof(T) == 4 ? T{85} : T{700};
 
 template <class T>
-FF_INLINE Vec<T, kLanes<T>> sigmoid(Vec<T, kLanes<T>> x) {
+SIMD_FN Vec<T, kLanes<T>> sigmoid(Vec<T, kLanes<T>> x) {
     constexpr int kMantissa = sizeof(T) == 4 ? 23 : 52;
     constexpr int kDegree = sizeof(T) == 4 ? 6 : 12;
     constexpr T kRounds = T{3} * (int64_t{1} << (kMantissa - 1));  // added, it leaves no fraction
-    using Bits = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
     using V = Vec<T, kLanes<T>>;
-    using B = Vec<Bits, kLanes<T>>;
+    using B = Vec<Bits<T>, kLanes<T>>;
     const V high = V{} + kSteep<T>, low = V{} - kSteep<T>;
     const B vanishes = x < low;
     x = x > high ? high : x;  // a NaN stays a NaN
@@ -28,11 +27,11 @@ FF_INLINE Vec<T, kLanes<T>> sigmoid(Vec<T, kLanes<T>> x) {
     const V whole = rounded - kRounds;
     const V rest = -x - whole * T(0.693145751953125) - whole * T(1.4286068203094173e-06);
     V power = V{} + T{1};  // the series of exp, from its end
-    FF_UNROLL
+    SIMD_UNROLL
     for (int k = kDegree; k > 0; --k) power = power * rest * (T{1} / k) + 1;
     B exponent;
     __builtin_memcpy(&exponent, &rounded, sizeof exponent);
-    exponent = (exponent << kMantissa) + (Bits{sizeof(T) == 4 ? 127 : 1023} << kMantissa);
+    exponent = (exponent << kMantissa) + (Bits<T>{sizeof(T) == 4 ? 127 : 1023} << kMantissa);
     V scale;
     __builtin_memcpy(&scale, &exponent, sizeof scale);
     return vanishes ? V{} : 1 / (1 + scale * power);

@@ -9,10 +9,11 @@
 #include "api.h"
 #include "buffer.h"
 #include "parallel.h"
-#include "simd.h"
+#include "vectors.h"
 
 namespace {
 
+using namespace simd;
 using fused_fields::SsimShape;
 using fused_fields::StagedWork;
 
@@ -60,7 +61,7 @@ struct StripRows {
 };
 
 template <class T, int W>
-FF_INLINE Vec<T, W> along_row(const Window<T>& window, const T* from) {
+SIMD_FN Vec<T, W> along_row(const Window<T>& window, const T* from) {
     Vec<T, W> sum = window.weight[0] * load<T, W>(from);
     for (int k = 1; k < kTaps; ++k) sum += window.weight[k] * load<T, W>(from + k);
     return sum;
@@ -147,7 +148,7 @@ class SsimForward final : public StagedWork {
     }
 
     template <int W, bool Keep>
-    FF_INLINE_MEMBER Vec<T, W> similarity(const StripRows<T, 4>& rows, int i, int64_t out) {
+    SIMD_MEMBER Vec<T, W> similarity(const StripRows<T, 4>& rows, int i, int64_t out) {
         using V = Vec<T, W>;
         const V mean_a = along_row<T, W>(window_, rows.map[0] + i);
         const V mean_b = along_row<T, W>(window_, rows.map[1] + i);

@@ -6,6 +6,7 @@ import ctypes
 from collections.abc import Callable
 from ctypes import c_double, c_int32, c_int64, c_void_p
 
+from native_kernels import members
 from nvrtc_launch import Kernels
 from torch import Tensor
 
@@ -18,29 +19,19 @@ NUMBERS_PER_THREAD = 4  # kNumbersPerThread there
 class AdamTensor(ctypes.Structure):
     """Mirrors `AdamTensor` in csrc/cuda/adam.cuh."""
 
-    _fields_ = (
-        ("param", c_void_p),
-        ("grad", c_void_p),
-        ("exp_avg", c_void_p),
-        ("exp_avg_sq", c_void_p),
-        ("count", c_int64),
-        ("rate", c_double),
-        ("spread", c_double),
-        ("row_size", c_int32),
-        ("first_block", c_int32),
-    )
+    _fields_ = members(
+        param=c_void_p, grad=c_void_p, exp_avg=c_void_p, exp_avg_sq=c_void_p, count=c_int64,
+        rate=c_double, spread=c_double, row_size=c_int32, first_block=c_int32,
+    )  # fmt: skip
 
 
 class AdamTensors(ctypes.Structure):
     """Mirrors `AdamTensors` in csrc/cuda/adam.cuh."""
 
-    _fields_ = (
-        ("tensors", AdamTensor * MOST_TENSORS),
-        ("beta1", c_double),
-        ("beta2", c_double),
-        ("eps", c_double),
-        ("count", c_int32),
-    )
+    _fields_ = members(
+        tensors=AdamTensor * MOST_TENSORS, beta1=c_double, beta2=c_double, eps=c_double,
+        count=c_int32,
+    )  # fmt: skip
 
 
 def adam_step(

@@ -13,6 +13,7 @@ from ctypes import c_double, c_int32, c_int64, c_void_p
 from typing import NamedTuple
 
 import torch
+from native_kernels import members
 from nvrtc_launch import Kernels
 from torch import Tensor
 
@@ -27,43 +28,31 @@ SCRATCH_BYTES = 256 * 2**20  # most that the gradients of samples may take; else
 class Plane(ctypes.Structure):
     """Mirrors `Plane` in csrc/cuda/plane_lookup.cuh."""
 
-    _fields_ = (
-        ("values", c_void_p),
-        ("grad", c_void_p),
-        ("rows", c_int32),
-        ("cols", c_int32),
-        ("col_axis", c_int32),
-        ("row_axis", c_int32),
-        ("first_cell", c_int32),
-        ("first_block", c_int32),
-    )
+    _fields_ = members(
+        values=c_void_p, grad=c_void_p, rows=c_int32, cols=c_int32, col_axis=c_int32,
+        row_axis=c_int32, first_cell=c_int32, first_block=c_int32,
+    )  # fmt: skip
 
 
 class Field(ctypes.Structure):
     """Mirrors `Field` in csrc/cuda/plane_lookup.cuh."""
 
-    _fields_ = (("planes", Plane * MOST_PLANES), ("levels", c_int32), ("first_level", c_int32))
+    _fields_ = members(planes=Plane * MOST_PLANES, levels=c_int32, first_level=c_int32)
 
 
 class Line(ctypes.Structure):
     """Mirrors `Line` in csrc/cuda/plane_lookup.cuh."""
 
-    _fields_ = (
-        ("plane", c_void_p),
-        ("line", c_void_p),
-        ("length", c_int32),
-        ("rows", c_int32),
-        ("frac", c_double),
-        ("first", c_int32),
-        ("second", c_int32),
-        ("first_block", c_int32),
-    )
+    _fields_ = members(
+        plane=c_void_p, line=c_void_p, length=c_int32, rows=c_int32, frac=c_double, first=c_int32,
+        second=c_int32, first_block=c_int32,
+    )  # fmt: skip
 
 
 class Lines(ctypes.Structure):
     """Mirrors `Lines` in csrc/cuda/plane_lookup.cuh."""
 
-    _fields_ = (("lines", Line * MOST_PLANES), ("count", c_int32))
+    _fields_ = members(lines=Line * MOST_PLANES, count=c_int32)
 
 
 def lookup(

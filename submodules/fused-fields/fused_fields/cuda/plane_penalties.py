@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from ctypes import c_double, c_int32, c_void_p
 
 import torch
+from native_kernels import members
 from nvrtc_launch import Kernels
 from torch import Tensor
 
@@ -19,19 +20,15 @@ PACKS_PER_THREAD = 8  # kPacksPerThread there
 class PenaltyPlane(ctypes.Structure):
     """Mirrors `PenaltyPlane` in csrc/cuda/plane_penalties.cuh."""
 
-    _fields_ = (
-        ("values", c_void_p),
-        ("grad", c_void_p),
-        ("share", c_double * 3),
-        ("rows", c_int32),
-        ("cols", c_int32),
+    _fields_ = members(
+        values=c_void_p, grad=c_void_p, share=c_double * 3, rows=c_int32, cols=c_int32
     )
 
 
 class PenaltyPlanes(ctypes.Structure):
     """Mirrors `PenaltyPlanes` in csrc/cuda/plane_penalties.cuh."""
 
-    _fields_ = (("planes", PenaltyPlane * MOST_PLANES),)
+    _fields_ = members(planes=PenaltyPlane * MOST_PLANES)
 
 
 def penalties(planes: list[Tensor], kernels: Callable[..., Kernels]) -> Tensor:

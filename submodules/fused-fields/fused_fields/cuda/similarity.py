@@ -7,6 +7,7 @@ from collections.abc import Callable
 from ctypes import c_double, c_int32
 
 import torch
+from native_kernels import members
 from nvrtc_launch import Kernels
 from torch import Tensor
 
@@ -18,7 +19,7 @@ TILE = (32, 16)  # columns and rows of a block; kTileX and kTileY in csrc/cuda/s
 class SsimShape(ctypes.Structure):
     """Mirrors `SsimShape` in csrc/cuda/ssim.cuh."""
 
-    _fields_ = (("height", c_int32), ("width", c_int32), ("margin", c_int32))
+    _fields_ = members(height=c_int32, width=c_int32, margin=c_int32)
 
 
 def ssim(

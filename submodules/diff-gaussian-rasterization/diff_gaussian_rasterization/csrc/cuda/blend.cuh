@@ -3,7 +3,7 @@
 
 #include "pixel.cuh"
 
-namespace DGR_NAMESPACE {
+namespace dgr {
 
 constexpr int kBlendBatch = kStagedBytes <= 128 ? 256 : kStagedBytes <= 256 ? 128 : 64;
 
@@ -33,7 +33,7 @@ struct PixelSums {
   }
 };
 
-}  // namespace DGR_NAMESPACE
+}  // namespace dgr
 
 // Draws channels first_channel .. first_channel + CHANNELS; the first pass draws depth and alpha,
 // too.

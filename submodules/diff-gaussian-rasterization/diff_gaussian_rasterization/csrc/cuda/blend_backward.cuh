@@ -4,7 +4,7 @@
 
 #include "pixel.cuh"
 
-namespace DGR_NAMESPACE {
+namespace dgr {
 
 // One pair's share of the gradients: six moments of the exponent's gradient (Moments), the
 // colour's, and with AUX the depth's.
@@ -87,7 +87,7 @@ struct Shares {
   }
 };
 
-}  // namespace DGR_NAMESPACE
+}  // namespace dgr
 
 // rows "P stride", zeros: each pair's share of the gradients, in slot order. backgrounds "T C",
 // zeros: each tile's share of the gradient to the background; or null.

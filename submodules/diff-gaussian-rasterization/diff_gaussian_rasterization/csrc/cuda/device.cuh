@@ -6,7 +6,7 @@
 #include "border.h"
 #include "gaussian_math.h"
 
-namespace DGR_NAMESPACE {
+namespace dgr {
 
 typedef REAL Real;
 
@@ -115,6 +115,6 @@ __device__ inline void block_sums(Real (&v)[K], Real* out) {
   }
 }
 
-}  // namespace DGR_NAMESPACE
+}  // namespace dgr
 
-using namespace DGR_NAMESPACE;
+using namespace dgr;

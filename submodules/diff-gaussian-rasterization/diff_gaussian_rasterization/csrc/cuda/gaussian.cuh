@@ -3,7 +3,7 @@
 
 #include "device.cuh"
 
-namespace DGR_NAMESPACE {
+namespace dgr {
 
 DGR_FN bool camera_is_good(const DgrScene& scene) {
   const Real *w = (const Real*)scene.viewmat, *k = (const Real*)scene.K;
@@ -52,4 +52,4 @@ __device__ inline ShColor load_sh(const DgrScene& scene, const Camera<Real>& cam
 }
 #endif
 
-}  // namespace DGR_NAMESPACE
+}  // namespace dgr

@@ -4,7 +4,7 @@
 
 #include "device.cuh"
 
-namespace DGR_NAMESPACE {
+namespace dgr {
 
 constexpr double kNeverDrawn = 2.0;  // no alpha reaches it: closes a pixel
 static_assert(kThreads == kTile * kTile, "one thread per pixel");
@@ -103,4 +103,4 @@ __device__ inline void walk(const Batch<kSize>& batch, int size, const Pixel& pi
   }
 }
 
-}  // namespace DGR_NAMESPACE
+}  // namespace dgr

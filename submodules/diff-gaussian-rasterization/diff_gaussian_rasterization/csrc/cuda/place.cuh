@@ -4,7 +4,7 @@
 
 #include "reach.cuh"
 
-namespace DGR_NAMESPACE {
+namespace dgr {
 
 constexpr int64_t kFewTiles = 64;  // beyond, a warp places a Gaussian's pairs together
 
@@ -65,7 +65,7 @@ __device__ inline void place_gaussian(const DgrScene& scene, const Outline<Real>
   }
 }
 
-}  // namespace DGR_NAMESPACE
+}  // namespace dgr
 
 // order: Gaussians, nearest first. offsets "N + 1": running sum of the pair counts in Gaussian
 // order, where slots come from; ends "N": the same in depth order, each including its own.

@@ -4,7 +4,7 @@
 #include "gaussian.cuh"
 #include "reach.cuh"
 
-namespace DGR_NAMESPACE {
+namespace dgr {
 
 // A sum that contains it is negative, whatever else is added.
 constexpr int64_t kBadCamera = -(1ll << 62);
@@ -73,7 +73,7 @@ __device__ inline int64_t project_one(const DgrScene& scene, const DgrState& sta
   return count_tiles(reach, scene.width, scene.height);
 }
 
-}  // namespace DGR_NAMESPACE
+}  // namespace dgr
 
 // counts[i + 1] = tiles of Gaussian i, so that their running sum is the offsets; counts[0] is 0, or
 // kBadCamera. depths: infinite where not drawn, so that these sort last. Rows of `outlines` are

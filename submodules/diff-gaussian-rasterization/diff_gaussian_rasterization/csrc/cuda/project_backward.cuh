@@ -3,7 +3,7 @@
 
 #include "gaussian.cuh"
 
-namespace DGR_NAMESPACE {
+namespace dgr {
 
 constexpr int kColorSums = 6;       // column where a row's colours begin, after six moments
 constexpr uint32_t kFewSlots = 32;  // beyond, a warp adds a Gaussian's slots together
@@ -104,7 +104,7 @@ __device__ inline void project_one_backward(const DgrScene& scene, const DgrStat
          out.means2d, i);
 }
 
-}  // namespace DGR_NAMESPACE
+}  // namespace dgr
 
 // sums "N stride": each Gaussian's slots of `rows` "P stride", added up in a fixed order. A thread
 // adds one packet of columns; columns come in `packets` packets.

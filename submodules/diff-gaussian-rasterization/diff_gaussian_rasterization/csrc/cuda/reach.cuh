@@ -4,7 +4,7 @@
 #include "device.cuh"
 #include "ellipse.h"
 
-namespace DGR_NAMESPACE {
+namespace dgr {
 
 // A tile column: the pixel rows its two strips hold, and the tile rows these span.
 struct TileColumn {
@@ -44,4 +44,4 @@ DGR_FN int64_t count_tiles(const Outline<Real>& o, int width, int height) {
   return count;
 }
 
-}  // namespace DGR_NAMESPACE
+}  // namespace dgr

@@ -13,6 +13,20 @@
 #include <thread>
 #include <vector>
 
+// What threads wait on: locked, changed, then told to all that sleep.
+class Monitor {
+ public:
+  std::unique_lock<std::mutex> lock() { return std::unique_lock<std::mutex>(mutex_); }
+  // POSIX's: std's has a new symbol version since GCC 12, which the libstdc++ of an older system, or of
+  // a conda environment, does not have.
+  void wait() { pthread_cond_wait(changed_.native_handle(), mutex_.native_handle()); }
+  void notify_all() { changed_.notify_all(); }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+};
+
 class Team {
  public:
   // Runs body(rank) on `size` threads, or on as many as the system grants; the caller is rank 0.
@@ -23,51 +37,40 @@ class Team {
     others.reserve(size > 1 ? size - 1 : 0);
     for (int rank = 1; rank < size; ++rank) {
       try {
-        others.emplace_back([&team, &body, rank] {
-          team.wait_for_start();
-          body(team, rank);
-        });
+        others.emplace_back([&team, &body, rank] { body(team, rank); });
       } catch (const std::system_error&) {
         break;
       }
     }
-    team.start((int)others.size() + 1);
+    team.complete((int)others.size() + 1);
     body(team, 0);
     for (std::thread& thread : others) thread.join();
   }
 
+  // Rank 0 knows it at once, the others from their first meeting on.
   int size() const { return size_; }
 
   // Returns when every thread of the team has come here.
   void meet() {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const auto lock = monitor_.lock();
     const int64_t round = round_;
     if (++arrived_ == size_) {
       arrived_ = 0;
       ++round_;
-      changed_.notify_all();
+      monitor_.notify_all();
     } else {
-      while (round_ == round) wait();
+      while (round_ == round) monitor_.wait();
     }
   }
 
  private:
-  // POSIX's: std's has a new symbol version since GCC 12, which the libstdc++ of an older system, or of
-  // a conda environment, does not have.
-  void wait() { pthread_cond_wait(changed_.native_handle(), mutex_.native_handle()); }
-  void start(int size) {
-    const std::lock_guard<std::mutex> lock(mutex_);
+  void complete(int size) {
+    const auto lock = monitor_.lock();
     size_ = size;
-    changed_.notify_all();
-  }
-  void wait_for_start() {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    while (size_ <= 0) wait();
   }
 
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  int size_ = 0, arrived_ = 0;
+  Monitor monitor_;
+  int size_ = 0, arrived_ = 0;  // a size of 0 is not known yet: nobody's arrival is the last
   int64_t round_ = 0;
 };
 
