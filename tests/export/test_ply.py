@@ -7,7 +7,6 @@ from export import ply
 from scene.frames import PointCloud
 from scene.gaussian_model import GaussianTable, activate
 from utils.errors import InputError
-from utils.ply import read_points
 
 
 @pytest.fixture
@@ -78,14 +77,6 @@ def test_a_truncated_file_is_refused(table, tmp_path):
     (tmp_path / "a.ply").write_bytes(whole[:-100])
     with pytest.raises(InputError, match=r"a\.ply"):
         ply.read(tmp_path / "a.ply", 3)
-
-
-def test_points_without_colour_are_refused(tmp_path):
-    file = tmp_path / "p.ply"
-    header = "ply\nformat ascii 1.0\nelement vertex 1\nproperty float x\nproperty float y\nproperty float z\nend_header\n"
-    file.write_text(header + "1 2 3\n")
-    with pytest.raises(InputError, match="red, green, blue"):
-        read_points(file)
 
 
 def test_genuine_3dgs_output_is_read(data_folder):

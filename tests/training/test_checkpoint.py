@@ -14,7 +14,6 @@ from tests.tiny_scene import write_tiny_scene
 from training.checkpoint import Checkpoints, fingerprint
 from training.optimizers import Optimizers
 from utils.errors import InputError
-from utils.tensors import read_tensors
 
 FLAGS = "--coarse_iterations 30 --iterations 60 --init_points 20 --multires 1 --checkpoint_every 10"
 
@@ -218,8 +217,3 @@ def test_the_fingerprint_follows_what_is_trained_on(scene):
     ):
         assert fingerprint([other, *frames[1:]]) != known
     assert fingerprint(frames[1:]) != known
-
-
-def test_a_file_that_is_not_there_says_so(tmp_path):
-    with pytest.raises(InputError, match="there is no such file"):
-        read_tensors(tmp_path / "model.safetensors")
