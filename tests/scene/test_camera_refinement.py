@@ -7,11 +7,12 @@ import torch
 
 from gaussian_renderer import render
 from scene import Scene
-from scene.cameras import Camera, intrinsics, look_at
+from scene.cameras import Camera, intrinsics
 from scene.facts import SceneFacts
 from scene.frame_codes import FrameCodes
 from scene.frames import NO_ROW, Frame, PointCloud
 from scene.gaussian_model import Gaussians
+from scene.paths import look_at
 from training.optimizers import Optimizers, ParamGroup
 from training.schedules import log_linear
 from utils.rotations import axis_angle_to_matrices

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from setuptools import Extension, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 from setuptools.errors import ExecError
 
 from native_kernels.compiler import compile_libraries, find_compiler, variants_here
@@ -23,8 +25,19 @@ def setup_kernels(package: str) -> None:
     names = [f"{package}._{variant}" for variant in variants_here()]
     setup(
         ext_modules=[Extension(name, sources=[]) for name in names],
-        cmdclass={"build_ext": BuildLibraries, "bdist_wheel": AnyPythonWheel},
-    )
+        cmdclass={
+            "build_py": FreshFiles, "build_ext": BuildLibraries, "bdist_wheel": AnyPythonWheel,
+        },
+    )  # fmt: skip
+
+
+class FreshFiles(build_py):
+    """Sources that an earlier build copied, and that are gone since, would be installed again."""
+
+    def run(self) -> None:
+        for package in self.packages:
+            shutil.rmtree(Path(self.build_lib, package), ignore_errors=True)
+        super().run()
 
 
 class BuildLibraries(build_ext):
