@@ -10,7 +10,7 @@ extern "C" {
 const char* native_sources() { return NATIVE_SOURCES; }
 
 // What runs here: 0 only portable kernels, 1 those for AVX2 too, 2 those for AVX-512 too. Asked of
-// the processor itself: the compilers' own helper does not link into every shared library.
+// the processor itself: the compilers' own builtin does not link into every shared library.
 int native_level() {
 #if defined(__x86_64__)
   unsigned eax, ebx, ecx, edx;
