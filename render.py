@@ -58,7 +58,7 @@ def render_model(settings: Settings, options: RenderParams) -> None:
     if missing:
         line = (
             f"{source}: the dataset is not there, so {', '.join(pictured)} views, which need its "
-            "pictures, were left out; name its folder with -s"
+            "pictures, were left out; name the dataset's folder with -s"
         )
         if not shots:
             raise InputError(line)

@@ -13,9 +13,14 @@ from pathlib import Path
 
 from scene.methods import MethodBase
 from tests.tiny_scene import write_tiny_head, write_tiny_scene
+from tests.with_more_methods import know_more_methods
 
 ROOT = Path(__file__).parents[1]
 METHODS = sorted(path.stem for path in (ROOT / "scene/methods").glob("[!_]*.py"))
+# Of tests/more_methods: what the seams must carry beside what is shipped. A module that holds it to its
+# promises, too, gives its fixture `case` the parameters EVERY.
+EVERY = [*METHODS, "anchored"]
+know_more_methods()
 
 
 @dataclass(frozen=True)
@@ -33,10 +38,16 @@ class Case:
     growing: str  # flags of a run in which every row is densified at once, after a few steps
     views: dict[str, int]  # pictures of each split
     video: int
+    draws: str = ""  # the first stage that draws; the first of all if empty
+    place: str = "means"  # column of the table that says where a row is
 
     @property
     def last(self) -> str:
         return self.stages[-1]
+
+    @property
+    def drawing(self) -> str:
+        return self.draws or self.stages[0]
 
     @property
     def type(self) -> type[MethodBase]:
@@ -75,5 +86,20 @@ CASES = {
         growing="--warm_up 1 --lambda_vgg 0 --deform_width 64 --densify_grad_threshold 1e-12",
         views={"train": 12, "test": 3},
         video=3,
+    ),
+    "anchored": Case(
+        "anchored",
+        write_tiny_scene,
+        frames="transforms_train.json",
+        stages=("points", "gaussians"),
+        small="--rows_per_point 20",
+        first="--coarse_iterations",
+        wider="--rows_per_point 21",
+        everything="",
+        growing="--coarse_iterations 3 --rows_per_point 2500 --share 1",
+        views={"train": 12, "test": 3, "val": 2},
+        video=160,
+        draws="gaussians",
+        place="offsets",
     ),
 }

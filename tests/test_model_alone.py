@@ -9,6 +9,7 @@ import torch
 from arguments import parse_render_args, parse_train_args
 from render import render_model
 from scene.facts import FILES, SceneFacts
+from tests.methods import CASES, EVERY
 from train import train
 from utils.errors import run_command
 from utils.tensors import read_tensors, write_tensors
@@ -16,6 +17,11 @@ from utils.tensors import read_tensors, write_tensors
 SHORT = "--init_points 60 --quiet"
 STEPS = 12
 NEWER = {"fourdgs": "step", "gaussianhead": "active_sh_degree"}  # what older versions did not save
+
+@pytest.fixture(scope="module", params=EVERY)
+def case(request):
+    """Each method in turn, the one for the tests among them."""
+    return CASES[request.param]
 
 
 @pytest.fixture(scope="module")

@@ -71,7 +71,7 @@ def hardest(share: float) -> Callable[[Tensor, int], Tensor]:
         pulled = pull[pull > 0].sort(descending=True).values
         if not len(pulled):
             return torch.zeros_like(pull, dtype=torch.bool)
-        return pull >= pulled[int(share * len(pulled))]
+        return pull >= pulled[min(int(share * len(pulled)), len(pulled) - 1)]
 
     return choose
 

@@ -28,14 +28,15 @@ from training.schedules import constant
 from training.stage import Loss, Stage
 from training.strategies import DensifySettings, Every, GradientDensify, Keep, hardest
 
-N_POINTS, ROWS_PER_POINT = 8, 20
+N_POINTS = 8
 
 
 @dataclass(frozen=True)
 class ModelHiddenParams:
-    """How far rows may hang from their points."""
+    """Rows that hang on points."""
 
-    reach: float = weight(0.5, "world units")
+    reach: float = weight(0.5, "how far they may hang, world units")
+    rows_per_point: int = count(20, "at first")
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class OptimizationParams(TableRates, CommonOptions):
     iterations: int = weight(60, "steps of the Gaussians")
     coarse_iterations: int = weight(30, "steps of the points")
     full_size_from: int = count(20, "step from which pictures have their whole size")
+    share: float = weight(0.1, "of the rows that are densified at a time")
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ class Method(MethodBase):
 
     def hang(self) -> None:
         """Rows about every point."""
-        n = N_POINTS * ROWS_PER_POINT
+        n = N_POINTS * self.hidden.rows_per_point
         self.table.allocate(n)
         source = torch.Generator().manual_seed(self.seed)
         anchor = torch.arange(n) % N_POINTS
@@ -143,7 +145,7 @@ class Method(MethodBase):
         grow = Every(o.densification_interval, o.densify_from_iter, o.iterations // 2)
         strategy = GradientDensify(
             DensifySettings(
-                grow=grow, prune=replace(grow, interval=o.pruning_interval), choose=hardest(0.1),
+                grow=grow, prune=replace(grow, interval=o.pruning_interval), choose=hardest(o.share),
                 rules=[opaque_enough(constant(0.01))],
                 births=Births(smaller_than(0.05), jittered, halved),
                 max_gaussians=o.max_gaussians, seed=self.seed,

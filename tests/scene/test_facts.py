@@ -9,6 +9,7 @@ from torch import Tensor
 
 from arguments.settings import ModelParams
 from scene import Subject, load_scene
+from scene.datasets.nerfblendshape import DataParams
 from scene.facts import FILES, SceneFacts, evenly, moments, statistics
 from scene.paths import common_up
 from scripts.demo.toy_head import toy_head
@@ -50,8 +51,8 @@ def head_scene(tmp_path_factory):
     """A head before its plate, with a mouth, a shape, a head model, a FLAME pose and a place."""
     folder = tmp_path_factory.mktemp("data") / "head"
     nerfblendshape(folder)
-    params = ModelParams(source_path=str(folder), part="all", plate=True, hold_out=1)
-    scene = load_scene("nerfblendshape", params)
+    data = DataParams(part="all", plate=True, hold_out=1)
+    scene = load_scene("nerfblendshape", ModelParams(source_path=str(folder)), data)
     turn = torch.eye(4)
     turn[:3, 3] = torch.rand(3, generator=torch.Generator().manual_seed(0))
 

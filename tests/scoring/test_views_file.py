@@ -44,7 +44,8 @@ def test_every_view_says_its_picture_moment_and_camera(tmp_path):
 def test_the_file_of_older_versions_is_read_where_there_is_no_other(tmp_path):
     (tmp_path / "regions.json").write_text('{"00000.png": {"mouth": [1, 2, 3, 4]}}')
     assert read_views(tmp_path).regions == {"00000.png": {"mouth": (1, 2, 3, 4)}}
-    write_views(tmp_path, frames(tmp_path), {"mouth": BOX}, fps=25.0, timing={})
+    timing = {"posed_and_drawn_fps": 12.5, "drawn_fps": 50.0}
+    write_views(tmp_path, frames(tmp_path), {"mouth": BOX}, fps=25.0, timing=timing)
     assert read_views(tmp_path).regions["00000.png"] == {"mouth": (30, 30, 70, 70)}
 
 

@@ -8,6 +8,7 @@ from gaussian_renderer import Render
 from scene.cameras import Camera, intrinsics
 from scene.frames import Frame
 from scene.gaussian_model import Gaussians
+from scoring.curves import draw_curves
 from scoring.evaluate import Evaluation
 from training.logger import LOG_EVERY, Logger
 from utils.images import read_image
@@ -55,7 +56,10 @@ def test_the_first_view_that_has_a_picture_is_scored(tmp_path, view):
 
 
 @pytest.mark.parametrize("drawn", [True, False])
-def test_without_any_picture_there_is_no_psnr_and_bar_and_curves_work(tmp_path, view, drawn, capsys):
+def test_without_any_picture_there_is_no_psnr_and_bar_and_curves_work(
+    tmp_path, view, drawn, capsys, monkeypatch
+):
+    monkeypatch.setattr("training.logger.draw_curves", draw_curves)
     renders, (frame,) = view
     views = (renders if drawn else []), [replace(frame, image=None)]
     log_steps(tmp_path, views, "points", 0, 3 * LOG_EVERY, quiet=False)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.methods import ROOT
+from tests.methods import CASES, EVERY, ROOT
 from training.memory import MIB, MemoryBound, peak
 
 FLAGS = (
@@ -17,10 +17,15 @@ FLAGS = (
     "--max_gaussians 40000 --device cpu"
 )
 
+@pytest.fixture(scope="module", params=EVERY)
+def case(request):
+    """Each method in turn, the one for the tests among them."""
+    return CASES[request.param]
+
 
 def test_the_peak_stays_under_what_was_announced_and_over_half_of_it(case, tiny_folder, tmp_path):
     own = ["--method", case.method, *case.growing.split()]
-    command = [sys.executable, "train.py", "-s", str(tiny_folder), "-m", str(tmp_path / "out"), *FLAGS.split(), *own]
+    command = [sys.executable, "tests/with_more_methods.py", "train.py", "-s", str(tiny_folder), "-m", str(tmp_path / "out"), *FLAGS.split(), *own]
     said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     taken, expected = (
         int(number.replace(",", ""))
