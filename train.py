@@ -81,7 +81,9 @@ def train_stage(stage: Stage, run: Run) -> None:
         renders = [render(f.camera, stage.pose(f), f.background) for f in shown]
         losses = {term.name: term(renders, frames, step) for term in stage.losses}
         watch.losses(step, losses, frames, renders)
-        sum(losses.values()).backward()
+        loss = sum(losses.values())
+        if loss.requires_grad:  # a step whose views have no picture may have nothing to learn
+            loss.backward()
         watch.gradients(step)
         if renders:
             stage.strategy.observe(renders)

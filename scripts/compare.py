@@ -37,9 +37,7 @@ def main() -> None:
     )
     parser.add_argument("-o", "--out", type=Path, required=True, help="output folder")
     words = "none: one run after another; slurm, local: each a job, a process"
-    parser.add_argument(
-        "--cluster", choices=("none", "slurm", "local"), default="none", help=words
-    )
+    parser.add_argument("--cluster", choices=("none", "slurm", "local"), default="none", help=words)
     parser.add_argument("--partition", default="", help="of the Slurm cluster")
     parser.add_argument("--gpus", type=int, default=0, help="of each job")
     parser.add_argument("--minutes", type=int, default=24 * 60, help="time limit of a job")

@@ -173,7 +173,8 @@ def ask_machine() -> dict[str, object]:
     found["compiler"] = next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), None)
     if found["compiler"] is None:
         print(
-            "there is no C++ compiler: the CPU kernels are not built, slow PyTorch forms stand in for them"
+            "there is no C++ compiler: the CPU kernels are not built, slow PyTorch forms stand in "
+            "for them"
         )
     for key, value in found.items():
         print(f"  {key:<11} {value}")

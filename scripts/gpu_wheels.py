@@ -47,7 +47,8 @@ def install_wheels() -> list[str]:
         python = "{}.{}".format(*sys.version_info[:2])
         print("missing:", *missing)
         print(
-            "fetch them where there is a network, and bring ./wheels here (or name it in GPU_WHEELS;"
+            "fetch them where there is a network, and bring ./wheels here (or name it in "
+            "GPU_WHEELS;"
         )
         print("for a driver of CUDA 12 take the versions that requirements-gpu.txt names for it):")
         print("  pip download --dest wheels --no-deps --only-binary :all:", platforms, end=" ")

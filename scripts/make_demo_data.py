@@ -42,8 +42,13 @@ class DemoSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, low, high in (("width", 8, 4096), ("train", 2, 1000), ("val", 0, 1000),
-                                ("test", 0, 1000), ("seed", 0, 2**31)):
+        for name, low, high in (
+            ("width", 8, 4096),
+            ("train", 2, 1000),
+            ("val", 0, 1000),
+            ("test", 0, 1000),
+            ("seed", 0, 2**31),
+        ):
             value = getattr(self, name)
             if not low <= value <= high:
                 raise InputError(f"--{name} is {value}; choose a number from {low} to {high}")
@@ -69,8 +74,9 @@ def _write_dataset(folder: Path, views: list[View], width: int, workers: int) ->
     for split in GAP_SHARE:
         (folder / split).mkdir()
         frames = [_frame_entry(view) for view in views if view.split == split]
-        _write_json(folder / f"transforms_{split}.json",
-                    {"camera_angle_x": FOV_X, "frames": frames})
+        _write_json(
+            folder / f"transforms_{split}.json", {"camera_angle_x": FOV_X, "frames": frames}
+        )
     jobs = [(folder, view, width) for view in views]
     with ExitStack() as stack:
         drawn = map(_draw, jobs)
@@ -84,8 +90,12 @@ def _write_dataset(folder: Path, views: list[View], width: int, workers: int) ->
 
 def _frame_entry(view: View) -> dict:
     # Blender's exporter writes the step of its turntable as "rotation"; a random camera has none.
-    return {"file_path": view.file_path, "rotation": 0.0, "time": view.time,
-            "transform_matrix": view.c2w.tolist()}
+    return {
+        "file_path": view.file_path,
+        "rotation": 0.0,
+        "time": view.time,
+        "transform_matrix": view.c2w.tolist(),
+    }
 
 
 def _draw(job: tuple[Path, View, int]) -> None:

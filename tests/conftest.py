@@ -19,7 +19,9 @@ from tests.methods import CASES, METHODS
 
 
 def pytest_addoption(parser):
-    parser.addoption("--fast", action="store_true", help="skip what starts a process, and long tests")
+    parser.addoption(
+        "--fast", action="store_true", help="skip what starts a process, and long tests"
+    )
 
 
 def pytest_collection_modifyitems(config, items):

@@ -17,8 +17,8 @@ from tests.with_more_methods import know_more_methods
 
 ROOT = Path(__file__).parents[1]
 METHODS = sorted(path.stem for path in (ROOT / "scene/methods").glob("[!_]*.py"))
-# Of tests/more_methods: what the seams must carry beside what is shipped. A module that holds it to its
-# promises, too, gives its fixture `case` the parameters EVERY.
+# Of tests/more_methods: what the seams must carry beside what is shipped. A module that holds it to
+# its promises, too, gives its fixture `case` the parameters EVERY.
 EVERY = [*METHODS, "anchored"]
 know_more_methods()
 

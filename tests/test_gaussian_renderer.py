@@ -51,7 +51,9 @@ def test_nothing_behind_the_camera_is_drawn():
     assert torch.all(view.image == 0.5)
 
 
-@pytest.mark.parametrize("background", [torch.ones(3), torch.rand(3, 24, 32)], ids=["colour", "picture"])
+@pytest.mark.parametrize(
+    "background", [torch.ones(3), torch.rand(3, 24, 32)], ids=["colour", "picture"]
+)
 def test_a_painter_draws_the_same_bits_without_gradients(background):
     paint = Painter()
     for mean in ((0.4, 0.0, 4.0), (0.0, 0.2, 3.0)):
@@ -88,10 +90,14 @@ def test_a_shown_frame_is_prepared_posed_and_drawn_to_the_bits_of_training():
     show = Show(model, FrameLoader(0, torch.device("cpu")))
     frame = Frame(CAMERA, 0, 0.25)
     view = show(show.load(frame))
-    assert torch.equal(view.image, render(CAMERA, one_gaussian((0.75, 0.0, 4.0)), model.background).image)
+    assert torch.equal(
+        view.image, render(CAMERA, one_gaussian((0.75, 0.0, 4.0)), model.background).image
+    )
     elsewhere = Show(model, show.loader, pose=lambda frame: one_gaussian((-0.5, 0.0, 4.0)))
     view = elsewhere(elsewhere.load(replace(frame, background=torch.ones(3))))
-    assert torch.equal(view.image, render(CAMERA, one_gaussian((-0.5, 0.0, 4.0)), torch.ones(3)).image)
+    assert torch.equal(
+        view.image, render(CAMERA, one_gaussian((-0.5, 0.0, 4.0)), torch.ones(3)).image
+    )
 
 
 def test_the_first_view_shown_does_not_count_for_the_speed():

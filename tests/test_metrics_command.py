@@ -157,9 +157,7 @@ def test_a_render_without_ground_truth_is_named(tmp_path, monkeypatch, capsys):
 
 def test_a_size_that_differs_is_named(tmp_path, monkeypatch, capsys):
     write_views(tmp_path, "test", count=2)
-    cv2.imwrite(
-        str(tmp_path / "test/ours_30/renders/00001.png"), np.zeros((40, 50, 3), np.uint8)
-    )
+    cv2.imwrite(str(tmp_path / "test/ours_30/renders/00001.png"), np.zeros((40, 50, 3), np.uint8))
     line = fails(monkeypatch, capsys, "-m", tmp_path)
     assert "00001.png: 3 channels of 50x40 pixels, its ground truth 3 of 48x40" in line
 
@@ -187,13 +185,16 @@ def test_a_weights_file_that_is_not_there_is_an_error(tmp_path, monkeypatch, cap
 
 
 def test_a_region_is_scored_where_its_rectangle_says(tmp_path, monkeypatch):
-    """The views differ by 10 + k levels in 25 of 40 rows and 22 of 48 columns, see `write_views`."""
+    """The views differ by 10 + k levels in 25 of 40 rows and 22 of 48 columns, see
+    `write_views`."""
     write_views(tmp_path, "test", count=2)
     folder = tmp_path / "test" / "ours_30"
     image, truth = (cv2.imread(str(folder / part / "00000.png")) for part in ("renders", "gt"))
     rows, columns = np.nonzero((image != truth).any(2))
     inside = [int(n) for n in (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)]
-    (folder / "regions.json").write_text(json.dumps({"00000.png": {"mouth": inside}, "00001.png": {}}))
+    (folder / "regions.json").write_text(
+        json.dumps({"00000.png": {"mouth": inside}, "00001.png": {}})
+    )
     run(monkeypatch, "-m", tmp_path)
     result, views = (load(tmp_path / name)["ours_30"] for name in ("results.json", "per_view.json"))
     assert views["PSNR-mouth"]["00000.png"] == pytest.approx(-20 * np.log10(10 / 255), abs=1e-4)
@@ -201,7 +202,9 @@ def test_a_region_is_scored_where_its_rectangle_says(tmp_path, monkeypatch):
     assert result["PSNR-mouth"] == views["PSNR-mouth"]["00000.png"]
 
 
-@pytest.mark.parametrize("content", ['[1]', '{"00000.png": {"mouth": [4, 4, 2, 8]}}', '{"00000.png": 3}'])
+@pytest.mark.parametrize(
+    "content", ["[1]", '{"00000.png": {"mouth": [4, 4, 2, 8]}}', '{"00000.png": 3}']
+)
 def test_a_broken_regions_file_is_named(tmp_path, monkeypatch, capsys, content):
     write_views(tmp_path, "test", count=1)
     (tmp_path / "test" / "ours_30" / "regions.json").write_text(content)

@@ -18,6 +18,7 @@ SHORT = "--init_points 60 --quiet"
 STEPS = 12
 NEWER = {"fourdgs": "step", "gaussianhead": "active_sh_degree"}  # what older versions did not save
 
+
 @pytest.fixture(scope="module", params=EVERY)
 def case(request):
     """Each method in turn, the one for the tests among them."""

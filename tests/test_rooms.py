@@ -1,7 +1,8 @@
-"""The rooms of the house, as docs/rooms.md draws them: who may reach whom, held against the imports.
+"""The rooms of the house, as docs/rooms.md draws them: who may reach whom, held against the
+imports.
 
-To reach is to import, or to import what reaches. What stands under `if TYPE_CHECKING` is never executed: it
-may close a circle, but it may not name what a room must not know.
+To reach is to import, or to import what reaches. What stands under `if TYPE_CHECKING` is never
+executed: it may close a circle, but it may not name what a room must not know.
 """
 
 import ast
@@ -14,7 +15,9 @@ from tests.methods import ROOT
 
 ROOMS = ("arguments", "export", "gaussian_renderer", "scene", "scoring", "training", "utils")
 PACKAGES = sorted(
-    path.parent.name for path in ROOT.glob("submodules/*/*/__init__.py") if "build" not in path.parts
+    path.parent.name
+    for path in ROOT.glob("submodules/*/*/__init__.py")
+    if "build" not in path.parts
 )
 COMMANDS = ("train", "render", "metrics")
 # Rooms within a room, which have rules of their own.

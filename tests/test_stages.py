@@ -1,4 +1,5 @@
-"""Stages that draw nothing and stages that begin once, in the loop of train.py, with every method."""
+"""Stages that draw nothing and stages that begin once, in the loop of train.py, with every
+method."""
 
 import json
 from dataclasses import replace
@@ -25,11 +26,19 @@ def begun(case, monkeypatch):
     def with_points(self):
         columns = self.table.columns
         points = Stage(
-            "points", 10, None,
+            "points",
+            10,
+            None,
             [ParamGroup("means", lambda: [columns["means"]], constant(0.01))],
-            [Loss("size", constant(1.0), lambda renders, frames, step: columns["means"].square().mean())],
+            [
+                Loss(
+                    "size",
+                    constant(1.0),
+                    lambda renders, frames, step: columns["means"].square().mean(),
+                )
+            ],
             Keep(),
-        )  # fmt: skip
+        )
         every = [points, *stages(self)]
         return [replace(stage, begin=partial(names.append, stage.name)) for stage in every]
 

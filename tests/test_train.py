@@ -25,6 +25,7 @@ SHORT = (
     "--init_points 200 --cache_mb 10 --quiet"
 )
 
+
 @pytest.fixture(scope="module", params=EVERY)
 def case(request):
     """Each method in turn, the one for the tests among them."""

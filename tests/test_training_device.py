@@ -1,6 +1,6 @@
-"""A training step keeps to one device; once the pictures are there, it sends nothing and reads nothing back,
-since either waits for a GPU. Seen without one, on tensors that have a place and a shape but no numbers:
-what mixes places, or asks such a tensor for a number, raises."""
+"""A training step keeps to one device; once the pictures are there, it sends nothing and reads
+nothing back, since either waits for a GPU. Seen without one, on tensors that have a place and a
+shape but no numbers: what mixes places, or asks such a tensor for a number, raises."""
 
 from dataclasses import replace
 
@@ -68,7 +68,9 @@ def forward(method, stage, frames):
 
 
 @pytest.mark.parametrize("which", [0, -1], ids=["first", "last"])
-def test_a_step_stays_on_its_device_sends_nothing_and_reads_nothing_back(trained, no_numbers, which):
+def test_a_step_stays_on_its_device_sends_nothing_and_reads_nothing_back(
+    trained, no_numbers, which
+):
     scene, method = trained
     stage = method.stages()[which]
     optimizers = Optimizers(stage.params)

@@ -21,15 +21,24 @@ def write_tiny_scene(folder: Path, size: int = SIZE) -> Path:
             when = (k + 0.5 * (split != "train")) / count
             pose = look_at_origin(rng.uniform(-math.pi, math.pi), rng.uniform(0.1, 0.9))
             picture = draw(pose, when, size)
-            cv2.imwrite(str(folder / split / f"r_{k:03d}.png"), cv2.cvtColor(picture, cv2.COLOR_RGBA2BGRA))
-            frames.append({"file_path": f"./{split}/r_{k:03d}", "time": when, "transform_matrix": pose.tolist()})
+            cv2.imwrite(
+                str(folder / split / f"r_{k:03d}.png"), cv2.cvtColor(picture, cv2.COLOR_RGBA2BGRA)
+            )
+            frames.append(
+                {
+                    "file_path": f"./{split}/r_{k:03d}",
+                    "time": when,
+                    "transform_matrix": pose.tolist(),
+                }
+            )
         content = {"camera_angle_x": ANGLE, "frames": frames}
         (folder / f"transforms_{split}.json").write_text(json.dumps(content))
     return folder
 
 
 def write_tiny_head(folder: Path, size: int = SIZE) -> Path:
-    """Write the box in NeRFBlendShape's layout, its place told by the expression; return the folder."""
+    """Write the box in NeRFBlendShape's layout, its place told by the expression; return the
+    folder."""
     rng = np.random.default_rng(0)
     count = COUNTS["train"] + COUNTS["test"]  # of a short clip the last fifth tests
     (folder / "ori_imgs").mkdir(parents=True)
@@ -39,12 +48,22 @@ def write_tiny_head(folder: Path, size: int = SIZE) -> Path:
         when = (0.5 + 3 * k % count) / count
         pose = look_at_origin(rng.uniform(-0.5, 0.5), rng.uniform(0.1, 0.5))
         picture = draw(pose, when, size)
-        cv2.imwrite(str(folder / f"ori_imgs/{k}.jpg"), cv2.cvtColor(picture[..., :3], cv2.COLOR_RGB2BGR))
+        cv2.imwrite(
+            str(folder / f"ori_imgs/{k}.jpg"), cv2.cvtColor(picture[..., :3], cv2.COLOR_RGB2BGR)
+        )
         cv2.imwrite(str(folder / f"mask/{k + 1}.png"), picture[..., 3])
         expression = [when - 0.5, math.cos(math.pi * when), 0.25]
         frames.append({"img_id": k, "exp_ori": expression, "transform_matrix": pose.tolist()})
     focal = size / (2 * math.tan(ANGLE / 2))
-    content = {"w": size, "h": size, "fx": focal, "fy": focal, "cx": size / 2, "cy": size / 2, "frames": frames}
+    content = {
+        "w": size,
+        "h": size,
+        "fx": focal,
+        "fy": focal,
+        "cx": size / 2,
+        "cy": size / 2,
+        "frames": frames,
+    }
     (folder / "transforms.json").write_text(json.dumps(content))
     return folder
 
@@ -52,7 +71,11 @@ def write_tiny_head(folder: Path, size: int = SIZE) -> Path:
 def look_at_origin(azimuth: float, elevation: float) -> np.ndarray:
     """Camera-to-world (4, 4), OpenGL axes, at RADIUS from the origin."""
     back = np.array(
-        [math.cos(elevation) * math.cos(azimuth), math.cos(elevation) * math.sin(azimuth), math.sin(elevation)]
+        [
+            math.cos(elevation) * math.cos(azimuth),
+            math.cos(elevation) * math.sin(azimuth),
+            math.sin(elevation),
+        ]
     )
     right = np.cross([0.0, 0.0, 1.0], back)
     right /= np.linalg.norm(right)
@@ -70,7 +93,9 @@ def draw(pose: np.ndarray, when: float, size: int) -> np.ndarray:
     faces = []
     for axis in range(3):
         for side in (-1, 1):
-            corners = np.array([[side, a, b] for a, b in ((-1, -1), (-1, 1), (1, 1), (1, -1))], float)
+            corners = np.array(
+                [[side, a, b] for a, b in ((-1, -1), (-1, 1), (1, 1), (1, -1))], float
+            )
             world = center + 0.5 * np.roll(corners, axis, axis=1)
             local = (world - pose[:3, 3]) @ pose[:3, :3]
             pixels = size / 2 + focal * local[:, :2] * [1, -1] / -local[:, 2:]

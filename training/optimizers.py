@@ -182,7 +182,7 @@ class Optimizers:
 
 def _touched(param: nn.Parameter) -> Tensor | None:
     """(N,) rows that the gradient reaches."""
-    return None if param.grad is None else (param.grad != 0).flatten(1).any(1)
+    return None if param.grad is None else (param.grad != 0).reshape(len(param), -1).any(1)
 
 
 def _grown(moment: Tensor, kept: Tensor, length: int) -> Tensor:

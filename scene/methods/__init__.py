@@ -106,8 +106,9 @@ class MethodBase(nn.Module):
 
         Raises ValueError naming tensors that are missing or unexpected.
         """
-        state = _of_today({k: v for k, v in state.items() if k not in OUTDATED}, self.sh_degree)
         own = self.state_dict()
+        state = {k: v for k, v in state.items() if k in own or k not in OUTDATED}
+        state = _of_today(state, self.sh_degree)
         missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
         if missing or unexpected:
             raise ValueError(

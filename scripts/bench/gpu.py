@@ -83,7 +83,8 @@ def draw_scene(
         for leaf in leaves:
             leaf.grad = None
 
-    # Rows in, for the picture and again for its gradient, and gradients out; the picture, colour alone.
+    # Rows in, for the picture and again for its gradient, and gradients out; the picture, colour
+    # alone.
     numbers = 3 * sum(leaf.numel() for leaf in leaves) + 2 * weight.numel()
     return measure(step, device, repeats) | {"least_mb": FLOAT * numbers / 1e6}
 

@@ -1,12 +1,14 @@
-"""Train on a long clip and report the peak memory: python scripts/bench/memory.py LAYOUT [--frames N]
+"""Train on a long clip and report the peak memory: python scripts/bench/memory.py LAYOUT [--frames
+N]
 
     clip      D-NeRF folder of 2,000 RGBA pictures, 800x800
     pictures  Neu3D rig of 20 cameras x 300 pictures, 1352x1014
     videos    the same rig as 20 mp4 files
 
-The folder is made in a temporary one, of hard links to a few grainy pictures, which compress as badly
-as photographs, or to one video of them; the pictures of the videos take 16 GB there. Other options are
-those of train.py. Exit code 1 where the peak passes the layout's limit or 1.2 times what was announced.
+The folder is made in a temporary one, of hard links to a few grainy pictures, which compress as
+badly as photographs, or to one video of them; the pictures of the videos take 16 GB there. Other
+options are those of train.py. Exit code 1 where the peak passes the layout's limit or 1.2 times
+what was announced.
 """
 
 from __future__ import annotations
@@ -67,14 +69,15 @@ def main() -> int:
     together = max(together, peak)  # samples miss short peaks
     bound = MIB * int(re.search(r"at most ([\d,]+) MiB", said)[1].replace(",", ""))
     print(
-        f"{args.layout}, {frames} frames: peak of the largest process {peak / MIB:,.0f} MiB, of all "
-        f"together {together / MIB:,.0f} MiB, announced {bound / MIB:,.0f} MiB, {seconds:.0f} s"
+        f"{args.layout}, {frames} frames: peak of the largest process {peak / MIB:,.0f} MiB, of "
+        f"all together {together / MIB:,.0f} MiB, announced {bound / MIB:,.0f} MiB, {seconds:.0f} s"
     )
     return int(together > layout.limit or peak > MARGIN * bound)
 
 
 def watched(command: list[str]) -> tuple[int, str, int]:
-    """Run a Python command; its exit code, what it said, and the most bytes its processes held at once."""
+    """Run a Python command; its exit code, what it said, and the most bytes its processes held at
+    once."""
     process = subprocess.Popen(
         [sys.executable, *command],
         cwd=ROOT,
@@ -172,14 +175,16 @@ def write_linked(paths: list[Path], pictures: Iterable[Pixels]) -> None:
 
 
 def grainy(picture: Pixels) -> Pixels:
-    """The colours with the same noise in every picture: what stands still does so in a video, too."""
+    """The colours with the same noise in every picture: what stands still does so in a video,
+    too."""
     noise = np.random.default_rng(0).integers(-GRAIN, GRAIN, (*picture.shape[:2], 3), endpoint=True)
     return np.dstack([np.clip(picture[..., :3] + noise, 0, 255).astype(np.uint8), picture[..., 3:]])
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A folder to train on: who writes it, its usual length, and the flags of train.py that fit it."""
+    """A folder to train on: who writes it, its usual length, and the flags of train.py that fit
+    it."""
 
     write: Callable[[Path, int], None]
     frames: int

@@ -1,9 +1,9 @@
 """Train beside other jobs: python scripts/bench/politeness.py [--hogs N]
 
-Trains a small scene alone and beside `N` processes that use a core each (default: one per core), in turns,
-and compares the medians of the time per step. With one busy rival per core a fair share is half the
-machine; threads that wait by spinning fall behind by an order of magnitude. Exit code 1 when training
-slows by more than LIMIT.
+Trains a small scene alone and beside `N` processes that use a core each (default: one per core), in
+turns, and compares the medians of the time per step. With one busy rival per core a fair share is
+half the machine; threads that wait by spinning fall behind by an order of magnitude. Exit code 1
+when training slows by more than LIMIT.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ from tests.tiny_scene import write_tiny_scene  # noqa: E402
 
 SIZE = 200
 STEPS = 100
-FLAGS = f"--coarse_iterations 0 --iterations {STEPS} --init_points 10000 --multires 1 2 --device cpu --quiet"
+FLAGS = (
+    f"--coarse_iterations 0 --iterations {STEPS} --init_points 10000 --multires 1 2 "
+    "--device cpu --quiet"
+)
 LIMIT = 4.0  # twice the fair share of a busy machine
 ROUNDS = 2
 WARM_UP = 3  # lines of the log, ten steps each, that are not counted
@@ -43,7 +46,10 @@ def main() -> int:
                 with rivals(hogs):
                     found += step_times(scene, Path(temporary) / f"out_{k}_{hogs}")
     alone, beside = (median(found) for found in times.values())
-    print(f"alone {alone:.1f} ms a step; beside {args.hogs} busy processes {beside:.1f} ms: {beside / alone:.2f} times")
+    print(
+        f"alone {alone:.1f} ms a step; beside {args.hogs} busy processes {beside:.1f} ms: "
+        f"{beside / alone:.2f} times"
+    )
     return int(beside > LIMIT * alone)
 
 

@@ -4,9 +4,9 @@
     python scripts/bench/rasterizer.py --sizes 100000@800x800 1000000@1352x1014
     python scripts/bench/rasterizer.py --sizes all --repeats 3
 
-Rows are medians in milliseconds. The scenes: means N(0, 0.6²), log-scales
-N(-4.2, 0.4²), random rotations, opacities sigmoid(N(0, 1.5²)), SH of degree 3; the camera stands 4
-units away with a focal length of 1.2 times the height. The loss weighs colour only, as training does.
+Rows are medians in milliseconds. The scenes: means N(0, 0.6²), log-scales N(-4.2, 0.4²), random
+rotations, opacities sigmoid(N(0, 1.5²)), SH of degree 3; the camera stands 4 units away with a
+focal length of 1.2 times the height. The loss weighs colour only, as training does.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Frames per second of a moving scene: scripts/bench/render.py [--device cpu] [--gaussians 50000]
 
-A 4DGS method with the settings of arguments/dnerf/default.py, random and trained by nobody, but none
-of its work is saved: a HexPlane lookup, the MLP, activation, drawing, at another time from another
-side in every frame. Posing and drawing are also timed apart, which costs a GPU their overlap.
+A 4DGS method with the settings of arguments/dnerf/default.py, random and trained by nobody, but
+none of its work is saved: a HexPlane lookup, the MLP, activation, drawing, at another time from
+another side in every frame. Posing and drawing are also timed apart, which costs a GPU their
+overlap.
 """
 
 from __future__ import annotations

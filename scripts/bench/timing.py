@@ -23,7 +23,8 @@ Tick = Callable[[str], None]  # ends a part of a step, and names it
 
 
 def measure(step: Callable[[Tick], object], device: torch.device, repeats: int) -> dict[str, float]:
-    """Run `step` again and again; `<part>_ms` of every part it ticks, `total_ms`, and on a GPU `peak_mib`.
+    """Run `step` again and again; `<part>_ms` of every part it ticks, `total_ms`, and on a GPU
+    `peak_mib`.
 
     Times are medians in milliseconds, the device waited for at every tick, which leaves no overlap
     between parts. The peak counts what torch's allocator held at most.

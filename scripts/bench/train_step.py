@@ -1,4 +1,5 @@
-"""Time a fine step of 4DGS by parts: scripts/bench/train_step.py -s SCENE [-r 200] [flags of train.py]
+"""Time a fine step of 4DGS by parts: scripts/bench/train_step.py -s SCENE [-r 200] [flags of
+train.py]
 
 Starts from --init_points Gaussians (40,000 unless given) and never densifies. Medians over --steps.
 The device is waited for after each part, so that on a GPU the parts add up to more than a step of
@@ -32,7 +33,8 @@ from utils.errors import run_command
 
 
 class FineStep:
-    """A step of the last stage, as the loop of train.py takes it, called with what ends its parts."""
+    """A step of the last stage, as the loop of train.py takes it, called with what ends its
+    parts."""
 
     def __init__(self, settings: Settings, device: torch.device) -> None:
         scene = load_scene(settings.dataset, settings.model, settings.data)

@@ -64,7 +64,9 @@ def test_a_setting_is_taken_where_it_has_a_use_and_refused_elsewhere(name, famil
         settings = parse_train_args(["-s", "x", "--dataset", family, *flag(name)])
         assert getattr(settings.data, name) != getattr(params_of(family)(), name)
         return
-    reason = f"{name} has no use for {family}; families that have it: {', '.join(sorted(HAVING[name]))}"
+    reason = (
+        f"{name} has no use for {family}; families that have it: {', '.join(sorted(HAVING[name]))}"
+    )
     assert refused("--dataset", family, *flag(name)) == f"command line: {reason}"
     config = tmp_path / "my.py"
     value = getattr(parse_train_args(["-s", "x", *flag(name)]).data, name)

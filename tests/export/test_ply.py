@@ -12,7 +12,9 @@ from utils.errors import InputError
 @pytest.fixture
 def table():
     source = torch.Generator().manual_seed(0)
-    table = GaussianTable.from_points(PointCloud(torch.rand(9, 3, generator=source), torch.rand(9, 3)), 3)
+    table = GaussianTable.from_points(
+        PointCloud(torch.rand(9, 3, generator=source), torch.rand(9, 3)), 3
+    )
     with torch.no_grad():
         for column in table.columns.values():
             column.copy_(torch.randn(column.shape, generator=source))
@@ -25,7 +27,16 @@ def test_the_layout_is_the_usual_62_floats(table, tmp_path):
     names = [p.name for p in data["vertex"].properties]
     assert names[:9] == ["x", "y", "z", "nx", "ny", "nz", "f_dc_0", "f_dc_1", "f_dc_2"]
     assert names[9:54] == [f"f_rest_{k}" for k in range(45)]
-    assert names[54:] == ["opacity", "scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3"]
+    assert names[54:] == [
+        "opacity",
+        "scale_0",
+        "scale_1",
+        "scale_2",
+        "rot_0",
+        "rot_1",
+        "rot_2",
+        "rot_3",
+    ]
     assert data.byte_order == "<"
     assert (tmp_path / "a.ply").stat().st_size - 248 * 9 < 1700  # header
     rest = table.columns["sh_rest"]

@@ -1,10 +1,10 @@
-"""A method that nobody wants, of every kind that the seams must carry: `tests/methods.py` holds it to
-the same promises as the others.
+"""A method that nobody wants, of every kind that the seams must carry: `tests/methods.py` holds it
+to the same promises as the others.
 
 Stage "points" moves a few points over windows of three moments, without Gaussians and without a
-picture; stage "gaussians" hangs Gaussians on them. Its table has no means, but an index of the point
-each row hangs on; it has births of its own, and sees a pair per step: a frame, at a size that depends on
-the step, and a view from elsewhere without a picture.
+picture; stage "gaussians" hangs Gaussians on them. Its table has no means, but an index of the
+point each row hangs on; it has births of its own, and sees a pair per step: a frame, at a size that
+depends on the step, and a view from elsewhere without a picture.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ class Windows:
 
 @dataclass(frozen=True)
 class Pairs:
-    """A frame, small at first, and the same moment from the camera of another, without a picture."""
+    """A frame, small at first, and the same moment from the camera of another, without a
+    picture."""
 
     full_size_from: int
     views: int = 2
@@ -145,22 +146,40 @@ class Method(MethodBase):
         grow = Every(o.densification_interval, o.densify_from_iter, o.iterations // 2)
         strategy = GradientDensify(
             DensifySettings(
-                grow=grow, prune=replace(grow, interval=o.pruning_interval), choose=hardest(o.share),
+                grow=grow,
+                prune=replace(grow, interval=o.pruning_interval),
+                choose=hardest(o.share),
                 rules=[opaque_enough(constant(0.01))],
                 births=Births(smaller_than(0.05), jittered, halved),
-                max_gaussians=o.max_gaussians, seed=self.seed,
+                max_gaussians=o.max_gaussians,
+                seed=self.seed,
             )
-        )  # fmt: skip
+        )
         return [
-            Stage("points", o.coarse_iterations, None, [motion],
-                  [Loss("silhouette", constant(1.0), self._off_centre)], Keep(), Windows()),
-            Stage("gaussians", o.iterations, self.forward, groups,
-                  [*o.pictures(1.0), Loss("elsewhere", constant(0.01), elsewhere)],
-                  strategy, Pairs(o.full_size_from), begin=self.hang),
-        ]  # fmt: skip
+            Stage(
+                "points",
+                o.coarse_iterations,
+                None,
+                [motion],
+                [Loss("silhouette", constant(1.0), self._off_centre)],
+                Keep(),
+                Windows(),
+            ),
+            Stage(
+                "gaussians",
+                o.iterations,
+                self.forward,
+                groups,
+                [*o.pictures(1.0), Loss("elsewhere", constant(0.01), elsewhere)],
+                strategy,
+                Pairs(o.full_size_from),
+                begin=self.hang,
+            ),
+        ]
 
     def _off_centre(self, renders: list, frames: list[Frame], step: int) -> Tensor:
-        """How far the mean of the points lies from the middle of the silhouette, in picture widths."""
+        """How far the mean of the points lies from the middle of the silhouette, in picture
+        widths."""
         assert not renders
         found = []
         for frame in frames:

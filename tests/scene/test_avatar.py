@@ -21,7 +21,9 @@ UP = torch.tensor([0.0, 1.0, 0.0])
 def speaking(index, x, *values):
     view = look_at(torch.tensor([x, 0.0, 2.0]), torch.zeros(3), UP)
     camera = Camera(view, intrinsics(50.0, 50.0, 16.0, 16.0), 32, 32)
-    return Frame(camera, index, index / 9, expression=torch.tensor(values), flame_pose=torch.zeros(15))
+    return Frame(
+        camera, index, index / 9, expression=torch.tensor(values), flame_pose=torch.zeros(15)
+    )
 
 
 def scene_of(frames, held_out=1):
@@ -95,7 +97,9 @@ def test_a_scene_without_a_head_turns_about_the_middle_of_its_points():
 def before_plate(tmp_path):
     """A head before the picture of its room, an untrained avatar of it, and who draws it."""
     nerfblendshape(tmp_path)
-    flags = "--method gaussianhead --part all --plate true --hold_out 1 --lambda_vgg 0 --deform_width 8"
+    flags = (
+        "--method gaussianhead --part all --plate true --hold_out 1 --lambda_vgg 0 --deform_width 8"
+    )
     settings = parse_train_args(["-s", str(tmp_path), "--init_points", "5", *flags.split()])
     scene = load_scene(settings.dataset, settings.model, settings.data)
     loader = FrameLoader(0, CPU)
@@ -113,7 +117,9 @@ def ground_of(show, frame):
     return view.image[:, bare], bare
 
 
-def test_a_turned_avatar_is_drawn_on_the_plain_background_and_others_before_their_plate(before_plate):
+def test_a_turned_avatar_is_drawn_on_the_plain_background_and_others_before_their_plate(
+    before_plate,
+):
     scene, facts, show, plate = before_plate
     for frame in avatar.turned(facts, 30.0, 4, playing=True):
         assert (ground_of(show, frame)[0] == 1).all()
@@ -126,11 +132,19 @@ def test_a_turned_avatar_is_drawn_on_the_plain_background_and_others_before_thei
 
 
 def test_a_rig_plays_every_moment_once_and_in_time_order(scene):
-    rig = [*scene.test[::-1], *[replace(frame, camera=scene.train[0].camera) for frame in scene.test]]
+    rig = [
+        *scene.test[::-1],
+        *[replace(frame, camera=scene.train[0].camera) for frame in scene.test],
+    ]
     several = replace(scene, test=rig)
-    assert [f.index for f in avatar.turned(SceneFacts.from_scene(several), 30.0, 4, playing=True)] == [8, 8, 9, 9]
+    assert [
+        f.index for f in avatar.turned(SceneFacts.from_scene(several), 30.0, 4, playing=True)
+    ] == [8, 8, 9, 9]
     driver = replace(several, train=rig[:1])
-    assert len(avatar.driven(SceneFacts.from_scene(scene), driver, subtract_mean=True, clamp=True)) == 2
+    assert (
+        len(avatar.driven(SceneFacts.from_scene(scene), driver, subtract_mean=True, clamp=True))
+        == 2
+    )
 
 
 def test_a_sweep_moves_one_coefficient_at_a_time_within_the_training_range(scene):
@@ -153,7 +167,12 @@ def test_a_driver_s_mean_stays_behind_and_its_range_is_clamped(scene):
     assert torch.allclose(values.mean(0), mean, atol=1e-4)
     assert torch.allclose(values[1:, 0] - values[:-1, 0], torch.full((9,), 3.0))
     held = torch.stack(
-        [f.expression for f in avatar.driven(SceneFacts.from_scene(scene), driver, subtract_mean=True, clamp=True)]
+        [
+            f.expression
+            for f in avatar.driven(
+                SceneFacts.from_scene(scene), driver, subtract_mean=True, clamp=True
+            )
+        ]
     )
     assert (held >= low).all()
     assert (held <= high).all()

@@ -89,7 +89,9 @@ def test_gradients_of_a_twist_equal_finite_differences_and_reach_its_own_moment_
                 ends.append(loss_of(frame, codes, gaussians, truth).double().item())
                 twist[1, k] = 0
         numeric[k] = (ends[0] - ends[1]) / (2 * step)
-    torch.testing.assert_close(twist.grad[1], numeric, rtol=0.05, atol=0.02 * numeric.abs().max().item())
+    torch.testing.assert_close(
+        twist.grad[1], numeric, rtol=0.05, atol=0.02 * numeric.abs().max().item()
+    )
 
 
 def test_a_displaced_camera_is_found_again_within_a_tenth_of_its_displacement(frames, gaussians):
@@ -103,7 +105,8 @@ def test_a_displaced_camera_is_found_again_within_a_tenth_of_its_displacement(fr
         loss_of(given[1], codes, gaussians, truths[1]).backward()
         optimizers.step()
     found, meant, start = (
-        torch.linalg.inv(camera.viewmat) for camera in (codes.refine(given[1]).camera, true[1], given[1].camera)
+        torch.linalg.inv(camera.viewmat)
+        for camera in (codes.refine(given[1]).camera, true[1], given[1].camera)
     )
     assert (found[:3, 3] - meant[:3, 3]).norm() < 0.1 * (start[:3, 3] - meant[:3, 3]).norm()
     assert angle_between(found, meant) < 0.1 * angle_between(start, meant)

@@ -117,9 +117,16 @@ def test_what_turns_no_world_into_a_camera_is_refused(words):
         Camera.from_opencv_w2c(BROKEN_POSES[words], K, 64, 48)
 
 
-@pytest.mark.parametrize(("fx", "cx", "words"), [
-    (0.0, 32.0, "focal"), (-100.0, 32.0, "focal"), (math.nan, 32.0, "focal"), (1e9, 32.0, "focal"), (100.0, 1e5, "principal"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("fx", "cx", "words"),
+    [
+        (0.0, 32.0, "focal"),
+        (-100.0, 32.0, "focal"),
+        (math.nan, 32.0, "focal"),
+        (1e9, 32.0, "focal"),
+        (100.0, 1e5, "principal"),
+    ],
+)
 def test_a_lens_that_is_none_is_refused(fx, cx, words):
     with pytest.raises(ValueError, match=words):
         Camera.from_opencv_w2c(torch.eye(4), intrinsics(fx, 100.0, cx, 24.0), 64, 48)

@@ -76,8 +76,12 @@ def test_preload_finds_a_cut_picture_beyond_the_budget_without_decoding(frames, 
 
 def test_half_covered_pixels_are_mixed_with_the_background(tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), np.full((2, 2, 4), (0, 102, 255, 51), np.uint8))  # BGRA
-    loaded = FrameLoader(1, CPU).load(frame(tmp_path / "a.png", width=2, height=2), torch.tensor([0.0, 1.0, 0.5]))
-    torch.testing.assert_close(loaded.image[:, 0, 0], torch.tensor([0.2, 0.8 + 0.2 * 0.4, 0.8 * 0.5]))
+    loaded = FrameLoader(1, CPU).load(
+        frame(tmp_path / "a.png", width=2, height=2), torch.tensor([0.0, 1.0, 0.5])
+    )
+    torch.testing.assert_close(
+        loaded.image[:, 0, 0], torch.tensor([0.2, 0.8 + 0.2 * 0.4, 0.8 * 0.5])
+    )
     torch.testing.assert_close(loaded.alpha, torch.full((1, 2, 2), 0.2))
 
 

@@ -48,8 +48,10 @@ def test_extent_is_1_1_of_the_widest_camera_and_never_zero():
 
 def test_an_orbit_goes_around_the_up_axis_it_is_given():
     up = torch.tensor([0.0, 1.0, 0.0])
-    rig = [Camera(look_at(torch.tensor(eye), torch.zeros(3), up), K, 64, 48)
-           for eye in ((3.0, 0.0, 0.0), (0.0, 0.0, 3.0))]  # fmt: skip
+    rig = [
+        Camera(look_at(torch.tensor(eye), torch.zeros(3), up), K, 64, 48)
+        for eye in ((3.0, 0.0, 0.0), (0.0, 0.0, 3.0))
+    ]
     path = orbit(rig, 12, 0.3, up)
     heights = torch.stack([c.center[1] for c in path])
     # The focus is damped by a thousandth.
@@ -77,7 +79,12 @@ def test_a_tour_circles_what_cameras_stand_around_and_sways_before_the_rest():
 
 
 def test_a_swung_camera_keeps_its_view_of_the_pivot():
-    camera = Camera(look_at(torch.tensor([0.0, 1, 4]), torch.zeros(3), torch.tensor([0.0, 1, 0])), K=torch.eye(3), width=1, height=1)  # fmt: skip
+    camera = Camera(
+        look_at(torch.tensor([0.0, 1, 4]), torch.zeros(3), torch.tensor([0.0, 1, 0])),
+        K=torch.eye(3),
+        width=1,
+        height=1,
+    )
     pivot, up = torch.tensor([0.2, 0.1, -0.3]), torch.tensor([0.0, 1, 0])
     quarter = swung(camera, pivot, up, math.pi / 2)
     seen = [c.viewmat @ torch.cat([pivot, torch.ones(1)]) for c in (camera, quarter)]

@@ -26,7 +26,8 @@ def test_what_lies_behind_the_camera_or_beside_the_picture_covers_nothing():
     frame = Frame(CAMERA, 0, 0.0)
     assert rectangle(BOX - torch.tensor([0.0, 0.0, 1.5]), frame) is None
     assert rectangle(BOX + torch.tensor([9.0, 0.0, 0.0]), frame) is None
-    assert rectangle(BOX + torch.tensor([0.4, 0.0, 0.0]), frame) == (60, 30, 100, 70)  # its far side reaches further left
+    # its far side reaches further left
+    assert rectangle(BOX + torch.tensor([0.4, 0.0, 0.0]), frame) == (60, 30, 100, 70)
 
 
 def test_a_crop_is_the_rectangle():

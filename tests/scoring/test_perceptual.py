@@ -23,9 +23,7 @@ needs_weights = pytest.mark.skipif(
 
 
 def analytic_pair(height: int, width: int) -> tuple[Tensor, Tensor]:
-    y, x = torch.meshgrid(
-        torch.arange(height) / height, torch.arange(width) / width, indexing="ij"
-    )
+    y, x = torch.meshgrid(torch.arange(height) / height, torch.arange(width) / width, indexing="ij")
     truth = torch.stack((x, y * x, 0.5 + 0.5 * torch.sin(12 * x + 5 * y)))
     return (truth + 0.2 * torch.sin(40 * x * y)).clamp(0, 1), truth
 

@@ -60,7 +60,8 @@ def test_without_either_nothing_is_known(tmp_path):
         "{}",
         '{"fps": "x", "timing": {}, "views": []}',
         '{"fps": 25, "timing": {}, "views": [{"name": "a.png"}]}',
-        '{"fps": 25, "timing": {}, "views": [{"name": "a.png", "regions": {"mouth": [4, 4, 2, 8]}}]}',
+        '{"fps": 25, "timing": {}, "views": '
+        '[{"name": "a.png", "regions": {"mouth": [4, 4, 2, 8]}}]}',
         '{"fps": 25, "timing": [1], "views": []}',
         '{"fps": 25',
     ],

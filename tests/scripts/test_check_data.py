@@ -71,11 +71,13 @@ def cut(name):
 
 def turn_cameras(folder):
     for split in ("train", "test"):
+
         def away(content):
             for frame in content["frames"]:
                 matrix = np.array(frame["transform_matrix"])
                 matrix[:3, 3] *= -1  # as if the other convention had been meant
                 frame["transform_matrix"] = matrix.tolist()
+
         edit(folder / f"transforms_{split}.json", away)
 
 

@@ -139,8 +139,10 @@ def test_shadow_falls_where_the_sun_is_blocked():
     height = 0.1 - (-0.4)
     # The plate's centre, carried to the floor.
     shadow = -SUN / SUN[2] * height + np.array([0, 0, 0.1])
-    lit, dark = (render(solids, above, FOV_X, 64)[..., :3].astype(int)
-                 for solids in ([floor], [floor, plate]))
+    lit, dark = (
+        render(solids, above, FOV_X, 64)[..., :3].astype(int)
+        for solids in ([floor], [floor, plate])
+    )
     aside = shadow + np.array([0.12, 0.12, 0])  # still in the shadow, but not under the plate
     column, row = np.floor(project(aside, above, 64)).astype(int)
     assert dark[row, column].sum() < 0.7 * lit[row, column].sum()
@@ -172,8 +174,9 @@ def test_toy_occludes_itself():
 
 def test_motion_is_visible_smooth_and_closes_its_loop():
     camera = make_views({"train": 2, "val": 0, "test": 0}, seed=1)[0].c2w
-    start, soon, later, end = (render(toy(t), camera, FOV_X, 48).astype(int)
-                               for t in (0.0, 0.01, 0.25, 1.0))
+    start, soon, later, end = (
+        render(toy(t), camera, FOV_X, 48).astype(int) for t in (0.0, 0.01, 0.25, 1.0)
+    )
     assert np.abs(later - start).mean() > 4
     assert np.abs(soon - start).mean() < 0.4 * np.abs(later - start).mean()
     assert np.abs(end - start).mean() < 0.05, "only rounding may differ after one period"
@@ -220,7 +223,8 @@ def test_other_arguments_replace_our_own_folder(tmp_path):
     out = tmp_path / "demo"
     for width in (8, 9):
         assert script.make_demo_data(
-            out, script.DemoSettings(width=width, train=2, val=0, test=1), workers=1)
+            out, script.DemoSettings(width=width, train=2, val=0, test=1), workers=1
+        )
     assert read(out / "train" / "r_001.png").shape == (9, 9, 4)
 
 

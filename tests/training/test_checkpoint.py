@@ -74,7 +74,9 @@ def test_kept_checkpoints_survive_a_later_run_that_does_not_ask_for_them(open_ch
     assert names(later) == ["coarse_10", "coarse_30"]
 
 
-def test_an_outdated_checkpoint_that_a_kill_left_is_removed_by_the_next_save(open_checkpoints, method):
+def test_an_outdated_checkpoint_that_a_kill_left_is_removed_by_the_next_save(
+    open_checkpoints, method
+):
     checkpoints = open_checkpoints()
     save(checkpoints, method, ("coarse", 10))
     checkpoints.outdated = []  # as if killed between writing one and removing the other
@@ -105,7 +107,9 @@ def test_resuming_restores_rows_moments_and_strategy(case, tiny_folder, tmp_path
     stage.strategy.count = torch.arange(20.0)
     keep = torch.arange(20) < 15
     method.table.resize(keep, method.table.rows(torch.tensor([0])), optimizers)
-    Checkpoints(tmp_path, method.stages(), settings.run, "scene").save(stage, 20, method, optimizers)
+    Checkpoints(tmp_path, method.stages(), settings.run, "scene").save(
+        stage, 20, method, optimizers
+    )
 
     other = built(scene, settings)
     again = other.stages()[-1]
@@ -128,13 +132,17 @@ def test_a_run_whose_terms_changed_is_refused_with_both_lists(open_checkpoints, 
     fewer[1].losses.pop()
     checkpoints = open_checkpoints()
     assert checkpoints.saved.losses == {"coarse": ["l1"], "fine": ["l1", "planes"]}
-    with pytest.raises(InputError, match=r"losses l1 \(coarse\); l1, planes \(fine\), this run has l1 "):
+    with pytest.raises(
+        InputError, match=r"losses l1 \(coarse\); l1, planes \(fine\), this run has l1 "
+    ):
         Checkpoints(checkpoints.model_path, fewer, settings.run, "scene")
     restarted = replace(settings.run, restart=True)
     assert Checkpoints(checkpoints.model_path, fewer, restarted, "scene").saved is None
 
 
-def test_a_checkpoint_of_an_older_version_that_names_no_terms_is_gone_on_from(open_checkpoints, method):
+def test_a_checkpoint_of_an_older_version_that_names_no_terms_is_gone_on_from(
+    open_checkpoints, method
+):
     save(open_checkpoints(), method, ("coarse", 10))
     file = open_checkpoints().saved.folder / "state.json"
     state = json.loads(file.read_text())
@@ -164,10 +172,14 @@ def test_nan_in_model_or_moments_is_not_saved(open_checkpoints, method, facts):
     sum(p.square().sum() for p in method.parameters()).backward()
     optimizers.step()
     optimizers.state()["means.0.exp_avg_sq"][0] = torch.inf
-    with pytest.raises(InputError, match=r"the optimizer after coarse step 10.*adam\.means\.0\.exp_avg_sq"):
+    with pytest.raises(
+        InputError, match=r"the optimizer after coarse step 10.*adam\.means\.0\.exp_avg_sq"
+    ):
         checkpoints.save(coarse, 10, method, optimizers)
     method.table.columns["quats"].data[1, 2] = torch.nan
-    with pytest.raises(InputError, match=r"the model after coarse step 10.*table\.columns\.quats \(1 of"):
+    with pytest.raises(
+        InputError, match=r"the model after coarse step 10.*table\.columns\.quats \(1 of"
+    ):
         checkpoints.save(coarse, 10, method, optimizers)
     with pytest.raises(InputError, match=r"table\.columns\.quats"):
         checkpoints.export(coarse, 10, method, facts)
@@ -196,7 +208,9 @@ def test_exports_of_earlier_stages_are_no_saved_iterations(open_checkpoints, met
     assert saved_iterations(checkpoints.model_path) == [7, 60]
 
 
-def test_a_run_is_finished_when_its_last_step_is_saved_and_exported(open_checkpoints, method, facts):
+def test_a_run_is_finished_when_its_last_step_is_saved_and_exported(
+    open_checkpoints, method, facts
+):
     checkpoints, (_, fine) = open_checkpoints(), method.stages()
     save(checkpoints, method, ("fine", 60))
     assert open_checkpoints().finished(fine) is None

@@ -79,13 +79,19 @@ def test_lines_after_the_resumed_step_are_dropped_and_written_anew(tmp_path, vie
         file.write('{"stage": "fine", "st')  # a kill cut this line
     log_steps(tmp_path, view, "fine", 20, 60)
     steps = [(row["stage"], row["step"]) for row in rows(tmp_path)]
-    assert steps == [("coarse", 10), ("coarse", 20), *[("fine", step) for step in range(10, 61, 10)]]
+    assert steps == [
+        ("coarse", 10),
+        ("coarse", 20),
+        *[("fine", step) for step in range(10, 61, 10)],
+    ]
 
 
 def test_an_evaluation_is_a_line_and_a_sheet(tmp_path):
     picture = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(0))
     scores = {"psnr": 30.0, "fg_psnr": None, "ssim": 0.9}
-    Logger(tmp_path, quiet=True).evaluation("fine", 30, "test", Evaluation(scores, [(picture, picture)]))
+    Logger(tmp_path, quiet=True).evaluation(
+        "fine", 30, "test", Evaluation(scores, [(picture, picture)])
+    )
     assert rows(tmp_path) == [{"stage": "fine", "step": 30, "split": "test", **scores}]
     assert (tmp_path / "sheets" / "fine_000030_test.png").is_file()
 

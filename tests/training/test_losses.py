@@ -35,7 +35,9 @@ def test_a_picture_in_another_size_shows_its_region_elsewhere():
     small = replace(FRAME, camera=FRAME.camera.resized(50, 40), image=torch.zeros(3, 40, 50))
     for frame, (rows, columns) in ((FRAME, (30, 30)), (small, (15, 15)), (FRAME, (30, 30))):
         image = torch.full_like(frame.image, 9.0)
-        image[:, rows : rows + image.shape[1] // 4, columns : columns + image.shape[2] * 2 // 5] = 0.5
+        image[:, rows : rows + image.shape[1] // 4, columns : columns + image.shape[2] * 2 // 5] = (
+            0.5
+        )
         assert loss([drawn(image)], [frame], 1).item() == pytest.approx(0.5)
 
 

@@ -1,5 +1,5 @@
-"""The bound is announced before training and the peak stays under it; scripts/bench/memory.py does the same
-on a long clip."""
+"""The bound is announced before training and the peak stays under it; scripts/bench/memory.py does
+the same on a long clip."""
 
 import re
 import subprocess
@@ -17,6 +17,7 @@ FLAGS = (
     "--max_gaussians 40000 --device cpu"
 )
 
+
 @pytest.fixture(scope="module", params=EVERY)
 def case(request):
     """Each method in turn, the one for the tests among them."""
@@ -25,11 +26,23 @@ def case(request):
 
 def test_the_peak_stays_under_what_was_announced_and_over_half_of_it(case, tiny_folder, tmp_path):
     own = ["--method", case.method, *case.growing.split()]
-    command = [sys.executable, "tests/with_more_methods.py", "train.py", "-s", str(tiny_folder), "-m", str(tmp_path / "out"), *FLAGS.split(), *own]
+    command = [
+        sys.executable,
+        "tests/with_more_methods.py",
+        "train.py",
+        "-s",
+        str(tiny_folder),
+        "-m",
+        str(tmp_path / "out"),
+        *FLAGS.split(),
+        *own,
+    ]
     said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     taken, expected = (
         int(number.replace(",", ""))
-        for number in re.search(r"memory: ([\d,]+) MiB at the peak, at most ([\d,]+) MiB", said).groups()
+        for number in re.search(
+            r"memory: ([\d,]+) MiB at the peak, at most ([\d,]+) MiB", said
+        ).groups()
     )
     assert f"memory: at most {expected:,} MiB (" in said
     assert '"n_gaussians": 40000' in (tmp_path / "out/log.jsonl").read_text()

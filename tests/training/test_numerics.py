@@ -34,7 +34,9 @@ def test_gradients_are_named_after_their_parameters():
 
 def test_the_message_names_the_cause_rather_than_what_came_of_it():
     bad = torch.tensor(math.nan)
-    with pytest.raises(InputError, match=r"the loss is not finite: the first bad tensor is grid \(1 of 1"):
+    with pytest.raises(
+        InputError, match=r"the loss is not finite: the first bad tensor is grid \(1 of 1"
+    ):
         require_finite({"l1": bad}, "the loss", lambda: {"means": torch.ones(1), "grid": bad})
     with pytest.raises(InputError, match="the first bad tensor is l1"):
         require_finite({"l1": bad}, "the loss", lambda: {"means": torch.ones(1)})
@@ -55,8 +57,16 @@ def test_causes_come_in_the_order_of_the_computation():
     camera = Camera(torch.eye(4), intrinsics(10.0, 10.0, 4.0, 4.0), 8, 8)
     frame = Frame(camera, 0, 0.0, image=torch.ones(3, 8, 8), background=torch.ones(3))
     points = torch.tensor([[0.0, 0.0, 2.0]])
-    drawn = Gaussians(points, torch.tensor([[1.0, 0, 0, 0]]), points.abs(), points[:, :1] + 0.5, colors=points)
+    drawn = Gaussians(
+        points, torch.tensor([[1.0, 0, 0, 0]]), points.abs(), points[:, :1] + 0.5, colors=points
+    )
     view = replace(render(camera, drawn, frame.background), gaussians=drawn)
     names = list(from_model_to_picture(nn.Linear(1, 1), [frame], [view]))
-    order = ["weight", "frames[0].image", "gaussians[0].means", "gaussians[0].colors", "renders[0].image"]
+    order = [
+        "weight",
+        "frames[0].image",
+        "gaussians[0].means",
+        "gaussians[0].colors",
+        "renders[0].image",
+    ]
     assert [name for name in names if name in order] == order

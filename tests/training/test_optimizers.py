@@ -120,7 +120,9 @@ def test_a_group_without_parameters_is_left_out():
 
 def test_rows_that_no_view_drew_keep_their_values_and_moments():
     a, b = parameters()
-    optimizers = Optimizers([ParamGroup("a", lambda: [a], constant(0.1), rows="drawn"), groups(a, b)[1]])
+    optimizers = Optimizers(
+        [ParamGroup("a", lambda: [a], constant(0.1), rows="drawn"), groups(a, b)[1]]
+    )
     take_steps(optimizers, a, b, range(1, 4))
     before_a, before_b = a.detach().clone(), b.detach().clone()
     moments = optimizers.state()["a.0.exp_avg"].clone()
@@ -164,7 +166,9 @@ def test_a_row_mask_is_ignored_once_rows_came_and_went_though_there_are_as_many(
     xyz = torch.rand(8, 3, generator=torch.Generator().manual_seed(0))
     table = GaussianTable.from_points(PointCloud(xyz, xyz), 0)
     columns = table.columns
-    groups = [ParamGroup(k, lambda k=k: [columns[k]], constant(1e-2), rows="drawn") for k in columns]
+    groups = [
+        ParamGroup(k, lambda k=k: [columns[k]], constant(1e-2), rows="drawn") for k in columns
+    ]
     optimizers = Optimizers(groups)
     drawn = torch.arange(8) < 4  # of the views before
 

@@ -23,7 +23,9 @@ def test_every_column_has_a_group_and_its_rate(table):
 
 def test_a_column_without_a_rate_is_named_unless_it_stands_apart(table):
     table.columns["weights"] = torch.nn.Parameter(torch.zeros(4, 2))
-    with pytest.raises(ValueError, match="no learning rate for column 'weights'; there is one for means"):
+    with pytest.raises(
+        ValueError, match="no learning rate for column 'weights'; there is one for means"
+    ):
         TableRates().table_groups(table, 1.0, 100)
     groups = TableRates().table_groups(table, 1.0, 100, apart=["weights"])
     assert "weights" not in [group.name for group in groups]

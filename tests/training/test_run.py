@@ -35,7 +35,10 @@ def test_a_folder_made_for_nothing_is_removed_and_others_stay(settings, tmp_path
 
 def test_the_folder_is_held_until_the_block_ends(settings):
     with open_model_folder(settings) as folder:
-        with pytest.raises(InputError, match="another run is writing there"), open_model_folder(settings):
+        with (
+            pytest.raises(InputError, match="another run is writing there"),
+            open_model_folder(settings),
+        ):
             pass
         assert folder.is_dir()
     with open_model_folder(settings):
@@ -100,9 +103,15 @@ class OutOfMemoryError(RuntimeError):
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (OutOfMemoryError("CUDA out of memory."), "error: CUDA out of memory. Lower --max_gaussians"),
+        (
+            OutOfMemoryError("CUDA out of memory."),
+            "error: CUDA out of memory. Lower --max_gaussians",
+        ),
         (InputError("a.png: no\n  such picture"), "error: a.png: no such picture"),
-        (OSError(28, "No space left on device", "log.jsonl"), "error: log.jsonl: No space left on device; check"),
+        (
+            OSError(28, "No space left on device", "log.jsonl"),
+            "error: log.jsonl: No space left on device; check",
+        ),
         (PermissionError(13, "Permission denied", "x"), "error: x: Permission denied; check"),
     ],
 )
@@ -116,7 +125,9 @@ def test_what_a_user_can_mend_is_one_line_and_code_2(error, words, capsys):
         run_command(fail(error), debug=True)
 
 
-@pytest.mark.parametrize("error", [RuntimeError("ours"), ValueError("ours"), FileNotFoundError(2, "ours")])
+@pytest.mark.parametrize(
+    "error", [RuntimeError("ours"), ValueError("ours"), FileNotFoundError(2, "ours")]
+)
 def test_our_own_mistakes_keep_their_traceback(error):
     with pytest.raises(type(error)):
         run_command(fail(error), debug=False)

@@ -5,7 +5,14 @@ from training.schedules import cooldown, linear, log_linear
 
 @pytest.mark.parametrize(
     ("step", "value"),
-    [(1, 1.59963e-4), (1000, 1.27093e-4), (3000, 8.0190e-5), (10_000, 1.6e-5), (20_000, 1.6e-6), (30_000, 1.6e-6)],
+    [
+        (1, 1.59963e-4),
+        (1000, 1.27093e-4),
+        (3000, 8.0190e-5),
+        (10_000, 1.6e-5),
+        (20_000, 1.6e-6),
+        (30_000, 1.6e-6),
+    ],
 )
 def test_log_linear_gives_the_published_rates(step, value):
     assert log_linear(1.6e-4, 1.6e-6, 20_000)(step) == pytest.approx(value, rel=1e-5)

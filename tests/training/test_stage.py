@@ -24,5 +24,7 @@ def test_the_rows_that_any_view_of_a_step_drew_are_moved_and_all_where_nothing_i
 
 
 def test_a_term_is_weighed_by_the_step_and_told_it():
-    term = Loss("late", linear(0.0, 1.0, 10), lambda renders, frames, step: torch.tensor(float(step)))
+    term = Loss(
+        "late", linear(0.0, 1.0, 10), lambda renders, frames, step: torch.tensor(float(step))
+    )
     assert [term([], [], step).item() for step in (0, 5, 20)] == pytest.approx([0.0, 2.5, 20.0])

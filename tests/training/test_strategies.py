@@ -184,7 +184,8 @@ def test_rows_just_born_are_not_pruned_before_a_view_drew_them(table):
     drawn.gaussians.opacities[:10] = 0.001
     strategy.observe([drawn])
     strategy.update(600, table, optimizers_of(table))
-    assert len(table) == 9 + 3  # of the opaque ones one was split; the clone of a faint one stays as well
+    # of the opaque ones one was split; the clone of a faint one stays as well
+    assert len(table) == 9 + 3
 
 
 def test_predicted_opacities_are_never_reset(table):
@@ -193,7 +194,9 @@ def test_predicted_opacities_are_never_reset(table):
 
 
 def test_an_unknown_source_of_opacities_is_refused():
-    with pytest.raises(ValueError, match="opacity is 'none', expected one of stored, greatest, latest"):
+    with pytest.raises(
+        ValueError, match="opacity is 'none', expected one of stored, greatest, latest"
+    ):
         GradientDensify(replace(SETTINGS, opacity="none"))
 
 
@@ -265,7 +268,11 @@ def test_how_rows_are_born_is_the_method_s_own(table):
 
 def test_children_spread_along_the_parent_s_long_axis():
     quat = torch.tensor([[0.8, 0.2, -0.4, 0.4]])
-    rows = {"means": torch.zeros(1, 3), "quats": quat, "log_scales": torch.tensor([[0.0, -9.0, -9.0]])}
+    rows = {
+        "means": torch.zeros(1, 3),
+        "quats": quat,
+        "log_scales": torch.tensor([[0.0, -9.0, -9.0]]),
+    }
     rows = {name: value.repeat(250, 1) for name, value in rows.items()}
     children = into_two(rows, torch.Generator().manual_seed(0))
     assert len(children["means"]) == 500

@@ -96,7 +96,7 @@ def test_other_kinds_of_file_are_refused_by_name(tmp_path, read, content):
 def test_cut_picture_is_refused(tmp_path, name, share):
     write_image(tmp_path / name, random_pixels(64, 64, 3))
     data = (tmp_path / name).read_bytes()
-    (tmp_path / name).write_bytes(data[:int(len(data) * share)])
+    (tmp_path / name).write_bytes(data[: int(len(data) * share)])
     with pytest.raises(InputError, match=f"{name}: .*cut short"):
         read_image(tmp_path / name)
 
@@ -129,8 +129,15 @@ def test_depth_is_stored_in_thousandths(tmp_path):
     assert levels.tolist() == [[0, 1234, 4000], [65535, 0, 0]]
 
 
-@pytest.mark.parametrize("wrong", [np.zeros((3, 4, 4)), np.zeros((4, 4), np.uint8),
-                                   torch.zeros(4, 4), torch.zeros(3, 4, 4, dtype=torch.int64)])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        np.zeros((3, 4, 4)),
+        np.zeros((4, 4), np.uint8),
+        torch.zeros(4, 4),
+        torch.zeros(3, 4, 4, dtype=torch.int64),
+    ],
+)
 def test_picture_of_another_form_is_refused(wrong):
     with pytest.raises(TypeError, match="a picture"):
         to_pixels(wrong)
@@ -160,8 +167,9 @@ def test_opaque_and_rgb_pictures_shrink_alike():
     image = random_pixels(30, 20, 3)
     opaque = np.dstack([image, np.full((30, 20), 255, np.uint8)])
     for size in ((10, 15), (7, 9)):
-        assert np.array_equal(resize_premultiplied(image, *size),
-                              resize_premultiplied(opaque, *size)[..., :3])
+        assert np.array_equal(
+            resize_premultiplied(image, *size), resize_premultiplied(opaque, *size)[..., :3]
+        )
 
 
 def test_uneven_factor_weighs_by_covered_area():
@@ -200,7 +208,7 @@ def test_contact_sheet_holds_every_picture_unchanged():
 def _find(sheet, image):
     score = cv2.matchTemplate(sheet, np.ascontiguousarray(image), cv2.TM_SQDIFF)
     low, _, (x, y), _ = cv2.minMaxLoc(score)
-    assert np.array_equal(sheet[y:y + image.shape[0], x:x + image.shape[1]], image), low
+    assert np.array_equal(sheet[y : y + image.shape[0], x : x + image.shape[1]], image), low
     return y, x
 
 

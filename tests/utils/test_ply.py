@@ -19,7 +19,10 @@ def test_points_are_places_and_colours_from_0_to_1(tmp_path):
 
 def test_points_without_colour_are_refused(tmp_path):
     file = tmp_path / "p.ply"
-    header = "ply\nformat ascii 1.0\nelement vertex 1\nproperty float x\nproperty float y\nproperty float z\nend_header\n"
+    header = (
+        "ply\nformat ascii 1.0\nelement vertex 1\nproperty float x\nproperty float y\n"
+        "property float z\nend_header\n"
+    )
     file.write_text(header + "1 2 3\n")
     with pytest.raises(InputError, match="red, green, blue"):
         read_points(file)

@@ -56,6 +56,7 @@ def test_same_frames_give_the_same_bytes(tmp_path):
 
 def test_an_error_leaves_the_old_file_and_no_other(tmp_path):
     (tmp_path / "a.mp4").write_bytes(b"old")
+
     def interrupted():
         with VideoWriter(tmp_path / "a.mp4", fps=30) as writer:
             writer.add(gradient(0, width=64, height=48))

@@ -58,7 +58,9 @@ def _first_hits(solids: list[Solid], c2w: NDArray, offsets: NDArray) -> tuple[ND
         # Directions are scaled to depth 1, which makes them a sum of a row and a column term.
         direction = tuple(
             (offsets[columns] * across[i] - back[i]).astype(np.float32)
-            + (-offsets[rows, None] * up[i]).astype(np.float32) for i in range(3))
+            + (-offsets[rows, None] * up[i]).astype(np.float32)
+            for i in range(3)
+        )
         origin = tuple((unit @ (c2w[:3, 3] - solid.center)).astype(np.float32))
         near, far = solid.shape.span(origin, direction)
         nearer = (near < far) & (near < depth[rows, columns])

@@ -72,8 +72,11 @@ class Solid:
 
 
 def _ball_span(origin: tuple[Array, ...], direction: tuple[Array, ...], radius2: float) -> Span:
-    return _quadratic_span(_dot(direction, direction), _dot(origin, direction),
-                           _dot(origin, origin) - np.float32(radius2))
+    return _quadratic_span(
+        _dot(direction, direction),
+        _dot(origin, direction),
+        _dot(origin, origin) - np.float32(radius2),
+    )
 
 
 def _cube_span(origin: tuple[Array, ...], direction: tuple[Array, ...]) -> Span:
@@ -86,9 +89,11 @@ def _cube_span(origin: tuple[Array, ...], direction: tuple[Array, ...]) -> Span:
 
 def _rod_span(origin: tuple[Array, ...], direction: tuple[Array, ...]) -> Span:
     side, cap = slice(0, 2), _slab_span(origin[2], direction[2])
-    near, far = _quadratic_span(_dot(direction[side], direction[side]) + TINY,
-                                _dot(origin[side], direction[side]),
-                                _dot(origin[side], origin[side]) - np.float32(1.0))
+    near, far = _quadratic_span(
+        _dot(direction[side], direction[side]) + TINY,
+        _dot(origin[side], direction[side]),
+        _dot(origin[side], origin[side]) - np.float32(1.0),
+    )
     return np.maximum(near, cap[0]), np.minimum(far, cap[1])
 
 

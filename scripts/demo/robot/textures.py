@@ -30,50 +30,61 @@ def plain(code: str) -> Color:
 
 def stripes(a: str, b: str, *, axis: int, period: float, duty: float = 0.5) -> Color:
     """Bands of two colours along one axis; `period` in world units, `duty` is the share of `b`."""
+
     def color(points: Array, normals: Array) -> Array:
         return _either((points[:, axis] / period) % 1 < duty, b, a)
+
     return color
 
 
 def checks(a: str, b: str, *, period: float) -> Color:
     """A three-dimensional checkerboard with cubes of half a `period`."""
+
     def color(points: Array, normals: Array) -> Array:
         # The shift keeps faces that lie exactly between two cubes on one side of the border.
         cells = np.floor(points * (2 / period) + 0.5 - 1e-3 * normals).astype(np.int32)
         return _either(cells.sum(1) % 2 == 0, a, b)
+
     return color
 
 
 def wedges(a: str, b: str, *, count: int, hub: float = 0.0, hub_color: str | None = None) -> Color:
     """`count` sectors of each colour around the z axis, in the middle a disc of radius `hub`."""
+
     def color(points: Array, normals: Array) -> Array:
         turn = np.arctan2(points[:, 1], points[:, 0]) / (2 * np.pi)
         sectors = _either((turn * count) % 1 < 0.5, a, b)
         in_hub = np.hypot(points[:, 0], points[:, 1]) < hub
         return np.where(in_hub[:, None], rgb(hub_color or a), sectors)
+
     return color
 
 
 def spot(ground: str, mark: str, *, toward: tuple[float, float, float], angle: float) -> Color:
     """A round mark on a ball: within `angle` radians of the direction `toward`."""
     center = np.asarray(toward, np.float32) / np.float32(np.linalg.norm(toward))
+
     def color(points: Array, normals: Array) -> Array:
         cosine = (points * center).sum(1) / np.linalg.norm(points, axis=1)
         return _either(cosine > np.cos(angle), mark, ground)
+
     return color
 
 
 def tin(code: str, *, seam: str, heights: tuple[float, ...], width: float) -> Color:
     """Mottled painted metal with darker seams at some heights, `width` world units thick."""
+
     def color(points: Array, normals: Array) -> Array:
         mottle = 0.82 + 0.36 * noise(points * 9)[:, None]
         gap = np.abs(points[:, 2:] - np.asarray(heights, np.float32)).min(1) < width / 2
         return np.where(gap[:, None], rgb(seam), np.minimum(rgb(code) * mottle, 1))
+
     return color
 
 
 def stand(radius: float) -> Color:
     """The wooden stand: grain in the middle, a checkered border, a banded side."""
+
     def color(points: Array, normals: Array) -> Array:
         distance = np.hypot(points[:, 0], points[:, 1])
         grain = points * np.float32((3.0, 14.0, 3.0))
@@ -86,6 +97,7 @@ def stand(radius: float) -> Color:
         side = _either((turn * 24) % 1 < 0.5, "b5382f", "f0c75e")
         top = np.where((distance > radius * 0.8)[:, None], border, wood)
         return np.where((normals[:, 2] > 0.5)[:, None], top, side)
+
     return color
 
 

@@ -30,8 +30,13 @@ def toy(time: float) -> list[Solid]:
     swing = np.sin(2 * np.pi * time)
     torso = move(0, 0, FLOOR + 0.5) @ turn("z", 0.16 * swing)
     return [
-        _solid("stand", ROD, move(0, 0, FLOOR - 0.06), (STAND_RADIUS, STAND_RADIUS, 0.06),
-               Paint(stand(STAND_RADIUS), gloss=0.1)),
+        _solid(
+            "stand",
+            ROD,
+            move(0, 0, FLOOR - 0.06),
+            (STAND_RADIUS, STAND_RADIUS, 0.06),
+            Paint(stand(STAND_RADIUS), gloss=0.1),
+        ),
         *_legs(),
         *_body(torso, time),
         *_head(torso @ move(0, 0, 0.44), time),
@@ -59,8 +64,9 @@ def turn(axis: str, angle: float) -> Pose:
     return pose
 
 
-def _solid(name: str, shape: Shape, pose: Pose, half: tuple[float, float, float],
-           paint: Paint) -> Solid:
+def _solid(
+    name: str, shape: Shape, pose: Pose, half: tuple[float, float, float], paint: Paint
+) -> Solid:
     return Solid(name, shape, pose, np.asarray(half, float), paint)
 
 
@@ -89,25 +95,46 @@ def _body(torso: Pose, time: float) -> list[Solid]:
         _solid("chest", CUBE, chest, (0.24, 0.025, 0.15), CREAM),
         _solid("dial", ROD, chest @ move(0.1, -0.02, 0.02) @ upright, (0.1, 0.1, 0.02), dial),
         _solid("dial hand", CUBE, hand @ move(0, 0, 0.035), (0.013, 0.01, 0.05), DARK),
-        *(_solid(f"button {i}", BALL, chest @ move(-0.16 + 0.09 * i, -0.03, -0.06), (0.035,) * 3,
-                 Paint(plain(color), gloss=0.6))
-          for i, color in enumerate(("d8402f", "f0c75e"))),
-        _solid("grill", CUBE, chest @ move(-0.11, -0.02, 0.06), (0.08, 0.02, 0.05),
-               Paint(stripes("30343b", "9aa5b1", axis=2, period=0.04))),
+        *(
+            _solid(
+                f"button {i}",
+                BALL,
+                chest @ move(-0.16 + 0.09 * i, -0.03, -0.06),
+                (0.035,) * 3,
+                Paint(plain(color), gloss=0.6),
+            )
+            for i, color in enumerate(("d8402f", "f0c75e"))
+        ),
+        _solid(
+            "grill",
+            CUBE,
+            chest @ move(-0.11, -0.02, 0.06),
+            (0.08, 0.02, 0.05),
+            Paint(stripes("30343b", "9aa5b1", axis=2, period=0.04)),
+        ),
         _solid("key shaft", ROD, key @ move(0, 0.1, 0) @ upright, (0.03, 0.03, 0.1), BRASS),
-        *(_solid(f"key wing {x}", ROD, key @ move(x, 0.2, 0) @ upright, (0.11, 0.11, 0.025), BRASS)
-          for x in (-0.12, 0.12)),
+        *(
+            _solid(
+                f"key wing {x}", ROD, key @ move(x, 0.2, 0) @ upright, (0.11, 0.11, 0.025), BRASS
+            )
+            for x in (-0.12, 0.12)
+        ),
     ]
 
 
 def _head(neck: Pose, time: float) -> list[Solid]:
     phase = 2 * np.pi * time
-    head = (neck @ move(0, 0, 0.16 + 0.02 * np.sin(2 * phase))
-            @ turn("z", 0.3 * np.sin(phase + 0.6)) @ turn("y", 0.12 * np.cos(phase))
-            @ turn("x", 0.1 * np.sin(2 * phase)))
+    head = (
+        neck
+        @ move(0, 0, 0.16 + 0.02 * np.sin(2 * phase))
+        @ turn("z", 0.3 * np.sin(phase + 0.6))
+        @ turn("y", 0.12 * np.cos(phase))
+        @ turn("x", 0.1 * np.sin(2 * phase))
+    )
     gaze = turn("z", 0.45 * np.sin(phase + 1.4))
-    eye = Paint(spot("fbfaf2", "1d2b3a", toward=(0, -1, -0.05), angle=0.55), gloss=0.7,
-                sharpness=80)
+    eye = Paint(
+        spot("fbfaf2", "1d2b3a", toward=(0, -1, -0.05), angle=0.55), gloss=0.7, sharpness=80
+    )
     skin = Paint(tin("e3b23c", seam="9a6f1b", heights=(-0.16,), width=0.03), gloss=0.35)
     teeth = Paint(stripes("f8f4e6", "30343b", axis=0, period=0.06, duty=0.3))
     smile = 0.03 + 0.018 * np.sin(phase + 2.5)
@@ -138,8 +165,12 @@ def _arm(torso: Pose, side: str, x: float, angle: float) -> list[Solid]:
         _solid(f"{side} elbow", BALL, elbow, (0.075,) * 3, BRASS),
         _solid(f"{side} forearm", ROD, elbow @ move(0, 0, -0.12), (0.055, 0.055, 0.12), sleeve),
         _solid(f"{side} hand", BALL, wrist, (0.095,) * 3, RED),
-        *(_solid(f"{side} finger {y}", CUSHION, wrist @ move(0, y, -0.09), (0.05, 0.03, 0.07), RED)
-          for y in (-0.055, 0.055)),
+        *(
+            _solid(
+                f"{side} finger {y}", CUSHION, wrist @ move(0, y, -0.09), (0.05, 0.03, 0.07), RED
+            )
+            for y in (-0.055, 0.055)
+        ),
     ]
 
 
@@ -169,8 +200,13 @@ def _gears(post: Pose, time: float) -> list[Solid]:
         _solid("big post", CUBE, post @ move(0.09, 0, 0.22), (0.035, 0.06, 0.22), DARK),
         _solid("small post", CUBE, post @ move(0.09, -0.42, 0.22), (0.035, 0.05, 0.22), DARK),
         *_gear("big gear", big @ turn("x", quarter) @ upright, 0.26, 12, ("7d5ba6", "b79ad6")),
-        *_gear("small gear", small @ turn("x", -2 * quarter + np.pi / 6) @ upright, 0.12, 6,
-               ("e8873a", "f6cf9a")),
+        *_gear(
+            "small gear",
+            small @ turn("x", -2 * quarter + np.pi / 6) @ upright,
+            0.12,
+            6,
+            ("e8873a", "f6cf9a"),
+        ),
     ]
 
 
@@ -179,21 +215,43 @@ def _gear(name: str, pose: Pose, radius: float, teeth: int, colors: tuple[str, s
     tooth = Paint(plain(colors[0]), gloss=0.4)
     return [
         _solid(name, ROD, pose, (radius, radius, 0.05), face),
-        *(_solid(f"{name} teeth {i}", CUBE, pose @ turn("z", np.pi * 2 * i / teeth),
-                 (radius + 0.05, 0.03, 0.04), tooth)
-          for i in range(teeth // 2)),
+        *(
+            _solid(
+                f"{name} teeth {i}",
+                CUBE,
+                pose @ turn("z", np.pi * 2 * i / teeth),
+                (radius + 0.05, 0.03, 0.04),
+                tooth,
+            )
+            for i in range(teeth // 2)
+        ),
     ]
 
 
 def _blocks() -> list[Solid]:
     """Still wooden blocks behind the robot: something for it to hide."""
     return [
-        _solid("block 0", CUSHION, move(-0.3, 0.74, FLOOR + 0.17) @ turn("z", 0.3), (0.17,) * 3,
-               Paint(checks("f4ead2", "3d7dbf", period=0.22))),
-        _solid("block 1", CUSHION, move(0.12, 0.78, FLOOR + 0.17) @ turn("z", -0.2), (0.17,) * 3,
-               Paint(stripes("f4ead2", "4f9d4a", axis=0, period=0.15))),
-        _solid("block 2", CUSHION, move(-0.1, 0.76, FLOOR + 0.48) @ turn("z", 0.6), (0.14,) * 3,
-               Paint(wedges("f4ead2", "d8402f", count=3))),
+        _solid(
+            "block 0",
+            CUSHION,
+            move(-0.3, 0.74, FLOOR + 0.17) @ turn("z", 0.3),
+            (0.17,) * 3,
+            Paint(checks("f4ead2", "3d7dbf", period=0.22)),
+        ),
+        _solid(
+            "block 1",
+            CUSHION,
+            move(0.12, 0.78, FLOOR + 0.17) @ turn("z", -0.2),
+            (0.17,) * 3,
+            Paint(stripes("f4ead2", "4f9d4a", axis=0, period=0.15)),
+        ),
+        _solid(
+            "block 2",
+            CUSHION,
+            move(-0.1, 0.76, FLOOR + 0.48) @ turn("z", 0.6),
+            (0.14,) * 3,
+            Paint(wedges("f4ead2", "d8402f", count=3)),
+        ),
     ]
 
 
@@ -205,5 +263,10 @@ def _ball(time: float) -> Solid:
     # It rolls along the tangent, so it spins about the outward direction, the local x axis.
     roll = turn("x", -path * (angle + 0.75) / radius)
     skin = Paint(wedges("f8f4e6", "2f6fc0", count=3, hub=0.06, hub_color="d8402f"), gloss=0.5)
-    return _solid("ball", BALL, around @ move(path, 0, FLOOR + radius) @ roll @ turn("y", 0.5),
-                  (radius,) * 3, skin)
+    return _solid(
+        "ball",
+        BALL,
+        around @ move(path, 0, FLOOR + radius) @ roll @ turn("y", 0.5),
+        (radius,) * 3,
+        skin,
+    )

@@ -1,4 +1,5 @@
-"""Differentiable rasterizer for 3D Gaussians: typed `rasterize`, and the classes 3DGS code calls."""
+"""Differentiable rasterizer for 3D Gaussians: typed `rasterize`, and the classes 3DGS code
+calls."""
 
 from diff_gaussian_rasterization.dropin import GaussianRasterizationSettings, GaussianRasterizer
 from diff_gaussian_rasterization.native import choose_variant, variant

@@ -1,8 +1,8 @@
 """The GPU backend: what the kernels of csrc/cuda do, in which order, and the sorts between them.
 
-`kernels` is `functools.partial(PROGRAM.kernels, device)`, or a stand-in for it: called with defines,
-it returns an object that launches kernels by name. Everything is allocated by torch on the inputs'
-device and launched on its current stream; results are the same bits from run to run.
+`kernels` is `functools.partial(PROGRAM.kernels, device)`, or a stand-in for it: called with
+defines, it returns an object that launches kernels by name. Everything is allocated by torch on the
+inputs' device and launched on its current stream; results are the same bits from run to run.
 """
 
 from __future__ import annotations
@@ -253,6 +253,7 @@ def _per_gaussian(inputs: Inputs, kernels: KernelsFactory) -> Kernels:
 
 
 def _per_pixel(inputs: Inputs, kernels: KernelsFactory, first: int = 0, **aux: int) -> Kernels:
-    """The forward kernels of the pass that begins with channel `first`; the backward one with AUX."""
+    """The forward kernels of the pass that begins with channel `first`; the backward one with
+    AUX."""
     channels = min(inputs.channels - first, _CHANNELS_AT_ONCE)
     return kernels(REAL=_real(inputs), CHANNELS=channels, **aux)

@@ -1,7 +1,8 @@
 """The slow twin: the same contract in plain PyTorch, every Gaussian against every pixel, autograd.
 
 Tests hold the native kernels against it; the package draws with it when nothing native was built.
-Sources: EWA splatting (Zwicker et al. 2001), 3D Gaussian splatting (Kerbl et al. 2023, sec. 4 to 6).
+Sources: EWA splatting (Zwicker et al. 2001), 3D Gaussian splatting (Kerbl et al. 2023, sec. 4 to
+6).
 """
 
 from __future__ import annotations
@@ -139,7 +140,8 @@ def _extent(cov2d: Tensor, opacities: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _blend(uv, cov2d, z, opacities, features, width: int, height: int) -> tuple[Tensor, Tensor]:
-    """Image "C+2 H W" (colour, depth, alpha) of splats sorted by depth, and which were drawn "N"."""
+    """Image "C+2 H W" (colour, depth, alpha) of splats sorted by depth, and which were drawn
+    "N"."""
     det = cov2d[:, 0, 0] * cov2d[:, 1, 1] - cov2d[:, 0, 1] ** 2
     a, b, c = cov2d[:, 1, 1] / det, -cov2d[:, 0, 1] / det, cov2d[:, 0, 0] / det
     values = torch.cat([features, z[:, None], torch.ones_like(z)[:, None]], 1)

@@ -1,8 +1,8 @@
 """Kernels for plane fields (HexPlane, tri-plane), their regularisers, an MLP, SSIM and Adam.
 
 Every function takes float32 and float64 tensors to native code on the CPU and to CUDA kernels on a
-GPU, and any other tensor to a PyTorch twin with the same contract (`fused_fields.reference`). Planes
-are "rows cols C".
+GPU, and any other tensor to a PyTorch twin with the same contract (`fused_fields.reference`).
+Planes are "rows cols C".
 """
 
 from ._native import variant

@@ -1,4 +1,5 @@
-"""Adam (Kingma and Ba 2015) in one pass over the numbers, for all rows or for those that appeared."""
+"""Adam (Kingma and Ba 2015) in one pass over the numbers, for all rows or for those that
+appeared."""
 
 from __future__ import annotations
 

@@ -27,12 +27,13 @@ def offset_mlp(
 ) -> list[Tensor]:
     """One tensor "N k" per head from `features` "N F" (the decoder of 4DGS, Wu et al. 2024, 4.2).
 
-    `trunk` is a chain of layers, F to W, then W to W, or empty; `hidden` holds the first layers of all H
-    heads side by side, W to H * V; head h reads the h-th V columns of it and gives its k outputs.
-    The activation, "relu" or "sigmoid", follows every layer but the last ones. Layers are (weight "outputs inputs", bias).
-    Gradients go to features, weights and biases, the same bits for any number of threads; there
-    are no second derivatives. On a GPU this is the plain PyTorch twin, whose time is that of
-    cuBLAS's products. A NaN feature makes the row NaN and touches no other row.
+    `trunk` is a chain of layers, F to W, then W to W, or empty; `hidden` holds the first layers of
+    all H heads side by side, W to H * V; head h reads the h-th V columns of it and gives its k
+    outputs. The activation, "relu" or "sigmoid", follows every layer but the last ones. Layers are
+    (weight "outputs inputs", bias). Gradients go to features, weights and biases, the same bits for
+    any number of threads; there are no second derivatives. On a GPU this is the plain PyTorch twin,
+    whose time is that of cuBLAS's products. A NaN feature makes the row NaN and touches no other
+    row.
 
     Raises ValueError or TypeError naming the layer whose shape or dtype does not fit.
     """

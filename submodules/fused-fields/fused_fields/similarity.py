@@ -75,7 +75,8 @@ def _(a: Tensor, b: Tensor, margin: int, keep: bool) -> tuple[Tensor, Tensor]:
     "fused_fields::ssim_backward",
     mutates_args=(),
     device_types="cpu",
-    schema="(Tensor a, Tensor b, Tensor partials, Tensor scale, SymInt margin, bool[] wants) -> Tensor[]",
+    schema="(Tensor a, Tensor b, Tensor partials, Tensor scale, SymInt margin, bool[] wants)"
+    " -> Tensor[]",
 )
 def _ssim_backward(
     a: Tensor, b: Tensor, partials: Tensor, scale: Tensor, margin: int, wants: list[bool]

@@ -26,7 +26,8 @@ class Library:
         self._chosen: str | None = None
 
     def why_not(self) -> str | None:
-        """None where native code was built with the package, else one sentence that says why not."""
+        """None where native code was built with the package, else one sentence that says why
+        not."""
         if self._path("portable").exists():
             return None
         return (

@@ -15,9 +15,7 @@ def read(dataset, folder, **settings):
     """The scene; settings go where they belong, to ModelParams or to the reader's DataParams."""
     data_params = params_of(dataset)
     own = {k: settings.pop(k) for k in list(settings) if k in data_params.__dataclass_fields__}
-    return load_scene(
-        dataset, ModelParams(source_path=str(folder), **settings), data_params(**own)
-    )
+    return load_scene(dataset, ModelParams(source_path=str(folder), **settings), data_params(**own))
 
 
 def decode(scene):

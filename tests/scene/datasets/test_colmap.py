@@ -44,7 +44,9 @@ def test_time_is_the_order_of_the_names_not_of_the_records(folder):
 
 def test_a_frame_without_a_pose_leaves_a_gap_in_time(folder):
     write_picture(folder / "images" / "frame_12.png")
-    assert [f.time for f in read("colmap", folder, llffhold=0).train] == pytest.approx([0, 1 / 3, 2 / 3])
+    assert [f.time for f in read("colmap", folder, llffhold=0).train] == pytest.approx(
+        [0, 1 / 3, 2 / 3]
+    )
 
 
 def test_every_so_many_frames_test(folder):
@@ -88,7 +90,9 @@ def test_lenses_are_kept_for_straightening(tmp_path, model, text):
         return
     assert lens.coefficients == coefficients
     assert lens.K == (FOCAL / 2, FOCAL / 2, CX / 2, CY / 2)  # of the picture that is straightened
-    np.testing.assert_allclose(pixel(scene.train[0].camera, POINTS[0]), project(RIG[0], POINTS[0]) / 2, atol=2e-3)
+    np.testing.assert_allclose(
+        pixel(scene.train[0].camera, POINTS[0]), project(RIG[0], POINTS[0]) / 2, atol=2e-3
+    )
     decode(scene)
 
 
@@ -116,7 +120,10 @@ BROKEN = {
     "a fisheye lens": (fisheye, "cameras.bin.*model 5.*image_undistorter"),
     "no pictures": (lambda d: (d / "images").rename(d / "photos"), "images.*--images"),
     "a picture missing": (lambda d: (d / "images" / "frame_10.png").unlink(), "frame_10.png"),
-    "another shape": (lambda d: write_picture(d / "images" / "frame_10.png", 12, 12), "frame_10.png.*12x12.*16x12"),
+    "another shape": (
+        lambda d: write_picture(d / "images" / "frame_10.png", 12, 12),
+        "frame_10.png.*12x12.*16x12",
+    ),
 }
 
 
@@ -139,12 +146,27 @@ def edit_line(name, line, change):
 
 
 BROKEN_TEXT = {
-    "a word for a number": (edit_line("cameras.txt", 1, lambda s: s.replace("20.0", "wide", 1)), "cameras.txt: line 2.*numbers"),
-    "a parameter missing": (edit_line("cameras.txt", 1, lambda s: s.rsplit(" ", 1)[0]), "cameras.txt: line 2.*fx fy cx cy"),
-    "an unknown model": (edit_line("cameras.txt", 1, lambda s: s.replace("PINHOLE", "FOV")), "cameras.txt.*FOV"),
+    "a word for a number": (
+        edit_line("cameras.txt", 1, lambda s: s.replace("20.0", "wide", 1)),
+        "cameras.txt: line 2.*numbers",
+    ),
+    "a parameter missing": (
+        edit_line("cameras.txt", 1, lambda s: s.rsplit(" ", 1)[0]),
+        "cameras.txt: line 2.*fx fy cx cy",
+    ),
+    "an unknown model": (
+        edit_line("cameras.txt", 1, lambda s: s.replace("PINHOLE", "FOV")),
+        "cameras.txt.*FOV",
+    ),
     "a short line": (edit_line("images.txt", 3, lambda s: s[:20]), "images.txt: line 4.*too early"),
-    "an unknown camera": (edit_line("images.txt", 3, lambda s: s.replace(" 7 ", " 8 ")), "images.txt.*camera 8"),
-    "a point without colour": (edit_line("points3D.txt", 2, lambda s: s[:9]), "points3D.txt: line 3.*too early"),
+    "an unknown camera": (
+        edit_line("images.txt", 3, lambda s: s.replace(" 7 ", " 8 ")),
+        "images.txt.*camera 8",
+    ),
+    "a point without colour": (
+        edit_line("points3D.txt", 2, lambda s: s[:9]),
+        "points3D.txt: line 3.*too early",
+    ),
 }
 
 

@@ -26,7 +26,9 @@ def folder(tmp_path):
             cv2.imwrite(str(tmp_path / split / f"r_{k}.png"), rgba)
             pose = np.array(POSE, dtype=float)
             pose[0, 3] += k
-            frames.append({"file_path": f"./{split}/r_{k}", "time": time, "transform_matrix": pose.tolist()})
+            frames.append(
+                {"file_path": f"./{split}/r_{k}", "time": time, "transform_matrix": pose.tolist()}
+            )
         content = {"camera_angle_x": math.radians(90), "frames": frames}
         (tmp_path / f"transforms_{split}.json").write_text(json.dumps(content))
     return tmp_path
@@ -119,9 +121,18 @@ BROKEN = {
     "JSON cut in half": (cut_json, "transforms_train.json"),
     "no test file": (lambda d: (d / "transforms_test.json").unlink(), "transforms_test.json"),
     "no frames": (lambda d: edit(d, lambda c: c["frames"].clear()), "lists no frames"),
-    "empty test split": (lambda d: edit(d, lambda c: c["frames"].clear(), "test"), "transforms_test.json"),
-    "no pose": (lambda d: edit(d, lambda c: c["frames"][1].pop("transform_matrix")), "frame 1.*transform_matrix"),
-    "ragged pose": (lambda d: edit(d, lambda c: c["frames"][1]["transform_matrix"].pop()), "frame 1.*4x4"),
+    "empty test split": (
+        lambda d: edit(d, lambda c: c["frames"].clear(), "test"),
+        "transforms_test.json",
+    ),
+    "no pose": (
+        lambda d: edit(d, lambda c: c["frames"][1].pop("transform_matrix")),
+        "frame 1.*transform_matrix",
+    ),
+    "ragged pose": (
+        lambda d: edit(d, lambda c: c["frames"][1]["transform_matrix"].pop()),
+        "frame 1.*4x4",
+    ),
     "NaN in a pose": (lambda d: edit(d, nan_pose), "frame 1.*NaN"),
     "singular pose": (lambda d: edit(d, singular_pose), "frame 1.*singular"),
     "no time": (lambda d: edit(d, lambda c: c["frames"][1].pop("time")), "frame 1.*'time'"),

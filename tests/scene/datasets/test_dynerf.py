@@ -24,7 +24,9 @@ def test_known_points_land_on_known_pixels(folder):
     assert len(scene.train) == 4
     for camera, frame in enumerate([scene.test[0], scene.train[0], scene.train[2]]):
         for xyz in POINTS:
-            np.testing.assert_allclose(pixel(frame.camera, xyz), project(RIG[camera], xyz), atol=1e-3)
+            np.testing.assert_allclose(
+                pixel(frame.camera, xyz), project(RIG[camera], xyz), atol=1e-3
+            )
 
 
 def test_the_first_camera_is_held_out_and_all_share_the_clock(folder):
@@ -43,7 +45,9 @@ def test_intrinsics_follow_pictures_of_another_size(folder):
         scene = read("dynerf", folder, resolution=resolution)
         camera = scene.train[0].camera
         assert (camera.width, camera.height) == (16 // factor, 12 // factor)
-        np.testing.assert_allclose(pixel(camera, POINTS[0]), project(RIG[1], POINTS[0]) / factor, atol=1e-3)
+        np.testing.assert_allclose(
+            pixel(camera, POINTS[0]), project(RIG[1], POINTS[0]) / factor, atol=1e-3
+        )
         decode(scene)
 
 
@@ -169,7 +173,12 @@ def test_without_points_the_start_is_random_in_view(folder):
     (folder / "points3D_downsample2.ply").unlink()
     scene = read("dynerf", folder, init_points=300)
     assert scene.points.xyz.shape == (300, 3)
-    depth = torch.stack([(f.camera.viewmat[:3, :3] @ scene.points.xyz.T)[2] + f.camera.viewmat[2, 3] for f in scene.train])
+    depth = torch.stack(
+        [
+            (f.camera.viewmat[:3, :3] @ scene.points.xyz.T)[2] + f.camera.viewmat[2, 3]
+            for f in scene.train
+        ]
+    )
     assert depth.amax() <= 8.0 + 4.0  # at most the far bound of one camera, seen by another
 
 
@@ -198,11 +207,26 @@ BROKEN = {
     "no focal length": (set_cell(1, 14, 0), "row 1.*focal length"),
     "far before near": (set_cell(slice(None), 16, 0.5), "near is 1 and far 0.5"),
     "another shape": (set_cell(slice(None), 4, 16), "16x12.*16x16"),
-    "pickled": (lambda d: np.save(d / "poses_bounds.npy", np.array([{}], dtype=object)), "poses_bounds.npy.*cannot be read"),
-    "one picture less": (lambda d: (d / "cam01" / "images" / "0001.png").unlink(), "cam00 2, cam01 1"),
-    "one of another size": (lambda d: write_picture(d / "cam01" / "images" / "0001.png", 20, 15), "0001.png.*20x15"),
-    "no pictures": (lambda d: [p.unlink() for p in (d / "cam01" / "images").iterdir()], "cam01.mp4"),
-    "cut points": (lambda d: (d / "points3D_downsample2.ply").write_text("ply\nformat"), "points3D_downsample2.ply"),
+    "pickled": (
+        lambda d: np.save(d / "poses_bounds.npy", np.array([{}], dtype=object)),
+        "poses_bounds.npy.*cannot be read",
+    ),
+    "one picture less": (
+        lambda d: (d / "cam01" / "images" / "0001.png").unlink(),
+        "cam00 2, cam01 1",
+    ),
+    "one of another size": (
+        lambda d: write_picture(d / "cam01" / "images" / "0001.png", 20, 15),
+        "0001.png.*20x15",
+    ),
+    "no pictures": (
+        lambda d: [p.unlink() for p in (d / "cam01" / "images").iterdir()],
+        "cam01.mp4",
+    ),
+    "cut points": (
+        lambda d: (d / "points3D_downsample2.ply").write_text("ply\nformat"),
+        "points3D_downsample2.ply",
+    ),
 }
 
 
@@ -222,7 +246,7 @@ def test_the_real_hull_covers_the_silhouettes_of_all_cameras(data_folder):
     assert len(first) == 7
     for frame in first:
         found = np.array([pixel(frame.camera, xyz) for xyz in hull[::5].numpy()])
-        ink = (read_image(frame.image_path).min(2) < 250)
+        ink = read_image(frame.image_path).min(2) < 250
         column, row = found.astype(int).clip(0, 319).T
         assert ink[row, column].mean() > 0.97  # mirrored or upside down: under 0.9
         rows, columns = np.nonzero(ink)

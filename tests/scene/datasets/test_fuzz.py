@@ -1,5 +1,5 @@
-"""Broken folders of every family: each either reads to a sane scene or ends in one InputError that names a
-place in the folder. Seeded: a failure prints the cases, which repeat."""
+"""Broken folders of every family: each either reads to a sane scene or ends in one InputError that
+names a place in the folder. Seeded: a failure prints the cases, which repeat."""
 
 import io
 import json
@@ -21,7 +21,13 @@ CASES, MANY_CASES = 30, 300  # per family
 
 def leaves(value, path=()):
     """Paths of everything inside a JSON value."""
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    items = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
     for key, item in items:
         yield (*path, key)
         yield from leaves(item, (*path, key))
@@ -33,7 +39,25 @@ def parent(content, path):
     return content
 
 
-STRANGE = [float("nan"), float("inf"), 1e300, -1e300, 10**400, 1e30, -1, 0, "wide", "", None, True, [], {}, [[1]], "\0", "../x"]
+STRANGE = [
+    float("nan"),
+    float("inf"),
+    1e300,
+    -1e300,
+    10**400,
+    1e30,
+    -1,
+    0,
+    "wide",
+    "",
+    None,
+    True,
+    [],
+    {},
+    [[1]],
+    "\0",
+    "../x",
+]
 
 
 def in_json(data, rng):
@@ -90,7 +114,9 @@ def in_words(data, rng):
     line = rng.randrange(len(lines))
     words = lines[line].split()
     if words and rng.random() < 0.7:
-        words[rng.randrange(len(words))] = rng.choice(["nan", "inf", "1e300", "-1", "0", "wide", "1e30", "9" * 400])
+        words[rng.randrange(len(words))] = rng.choice(
+            ["nan", "inf", "1e300", "-1", "0", "wide", "1e30", "9" * 400]
+        )
         lines[line] = " ".join(words)
     else:
         del lines[line]
@@ -125,7 +151,9 @@ def corrupt(folder, rng):
         file.unlink()
     else:
         file.write_bytes(b"" if way == "empty" else way(data, rng))
-    return f"{way if isinstance(way, str) else way.__name__} {file.name}", lambda: file.write_bytes(data)
+    return f"{way if isinstance(way, str) else way.__name__} {file.name}", lambda: file.write_bytes(
+        data
+    )
 
 
 def check_sane(scene):

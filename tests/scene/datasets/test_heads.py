@@ -72,7 +72,9 @@ def test_random_points_surround_the_head(family):
     name, folder = family
     scene = read(name, folder, init_points=500)
     cameras = [frame.camera for frame in scene.train]
-    pixels = np.array([[pixel(c, xyz) for xyz in scene.points.xyz.double().numpy()] for c in cameras])
+    pixels = np.array(
+        [[pixel(c, xyz) for xyz in scene.points.xyz.double().numpy()] for c in cameras]
+    )
     assert len(scene.points.xyz) == 500
     assert np.abs(np.median(pixels, axis=1) - (8, 6)).max() < 3
 
@@ -96,7 +98,9 @@ def test_units_of_four_to_a_metre_reach_the_joints(tmp_path, head_file):
     TINY["imavatar"](tmp_path)
     frame = read("imavatar", tmp_path, head_model=head_file).train[0]
     subject = read("imavatar", tmp_path).subject
-    skinned = pose_head(toy_head(), frame.flame_pose, shape=subject.shape, expression=frame.expression)
+    skinned = pose_head(
+        toy_head(), frame.flame_pose, shape=subject.shape, expression=frame.expression
+    )
     expected = skinned.transforms[1].clone()
     expected[:3, 3] *= 4
     torch.testing.assert_close(frame.head_to_world, expected, atol=1e-5, rtol=0)

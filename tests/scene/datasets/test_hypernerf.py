@@ -40,16 +40,28 @@ def test_resolution_takes_the_folder_of_that_ratio(folder):
     full, half, eighth = (read("hypernerf", folder, resolution=r).train[0] for r in (-1, 2, 8))
     assert (full.image_path.parent.name, full.camera.width, full.camera.height) == ("1x", 32, 24)
     assert (half.image_path.parent.name, half.camera.width, half.camera.height) == ("2x", 16, 12)
-    assert (eighth.image_path.parent.name, eighth.camera.width, eighth.camera.height) == ("2x", 4, 3)
-    torch.testing.assert_close(half.camera.K, torch.tensor([[FOCAL, 0, CX], [0, FOCAL, CY], [0, 0, 1]]))
+    assert (eighth.image_path.parent.name, eighth.camera.width, eighth.camera.height) == (
+        "2x",
+        4,
+        3,
+    )
+    torch.testing.assert_close(
+        half.camera.K, torch.tensor([[FOCAL, 0, CX], [0, FOCAL, CY], [0, 0, 1]])
+    )
     torch.testing.assert_close(eighth.camera.K[:2], half.camera.K[:2] / 4)
     decode(read("hypernerf", folder, resolution=8))
 
 
 def test_the_moments_run_over_the_warp_ids(folder):
-    edit(folder / "metadata.json", lambda c: [c[f"{k:06d}"].update(warp_id=10 * k) for k in range(3)])
+    edit(
+        folder / "metadata.json", lambda c: [c[f"{k:06d}"].update(warp_id=10 * k) for k in range(3)]
+    )
     scene = read("hypernerf", folder)
-    assert [(f.time, f.index) for f in [*scene.train, *scene.test]] == [(0.0, 0), (0.5, 1), (1.0, 2)]
+    assert [(f.time, f.index) for f in [*scene.train, *scene.test]] == [
+        (0.0, 0),
+        (0.5, 1),
+        (1.0, 2),
+    ]
 
 
 def test_frames_of_one_moment_share_a_row(folder):
@@ -62,10 +74,14 @@ def test_without_val_ids_every_fourth_trains_and_those_between_test(tmp_path):
     hypernerf(tmp_path)
     names = [f"{k:06d}" for k in range(10)]
     for name in names[3:]:
-        (tmp_path / "camera" / f"{name}.json").write_text((tmp_path / "camera" / "000000.json").read_text())
+        (tmp_path / "camera" / f"{name}.json").write_text(
+            (tmp_path / "camera" / "000000.json").read_text()
+        )
         write_picture(tmp_path / "rgb" / "2x" / f"{name}.png")
     edit(tmp_path / "dataset.json", lambda c: c.update(ids=names, train_ids=[], val_ids=[]))
-    (tmp_path / "metadata.json").write_text(json.dumps({name: {"warp_id": k} for k, name in enumerate(names)}))
+    (tmp_path / "metadata.json").write_text(
+        json.dumps({name: {"warp_id": k} for k, name in enumerate(names)})
+    )
     scene = read("hypernerf", tmp_path, resolution=2)
     assert [f.index for f in scene.train] == [0, 4, 8]
     assert [f.index for f in scene.test] == [2, 6]
@@ -121,20 +137,48 @@ BROKEN = {
     "no camera": (lambda d: (d / "camera" / "000001.json").unlink(), "camera/000001.json"),
     "no picture": (lambda d: (d / "rgb" / "2x" / "000001.png").unlink(), "rgb/2x/000001.png"),
     "no pictures": (lambda d: (d / "rgb").rename(d / "images"), "rgb.*1x, 2x"),
-    "frame without moment": (lambda d: edit(d / "metadata.json", lambda c: c.pop("000001")), "metadata.json.*'000001'"),
-    "train in test": (
-        lambda d: edit(d / "dataset.json", lambda c: c["val_ids"].append("000000")), "'000000' is in train_ids and in val_ids"
+    "frame without moment": (
+        lambda d: edit(d / "metadata.json", lambda c: c.pop("000001")),
+        "metadata.json.*'000001'",
     ),
-    "unknown frame": (lambda d: edit(d / "dataset.json", lambda c: c["train_ids"].append("7")), "'7'.*not among 'ids'"),
-    "frame twice": (lambda d: edit(d / "dataset.json", lambda c: c["train_ids"].append("000000")), "twice"),
+    "train in test": (
+        lambda d: edit(d / "dataset.json", lambda c: c["val_ids"].append("000000")),
+        "'000000' is in train_ids and in val_ids",
+    ),
+    "unknown frame": (
+        lambda d: edit(d / "dataset.json", lambda c: c["train_ids"].append("7")),
+        "'7'.*not among 'ids'",
+    ),
+    "frame twice": (
+        lambda d: edit(d / "dataset.json", lambda c: c["train_ids"].append("000000")),
+        "twice",
+    ),
     "skewed": (camera_file(lambda c: c.update(skew=3.0)), "000001.json.*skew"),
-    "sheared": (camera_file(lambda c: c["orientation"][0].__setitem__(0, 2.0)), "000001.json.*right angles"),
-    "mirrored": (camera_file(lambda c: c["orientation"].__setitem__(0, [-x for x in c["orientation"][0]])), "mirrors"),
+    "sheared": (
+        camera_file(lambda c: c["orientation"][0].__setitem__(0, 2.0)),
+        "000001.json.*right angles",
+    ),
+    "mirrored": (
+        camera_file(lambda c: c["orientation"].__setitem__(0, [-x for x in c["orientation"][0]])),
+        "mirrors",
+    ),
     "no focal length": (camera_file(lambda c: c.pop("focal_length")), "000001.json.*focal_length"),
-    "focal length 0": (camera_file(lambda c: c.update(focal_length=0)), "000001.json.*focal length"),
-    "NaN place": (camera_file(lambda c: c["position"].__setitem__(0, float("nan"))), "000001.json.*position.*NaN"),
-    "other size": (camera_file(lambda c: c.update(image_size=[64, 48])), "000001.png.*16x12.*64x48"),
-    "scale 0": (lambda d: edit(d / "scene.json", lambda c: c.update(scale=0)), "scene.json.*scale 0"),
+    "focal length 0": (
+        camera_file(lambda c: c.update(focal_length=0)),
+        "000001.json.*focal length",
+    ),
+    "NaN place": (
+        camera_file(lambda c: c["position"].__setitem__(0, float("nan"))),
+        "000001.json.*position.*NaN",
+    ),
+    "other size": (
+        camera_file(lambda c: c.update(image_size=[64, 48])),
+        "000001.png.*16x12.*64x48",
+    ),
+    "scale 0": (
+        lambda d: edit(d / "scene.json", lambda c: c.update(scale=0)),
+        "scene.json.*scale 0",
+    ),
     "flat points": (lambda d: np.save(d / "points.npy", np.zeros(3)), "points.npy.*matrix"),
 }
 

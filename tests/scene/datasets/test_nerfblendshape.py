@@ -125,14 +125,17 @@ BROKEN = {
     "a huge coefficient": (change_frame(exp_ori=[1e30] * 5), "exp_ori.*beyond"),
     "the same number twice": (change_frame(img_id=0), "img_id 0 is there twice"),
     "half a number": (change_frame(img_id=0.5), "img_id.*0.5"),
-    "picture of another size": (lambda d: write_picture(d / "ori_imgs/1.jpg", 8, 8), "1.jpg.*16x12"),
+    "picture of another size": (
+        lambda d: write_picture(d / "ori_imgs/1.jpg", 8, 8),
+        "1.jpg.*16x12",
+    ),
     "no picture": (lambda d: (d / "ori_imgs/1.jpg").unlink(), "1.jpg"),
     "size in letters": (change(w="wide"), "transforms.json.*'w'"),
     "focal length zero": (change(fx=0), "img_id 0.*focal"),
     "mask missing": (lambda d: (d / "mask/2.png").unlink(), "mask/2.png"),
     "masks of other frames": (lambda d: (d / "mask/1.png").unlink(), "mask.*first mask is 2"),
     "mask of another size": (lambda d: write_picture(d / "mask/2.png", 8, 8, 1), "2.png.*8x8"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", BROKEN)

@@ -22,7 +22,10 @@ PUPILS = {68: (-0.126, 0.12, 0.168), 69: (0.126, 0.12, 0.168)}  # in the world o
 @pytest.fixture(scope="module")
 def landmarks(data_folder):
     """(M, 70, 2) in parts of the picture."""
-    files = [data_folder / "imavatar/obama256/obama256" / s / "flame_params.json" for s in ("train", "test")]
+    files = [
+        data_folder / "imavatar/obama256/obama256" / s / "flame_params.json"
+        for s in ("train", "test")
+    ]
     rows = [f["flame_keypoints"] for file in files for f in json.loads(file.read_text())["frames"]]
     return (np.array(rows) + 1) / 2
 
@@ -51,7 +54,10 @@ def test_points_found_in_half_of_the_frames_are_where_the_others_see_them(seen):
     misses = []
     for mark in RIGID:
         point = triangulate([f.camera for f in frames[::2]], marks[::2, mark])
-        misses += [np.linalg.norm(pixel(f.camera, point) - xy) for f, xy in zip(frames[1::2], marks[1::2, mark], strict=True)]  # fmt: skip
+        misses += [
+            np.linalg.norm(pixel(f.camera, point) - xy)
+            for f, xy in zip(frames[1::2], marks[1::2, mark], strict=True)
+        ]
     assert np.median(misses) < 1  # pixel
     assert np.quantile(misses, 0.95) < 4
 
@@ -68,7 +74,10 @@ def test_pupils_are_where_the_folder_says(data_folder, landmarks):
     scene = read("imavatar", data_folder / "imavatar/obama256")
     frames = [*scene.train, *scene.test]
     for mark, xyz in PUPILS.items():
-        misses = [np.linalg.norm(pixel(f.camera, xyz) - 256 * xy) for f, xy in zip(frames, landmarks[:, mark], strict=True)]  # fmt: skip
+        misses = [
+            np.linalg.norm(pixel(f.camera, xyz) - 256 * xy)
+            for f, xy in zip(frames, landmarks[:, mark], strict=True)
+        ]
         assert np.median(misses) < 1
 
 

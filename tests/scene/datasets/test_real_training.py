@@ -25,7 +25,15 @@ SHORT = SHORT.split()
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_a_real_folder_trains_with_falling_loss(folder, data_folder, tmp_path):
-    argv = ["-s", str(data_folder / folder), "--configs", FOLDERS[folder], "-m", str(tmp_path), *SHORT]
+    argv = [
+        "-s",
+        str(data_folder / folder),
+        "--configs",
+        FOLDERS[folder],
+        "-m",
+        str(tmp_path),
+        *SHORT,
+    ]
     train(parse_train_args(argv))
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     psnr = [row["psnr"] for row in rows if "it_per_s" in row]

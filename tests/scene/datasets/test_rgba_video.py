@@ -38,7 +38,9 @@ def test_anchors_are_frames_of_their_moment_with_their_own_cameras(folder):
     assert len(anchors) == 6
     assert {(f.index, f.time, f.camera.width) for f in anchors} == {(1, 0.5, 8)}
     # From above and 30 degrees to the right of the front; from the right side and below.
-    np.testing.assert_allclose(anchors[0].camera.center.numpy(), [math.sqrt(0.75), 1.0, 1.5], atol=1e-6)
+    np.testing.assert_allclose(
+        anchors[0].camera.center.numpy(), [math.sqrt(0.75), 1.0, 1.5], atol=1e-6
+    )
     side = [2 * math.cos(math.radians(20)), -2 * math.sin(math.radians(20)), 0]
     np.testing.assert_allclose(anchors[1].camera.center.numpy(), side, atol=1e-6)
     for frame in anchors:
@@ -70,13 +72,28 @@ def test_held_out_moments_take_their_anchors_along(folder):
 
 
 BROKEN = {
-    "an anchor missing": (lambda d: (d / "zero123" / "2_rgba" / "3.png").unlink(), "zero123/2_rgba.*5 pictures"),
-    "a moment's anchors missing": (lambda d: (d / "zero123" / "2_rgba").rename(d / "zero123" / "x"), "zero123/2_rgba.*0 pictures"),
-    "a picture of another size": (lambda d: write_picture(d / "ref" / "2_rgba.png", 8, 8, 4), "2_rgba.png.*8x8"),
-    "an anchor of another size": (lambda d: write_picture(d / "zero123" / "2_rgba" / "3.png", 9, 9, 4), "3.png.*9x9"),
+    "an anchor missing": (
+        lambda d: (d / "zero123" / "2_rgba" / "3.png").unlink(),
+        "zero123/2_rgba.*5 pictures",
+    ),
+    "a moment's anchors missing": (
+        lambda d: (d / "zero123" / "2_rgba").rename(d / "zero123" / "x"),
+        "zero123/2_rgba.*0 pictures",
+    ),
+    "a picture of another size": (
+        lambda d: write_picture(d / "ref" / "2_rgba.png", 8, 8, 4),
+        "2_rgba.png.*8x8",
+    ),
+    "an anchor of another size": (
+        lambda d: write_picture(d / "zero123" / "2_rgba" / "3.png", 9, 9, 4),
+        "3.png.*9x9",
+    ),
     "no pictures": (lambda d: [p.unlink() for p in (d / "ref").iterdir()], "ref.*no PNG"),
     "a cut picture": (lambda d: cut(d / "ref" / "2_rgba.png"), "2_rgba.png"),
-    "a frame twice": (lambda d: write_picture(d / "ref" / "2.png", 16, 16, 4), "'2' is there twice"),
+    "a frame twice": (
+        lambda d: write_picture(d / "ref" / "2.png", 16, 16, 4),
+        "'2' is there twice",
+    ),
     "all held out": (lambda d: None, "hold_out=3 holds out 3 of 3"),
 }
 

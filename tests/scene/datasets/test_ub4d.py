@@ -44,7 +44,9 @@ def test_an_off_centre_principal_point_is_kept(folder):
     moved[:2, 2] = [5.0, 9.0]
     change_matrices(lambda m: m.update(proj_mat_1=0.3 * moved @ RIG[1][:3]))(folder)
     camera = read("ub4d", folder).train[1].camera
-    np.testing.assert_allclose(pixel(camera, POINTS[0]), project(RIG[1], POINTS[0], center=(5.0, 9.0)), atol=2e-3)
+    np.testing.assert_allclose(
+        pixel(camera, POINTS[0]), project(RIG[1], POINTS[0], center=(5.0, 9.0)), atol=2e-3
+    )
 
 
 def test_masks_are_the_coverage_and_the_names_the_clock(folder):
@@ -68,9 +70,13 @@ def test_the_last_moments_test_where_asked(folder):
 
 def test_the_folder_s_own_novel_cameras_make_the_video(folder):
     assert len(read("ub4d", folder).video) == 120
-    np.savez(folder / "novel_projection_matrix.npz", proj_mat_0=K @ RIG[2][:3], proj_mat_1=K @ RIG[0][:3])
+    np.savez(
+        folder / "novel_projection_matrix.npz", proj_mat_0=K @ RIG[2][:3], proj_mat_1=K @ RIG[0][:3]
+    )
     video = read("ub4d", folder).video
-    np.testing.assert_allclose(pixel(video[0].camera, POINTS[0]), project(RIG[2], POINTS[0]), atol=2e-3)
+    np.testing.assert_allclose(
+        pixel(video[0].camera, POINTS[0]), project(RIG[2], POINTS[0]), atol=2e-3
+    )
 
 
 def test_the_first_cloud_starts_it(folder):
@@ -82,16 +88,37 @@ def test_the_first_cloud_starts_it(folder):
 SKEWED = np.array([[K[0, 0], 9.0, K[0, 2]], K[1], K[2]])
 BROKEN = {
     "no matrices": (lambda d: (d / "projection_matrix.npz").unlink(), "projection_matrix.npz"),
-    "a matrix missing": (change_matrices(lambda m: m.pop("proj_mat_1")), "projection_matrix.npz.*proj_mat_1"),
-    "no matrix": (change_matrices(lambda m: m.update(proj_mat_1=np.eye(3))), r"proj_mat_1.*\(3, 3\).*3x4"),
-    "singular": (change_matrices(lambda m: m.update(proj_mat_1=np.zeros((3, 4)))), "proj_mat_1.*singular"),
-    "NaN": (change_matrices(lambda m: m.update(proj_mat_1=np.full((3, 4), np.nan))), "proj_mat_1.*NaN"),
+    "a matrix missing": (
+        change_matrices(lambda m: m.pop("proj_mat_1")),
+        "projection_matrix.npz.*proj_mat_1",
+    ),
+    "no matrix": (
+        change_matrices(lambda m: m.update(proj_mat_1=np.eye(3))),
+        r"proj_mat_1.*\(3, 3\).*3x4",
+    ),
+    "singular": (
+        change_matrices(lambda m: m.update(proj_mat_1=np.zeros((3, 4)))),
+        "proj_mat_1.*singular",
+    ),
+    "NaN": (
+        change_matrices(lambda m: m.update(proj_mat_1=np.full((3, 4), np.nan))),
+        "proj_mat_1.*NaN",
+    ),
     "skewed": (change_matrices(lambda m: m.update(proj_mat_1=SKEWED @ RIG[1][:3])), "skewed"),
     "no pictures": (lambda d: [p.unlink() for p in (d / "rgb").iterdir()], "rgb"),
-    "a name": (lambda d: (d / "rgb" / "00001.png").rename(d / "rgb" / "one.png"), "one.png.*not a number"),
+    "a name": (
+        lambda d: (d / "rgb" / "00001.png").rename(d / "rgb" / "one.png"),
+        "one.png.*not a number",
+    ),
     "a mask missing": (lambda d: (d / "mask" / "00001.png").unlink(), "mask.*00001.png"),
-    "mask of another size": (lambda d: write_picture(d / "mask" / "00001.png", 8, 8, 1), "00001.png.*8x8"),
-    "cut archive": (lambda d: (d / "projection_matrix.npz").write_bytes(b"PK\3\4junk"), "projection_matrix.npz"),
+    "mask of another size": (
+        lambda d: write_picture(d / "mask" / "00001.png", 8, 8, 1),
+        "00001.png.*8x8",
+    ),
+    "cut archive": (
+        lambda d: (d / "projection_matrix.npz").write_bytes(b"PK\3\4junk"),
+        "projection_matrix.npz",
+    ),
 }
 
 

@@ -1,7 +1,8 @@
 """A valid folder of a few small pictures for every family, in its real form on disk.
 
-All show one rig: three cameras (`RIG`) that look at the origin from a distance of four, given as numpy
-matrices that no code of the project made. Each writer brings them into its family's convention.
+All show one rig: three cameras (`RIG`) that look at the origin from a distance of four, given as
+numpy matrices that no code of the project made. Each writer brings them into its family's
+convention.
 """
 
 import json
@@ -21,7 +22,13 @@ GL = np.diag([1.0, -1.0, -1.0, 1.0])  # between OpenGL's and OpenCV's camera axe
 
 def w2c_at(azimuth, elevation=0.2, distance=4.0):
     """World to camera (4, 4), OpenCV axes; the world's up axis is y. Angles in radians."""
-    back = np.array([math.cos(elevation) * math.sin(azimuth), math.sin(elevation), math.cos(elevation) * math.cos(azimuth)])
+    back = np.array(
+        [
+            math.cos(elevation) * math.sin(azimuth),
+            math.sin(elevation),
+            math.cos(elevation) * math.cos(azimuth),
+        ]
+    )
     right = np.cross([0.0, 1.0, 0.0], back)
     right /= np.linalg.norm(right)
     up = np.cross(back, right)
@@ -49,8 +56,12 @@ def write_picture(path, width=WIDTH, height=HEIGHT, channels=3, seed=0):
 
 def write_ply(path, xyz):
     rows = "".join(f"{x} {y} {z} 200 100 50\n" for x, y, z in xyz)
-    columns = "".join(f"property float {c}\n" for c in "xyz") + "".join(f"property uchar {c}\n" for c in ("red", "green", "blue"))
-    path.write_text(f"ply\nformat ascii 1.0\nelement vertex {len(xyz)}\n{columns}end_header\n{rows}")
+    columns = "".join(f"property float {c}\n" for c in "xyz") + "".join(
+        f"property uchar {c}\n" for c in ("red", "green", "blue")
+    )
+    path.write_text(
+        f"ply\nformat ascii 1.0\nelement vertex {len(xyz)}\n{columns}end_header\n{rows}"
+    )
 
 
 POINTS = np.random.default_rng(1).uniform(-0.5, 0.5, (20, 3)).round(3)
@@ -67,22 +78,41 @@ def dnerf(folder):
         for k, w2c in enumerate(RIG):
             write_picture(folder / split / f"r_{k}.png", channels=4, seed=k)
             c2w = np.linalg.inv(w2c) @ GL
-            frames.append({"file_path": f"./{split}/r_{k}", "time": k / 2, "transform_matrix": c2w.tolist()})
+            frames.append(
+                {"file_path": f"./{split}/r_{k}", "time": k / 2, "transform_matrix": c2w.tolist()}
+            )
         angle = 2 * math.atan(WIDTH / (2 * FOCAL))
         write_json(folder / f"transforms_{split}.json", {"camera_angle_x": angle, "frames": frames})
 
 
 def hypernerf(folder, *, scale=0.5, center=(0.1, 0.2, 0.3), radial=(0, 0, 0)):
     names = [f"{k:06d}" for k in range(3)]
-    write_json(folder / "scene.json", {"scale": scale, "center": list(center), "near": 0.1, "far": 5.0})
-    write_json(folder / "dataset.json", {"count": 3, "ids": names, "train_ids": names[:2], "val_ids": names[2:]})
-    write_json(folder / "metadata.json", {name: {"warp_id": k, "camera_id": 0} for k, name in enumerate(names)})
+    write_json(
+        folder / "scene.json", {"scale": scale, "center": list(center), "near": 0.1, "far": 5.0}
+    )
+    write_json(
+        folder / "dataset.json",
+        {"count": 3, "ids": names, "train_ids": names[:2], "val_ids": names[2:]},
+    )
+    write_json(
+        folder / "metadata.json",
+        {name: {"warp_id": k, "camera_id": 0} for k, name in enumerate(names)},
+    )
     for name, w2c in zip(names, RIG, strict=True):
-        write_json(folder / "camera" / f"{name}.json", {
-            "orientation": w2c[:3, :3].tolist(), "position": (-w2c[:3, :3].T @ w2c[:3, 3]).tolist(),
-            "focal_length": 2 * FOCAL, "principal_point": [2 * CX, 2 * CY], "skew": 0.0, "pixel_aspect_ratio": 1.0,
-            "radial_distortion": list(radial), "tangential_distortion": [0, 0], "image_size": [2 * WIDTH, 2 * HEIGHT],
-        })  # fmt: skip
+        write_json(
+            folder / "camera" / f"{name}.json",
+            {
+                "orientation": w2c[:3, :3].tolist(),
+                "position": (-w2c[:3, :3].T @ w2c[:3, 3]).tolist(),
+                "focal_length": 2 * FOCAL,
+                "principal_point": [2 * CX, 2 * CY],
+                "skew": 0.0,
+                "pixel_aspect_ratio": 1.0,
+                "radial_distortion": list(radial),
+                "tangential_distortion": [0, 0],
+                "image_size": [2 * WIDTH, 2 * HEIGHT],
+            },
+        )
         write_picture(folder / "rgb" / "1x" / f"{name}.png", 2 * WIDTH, 2 * HEIGHT)
         write_picture(folder / "rgb" / "2x" / f"{name}.png")
     np.save(folder / "points.npy", POINTS.astype(np.float32))
@@ -123,7 +153,9 @@ def rgba_video(folder):
     for k in (0, 2, 10):  # no zeros in front: 10 sorts before 2 as text
         write_picture(folder / "ref" / f"{k}_rgba.png", 16, 16, channels=4, seed=k)
         for view in range(6):
-            write_picture(folder / "zero123" / f"{k}_rgba" / f"{view}.png", 8, 8, channels=4, seed=view)
+            write_picture(
+                folder / "zero123" / f"{k}_rgba" / f"{view}.png", 8, 8, channels=4, seed=view
+            )
 
 
 def colmap(folder, *, text=False, model=1, values=(FOCAL, FOCAL, CX, CY)):
@@ -137,7 +169,9 @@ def colmap(folder, *, text=False, model=1, values=(FOCAL, FOCAL, CX, CY)):
 
 
 def colmap_binary(sparse, shots, model, values):
-    data = struct.pack("<Q", 1) + struct.pack(f"<iiQQ{len(values)}d", 7, model, WIDTH, HEIGHT, *values)
+    data = struct.pack("<Q", 1) + struct.pack(
+        f"<iiQQ{len(values)}d", 7, model, WIDTH, HEIGHT, *values
+    )
     (sparse / "cameras.bin").write_bytes(data)
     data = struct.pack("<Q", len(shots))
     for k, (quat, t, name) in enumerate(shots, 1):
@@ -187,9 +221,14 @@ def nerfblendshape(folder):
     for k, w2c in enumerate(RIG):
         write_picture(folder / "ori_imgs" / f"{k}.jpg", seed=k)
         write_picture(folder / "mask" / f"{k + 1}.png", channels=1, seed=k)
-        write_colors(folder / "parsing" / f"{k}.png", [(0, 0, 255), (0, 255, 0), (255, 0, 0), (255, 255, 255)])
+        write_colors(
+            folder / "parsing" / f"{k}.png",
+            [(0, 0, 255), (0, 255, 0), (255, 0, 0), (255, 255, 255)],
+        )
         c2w = np.linalg.inv(w2c) @ GL
-        frames.append({"img_id": k, "exp_ori": coefficients(k, 5), "transform_matrix": c2w.tolist()})
+        frames.append(
+            {"img_id": k, "exp_ori": coefficients(k, 5), "transform_matrix": c2w.tolist()}
+        )
     write_picture(folder / "bc.jpg", seed=9)
     lens = {"h": HEIGHT, "w": WIDTH, "fx": FOCAL, "fy": FOCAL, "cx": CX, "cy": CY}
     write_json(folder / "transforms.json", {**lens, "frames": frames})
@@ -199,35 +238,60 @@ MIRROR = np.diag([-1.0, 1.0, 1.0, 1.0])
 
 
 def nerface(folder):
-    """As the public files: focal length negative in x, the world a mirror image, centre in parts."""
+    """As the public files: focal length negative in x, the world a mirror image, centre in
+    parts."""
     for split, rig in (("train", RIG), ("val", RIG[:1]), ("test", RIG[1:])):
         frames = []
         for k, w2c in enumerate(rig):
             write_picture(folder / split / f"f_{k:04d}.png", seed=k)
             c2w = MIRROR @ np.linalg.inv(w2c) @ GL @ MIRROR
-            frames.append({"file_path": f"./{split}/f_{k:04d}", "transform_matrix": c2w.tolist(),
-                           "expression": coefficients(k, 5), "bbox": [0.1, 0.9, 0.2, 0.8]})  # fmt: skip
+            frames.append(
+                {
+                    "file_path": f"./{split}/f_{k:04d}",
+                    "transform_matrix": c2w.tolist(),
+                    "expression": coefficients(k, 5),
+                    "bbox": [0.1, 0.9, 0.2, 0.8],
+                }
+            )
         angle = 2 * math.atan(WIDTH / (2 * FOCAL))
-        write_json(folder / f"transforms_{split}.json", {
-            "camera_angle_x": angle, "intrinsics": [-FOCAL, FOCAL, 0.5, 0.5], "frames": frames})  # fmt: skip
+        write_json(
+            folder / f"transforms_{split}.json",
+            {"camera_angle_x": angle, "intrinsics": [-FOCAL, FOCAL, 0.5, 0.5], "frames": frames},
+        )
     write_picture(folder / "bg" / "00050.png", seed=9)
 
 
 def imavatar(folder):
-    """The folder named twice, two videos; world to camera, all intrinsics in parts of the picture."""
+    """The folder named twice, two videos; world to camera, all intrinsics in parts of the
+    picture."""
     for name, rig in (("train", RIG), ("test", RIG[:2])):
         video, frames = folder / folder.name / name, []
         for k, w2c in enumerate(rig, 1):
             write_picture(video / "image" / f"{k}.png", seed=k)
             write_picture(video / "mask" / f"{k}.png", channels=1, seed=k)
-            write_colors(video / "semantic" / f"{k}.png", [(0, 0, 0), (1, 1, 1), (14, 14, 14), (17, 17, 17)])
+            write_colors(
+                video / "semantic" / f"{k}.png", [(0, 0, 0), (1, 1, 1), (14, 14, 14), (17, 17, 17)]
+            )
             pose = np.zeros(15)
             pose[[1, 3, 6]] = 0.1, -0.2, 0.05 * k
-            frames.append({"file_path": f"./image/{k}", "world_mat": (GL @ w2c)[:3].tolist(),
-                           "expression": coefficients(k, 6), "pose": pose.tolist(), "bbox": [-0.5, -0.5, 0.5, 0.5],
-                           "flame_keypoints": np.zeros((70, 2)).tolist()})  # fmt: skip
-        write_json(video / "flame_params.json", {
-            "intrinsics": [-FOCAL / WIDTH, FOCAL / HEIGHT, 0.5, 0.5], "shape_params": coefficients(0, 8), "frames": frames})  # fmt: skip
+            frames.append(
+                {
+                    "file_path": f"./image/{k}",
+                    "world_mat": (GL @ w2c)[:3].tolist(),
+                    "expression": coefficients(k, 6),
+                    "pose": pose.tolist(),
+                    "bbox": [-0.5, -0.5, 0.5, 0.5],
+                    "flame_keypoints": np.zeros((70, 2)).tolist(),
+                }
+            )
+        write_json(
+            video / "flame_params.json",
+            {
+                "intrinsics": [-FOCAL / WIDTH, FOCAL / HEIGHT, 0.5, 0.5],
+                "shape_params": coefficients(0, 8),
+                "frames": frames,
+            },
+        )
 
 
 def insta(folder):
@@ -237,8 +301,13 @@ def insta(folder):
         exp = folder / "flame" / "exp" / f"{k:05d}.txt"
         exp.parent.mkdir(parents=True, exist_ok=True)
         exp.write_text("\n".join(map(str, coefficients(k, 5))))
-        frames.append({"file_path": f"images/{k:05d}.png", "exp_path": f"flame/exp/{k:05d}.txt",
-                       "transform_matrix": np.linalg.inv(w2c).tolist()})  # fmt: skip
+        frames.append(
+            {
+                "file_path": f"images/{k:05d}.png",
+                "exp_path": f"flame/exp/{k:05d}.txt",
+                "transform_matrix": np.linalg.inv(w2c).tolist(),
+            }
+        )
     lens = {"w": WIDTH, "h": HEIGHT, "cx": CX, "cy": CY, "fl_x": FOCAL, "fl_y": FOCAL}
     write_json(folder / "transforms.json", {**lens, "frames": frames})
 
@@ -256,21 +325,59 @@ def gaussianavatars(folder):
             write_picture(folder / "images" / name, seed=moment)
             write_picture(folder / "fg_masks" / name, channels=1, seed=moment)
             c2w = np.linalg.inv(RIG[camera]) @ GL
-            frames.append({
-                "timestep_index": moment, "camera_index": camera, "file_path": f"images/{name}",
-                "fg_mask_path": f"fg_masks/{name}", "flame_param_path": f"flame_param/{moment:05d}.npz",
-                "transform_matrix": c2w.tolist(), "w": WIDTH, "h": HEIGHT, "cx": CX, "cy": CY, "fl_x": FOCAL, "fl_y": FOCAL,
-            })  # fmt: skip
+            frames.append(
+                {
+                    "timestep_index": moment,
+                    "camera_index": camera,
+                    "file_path": f"images/{name}",
+                    "fg_mask_path": f"fg_masks/{name}",
+                    "flame_param_path": f"flame_param/{moment:05d}.npz",
+                    "transform_matrix": c2w.tolist(),
+                    "w": WIDTH,
+                    "h": HEIGHT,
+                    "cx": CX,
+                    "cy": CY,
+                    "fl_x": FOCAL,
+                    "fl_y": FOCAL,
+                }
+            )
         write_json(folder / f"transforms_{split}.json", {"frames": frames})
 
 
 def flame_numbers(seed):
-    row = {"expr": 5, "rotation": 3, "neck_pose": 3, "jaw_pose": 3, "eyes_pose": 6, "translation": 3}
+    row = {
+        "expr": 5,
+        "rotation": 3,
+        "neck_pose": 3,
+        "jaw_pose": 3,
+        "eyes_pose": 6,
+        "translation": 3,
+    }
     source = np.random.default_rng(seed)
-    arrays = {name: 0.2 * source.normal(size=(1, count)).astype(np.float32) for name, count in row.items()}
-    return {**arrays, "shape": np.full(8, 0.5, np.float32), "static_offset": np.zeros((1, 4, 3), np.float32)}
+    arrays = {
+        name: 0.2 * source.normal(size=(1, count)).astype(np.float32) for name, count in row.items()
+    }
+    return {
+        **arrays,
+        "shape": np.full(8, 0.5, np.float32),
+        "static_offset": np.zeros((1, 4, 3), np.float32),
+    }
 
 
 # The readers' names -> writers of a folder that they read.
-TINY = {f.__name__: f for f in (dnerf, hypernerf, dynerf, ub4d, rgba_video, colmap,
-                               nerfblendshape, nerface, imavatar, insta, gaussianavatars)}  # fmt: skip
+TINY = {
+    f.__name__: f
+    for f in (
+        dnerf,
+        hypernerf,
+        dynerf,
+        ub4d,
+        rgba_video,
+        colmap,
+        nerfblendshape,
+        nerface,
+        imavatar,
+        insta,
+        gaussianavatars,
+    )
+}

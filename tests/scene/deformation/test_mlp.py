@@ -13,7 +13,10 @@ def test_untrained_deformation_is_identity():
     assert not any(value.any() for value in offsets.values())
 
 
-@pytest.mark.parametrize(("inputs", "width", "depth", "count"), [(64, 64, 0, 28_795), (32, 128, 0, 94_395), (48, 128, 1, 96_443)])
+@pytest.mark.parametrize(
+    ("inputs", "width", "depth", "count"),
+    [(64, 64, 0, 28_795), (32, 128, 0, 94_395), (48, 128, 1, 96_443)],
+)
 def test_parameter_counts_are_the_published_ones(inputs, width, depth, count):
     assert sum(p.numel() for p in OffsetMLP(inputs, width, depth, HEADS).parameters()) == count
 

@@ -1,4 +1,5 @@
-"""What holds for every method: it is built from facts alone, takes a saved state and poses to its bits."""
+"""What holds for every method: it is built from facts alone, takes a saved state and poses to its
+bits."""
 
 from dataclasses import replace
 
@@ -55,7 +56,9 @@ def test_what_is_exported_has_all_bands_of_its_harmonics(made):
     assert shown.sh_degree == 3
 
 
-@pytest.mark.parametrize(("missing", "step", "degree"), [("step", 0, 2), ("active_sh_degree", 2500, 2)])
+@pytest.mark.parametrize(
+    ("missing", "step", "degree"), [("step", 0, 2), ("active_sh_degree", 2500, 2)]
+)
 def test_a_state_that_knows_the_step_or_the_degree_is_taken_over(made, missing, step, degree):
     settings, scene, method = made
     state = state_of(method)
@@ -79,6 +82,8 @@ def test_without_training_nothing_is_needed_of_the_scene(made):
     """Whoever only shows a model is not asked for what training needs."""
     settings, scene, _ = made
     blind = replace(scene, train=[replace(f, time=None, expression=None) for f in scene.train])
-    with pytest.raises(InputError, match="which dataset 'auto' does not give; use another dataset or method"):
+    with pytest.raises(
+        InputError, match="which dataset 'auto' does not give; use another dataset or method"
+    ):
         built(blind, settings)
     assert len(make_method(facts_of(scene, settings), settings, CPU).table) == 0

@@ -43,7 +43,13 @@ def test_untrained_method_draws_its_canonical_gaussians_at_every_time(folder):
 
 @pytest.mark.parametrize(
     ("flag", "field"),
-    [("no_dx", "means"), ("no_ds", "scales"), ("no_dr", "quats"), ("no_do", "opacities"), ("no_dshs", "sh")],
+    [
+        ("no_dx", "means"),
+        ("no_ds", "scales"),
+        ("no_dr", "quats"),
+        ("no_do", "opacities"),
+        ("no_dshs", "sh"),
+    ],
 )
 def test_a_switched_off_head_leaves_its_column_alone_and_the_others_move(folder, flag, field):
     every = ["no_dx", "no_ds", "no_dr", "no_do", "no_dshs"]
@@ -76,9 +82,21 @@ def test_sh_degree_climbs_every_thousand_steps_up_to_its_limit(folder):
 
 
 def test_terms_that_weigh_nothing_are_not_built(folder):
-    method, _ = build(folder, "--lambda_dssim", "0.2", "--plane_tv_weight", "0", "--time_smoothness_weight",
-                      "0", "--l1_time_planes", "0")  # fmt: skip
-    assert [[t.name for t in stage.losses] for stage in method.stages()] == [["l1", "dssim"], ["l1", "dssim"]]
+    method, _ = build(
+        folder,
+        "--lambda_dssim",
+        "0.2",
+        "--plane_tv_weight",
+        "0",
+        "--time_smoothness_weight",
+        "0",
+        "--l1_time_planes",
+        "0",
+    )
+    assert [[t.name for t in stage.losses] for stage in method.stages()] == [
+        ["l1", "dssim"],
+        ["l1", "dssim"],
+    ]
 
 
 def test_still_gaussians_pay_no_offset_loss_and_moving_ones_their_mean_way(folder):
@@ -113,7 +131,9 @@ def test_a_state_of_more_rows_is_taken_over_and_a_foreign_one_is_refused(folder)
     assert len(small.table) == 150
     state = dict(large.state_dict())
     state["extra"] = state.pop("mlp.hidden.weight")
-    with pytest.raises(ValueError, match=r"missing: \['mlp.hidden.weight'\], unexpected: \['extra'\]"):
+    with pytest.raises(
+        ValueError, match=r"missing: \['mlp.hidden.weight'\], unexpected: \['extra'\]"
+    ):
         small.load(state)
 
 
@@ -127,10 +147,21 @@ def test_a_frame_without_what_the_method_needs_stops_before_training(folder):
 
 def test_a_conditioned_method_follows_the_expression_and_not_the_time(folder):
     settings = parse_train_args(
-        ["-s", str(folder), *ARGV, "--time_input", "false", "--expression_input", "--code_width", "5"]
+        [
+            "-s",
+            str(folder),
+            *ARGV,
+            "--time_input",
+            "false",
+            "--expression_input",
+            "--code_width",
+            "5",
+        ]
     )
     scene = load_scene(settings.dataset, settings.model, settings.data)
-    spoken = [replace(f, expression=torch.tensor([float(k), -1.0])) for k, f in enumerate(scene.train)]
+    spoken = [
+        replace(f, expression=torch.tensor([float(k), -1.0])) for k, f in enumerate(scene.train)
+    ]
     method = built(replace(scene, train=spoken), settings)
     disturb(method)
     first, other = spoken[0], spoken[-1]
@@ -147,10 +178,20 @@ def test_conditioning_on_what_the_dataset_lacks_stops_before_training(folder):
 
 def test_expression_gradients_equal_finite_differences(folder):
     settings = parse_train_args(
-        ["-s", str(folder), *ARGV, "--expression_input", "--refine_expression", "--latent_width", "2"]
+        [
+            "-s",
+            str(folder),
+            *ARGV,
+            "--expression_input",
+            "--refine_expression",
+            "--latent_width",
+            "2",
+        ]
     )
     scene = load_scene(settings.dataset, settings.model, settings.data)
-    spoken = [replace(f, expression=torch.tensor([0.1 * k, 1.0 - k])) for k, f in enumerate(scene.train)]
+    spoken = [
+        replace(f, expression=torch.tensor([0.1 * k, 1.0 - k])) for k, f in enumerate(scene.train)
+    ]
     method = built(replace(scene, train=spoken), settings).double()
     disturb(method)
     frame = replace(spoken[3], expression=spoken[3].expression.double())
@@ -190,7 +231,9 @@ def test_noise_disturbs_the_condition_only_where_gradients_are_taken_and_the_sam
     flags = ["--expression_input", "--time_input", "false", "--code_noise", "0.5"]
     settings = parse_train_args(["-s", str(folder), *ARGV, *flags])
     scene = load_scene(settings.dataset, settings.model, settings.data)
-    spoken = [replace(f, expression=torch.tensor([0.1 * k, 1.0 - k])) for k, f in enumerate(scene.train)]
+    spoken = [
+        replace(f, expression=torch.tensor([0.1 * k, 1.0 - k])) for k, f in enumerate(scene.train)
+    ]
     method = built(replace(scene, train=spoken), settings)
     disturb(method)
     pose, frame = method.stages()[-1].pose, spoken[3]

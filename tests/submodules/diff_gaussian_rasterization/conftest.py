@@ -30,7 +30,8 @@ def gpu():
 
 @pytest.fixture(params=["emulated", "emulated backward", "on a GPU"])
 def draw_cuda(request):
-    """Draws with the GPU backend: its kernels on the host, in two orders of threads, or on a GPU."""
+    """Draws with the GPU backend: its kernels on the host, in two orders of threads, or on a
+    GPU."""
     if request.param == "on a GPU":
         request.getfixturevalue("gpu")
         return draw_on_gpu

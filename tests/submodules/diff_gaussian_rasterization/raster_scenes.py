@@ -75,7 +75,8 @@ def draw_twin(scene):
 
 
 def draw_with(kernels):
-    """The GPU backend's host code and kernels on CPU tensors: `kernels` as `emulated` makes them."""
+    """The GPU backend's host code and kernels on CPU tensors: `kernels` as `emulated` makes
+    them."""
     return lambda scene: list(_CudaBackend.apply(kernels, *inputs_of(scene)))
 
 
@@ -104,7 +105,8 @@ class _CudaBackend(torch.autograd.Function):
 
 
 def with_gradients(draw, scene, image_weights=None):
-    """The drawn image and radii, and the gradient of a random loss to every differentiable input."""
+    """The drawn image and radii, and the gradient of a random loss to every differentiable
+    input."""
     leaves = {
         k: v.clone().requires_grad_(k != "K") if isinstance(v, torch.Tensor) else v
         for k, v in scene.items()

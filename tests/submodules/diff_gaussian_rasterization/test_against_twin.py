@@ -76,7 +76,8 @@ def test_opaque_gaussians_are_bounded_alike():
 
 @pytest.mark.parametrize("length", [1.0, 10.0, 30.0])
 def test_needles_keep_their_thickness_in_float32(variant, length):
-    """Axes of up to 600 by half a pixel; float32 through the usual conic errs by up to 9e-2 here."""
+    """Axes of up to 600 by half a pixel; float32 through the usual conic errs by up to 9e-2
+    here."""
     scene = random_scene(20)
     scene["scales"] = torch.tensor([length, 1e-3, 1e-4], dtype=torch.float64).expand(20, 3)
     rounding = 1000 * 2.0**-24  # of some thousand operations
@@ -121,7 +122,8 @@ def test_gradients_equal_finite_differences(variant, kind):
 
 
 def test_means2d_gradient_is_the_image_shift_in_ndc():
-    """Moving the principal point moves all means on the image (and the Jacobian's bound, unused here)."""
+    """Moving the principal point moves all means on the image (and the Jacobian's bound, unused
+    here)."""
     scene = random_scene(20, 32, 24)
     scene["means"] *= 0.3
     _, gradients = with_gradients(draw_native, scene)

@@ -133,26 +133,81 @@ def test_inputs_need_not_be_contiguous():
 
 
 WRONG = {
-    "means shape": ("means", torch.zeros(60, 2, dtype=torch.float64), ValueError, r"means.*\(60, 2\).*\(N, 3\)"),
-    "quats rows": ("quats", torch.zeros(59, 4, dtype=torch.float64), ValueError, r"quats.*\(59, 4\).*\(60, 4\)"),
-    "opacities": ("opacities", torch.zeros(60, 2, dtype=torch.float64), ValueError, r"opacities.*\(60, 1\)"),
-    "dtype": ("scales", torch.zeros(60, 3), TypeError, "scales has dtype torch.float32, expected torch.float64"),
-    "half": ("means", torch.zeros(60, 3, dtype=torch.float16), TypeError, "means has dtype torch.float16"),
+    "means shape": (
+        "means",
+        torch.zeros(60, 2, dtype=torch.float64),
+        ValueError,
+        r"means.*\(60, 2\).*\(N, 3\)",
+    ),
+    "quats rows": (
+        "quats",
+        torch.zeros(59, 4, dtype=torch.float64),
+        ValueError,
+        r"quats.*\(59, 4\).*\(60, 4\)",
+    ),
+    "opacities": (
+        "opacities",
+        torch.zeros(60, 2, dtype=torch.float64),
+        ValueError,
+        r"opacities.*\(60, 1\)",
+    ),
+    "dtype": (
+        "scales",
+        torch.zeros(60, 3),
+        TypeError,
+        "scales has dtype torch.float32, expected torch.float64",
+    ),
+    "half": (
+        "means",
+        torch.zeros(60, 3, dtype=torch.float16),
+        TypeError,
+        "means has dtype torch.float16",
+    ),
     "type": ("sh", [1, 2], TypeError, "sh is list"),
-    "device": ("sh", torch.zeros(60, 16, 3, dtype=torch.float64, device="meta"), TypeError, "sh is on meta"),
+    "device": (
+        "sh",
+        torch.zeros(60, 16, 3, dtype=torch.float64, device="meta"),
+        TypeError,
+        "sh is on meta",
+    ),
     "no colour": ("sh", None, ValueError, "neither of sh and colors"),
-    "both": ("colors", torch.zeros(60, 3, dtype=torch.float64), ValueError, "both of sh and colors"),
-    "bases": ("sh", torch.zeros(60, 9, 3, dtype=torch.float64), ValueError, "9 bases, expected at least 16"),
+    "both": (
+        "colors",
+        torch.zeros(60, 3, dtype=torch.float64),
+        ValueError,
+        "both of sh and colors",
+    ),
+    "bases": (
+        "sh",
+        torch.zeros(60, 9, 3, dtype=torch.float64),
+        ValueError,
+        "9 bases, expected at least 16",
+    ),
     "degree": ("sh_degree", 4, ValueError, "sh_degree is 4, expected 0 to 3"),
     "no shape": ("quats", None, ValueError, "either quats and scales or covariances"),
-    "background": ("background", torch.zeros(4, dtype=torch.float64), ValueError, r"background.*\(4,\).*\(3,\)"),
+    "background": (
+        "background",
+        torch.zeros(4, dtype=torch.float64),
+        ValueError,
+        r"background.*\(4,\).*\(3,\)",
+    ),
     "width": ("width", 0, ValueError, "width is 0"),
     "float width": ("width", 5.0, TypeError, "width is float"),
     "near": ("near", 200.0, ValueError, "near is 200.0 and far 100.0"),
-    "viewmat": ("viewmat", torch.zeros(3, 4, dtype=torch.float64), ValueError, r"viewmat.*\(3, 4\).*\(4, 4\)"),
-    "NaN viewmat": ("viewmat", torch.full((4, 4), math.nan, dtype=torch.float64), ValueError, "must be finite"),
+    "viewmat": (
+        "viewmat",
+        torch.zeros(3, 4, dtype=torch.float64),
+        ValueError,
+        r"viewmat.*\(3, 4\).*\(4, 4\)",
+    ),
+    "NaN viewmat": (
+        "viewmat",
+        torch.full((4, 4), math.nan, dtype=torch.float64),
+        ValueError,
+        "must be finite",
+    ),
     "no focal": ("K", torch.zeros(3, 3, dtype=torch.float64), ValueError, r"K\[0, 0\] > 0"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("name", "value", "error", "text"), WRONG.values(), ids=WRONG)

@@ -21,7 +21,8 @@ FIELDS = (
 
 
 def settings_of(scene, **changes):
-    """3DGS settings for a typed scene: projection after the OpenGL form, z in [0, 1], transposed."""
+    """3DGS settings for a typed scene: projection after the OpenGL form, z in [0, 1],
+    transposed."""
     width, height, K, viewmat = (scene[k] for k in ("width", "height", "K", "viewmat"))
     near, far = 0.01, 100.0
     projection = torch.zeros(4, 4, dtype=K.dtype)
@@ -100,7 +101,8 @@ def test_scale_modifier_scales():
 
 
 def test_a_dot_on_a_pixel_centre_is_symmetric_about_it():
-    """3DGS counts pixel centres as integers: NDC 0 lies between the middle pixels of an even image."""
+    """3DGS counts pixel centres as integers: NDC 0 lies between the middle pixels of an even
+    image."""
     scene = random_scene(1, 16, 16)
     scene["K"][:2, 2] = 8
     scene["means"] = (

@@ -1,6 +1,6 @@
 """GPU kernels on a machine without a GPU: the same sources, built for the host and run as fibers.
 
-    kernels = emulated(cuda.PROGRAM)            # in the place of functools.partial(PROGRAM.kernels, device)
+    kernels = emulated(cuda.PROGRAM)  # in the place of functools.partial(PROGRAM.kernels, device)
     cuda.forward(inputs_on_the_cpu, kernels)    # the very host code, the very kernels
 
 What it finds that a GPU might hide: shared memory read before it is written (NaN), a barrier or
@@ -8,9 +8,9 @@ warp operation that not all reach (EmulationError), parameters that do not fit t
 (TypeError), a missing barrier (`order="backward"` gives another result).
 
 Not emulated: races and the order of memory between blocks; speed; the GPU's own rounding of exp2f,
-rsqrtf and the like; loading and launching through the driver (nvrtc_launch tests that against a fake
-driver); streams and CUDA graphs; and what no kernel here may use: floating-point atomics, textures,
-cooperative groups, tensor cores, inline PTX.
+rsqrtf and the like; loading and launching through the driver (nvrtc_launch tests that against a
+fake driver); streams and CUDA graphs; and what no kernel here may use: floating-point atomics,
+textures, cooperative groups, tensor cores, inline PTX.
 
 EMULATION_FLAGS adds compiler flags. What is worth a run by hand after a change of kernels:
 
@@ -71,7 +71,8 @@ extern "C" const char* emulation_signature(unsigned i) {{
 extern "C" const char* emulation_launch(unsigned i, const unsigned* grid, const unsigned* block,
                                         unsigned shared, int backward, void** parameters) {{
   return emulation::launch(emulation_kernels[i], {{grid[0], grid[1], grid[2]}},
-                           {{block[0], block[1], block[2]}}, shared, {dynamic}, backward, parameters);
+                           {{block[0], block[1], block[2]}}, shared, {dynamic}, backward,
+                           parameters);
 }}
 """
 

@@ -1,4 +1,5 @@
-"""The public functions on the CUDA kernels: emulated, on CPU tensors, and on a GPU where there is one.
+"""The public functions on the CUDA kernels: emulated, on CPU tensors, and on a GPU where there is
+one.
 
 Emulated, the host code and the kernels are the very ones a GPU runs; only autograd is put together
 here, since the operators give CPU tensors to the CPU kernels.

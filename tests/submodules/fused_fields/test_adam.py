@@ -1,4 +1,5 @@
-"""The Adam step: kernels against torch.optim.Adam, and against a slow twin where rows are left out."""
+"""The Adam step: kernels against torch.optim.Adam, and against a slow twin where rows are left
+out."""
 
 import pytest
 import torch

@@ -71,9 +71,7 @@ def test_an_index_that_does_not_exist(machine):
 def test_a_card_that_is_too_old(machine):
     machine.setattr(torch.cuda, "get_device_capability", lambda device: (7, 0))
     sentence = why_not(CUDA0)
-    assert sentence == (
-        "Card X has compute capability 7.0; the kernels need 7.5 (Turing) or newer"
-    )
+    assert sentence == ("Card X has compute capability 7.0; the kernels need 7.5 (Turing) or newer")
 
 
 @pytest.mark.parametrize("package", ["cuda.core", "cuda.bindings"])
