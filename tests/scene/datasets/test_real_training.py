@@ -23,6 +23,7 @@ SHORT = "-r 8 --coarse_iterations 100 --iterations 200 --multires 1 --batch_size
 SHORT = SHORT.split()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_a_real_folder_trains_with_falling_loss(folder, data_folder, tmp_path):
     argv = [

@@ -83,7 +83,7 @@ def test_without_training_nothing_is_needed_of_the_scene(made):
     settings, scene, _ = made
     blind = replace(scene, train=[replace(f, time=None, expression=None) for f in scene.train])
     with pytest.raises(
-        InputError, match="which dataset 'auto' does not give; use another dataset or method"
+        InputError, match=r"which dataset '\w+' does not give; use another dataset or method"
     ):
         built(blind, settings)
     assert len(make_method(facts_of(scene, settings), settings, CPU).table) == 0
