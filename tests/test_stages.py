@@ -15,6 +15,8 @@ from training.schedules import constant
 from training.stage import Loss, Stage
 from training.strategies import Keep
 
+pytestmark = pytest.mark.long
+
 FLAGS = "--init_points 60 --quiet --cache_mb 10 --save_iterations 10 --checkpoint_iterations 5"
 
 

@@ -30,6 +30,8 @@ from tests.scene.datasets.tiny_folders import (
 )
 from utils.images import read_image
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def doctor(tmp_path, capsys, monkeypatch):

@@ -17,6 +17,8 @@ from scripts.demo.robot.toy import FLOOR, move, toy
 from scripts.demo.robot.views import FOV_X, View, make_views
 from utils.errors import InputError
 
+pytestmark = pytest.mark.long
+
 GREY = Paint(plain("808080"), gloss=0)
 SETTINGS = script.DemoSettings(width=32, train=5, val=2, test=3)
 

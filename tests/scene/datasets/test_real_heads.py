@@ -9,6 +9,8 @@ import pytest
 from scene.regions import rectangle
 from tests.scene.datasets.reading import pixel, read
 
+pytestmark = pytest.mark.long
+
 FAMILIES = {  # folder, frames of it per frame with landmarks
     "nerfblendshape": ("nerfblendshape/obama", 4),
     "nerface": ("nerface/obama", 2),

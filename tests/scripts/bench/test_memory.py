@@ -9,6 +9,8 @@ from scene.datasets.auto import recognised
 from scripts.bench.memory import LAYOUTS, N_CAMERAS, RIG_HEIGHT, RIG_WIDTH, resident
 from tests.scene.datasets.reading import pixel, read
 
+pytestmark = pytest.mark.long
+
 FAMILIES = {"clip": "dnerf", "pictures": "dynerf", "videos": "dynerf"}
 
 

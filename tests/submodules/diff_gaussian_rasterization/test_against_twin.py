@@ -59,6 +59,7 @@ def test_only_the_active_sh_degree_counts(degree):
     assert torch.equal(draw_native(fewer)[0], draw_native(scene)[0])
 
 
+@pytest.mark.long
 def test_crowded_tiles_close_pixels_alike():
     scene = random_scene(1500, 70, 60, seed=3)
     scene["means"][:, :2] *= 0.5
