@@ -9,7 +9,7 @@ OptimizationParams = dict(
     deformation_lr_final=1.6e-6,
     grid_lr_final=1.6e-5,
     # Published: 8,000, which never prunes a D-NeRF scene. Rows that draw nothing cost time, and
-    # those hidden under others show up as rubbish in views from aside.
+    # Gaussians unseen for a full pass are pruned: hidden under others, nobody corrects them.
     pruning_interval=100,
     # Published: 15,000. Rows born late stay half-trained and fit single views: on lego at 200x200
     # ending at half of the stage gains 0.4 dB with a third of the Gaussians.

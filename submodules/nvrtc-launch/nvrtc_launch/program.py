@@ -1,4 +1,4 @@
-"""One CUDA C++ source, compiled by NVRTC for the card at hand and kept in memory and on disk."""
+"""One CUDA C++ source, compiled by NVRTC for the GPU at hand and kept in memory and on disk."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Program:
     def kernels(self, device: torch.device, **defines: Any) -> Kernels:
         """The kernels on a CUDA device, with `#define NAME value` for each of `defines`.
 
-        Compiles at the first call for a card (about a second for a large source), loads from the
+        Compiles at the first call for a GPU (about a second for a large source), loads from the
         disk cache after that, and returns the same object for the same device and defines.
         Raises CompileError with NVRTC's log, ImportError where cuda-core or NVRTC is missing.
         """
