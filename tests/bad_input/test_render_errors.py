@@ -59,7 +59,7 @@ def test_a_ply_of_another_sh_degree_is_named(model):
 def test_a_cut_ply_is_named(model):
     file = model / "point_cloud/iteration_8/point_cloud.ply"
     cut(file)
-    with pytest.raises(InputError, match=r"point_cloud\.ply: not a readable PLY"):
+    with pytest.raises(InputError, match=r"point_cloud\.ply: cannot be read as a PLY"):
         ply.read(file, sh_degree=3)
 
 
