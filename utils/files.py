@@ -35,7 +35,7 @@ def regular(path: Path, limit: int = MAX_BYTES, *, remedy: str = "check the path
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; {remedy}") from None
     except (OSError, ValueError) as error:
-        raise InputError(f"{_short(path)}: cannot be read ({_short(error)}); {remedy}") from None
+        raise InputError(f"{short(path)}: cannot be read ({short(error)}); {remedy}") from None
     if not stat.S_ISREG(found.st_mode):
         kind = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe or a device"
         raise InputError(f"{path}: cannot be read: it is {kind}, expected a file; {remedy}")
@@ -88,7 +88,14 @@ def reading(path: Path | str, kind: str, remedy: str = "write it again") -> Iter
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"{path}: cannot be read as {kind} ({_short(error)}); {remedy}") from error
+        raise InputError(f"{path}: cannot be read as {kind} ({short(error)}); {remedy}") from error
+
+
+def short(said: object) -> str:
+    """The first line of an error, or a path, of bounded length: for one line of a message."""
+    reason = getattr(said, "strerror", None) or str(said)
+    line = (reason.strip().splitlines() or [type(said).__name__])[0]
+    return line if len(line) <= 200 else f"{line[:200]} ..."
 
 
 @contextmanager
@@ -231,10 +238,3 @@ def _integer(digits: str) -> int:
     if len(digits) > MAX_DIGITS:
         raise ValueError(f"an integer of {len(digits)} digits")
     return int(digits)
-
-
-def _short(said: object) -> str:
-    """The first line of an error, or a path, of bounded length."""
-    reason = getattr(said, "strerror", None) or str(said)
-    line = (reason.strip().splitlines() or [type(said).__name__])[0]
-    return line if len(line) <= 200 else f"{line[:200]} ..."

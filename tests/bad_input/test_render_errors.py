@@ -26,7 +26,7 @@ def test_a_folder_without_a_model_is_one_line_of_a_process(program, tmp_path):
 def test_a_truncated_model_is_named(render_refused, model):
     cut(model_file(model))
     line = render_refused()
-    assert "iteration_8/model.safetensors: not a whole safetensors file" in line
+    assert "iteration_8/model.safetensors: cannot be read as a whole safetensors file" in line
     assert "delete the folder it is in and run the command of train.py again" in line
 
 
