@@ -15,7 +15,8 @@ T = TypeVar("T")
 FOR_THE_USER = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 # What it refuses for the path that was given, or for a disk that fails.
 PATHS = {errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EIO, errno.ESTALE}
-FULL_MEMORY = ("can't allocate memory", "not enough memory")  # torch has no error of its own
+# torch has no error of its own
+FULL_MEMORY = ("can't allocate memory", "not enough memory", "Storage size calculation overflowed")
 
 
 class InputError(ValueError):

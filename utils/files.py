@@ -25,6 +25,11 @@ MAX_JSON = 2**28  # bytes; 100,000 frames with their poses take half of it
 MAX_DIGITS = 300  # of an integer; a float holds no more
 
 
+def user_path(text: str) -> Path:
+    """The path that a user wrote, where `~` is the home folder; shells expand no `--x=~/y`."""
+    return Path(os.path.expanduser(text))
+
+
 def regular(path: Path, limit: int = MAX_BYTES, *, remedy: str = "check the path") -> int:
     """The size in bytes of a file that may be opened: a pipe would wait, a device never end.
 
