@@ -283,7 +283,7 @@ def test_pipe_in_place_of_a_picture_is_named_and_not_waited_for(tmp_path, read):
 
 
 def test_number_of_parts_of_a_png_is_bounded(tmp_path, monkeypatch):
-    monkeypatch.setattr("utils.images.MAX_CHUNKS", 4)
+    monkeypatch.setattr("utils.picture_files.MAX_CHUNKS", 4)
     whole = bomb(4, 4)
     for extra in (1, 2):
         comment = struct.pack(">I4sI", 0, b"tEXt", zlib.crc32(b"tEXt"))
