@@ -10,7 +10,9 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -35,16 +37,19 @@ def image_size(path: Path) -> tuple[int, int]:
 
     Raises InputError where it is missing, of another kind, or larger than is ever decoded.
     """
-    start = _read_bytes(path, PNG_HEADER_BYTES)
-    return _header_size(
-        path, start if start.startswith(PNG_START) else _read_bytes(path, HEADER_BYTES)
-    )
+    with _opened(path) as file:
+        start = file.read(PNG_HEADER_BYTES)
+        if not start.startswith(PNG_START):
+            start += file.read(HEADER_BYTES)
+        return _header_size(path, start)
 
 
 def whole_picture(path: Path) -> bytes:
     """The bytes of a file that reaches its end mark; otherwise InputError, as of `image_size`."""
-    image_size(path)  # before a large file of another kind is read
-    data = _read_bytes(path)
+    with _opened(path) as file:
+        data = file.read(HEADER_BYTES)
+        _header_size(path, data)  # before a large file of another kind is read
+        data += file.read()
     if not _is_whole(data):
         raise InputError(f"{path}: the picture is damaged or cut short; copy or write it again")
     return data
@@ -87,12 +92,13 @@ def _decode_jpeg(data: bytes) -> np.ndarray:
     return pixels
 
 
-def _read_bytes(path: Path, count: int = -1) -> bytes:
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
     if not os.path.exists(path):
         raise InputError(f"{path}: no such picture; put it there or correct the path")
     regular(path, MAX_FILE, remedy="a PNG or JPEG file is needed")
     with reading(path, "a picture", "check permissions"), path.open("rb") as file:
-        return file.read(count)
+        yield file
 
 
 def _header_size(path: Path, data: bytes) -> tuple[int, int]:

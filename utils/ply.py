@@ -144,8 +144,9 @@ def _text_rows(file: BinaryIO, element: Element) -> NDArray:
         found = " x ".join(map(str, values.shape))
         raise ValueError(f"{found} numbers, expected {element.count} x {len(element.row.names)}")
     rows = np.zeros(element.count, element.row)
-    for name, column in zip(element.row.names, values.T, strict=True):
-        rows[name] = column
+    with np.errstate(invalid="raise"):  # a number beyond its type
+        for name, column in zip(element.row.names, values.T, strict=True):
+            rows[name] = column
     return rows
 
 
