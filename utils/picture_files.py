@@ -47,7 +47,8 @@ def image_size(path: Path) -> tuple[int, int]:
 def whole_picture(path: Path) -> bytes:
     """The bytes of a file that reaches its end mark; otherwise InputError, as of `image_size`."""
     with _opened(path) as file:
-        data = file.read(HEADER_BYTES)
+        # No more than there is: a buffer that is too large costs more than the rest of this.
+        data = file.read(min(HEADER_BYTES, os.fstat(file.fileno()).st_size))
         _header_size(path, data)  # before a large file of another kind is read
         data += file.read()
     if not _is_whole(data):
@@ -148,7 +149,8 @@ def _is_whole(data: bytes) -> bool:
     """
     if data.startswith(JPEG_START):
         scan = next((at for marker, at in _jpeg_segments(data) if marker == 0xDA), len(data))
-        return data.find(b"\xff\xd9", scan) >= 0  # nowhere in a scan but at its end
+        # Nowhere in a scan but at its end; a cut one with a video behind it libjpeg notices.
+        return data.rfind(b"\xff\xd9") >= scan
     at = len(PNG_START)
     for _ in range(MAX_CHUNKS):
         length, kind = struct.unpack(">I4s", data[at : at + 8].ljust(8))
