@@ -7,6 +7,7 @@ with the protocol beside the numbers.
 
 from __future__ import annotations
 
+import utils.threads  # isort: skip  # noqa: F401  (must come before torch)
 import argparse
 import platform
 import subprocess
@@ -31,7 +32,7 @@ from scoring.views import (
 from scoring.views_file import read_views
 from utils.devices import choose_device
 from utils.errors import InputError, run_command
-from utils.files import read_json, write_json
+from utils.files import inside, read_json, user_path, write_json
 
 ROOT = Path(__file__).resolve().parent
 
@@ -39,8 +40,10 @@ ROOT = Path(__file__).resolve().parent
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     flags = ("-m", "--model_paths", "--model_path")
-    parser.add_argument(*flags, nargs="+", type=Path, required=True, help="output folders of runs")
-    parser.add_argument("--lpips_weights", type=Path, help=f"default: {DEFAULT_WEIGHTS}")
+    parser.add_argument(
+        *flags, nargs="+", type=user_path, required=True, help="output folders of runs"
+    )
+    parser.add_argument("--lpips_weights", type=user_path, help=f"default: {DEFAULT_WEIGHTS}")
     parser.add_argument("--skip_lpips", action="store_true", help="LPIPS takes most of the time")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
@@ -79,12 +82,14 @@ def find_views(model: Path) -> list[Views]:
             f"{model}: no {{{','.join(SPLIT_SUFFIXES)}}}/ours_*/{PARTS[0]} in it; "
             f"run python render.py --model_path {model} first"
         )
-    return [list_views(folder) for folder in folders]
+    return [list_views(inside(model, folder)) for folder in folders]
 
 
 def list_views(folder: Path) -> Views:
     """The views of one method; raises `InputError` unless every render has its ground truth."""
-    renders, truths = ({path.name for path in (folder / part).glob("*.png")} for part in PARTS)
+    renders, truths = (
+        {path.name for path in inside(folder, folder / part).glob("*.png")} for part in PARTS
+    )
     if not renders | truths:
         raise InputError(f"{folder / PARTS[0]}: no PNG images in it; run render.py again")
     for part, lacking in zip(PARTS, (truths - renders, renders - truths), strict=True):
@@ -149,10 +154,10 @@ def notes(scores: Scores, metrics: list[Metric]) -> list[str]:
 def background(model: Path) -> str | None:
     """The word for the run's background by its own config.json, None where that does not say."""
     path = model / "config.json"
-    config = read_json(path) if path.is_file() else {}
+    config = read_json(inside(model, path)) if path.exists() else {}
     section = config.get("ModelParams", {}) if isinstance(config, dict) else {}
     white = section.get("white_background") if isinstance(section, dict) else None
-    return {True: "white", False: "black"}.get(white)
+    return {True: "white", False: "black"}[white] if isinstance(white, bool) else None
 
 
 def code_version() -> dict | None:

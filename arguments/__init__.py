@@ -17,7 +17,9 @@ from arguments.flags import early_flags, flag_layer
 from arguments.schema import CHOICES, SECTIONS, choose, config_layer, schema_of
 from arguments.settings import RenderParams, Settings
 from utils.errors import InputError
-from utils.files import read_json, write_json
+from utils.files import inside, read_json, write_json
+
+MAX_JSON = 2**22  # bytes of a stored config
 
 __all__ = [
     "differences",
@@ -61,11 +63,13 @@ def parse_render_args(argv: list[str] | None = None) -> tuple[Settings, RenderPa
         if not file.is_file():
             raise InputError(f"{file}: no such file; expected the output folder of train.py")
         config = _read_stored(file)
-        config.values.pop("RunParams", None)
+        for name in ("RunParams", "RenderParams"):  # whoever renders says how
+            config.values.pop(name, None)
         stored.append(config)
     settings, values = _parse(argv, "render.py", stored, RenderParams=RenderParams)
     if not folder:
         raise InputError("no model given: name its folder with --model_path PATH")
+    choose("dataset", {"dataset": values["RenderParams"].drive_dataset}, "drive_dataset")
     return settings, values["RenderParams"]
 
 
@@ -152,7 +156,7 @@ def load_settings(path: str | os.PathLike[str]) -> Settings:
 
 
 def _read_stored(path: Path) -> Config:
-    values = read_json(path)
+    values = read_json(inside(path.parent, path), MAX_JSON)
     if not isinstance(values, dict):
         raise InputError(f"{path}: holds no settings; name a folder that train.py wrote")
     return Config(str(path), values, {})

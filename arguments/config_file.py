@@ -12,10 +12,14 @@ import os
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from utils.errors import InputError
+from utils.files import read_bytes, short
+
+MAX_BYTES = 2**20  # of a config file
 
 
 @dataclass(frozen=True)
@@ -79,13 +83,10 @@ def _names(values: dict[str, Any]) -> Iterator[tuple[str, ...]]:
 def _run(path: str, children: tuple[str, ...]) -> dict[str, Any]:
     """The plain names that a config file defines."""
     try:
-        with open(path, "rb") as file:
-            source = file.read()
-    except OSError as error:
+        source = read_bytes(Path(path), MAX_BYTES)
+    except InputError as error:
         asked = f", the _base_ of {children[-1]}" if children else ""
-        raise InputError(
-            f"{path}: cannot read this config file{asked} ({error.strerror}); check the path"
-        ) from None
+        raise InputError(f"{short(path)}: cannot read this config file{asked}: {error}") from None
     namespace: dict[str, Any] = {"__file__": path, "__name__": "__config__"}
     try:
         exec(compile(source, path, "exec", dont_inherit=True), namespace)

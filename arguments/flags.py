@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import json
+import os
 from typing import Any, get_args, get_origin
 
 from arguments.schema import CHOICES, Layer, Schema, Spec
@@ -32,7 +33,8 @@ def early_flags(argv: list[str]) -> dict[str, str]:
     parser.add_argument("-m", "--model_path")
     parser.add_argument("--dataset")
     parser.add_argument("--method")
-    return vars(parser.parse_known_args(argv)[0])
+    given = vars(parser.parse_known_args(argv)[0])
+    return {name: os.path.expanduser(text) for name, text in given.items()}
 
 
 def flag_layer(argv: list[str], schema: Schema, shown: dict[str, Any], command: str) -> Layer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import operator
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -11,11 +12,12 @@ from pathlib import Path
 from typing import Any, get_origin, get_type_hints
 
 from arguments.config_file import Config
-from arguments.settings import ModelParams, PipelineParams, RunParams, Settings, Valid
+from arguments.settings import ModelParams, PipelineParams, RunParams, Settings, Valid, between
 from arguments.values import convert, convert_dict, nearest
-from utils.errors import InputError
+from utils.errors import InputError, shown
 
 ROOT = Path(__file__).resolve().parent.parent
+RATE = between(0, 10)  # of learning; the largest in use is 0.05
 CHOICES = {"dataset": "auto", "method": "fourdgs"}  # 4DGS's own config files name neither
 
 
@@ -29,18 +31,22 @@ class Spec:
     default: Any
     help: str
     valid: Valid | None
+    filled: bool  # a list that may not be empty
+    is_path: bool
 
     def check(self, value: Any, current: Any) -> Any:
         """`value` converted; a dict goes over `current`. Raises ValueError saying what is wrong."""
         if self.kind is dict:
-            return convert_dict(value, current, self.name)
-        value = convert(value, self.kind, self.name)
-        if self.valid is not None:
-            is_valid, words = self.valid
-            for item in value if get_origin(self.kind) is list else [value]:
-                if not is_valid(item):
-                    raise ValueError(f"{self.name} is {item!r}, expected {words}")
-        return value
+            value = convert_dict(value, current, self.name)
+        else:
+            value = convert(value, self.kind, self.name)
+        if self.filled and not value:
+            raise ValueError(f"{self.name} is empty, expected at least one value")
+        is_valid, words = self.valid or (lambda item: True, "")
+        for item in _leaves(value):
+            if not is_valid(item):
+                raise ValueError(f"{self.name} is {item!r}, expected {words}")
+        return os.path.expanduser(value) if self.is_path else value
 
 
 @dataclass(frozen=True)
@@ -102,7 +108,7 @@ class Schema:
         if key not in self.specs:
             names = [*self.specs, *self.elsewhere, *self.without_effect]
             end = nearest(str(key), names, "--help lists the settings")
-            raise InputError(f"{where}: {section} has no setting {key!r}; {end}")
+            raise InputError(f"{where}: {section} has no setting {shown(key)}; {end}")
         try:
             return self.specs[key].check(value, values[key])
         except ValueError as error:
@@ -168,10 +174,22 @@ def _specs(name: str, section: type) -> list[Spec]:
             kinds[f.name],
             getattr(empty, f.name),
             f.metadata["help"],
-            f.metadata["valid"],
+            f.metadata["valid"] or (RATE if kinds[f.name] is float and "_lr" in f.name else None),
+            get_origin(kinds[f.name]) is list
+            and bool(getattr(empty, f.name))
+            and f.metadata["changes_result"],
+            f.metadata["is_path"],
         )
         for f in dataclasses.fields(section)
     ]
+
+
+def _leaves(value: Any) -> list[Any]:
+    """The numbers in a list or a dict, or the one value."""
+    if isinstance(value, dict | list):
+        parts = value.values() if isinstance(value, dict) else value
+        return [leaf for part in parts for leaf in _leaves(part)]
+    return [value]
 
 
 def config_layer(config: Config, extra: tuple[str, ...] = (), *, stored: bool = False) -> Layer:
@@ -183,10 +201,11 @@ def config_layer(config: Config, extra: tuple[str, ...] = (), *, stored: bool = 
     for name, value in config.values.items():
         where = config.origin(name)
         if name not in known and name not in CHOICES:
-            end = nearest(name, [*known, *CHOICES, "_base_"], f"sections are {', '.join(known)}")
-            raise InputError(f"{where}: a config file has no section {name!r}; {end}")
+            names = [*known, *CHOICES, *([] if stored else ["_base_"])]
+            end = nearest(name, names, f"sections are {', '.join(known)}")
+            raise InputError(f"{where}: a config file has no section {shown(name)}; {end}")
         if name in known and not isinstance(value, dict):
-            raise InputError(f"{where}: {name} is {value!r}, expected a dict of settings")
+            raise InputError(f"{where}: {name} is {shown(value)}, expected a dict of settings")
     sections = {name: config.values[name] for name in known if name in config.values}
     # A file may say what holds anyway: those of 4DGS list every setting.
     ignored = (lambda value, default: True) if stored else operator.eq
@@ -201,6 +220,6 @@ def choose(name: str, values: dict[str, Any], where: str) -> dict[str, str]:
     files = sorted(file.stem for at in package.__path__ for file in Path(at).glob("[!_]*.py"))
     if values[name] not in files:
         raise InputError(
-            f"{where}: unknown {name} {values[name]!r}; scene/{name}s has {', '.join(files)}"
+            f"{where}: unknown {name} {shown(values[name])}; scene/{name}s has {', '.join(files)}"
         )
     return {name: values[name]}

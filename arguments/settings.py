@@ -39,8 +39,9 @@ def about(
 ) -> dict[str, Any]:
     """A field's metadata: its meaning, in the words that `--help` prints.
 
-    `valid`: the range beyond what the type says. `changes_result`: False where a run may go on
-    with another value. `is_path`: compared as a path.
+    `valid`: the range beyond what the type says, of each number in a list or a dict.
+    `changes_result`: False where a run may go on with another value. `is_path`: compared as a
+    path, and `~` is the home folder.
     """
     return {"help": help, "valid": valid, "changes_result": changes_result, "is_path": is_path}
 
@@ -73,12 +74,13 @@ class ModelParams:
         "output folder; if empty output/<expname>, and without that the last two parts of "
         "source_path: data/dnerf/lego gives output/dnerf/lego",
         changes_result=False,
+        is_path=True,
     )
     resolution: int = setting(
         -1,
         "1, 2, 4 or 8 divides the images' size, another number is their new width in pixels, "
         "-1 keeps the files' size",
-        valid=(lambda value: value == -1 or value >= 1, "-1 or at least 1"),
+        valid=(lambda value: value == -1 or 1 <= value <= 16_384, "-1 or from 1 to 16384"),
     )
     white_background: bool = setting(True, "composite on white; otherwise on black")
     eval: bool = setting(True, "hold the test frames out; otherwise train on them too")
@@ -121,7 +123,9 @@ class PipelineParams:
 class RunParams:
     """This run: where, how long, how loud. Only `seed` changes what is learned."""
 
-    configs: str = setting("", "config file, e.g. arguments/dnerf/lego.py", changes_result=False)
+    configs: str = setting(
+        "", "config file, e.g. arguments/dnerf/lego.py", changes_result=False, is_path=True
+    )
     expname: str = setting("", "name of the output folder under output/", changes_result=False)
     seed: int = setting(0, "of every random choice", valid=at_least(0))
     device: str = setting(
@@ -132,7 +136,9 @@ class RunParams:
     restart: bool = setting(
         False, "begin anew where the output folder holds an unfinished run", changes_result=False
     )
-    start_checkpoint: str = setting("", "checkpoint to go on from", changes_result=False)
+    start_checkpoint: str = setting(
+        "", "checkpoint to go on from", changes_result=False, is_path=True
+    )
     test_iterations: list[int] = field(
         default_factory=lambda: [3_000, 7_000, 14_000],
         metadata=about(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 from difflib import get_close_matches
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, get_args, get_origin
+
+from utils.errors import shown
+
+MAX_TEXT = 4_096  # characters of a setting; no path is longer
 
 
 def nearest(name: str, names: list[str], otherwise: str) -> str:
@@ -40,13 +43,15 @@ def convert_dict(value: Any, base: dict[str, Any], name: str) -> dict[str, Any]:
     for key, new in value.items():
         if key not in base:
             known = ", ".join(base)
-            raise ValueError(f"{name} has no key {key!r}; {nearest(str(key), [*base], known)}")
+            raise ValueError(f"{name} has no key {shown(key)}; {nearest(str(key), [*base], known)}")
         old = base[key]
         if isinstance(old, dict):
             merged[key] = convert_dict(new, old, f"{name}.{key}")
         else:
             kind = list[type(old[0])] if isinstance(old, list) else type(old)
             merged[key] = convert(new, kind, f"{name}.{key}")
+            if isinstance(old, list) and len(new) != len(old):
+                raise ValueError(f"{name}.{key} has {len(new)} entries, expected {len(old)}")
     return merged
 
 
@@ -59,8 +64,8 @@ def from_text(text: str | list[str], kind: Any, name: str) -> Any:
         return [from_text(item, get_args(kind)[0], name) for item in text]
     try:
         return _FROM_TEXT[kind](text)
-    except (ValueError, KeyError):
-        raise ValueError(f"{name} is {text!r}, expected {describe(kind)}") from None
+    except (ValueError, KeyError, RecursionError):
+        raise ValueError(f"{name} is {shown(text)}, expected {describe(kind)}") from None
 
 
 def describe(kind: Any) -> str:
@@ -71,7 +76,7 @@ def describe(kind: Any) -> str:
 
 
 def _mismatch(value: Any, kind: Any, name: str) -> ValueError:
-    found = f"{value!r} ({type(value).__name__})"
+    found = f"{shown(value)} ({type(value).__name__})"
     return ValueError(f"{name} is {found}, expected {describe(kind)}")
 
 
@@ -79,13 +84,18 @@ def _scalar(value: Any, kind: type, name: str) -> Any:
     number = isinstance(value, Real) and not isinstance(value, bool)
     fits = {
         bool: isinstance(value, bool),
-        int: number and (isinstance(value, Integral) or float(value).is_integer()),
-        float: number and math.isfinite(value),
-        str: isinstance(value, str),
+        int: number and _fits(value, 2**63) and float(value).is_integer(),
+        float: number and _fits(value, 1e308),
+        str: isinstance(value, str) and "\0" not in value and len(value) <= MAX_TEXT,
     }
     if not fits[kind]:
         raise _mismatch(value, kind, name)
     return kind(value)
+
+
+def _fits(value: float, limit: float) -> bool:
+    """Not NaN, and where torch can hold it."""
+    return -limit <= value < limit
 
 
 def _int_from_text(text: str) -> int:

@@ -56,7 +56,7 @@ def read(path: Path, sh_degree: int) -> dict[str, Tensor]:
     Raises InputError for another SH degree or layout.
     """
     vertex = read_vertices(path)
-    names = set(vertex.data.dtype.names)
+    names = set(vertex.dtype.names)
     n_rest = 3 * ((sh_degree + 1) ** 2 - 1)
     found = sum(name.startswith("f_rest_") for name in names)
     if found != n_rest:
@@ -70,7 +70,7 @@ def read(path: Path, sh_degree: int) -> dict[str, Tensor]:
         key: vertex_columns(path, vertex, _property_names(key, size))
         for key, size in wanted.items()
     }
-    n = len(vertex.data)
+    n = len(vertex)
     return {
         "means": blocks["x y z"],
         "quats": blocks["rot_"],

@@ -6,19 +6,23 @@ The steps of all stages lie one after the other on one axis; thin vertical lines
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from utils.files import replacing
+from utils.errors import shown
+from utils.files import read_bytes, replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SMOOTH_OVER = 10  # log lines to each side in a running mean: single views differ by several dB
+MAX_LOG = 2**28  # bytes
+MAX_CURVES = 50  # of a kind, and stages: what a log names beyond them is left out
+MAX_NAME = 40  # letters
+LARGEST = 1e30  # a log says no more, and matplotlib draws no more
 LINE_COLORS = ("#4269d0", "#d9610b", "#3a9a5b", "#a463f2", "#97603c", "#6cc5b0", "#e0598b")
 
 
@@ -51,14 +55,14 @@ def read_rows(log: Path) -> Iterator[dict]:
 
     A last line cut by a kill, or any other that is no step's object, is left out.
     """
-    if not log.is_file():
+    if not log.exists():
         return
-    for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in read_bytes(log, MAX_LOG).decode(errors="replace").splitlines():
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
-        if isinstance(row, dict) and "stage" in row and _is_number(row.get("step")):
+        if isinstance(row, dict) and "stage" in row and is_number(row.get("step")):
             yield row
 
 
@@ -66,21 +70,24 @@ def read_curves(log: Path) -> Curves:
     """Sort the rows of `log` into curves; numbers that are missing or not finite are left out."""
     curves, start, end = Curves(), 0.0, 0.0
     for row in read_rows(log):
-        if not curves.stages or curves.stages[-1][0] != row["stage"]:
+        stage = _name(row["stage"])
+        if not curves.stages or curves.stages[-1][0] != stage:
+            if len(curves.stages) == MAX_CURVES:
+                break
             start = end
-            curves.stages.append((str(row["stage"]), start))
+            curves.stages.append((stage, start))
         step = start + row["step"]
         end = max(end, step)
         if "split" in row:
             for name in ("psnr", "fg_psnr", "ssim"):
-                _add(curves.scores.setdefault(name, {}), str(row["split"]), step, row.get(name))
+                _add(curves.scores.setdefault(name, {}), _name(row["split"]), step, row.get(name))
             continue
         for name in ("psnr", "n_gaussians", "it_per_s"):
             _add(curves.train, name, step, row.get(name))
         _add(curves.losses, "total", step, row.get("loss"))
         terms = row.get("losses")
         for name, value in (terms if isinstance(terms, dict) else {}).items():
-            _add(curves.losses, name, step, value)
+            _add(curves.losses, _name(name), step, value)
     return curves
 
 
@@ -161,11 +168,19 @@ def _colors() -> Iterator[str]:
 
 
 def _add(group: dict[str, Series], name: str, step: float, value: object) -> None:
-    if _is_number(value):
+    if is_number(value) and (name in group or len(group) < MAX_CURVES):
         series = group.setdefault(name, Series())
         series.steps.append(step)
         series.values.append(value)
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value)
+def _name(value: object) -> str:
+    """As matplotlib writes it as it is: no formulas, and no line of its own."""
+    return " ".join((value if isinstance(value, str) else shown(value)).split())[:MAX_NAME].replace(
+        "$", r"\$"
+    )
+
+
+def is_number(value: object) -> bool:
+    """Whether a value of a log is one that can be shown; NaN is not below anything."""
+    return isinstance(value, int | float) and -LARGEST < value < LARGEST

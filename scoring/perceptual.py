@@ -11,10 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from utils.errors import InputError
+from utils.files import reading
 
 WEIGHTS_VARIABLE = "LPIPS_WEIGHTS"  # environment variable holding the path of a weights file
 DEFAULT_WEIGHTS = Path(__file__).resolve().parents[1] / "data" / "weights" / "lpips.safetensors"
@@ -99,7 +100,7 @@ def load_lpips(path: Path | None, net: str) -> Lpips:
     if found is None:
         raise InputError(f"{DEFAULT_WEIGHTS}: no LPIPS weights there; {HOW_TO_GET}")
     lpips = Lpips(net)
-    try:
+    with reading(found, "an LPIPS weights file", HOW_TO_GET):
         with safe_open(found, framework="pt") as file:
             names = set(file.keys())
             missing = [name for name in lpips.state_dict() if f"{net}.{name}" not in names]
@@ -107,8 +108,6 @@ def load_lpips(path: Path | None, net: str) -> Lpips:
                 raise InputError(f"{found}: no tensor '{net}.{missing[0]}'; {HOW_TO_GET}")
             state = {name: file.get_tensor(f"{net}.{name}") for name in lpips.state_dict()}
         lpips.load_state_dict(state)
-    except (SafetensorError, RuntimeError, OSError) as error:
-        raise InputError(f"{found}: not an LPIPS weights file ({error}); {HOW_TO_GET}") from error
     return lpips
 
 

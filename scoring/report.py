@@ -6,14 +6,14 @@ makes it.
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from statistics import fmean, median
 from string import Template
 
-from scoring.curves import draw_curves, read_rows
+from scoring.curves import draw_curves, is_number, read_rows
 from scoring.report_parts import (
     Cell,
     Markup,
@@ -25,33 +25,24 @@ from scoring.report_parts import (
     missing,
     number,
     paragraph,
+    picture,
     plain,
     section,
     size,
     strip_plot,
     table,
 )
-from scoring.views import PARTS, SPLIT_SUFFIXES
+from scoring.run_files import Run, iteration, read_run
+from scoring.views import PARTS
 from utils.errors import InputError
-from utils.files import read_json, write_text
+from utils.files import inside, write_text
 
 TEMPLATE = Path(__file__).with_name("report_template.html")
 N_PAIRS = 6
+MP4_MARK = b"ftyp"  # bytes 4 to 8 of every MP4 file
+SLOWEST = 1e-6  # steps per second
 VIDEO_BYTES = 5 * 2**20  # a larger video is linked, to keep the page under about 10 MB
 LOWER_IS_BETTER = ("D-SSIM", "LPIPS")  # beginnings of names
-
-
-@dataclass(frozen=True)
-class Run:
-    """What the files of a model folder say. Scores are of the last iteration of the first split
-    that has any; an empty dict or None where nothing was written."""
-
-    folder: Path
-    config: dict
-    split: str | None
-    views: Path | None  # <folder>/<split>/<method>, the last iteration's
-    results: dict[str, dict]  # by split and method, "test/ours_3000"
-    per_view: dict[str, dict[str, float | None]]  # of `views`, by metric and file name
 
 
 def write_report(folder: Path) -> Path:
@@ -78,35 +69,6 @@ def write_report(folder: Path) -> Path:
     return path
 
 
-def read_run(folder: Path) -> Run:
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; name the output folder of a training run")
-    config = _read_object(folder / "config.json")
-    found = {split: last_method(folder / split) for split in SPLIT_SUFFIXES}
-    split = next((name for name, views in found.items() if views), None)
-    views = found[split] if split else None
-    if not config and not views:
-        raise InputError(
-            f"{folder}: neither config.json nor rendered views in it; "
-            "name the output folder of a training run"
-        )
-    results = {
-        f"{name}/{method}": values
-        for name, suffix in SPLIT_SUFFIXES.items()
-        for method, values in _read_object(folder / f"results{suffix}.json").items()
-    }
-    per_view = {}
-    if views:
-        per_view = _read_object(folder / f"per_view{SPLIT_SUFFIXES[split]}.json")
-    return Run(folder, config, split, views, results, per_view.get(views.name, {}) if views else {})
-
-
-def last_method(folder: Path) -> Path | None:
-    """The folder of the greatest iteration that has renders and ground truth."""
-    methods = [path.parent for path in folder.glob(f"*/{PARTS[0]}") if any(path.glob("*.png"))]
-    return max(methods, key=_iteration, default=None)
-
-
 def header(run: Run) -> str:
     found = run.results.get(f"{run.split}/{run.views.name}", {}) if run.views else {}
     facts = [
@@ -114,14 +76,14 @@ def header(run: Run) -> str:
         for name in ("PSNR", "fg-PSNR", "SSIM")
         if found.get(name) is not None
     ]
-    rows = list(read_rows(run.folder / "log.jsonl"))
-    counts = [row["n_gaussians"] for row in rows if "n_gaussians" in row]
+    rows = list(read_rows(inside(run.folder, run.folder / "log.jsonl")))
+    counts = [row["n_gaussians"] for row in rows if is_number(row.get("n_gaussians"))]
     if counts:
         facts.append(("Gaussians", f"{counts[-1]:,}"))
     seconds = training_seconds(rows)
     if seconds:
         facts.append(("training", duration(seconds)))
-    about = [str(run.config[key]) for key in ("method", "dataset") if run.config.get(key)]
+    about = [plain(run.config[key]) for key in ("method", "dataset") if run.config.get(key)]
     top = f"<header><h1>{escape(name_of(run))}</h1>"
     return f"{top}{paragraph(' on '.join(about), 'soft') if about else ''}{cards(facts)}</header>"
 
@@ -135,7 +97,7 @@ def training_seconds(rows: list[dict]) -> float:
     """Time spent in steps, from the rates in the log; a resumed run counts every step once."""
     seconds, before = 0.0, ("", 0)
     for row in rows:
-        if not row.get("it_per_s"):
+        if not is_number(row.get("it_per_s")) or row["it_per_s"] < SLOWEST:
             continue
         stage, step = row["stage"], row["step"]
         seconds += (step - (before[1] if before[0] == stage else 0)) / row["it_per_s"]
@@ -145,14 +107,17 @@ def training_seconds(rows: list[dict]) -> float:
 
 def video(run: Run) -> str:
     paths = run.folder.glob("video/*/video_rgb.mp4")
-    path = max(paths, key=lambda path: _iteration(path.parent), default=None)
+    path = max(paths, key=lambda path: iteration(path.parent), default=None)
     if path is None:
         return missing(f"No video. Make it: python render.py --model_path {run.folder}")
-    if path.stat().st_size > VIDEO_BYTES:
+    if run.file(path).stat().st_size > VIDEO_BYTES:
         place = escape(path.relative_to(run.folder).as_posix())
         found = size(path.stat().st_size)
         return f'<p>Too large for this page ({found}): <a href="{place}">{place}</a></p>'
-    address = data_address(path.read_bytes(), "video/mp4")
+    content = path.read_bytes()
+    if content[4:8] != MP4_MARK:
+        raise InputError(f"{path}: not an MP4 file; run render.py again")
+    address = data_address(content, "video/mp4")
     label = "the novel-view path with time running"
     return f'<video controls loop muted playsinline aria-label="{label}" src="{address}"></video>'
 
@@ -170,7 +135,7 @@ def pairs(run: Run) -> str:
     for name in chosen:
         score = f", PSNR {psnr[name]:.2f} dB" if name in psnr else ""
         caption = f"{run.split} {Path(name).stem}{score}"
-        render, truth = (run.views / part / name for part in PARTS)
+        render, truth = (run.file(run.views / part / name) for part in PARTS)
         figures.append(compare(truth, render, name=Path(name).stem, caption=caption))
     text = "Drag across a picture, or move its divider with the arrow keys."
     order = " From the worst view to the best." if psnr else ""
@@ -205,10 +170,10 @@ def spread_table(run: Run) -> str:
 
 def curves(run: Run) -> str:
     path = draw_curves(run.folder) or run.folder / "curves.png"
-    if not path.is_file():
+    if not path.exists():
         return missing("No curves: there is no log.jsonl, or matplotlib is not installed.")
     text = "Training curves: loss terms, PSNR, number of Gaussians, steps per second"
-    return f'<img class="curves" alt="{text}" src="{data_address(path.read_bytes(), "image/png")}">'
+    return f'<img class="curves" alt="{text}" src="{picture(run.file(path))}">'
 
 
 def protocol(run: Run) -> str:
@@ -221,11 +186,14 @@ def protocol(run: Run) -> str:
 
 def files(run: Run) -> str:
     """What the run takes on the disk, by folder; of a model only its last iteration."""
-    saved = sorted(run.folder.glob("point_cloud/*"), key=_iteration)[-1:]
-    places = [*saved, *sorted(path for path in run.folder.iterdir() if path.is_dir()), run.folder]
+    saved = sorted(run.folder.glob("point_cloud/*"), key=iteration)[-1:]
+    folders = sorted(path for path in run.folder.iterdir() if path.is_dir())
+    # What a link leads to is not the run's.
+    places = [path for path in (*saved, *folders) if not path.is_symlink()] + [run.folder]
     rows = []
     for place in places:
-        sizes = [path.stat().st_size for path in place.rglob("*") if path.is_file()]
+        found = (path.lstat() for path in place.rglob("*"))
+        sizes = [each.st_size for each in found if stat.S_ISREG(each.st_mode)]
         label = place.relative_to(run.folder).as_posix() if place != run.folder else "everything"
         rows.append([label, len(sizes), Markup(size(sum(sizes)))])
     return table("", ["folder", "files", "size"], rows)
@@ -241,14 +209,6 @@ def settings(run: Run) -> str:
             rows = [[key, plain(value)] for key, value in values.items()]
             parts.append(details(f"{name} ({len(rows)})", table("", [], rows)))
     return "\n".join(parts)
-
-
-def _read_object(path: Path) -> dict:
-    """A JSON object, empty where there is no file."""
-    value = read_json(path) if path.is_file() else {}
-    if not isinstance(value, dict):
-        raise InputError(f"{path}: expected a JSON object, found {type(value).__name__}")
-    return value
 
 
 def _markup_text(value: object) -> Markup:
@@ -267,8 +227,3 @@ def _markup(value: float | None) -> Markup:
 
 def _with_arrow(metric: str) -> str:
     return f"{metric}\u00a0{'↓' if metric.startswith(LOWER_IS_BETTER) else '↑'}"
-
-
-def _iteration(folder: Path) -> int:
-    tail = folder.name.rpartition("_")[2]
-    return int(tail) if tail.isdecimal() else -1

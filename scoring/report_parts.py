@@ -10,7 +10,8 @@ from pathlib import Path
 
 import cv2
 
-from utils.errors import InputError
+from utils.errors import shown
+from utils.images import check_image, read_image
 
 Cell = str | float | int | None
 
@@ -54,7 +55,10 @@ def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[Cell]]) -> 
 
 def plain(value: object) -> str:
     """A setting as a reader would write it."""
-    return value if isinstance(value, str) else json.dumps(value)
+    try:
+        return value if isinstance(value, str) else json.dumps(value)
+    except RecursionError:
+        return shown(value)
 
 
 def strip_plot(values: Sequence[float], label: str) -> str:
@@ -82,11 +86,10 @@ def compare(left: Path, right: Path, *, name: str, caption: str) -> str:
 
 def picture(path: Path) -> str:
     """data: address of an image file: as it is when small, else as a JPEG."""
+    check_image(path)  # anything else would be given away with the page
     if path.stat().st_size <= PICTURE_BYTES:
         return data_address(path.read_bytes(), "image/png")
-    pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if pixels is None:
-        raise InputError(f"{path}: not a readable image; run render.py again")
+    pixels = cv2.cvtColor(read_image(path)[..., :3], cv2.COLOR_RGB2BGR)
     factor = min(1.0, PICTURE_WIDTH / pixels.shape[1])
     pixels = cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
     _, jpeg = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 90])

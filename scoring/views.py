@@ -138,6 +138,11 @@ def score_views(
         sizes.add((width, height))
         for metric in metrics:
             part = views.regions.get(name, {}).get(metric.region, (0, 0, width, height))
+            if part[2] > width or part[3] > height:
+                raise InputError(
+                    f"{views.folder}: the region {metric.region!r} of {name} is {part}, expected "
+                    f"one within its {width}x{height} pixels; run render.py again"
+                )
             possible = metric.score is not None and min(height, width) >= metric.min_side
             possible &= not metric.region or metric.region in views.regions.get(name, {})
             pair = (crop(image, part), crop(truth, part))

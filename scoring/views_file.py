@@ -11,8 +11,7 @@ from torch import Tensor
 
 from scene.frames import Frame
 from scene.regions import Rectangle, rectangles
-from utils.errors import InputError
-from utils.files import read_json, write_json
+from utils.files import inside, read_json, reading, write_json
 
 VIEWS = "views.json"
 TIMED = ("posed_and_drawn_fps", "drawn_fps")  # as `Show.frames_per_second` says
@@ -66,15 +65,11 @@ def read_views(folder: Path) -> ViewsFile:
     Raises InputError naming a file that holds something else.
     """
     for name in (VIEWS, OLD_REGIONS):
-        if (folder / name).is_file():
-            content = read_json(folder / name)
-            try:
+        path = inside(folder, folder / name)
+        if path.exists():
+            content = read_json(path)
+            with reading(path, "an object that says what every view shows", "run render.py again"):
                 return _of_today(content) if name == VIEWS else ViewsFile(regions=_regions(content))
-            except (AttributeError, KeyError, TypeError, ValueError) as error:
-                raise InputError(
-                    f"{folder / name}: expected an object that says what every view shows, found "
-                    f"something else ({error!r}); run render.py again"
-                ) from error
     return ViewsFile()
 
 

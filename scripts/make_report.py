@@ -8,13 +8,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import utils.threads  # isort: skip  # noqa: F401  (Ctrl-C from here on is one line)
 from scoring.report import write_report
 from utils.errors import run_command
+from utils.files import user_path
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("models", nargs="+", type=Path, help="output folders of training runs")
+    parser.add_argument("models", nargs="+", type=user_path, help="output folders of training runs")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_args()
     run_command(lambda: make_reports(args.models), debug=args.debug)

@@ -208,4 +208,4 @@ def test_a_region_is_scored_where_its_rectangle_says(tmp_path, monkeypatch):
 def test_a_broken_regions_file_is_named(tmp_path, monkeypatch, capsys, content):
     write_views(tmp_path, "test", count=1)
     (tmp_path / "test" / "ours_30" / "regions.json").write_text(content)
-    assert "regions.json: expected an object" in fails(monkeypatch, capsys, "-m", tmp_path)
+    assert "regions.json: cannot be read as an object" in fails(monkeypatch, capsys, "-m", tmp_path)

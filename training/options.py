@@ -144,7 +144,9 @@ class Densification:
     """Adaptive density control, as `GradientDensify` does it."""
 
     percent_dense: float = setting(
-        0.01, "of the scene extent: smaller Gaussians are cloned, larger ones split"
+        0.01,
+        "of the scene extent: smaller Gaussians are cloned, larger ones split",
+        valid=at_least(0),
     )
     opacity_reset_interval: int = setting(
         3_000, "steps between resets of all opacities to 0.01", valid=at_least(1)

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import errno
+import reprlib
 import sys
 from collections.abc import Callable
+from io import TextIOWrapper
 from typing import TypeVar
 
 T = TypeVar("T")
 
 # What the operating system refuses for reasons that lie with the user's disk.
 FOR_THE_USER = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+# What it refuses for the path that was given, or for a disk that fails.
+PATHS = {errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EIO, errno.ESTALE}
+# torch has no error of its own
+FULL_MEMORY = ("can't allocate memory", "not enough memory", "Storage size calculation overflowed")
 
 
 class InputError(ValueError):
@@ -21,30 +27,43 @@ class InputError(ValueError):
 def run_command(main: Callable[[], T], *, debug: bool) -> T:
     """What a command's `main` returns; an `InputError` becomes one line on stderr and exit code 2.
 
-    A full or forbidden disk and a full GPU are told the same way. With `debug` the traceback is
-    kept. Errors of our own making are never caught here.
+    A full or forbidden disk, a path that is none and full memory are told the same way. With
+    `debug` the traceback is kept. Errors of our own making are never caught here.
     """
+    if isinstance(sys.stdout, TextIOWrapper):  # names of files need not be UTF-8
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return main()
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         raise SystemExit(130) from None
-    except (InputError, OSError, RuntimeError) as error:
+    except (InputError, OSError, RuntimeError, MemoryError) as error:
         if debug or not _can_be_mended(error):
             raise
         print(f"error: {' '.join(_sentence(error).split())}", file=sys.stderr)
         raise SystemExit(2) from None
 
 
+def shown(value: object) -> str:
+    """`repr` for a message: of bounded length, however long or deep the value is."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = short.maxlong = 100
+    return short.repr(value)
+
+
 def _can_be_mended(error: Exception) -> bool:
     if isinstance(error, OSError):
-        return error.errno in FOR_THE_USER
-    return isinstance(error, InputError) or _is_full_gpu(error)
+        return error.errno in FOR_THE_USER | PATHS
+    return isinstance(error, InputError) or _is_full_gpu(error) or _is_full(error)
 
 
 def _is_full_gpu(error: Exception) -> bool:
     """By name: scripts that need no torch should not load it for its error."""
     return type(error).__name__ == "OutOfMemoryError"
+
+
+def _is_full(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or any(words in str(error) for words in FULL_MEMORY)
 
 
 def _sentence(error: Exception) -> str:
@@ -55,4 +74,11 @@ def _sentence(error: Exception) -> str:
             f"{error} Lower --max_gaussians, or take smaller pictures with -r, and begin with "
             "--restart"
         )
-    return f"{error.filename or 'writing'}: {error.strerror}; check free space and permissions"
+    if _is_full(error):
+        return (
+            f"there is not enough memory ({str(error)[:200] or 'MemoryError'}); lower "
+            "--max_gaussians and --cache_mb, or take smaller pictures with -r"
+        )
+    remedy = "check the path" if error.errno in PATHS else "check free space and permissions"
+    name = str(error.filename or "writing")
+    return f"{name if len(name) <= 300 else name[:300] + '...'}: {error.strerror}; {remedy}"

@@ -1,4 +1,8 @@
-"""Whole files and folders or none: what is written under a temporary name replaces the target."""
+"""Whole files and folders or none; and the border that every file from outside must pass.
+
+What is written under a temporary name replaces its target. What is read is a regular file of
+bounded size, and whatever its parser stumbles over is an `InputError` that names it.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +20,87 @@ from safetensors import SafetensorError
 from utils.errors import InputError
 
 PART = ".part"  # ends the name of a folder that is being written or removed
+MAX_BYTES = 2**33  # of any file that is read
+MAX_JSON = 2**28  # bytes; 100,000 frames with their poses take half of it
+MAX_DIGITS = 300  # of an integer; a float holds no more
+
+
+def user_path(text: str) -> Path:
+    """The path that a user wrote, where `~` is the home folder; shells expand no `--x=~/y`."""
+    return Path(os.path.expanduser(text))
+
+
+def regular(path: Path, limit: int = MAX_BYTES, *, remedy: str = "check the path") -> int:
+    """The size in bytes of a file that may be opened: a pipe would wait, a device never end.
+
+    Raises InputError for what is missing, no regular file, or larger than `limit` bytes.
+    """
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; {remedy}") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{short(path)}: cannot be read ({short(error)}); {remedy}") from None
+    if not stat.S_ISREG(found.st_mode):
+        kind = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe or a device"
+        raise InputError(f"{path}: cannot be read: it is {kind}, expected a file; {remedy}")
+    if found.st_size > limit:
+        raise InputError(f"{path}: {found.st_size:,} bytes, expected at most {limit:,}; {remedy}")
+    return found.st_size
+
+
+def inside(folder: Path, path: Path) -> Path:
+    """`path` without its detours, after looking that no link leads from `folder` to it.
+
+    `folder` may itself be a link. Raises InputError where a part of the way is a symbolic link or
+    leaves the folder: one that was downloaded could have files read, or overwritten, that are none
+    of its own.
+    """
+    parts = Path(os.path.relpath(os.path.abspath(path), os.path.abspath(folder))).parts
+    at = Path(folder)
+    for part in parts:
+        at = at / part
+        if part == ".." or at.is_symlink():
+            found = "leads out of" if part == ".." else "is a link in"
+            raise InputError(
+                f"{at}: it {found} {folder}, where all must be its own; put a copy in its place"
+            )
+    return at
+
+
+def own_folder(model_path: Path, target: Path) -> Path:
+    """`target`, a folder in `model_path` that may be written to or emptied, there or not yet.
+
+    Raises InputError where an existing part of the way is a symbolic link or no folder.
+    """
+    target = inside(model_path, target)
+    for folder in (target, *target.parents):
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"{folder}: it is no folder; move it away or choose another one")
+        if folder == model_path:
+            break
+    return target
+
+
+@contextmanager
+def reading(path: Path | str, kind: str, remedy: str = "write it again") -> Iterator[None]:
+    """Turn whatever a parser raises into an InputError that names the file.
+
+    `kind`: what it was read as. Files of strangers make parsers raise anything at all.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{path}: cannot be read as {kind} ({short(error)}); {remedy}") from error
+
+
+def short(said: object) -> str:
+    """The first line of an error, or a path, of bounded length: for one line of a message."""
+    reason = getattr(said, "strerror", None) or str(said)
+    line = (reason.strip().splitlines() or [type(said).__name__])[0]
+    return line if len(line) <= 200 else f"{line[:200]} ..."
 
 
 @contextmanager
@@ -26,6 +112,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
+        temporary.unlink(missing_ok=True)  # a link of that name would be written through
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
@@ -48,7 +135,7 @@ def new_folder(folder: Path, remedy: str) -> Iterator[Path]:
         yield part
         for path in (*part.rglob("*"), part):
             _to_disk(path)
-        if folder.is_dir():
+        if folder.is_dir() and not folder.is_symlink():
             remove_folder(folder)  # renaming onto a folder that is not empty is refused
         os.rename(part, folder)
     except (OSError, SafetensorError, InputError) as error:
@@ -65,13 +152,19 @@ def new_folder(folder: Path, remedy: str) -> Iterator[Path]:
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 `text` to `path`, whole or not at all."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        # Names of files need not be UTF-8.
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def append_text(path: Path, text: str) -> None:
-    """Add UTF-8 `text` to the end of `path`; raises `InputError` where that is not possible."""
+    """Add UTF-8 `text` to the end of `path`; raises `InputError` where that is not possible.
+
+    A link is not followed, and a pipe is not waited for.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
-        with path.open("a", encoding="utf-8") as file:
+        descriptor = os.open(path, flags, 0o666)
+        with open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
     except OSError as error:
         raise _cannot_write(path, error) from error
@@ -82,14 +175,25 @@ def write_json(path: Path, value: object) -> None:
     write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> object:
-    """Read a JSON file; missing, cut or not JSON raises an `InputError` naming it."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; check the path") from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as JSON ({error}); write it again") from error
+def read_json(path: Path, limit: int = MAX_JSON) -> object:
+    """Read a JSON file of at most `limit` bytes, with or without a byte order mark.
+
+    Missing, cut, nested without end, with numbers or text that nothing can hold: `InputError`
+    naming it.
+    """
+    with reading(path, "JSON"):
+        text = read_bytes(path, limit).decode("utf-8-sig")
+        value = json.loads(text, parse_int=_integer)
+        if "\\ud" in text or "\\uD" in text:  # half a character, which no name of a file holds
+            os.fsencode(json.dumps(value, ensure_ascii=False))
+        return value
+
+
+def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
+    """What a regular file holds; InputError as `regular` says."""
+    regular(path, limit)
+    with reading(path, "a file", "check permissions"):
+        return path.read_bytes()
 
 
 def remove_folder(folder: Path) -> None:
@@ -133,3 +237,9 @@ def _cannot_write(path: Path, error: OSError) -> InputError:
     return InputError(
         f"{path}: cannot be written ({error.strerror or error}); check free space and permissions"
     )
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise ValueError(f"an integer of {len(digits)} digits")
+    return int(digits)

@@ -6,8 +6,6 @@ colour is RGB or RGBA with straight alpha. Files are PNG or JPEG.
 
 from __future__ import annotations
 
-import struct
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,7 +17,14 @@ from torch import Tensor
 
 from utils.devices import CPU, to_device
 from utils.errors import InputError
-from utils.files import replacing
+from utils.files import reading, replacing
+from utils.picture_files import decode, image_size, whole_picture
+
+__all__ = [
+    "check_image", "contact_sheet", "error_map", "image_size", "labelled", "make_folder",
+    "read_image", "read_matte", "resize_premultiplied", "to_pixels", "to_tensor", "undistort",
+    "write_depth", "write_image",
+]  # fmt: skip
 
 Pixels = NDArray[np.uint8]  # (H, W, C)
 
@@ -27,9 +32,6 @@ Pixels = NDArray[np.uint8]  # (H, W, C)
 TO_RGB = {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}
 FROM_RGB = {1: cv2.COLOR_GRAY2BGR, 3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}
 
-PNG_HEADER_BYTES = 24  # to the end of width and height
-HEADER_BYTES = 2**20  # enough for the frame header of a JPEG behind thumbnails and colour profiles
-PNG_START, JPEG_START = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 JPEG_QUALITY = 95
 DEPTH_STEP = 0.001  # world units per level of a 16-bit depth picture: up to 65.5 units
 ERROR_FULL_SCALE = 0.25  # mean absolute error that an error map shows as its brightest colour
@@ -43,17 +45,13 @@ def read_image(path: Path) -> Pixels:
 
     Raises InputError naming the file when it is missing, damaged, cut short or of another kind.
     """
-    data = _read_whole(path)
-    try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error:
-        pixels = None
-    if pixels is None:
-        raise InputError(f"{path}: the picture cannot be decoded; copy or write it again")
-    if pixels.dtype == np.uint16:
-        pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    channels = 1 if pixels.ndim == 2 else pixels.shape[2]
-    return cv2.cvtColor(pixels, TO_RGB[channels])
+    data = whole_picture(path)
+    with reading(path, "a picture", "copy or write it again"):
+        pixels = decode(data)
+        if pixels.dtype == np.uint16:
+            pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+        channels = 1 if pixels.ndim == 2 else pixels.shape[2]
+        return cv2.cvtColor(pixels, TO_RGB[channels])
 
 
 def read_matte(path: Path, keep: Sequence[tuple[int, int, int]] = ()) -> Pixels:
@@ -82,15 +80,7 @@ def undistort(pixels: Pixels, K: Sequence[float], coefficients: Sequence[float])
 
 def check_image(path: Path) -> None:
     """Raise InputError as `read_image` does, without the cost of decoding."""
-    _read_whole(path)
-
-
-def image_size(path: Path) -> tuple[int, int]:
-    """Width and height of a PNG or JPEG file from its header alone; InputError as `read_image`."""
-    start = _read_bytes(path, PNG_HEADER_BYTES)
-    return _header_size(
-        path, start if start.startswith(PNG_START) else _read_bytes(path, HEADER_BYTES)
-    )
+    whole_picture(path)
 
 
 def write_image(path: Path, image: Tensor | Pixels) -> None:
@@ -216,66 +206,3 @@ def make_folder(folder: Path) -> None:
             f"{folder}: the folder cannot be made ({error.strerror}); "
             "move away what is there or choose another one"
         ) from error
-
-
-def _read_bytes(path: Path, count: int = -1) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(count)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such picture; put it there or correct the path") from None
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read ({error.strerror}); a PNG or JPEG file is needed"
-        ) from error
-
-
-def _read_whole(path: Path) -> bytes:
-    data = _read_bytes(path)
-    _header_size(path, data)
-    if not _is_whole(data):
-        raise InputError(f"{path}: the picture is damaged or cut short; copy or write it again")
-    return data
-
-
-def _header_size(path: Path, data: bytes) -> tuple[int, int]:
-    """Width and height as the header says."""
-    if data.startswith(PNG_START) and len(data) >= PNG_HEADER_BYTES:
-        return struct.unpack(">II", data[16:24])
-    if data.startswith(JPEG_START):
-        size = _jpeg_size(data)
-        if size is not None:
-            return size
-    raise InputError(
-        f"{path}: not a whole PNG or JPEG file (it starts with the bytes "
-        f"'{data[:8].hex(' ')}'); convert it or write it again"
-    )
-
-
-def _jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """Walk the segments to the frame header (SOF0 to SOF15, ITU T.81 B.2.2)."""
-    at = 2
-    while at + 9 <= len(data) and data[at] == 0xFF:
-        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
-        # C4, C8 and CC lie between the frame headers but are tables.
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack(">HH", data[at + 5 : at + 9])
-            return width, height
-        at += 1 if marker == 0xFF else 2 + length  # a marker may be padded with FF bytes
-    return None
-
-
-def _is_whole(data: bytes) -> bool:
-    """Whether the file reaches its end mark; OpenCV would fill the missing part with one colour."""
-    if data.startswith(JPEG_START):
-        return b"\xff\xd9" in data[-4096:]  # some cameras add bytes after the end mark
-    at = len(PNG_START)
-    while at + 12 <= len(data):
-        length, kind = struct.unpack(">I4s", data[at : at + 8])
-        check = data[at + 8 + length : at + 12 + length]
-        if check != zlib.crc32(data[at + 4 : at + 8 + length]).to_bytes(4, "big"):
-            return False
-        if kind == b"IEND":
-            return True
-        at += 12 + length
-    return False

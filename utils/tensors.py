@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from utils.devices import CPU
-from utils.errors import InputError
+from utils.files import reading, regular
+
+MAX_HEADER = 2**20  # bytes of names and shapes; a model has some thousand
 
 
 def write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -22,17 +23,13 @@ def write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
 def read_tensors(file: Path, device: torch.device = CPU) -> dict[str, Tensor]:
     """The tensors of a safetensors file by name, on `device`; raises InputError if it is
     damaged."""
-    try:
+    regular(file, remedy="train first, or name another iteration")
+    remedy = "delete the folder it is in and run the command of train.py again, which goes on from "
+    with reading(file, "a whole safetensors file", remedy + "what is left"):
+        with file.open("rb") as stream:
+            if int.from_bytes(stream.read(8), "little") > MAX_HEADER:
+                raise ValueError(f"it names more than {MAX_HEADER:,} bytes of tensors")
         return load_file(file, device=str(device))
-    except FileNotFoundError:
-        raise InputError(
-            f"{file}: there is no such file; train first, or name another iteration"
-        ) from None
-    except (SafetensorError, OSError) as error:
-        raise InputError(
-            f"{file}: not a whole safetensors file ({error}); delete the folder it is in and run "
-            "the command of train.py again, which goes on from what is left"
-        ) from None
 
 
 def under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -1,4 +1,5 @@
-"""Import this first, before torch: idle worker threads must sleep, not spin.
+"""Import this first, before torch: idle worker threads must sleep, not spin, and Ctrl-C while the
+rest is imported is one line.
 
 OpenMP's default is to busy-wait between parallel loops; beside one other job on the machine that
 made a training step 40 times slower. The choice is read when torch loads its OpenMP library, hence
@@ -6,5 +7,16 @@ at import. A user's own OMP_WAIT_POLICY is respected.
 """
 
 import os
+import sys
+from types import TracebackType
+
+
+def _told(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        print("interrupted", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+sys.excepthook = _told

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 
 from utils.errors import InputError
-from utils.files import new_folder
+from utils.files import new_folder, regular
 from utils.video import find_ffmpeg
 
 MAX_RATE = 1_000  # pictures per second; some files say nonsense
@@ -21,6 +21,7 @@ def extract_frames(video: Path, folder: Path, width: int, height: int) -> None:
     A smaller video keeps its size. `folder` appears whole or not at all. Raises InputError where
     the video cannot be decoded or the folder cannot be written.
     """
+    regular(video)
     # Area averaging: the mean over what a pixel covers, as everywhere where pictures shrink here.
     size = f"w='min(iw,{width})':h='min(ih,{height})'"
     command = [find_ffmpeg(), "-nostdin", "-v", "error", "-xerror", "-i", str(video.resolve())]
@@ -43,6 +44,7 @@ def extract_frames(video: Path, folder: Path, width: int, height: int) -> None:
 
 def frame_rate(video: Path) -> float | None:
     """Pictures per second, as the file says; None where it does not."""
+    regular(video)
     capture = cv2.VideoCapture(str(video), cv2.CAP_FFMPEG)
     rate = capture.get(cv2.CAP_PROP_FPS)
     capture.release()

@@ -20,7 +20,8 @@ GREY_SPREAD = 0.28 / 255  # of random colours (4DGS): grey, but no two the same
 
 def usable_points(file: Path) -> PointCloud:
     """The coloured points of a PLY file; InputError where there are none or some are nowhere."""
-    return checked_points(file, PointCloud(*read_points(file)))
+    xyz, rgb = read_points(file)
+    return checked_points(file, grey(xyz) if rgb is None else PointCloud(xyz, rgb))
 
 
 def checked_points(file: Path, points: PointCloud) -> PointCloud:

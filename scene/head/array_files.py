@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import io
 import zipfile
-import zlib
 from pathlib import Path
-from tokenize import TokenError
 
 import numpy as np
 
-from scene.head.array_records import DAMAGE, MAX_BYTES, ArrayBuilder, checked_dtype
+from scene.head.array_records import MAX_BYTES, ArrayBuilder, checked_dtype
 from scene.head.pickle_records import RefusedPickle
 from utils.errors import InputError
+from utils.files import read_bytes, short
 
-ZIP_DAMAGE = (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, *DAMAGE)
+MAX_MEMBERS = 10_000  # of an archive
+MAX_RATIO, FREE_BYTES = 20, 2**27  # an archive may unpack to so many times its size, and as many
 
 
 def read_array_file(path: Path) -> object:
@@ -25,7 +25,7 @@ def read_array_file(path: Path) -> object:
 
     The kind is told by the first bytes, not by the name.
     """
-    return arrays_in(_read(path), path)
+    return arrays_in(read_bytes(path, MAX_BYTES), path)
 
 
 def arrays_in(content: bytes, source: Path | str) -> object:
@@ -36,23 +36,11 @@ def arrays_in(content: bytes, source: Path | str) -> object:
         if content.startswith(b"PK"):
             return _archive(ArrayBuilder(), content)
         return ArrayBuilder().pickle(io.BytesIO(content))
-    except DAMAGE as error:  # RefusedPickle among them
+    except Exception as error:  # whatever a damaged file makes numpy and zipfile stumble over
         raise InputError(
-            f"{source}: not read, because {error}; expected a file of plain arrays: "
+            f"{source}: not read, because {short(error)}; expected a file of plain arrays: "
             "download it again from its publisher, or convert it to .npz with the official tools"
         ) from error
-
-
-def _read(path: Path) -> bytes:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; check the path")
-    size = path.stat().st_size
-    if size > MAX_BYTES:
-        raise InputError(f"{path}: {size:,} bytes, expected at most {MAX_BYTES:,}; check the path")
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); check permissions") from error
 
 
 def _npy(builder: ArrayBuilder, content: bytes) -> object:
@@ -67,10 +55,17 @@ def _npy(builder: ArrayBuilder, content: bytes) -> object:
 def _archive(builder: ArrayBuilder, content: bytes) -> object:
     """An .npz (by member, arrays of numbers or text only) or what torch.save wrote."""
     try:
+        if content.count(b"PK\x01\x02") > MAX_MEMBERS:
+            raise RefusedPickle(f"more than {MAX_MEMBERS:,} members")
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            builder.spend(sum(member.file_size for member in archive.infolist()))
+            size = sum(member.file_size for member in archive.infolist())
+            if size > FREE_BYTES + MAX_RATIO * len(content):
+                raise RefusedPickle(f"{len(content):,} bytes would become {size:,}")
+            builder.spend(size)
             members = {name: archive.read(name) for name in archive.namelist()}
-    except ZIP_DAMAGE as error:
+    except RefusedPickle:
+        raise
+    except Exception as error:
         raise RefusedPickle(f"the archive is damaged ({error})") from error
     roots = [name for name in members if name.split("/")[-1] == "data.pkl"]
     if len(roots) == 1:
@@ -98,6 +93,6 @@ def _npy_header(stream: io.BytesIO) -> tuple[tuple, bool, np.dtype]:
     try:
         version = np.lib.format.read_magic(stream)
         shape, fortran, dtype = read[version](stream)
-    except (*DAMAGE, SyntaxError, TokenError, RecursionError) as error:
+    except Exception as error:
         raise RefusedPickle(f"the array's header is damaged ({error})") from error
     return shape, fortran, dtype if dtype == np.dtype(object) else checked_dtype(dtype.str)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import io
 import math
 import re
+from collections.abc import Iterable
+from operator import index
 
 import numpy as np
 
@@ -161,13 +163,14 @@ class ArrayBuilder:
         """A csc or csr matrix as a dense array."""
         cls = record.args[0] if str(record.function) in RECONSTRUCTORS else record.function
         state = self.state(record)
-        rows, columns = (int(n) for n in state.get("_shape", state.get("shape")))
+        rows, columns = _plain(state.get("_shape", state.get("shape")))
         if rows < 0 or columns < 0 or rows * columns > MAX_DENSE:
             raise RefusedPickle(f"a sparse matrix has the size {rows} x {columns}")
         by_column = str(cls.name).startswith("csc")
         self.spend(8 * rows * columns)
         dense = np.zeros((columns, rows) if by_column else (rows, columns))
-        starts, minor, data = (np.asarray(state[key]) for key in ("indptr", "indices", "data"))
+        starts, minor = (np.asarray(state[key]).astype(np.int64) for key in ("indptr", "indices"))
+        data = np.asarray(state["data"])
         counts = np.diff(starts)
         fits = len(starts) == len(dense) + 1 and starts[0] == 0 and starts[-1] == len(minor)
         if not fits or counts.min(initial=0) < 0 or minor.min(initial=0) < 0:
@@ -177,19 +180,18 @@ class ArrayBuilder:
 
     def tensor(self, record: Record) -> np.ndarray:
         """torch's `_rebuild_tensor_v2`: storage, offset, size, stride, ..."""
-        storage, offset, size, stride = self.args(record)[:4]
+        storage, *numbers = self.args(record)[:4]
         if not isinstance(storage, np.ndarray) or storage.ndim != 1:
             raise RefusedPickle("a tensor has no storage")
+        offset, size, stride = index(numbers[0]), _plain(numbers[1]), _plain(numbers[2])
         if min([offset, *size, *stride, 0]) < 0 or len(size) != len(stride):
             raise RefusedPickle("a tensor has a negative size")
         if math.prod(size) > len(storage):
             raise RefusedPickle("a tensor has more numbers than its storage")
-        last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
-        if math.prod(size) and last >= len(storage):
-            raise RefusedPickle("a tensor reaches beyond its storage")
         self.spend(math.prod(size) * storage.itemsize)
         steps = [step * storage.itemsize for step in stride]
-        return np.lib.stride_tricks.as_strided(storage[offset:], size, steps).copy()
+        # Raises ValueError where the tensor reaches beyond its storage.
+        return np.ndarray(size, storage.dtype, storage, offset * storage.itemsize, steps).copy()
 
     def nested_storage(self, record: Record) -> np.ndarray:
         """A storage in torch's older layout: four pickles, then the count and the numbers.
@@ -218,7 +220,7 @@ class ArrayBuilder:
         data = raw.encode("latin1") if isinstance(raw, str) else raw  # str: Python 2
         if not isinstance(data, bytes | bytearray):
             raise RefusedPickle(f"an array's content is of type {type(raw).__name__}")
-        shape = tuple(int(n) for n in shape)
+        shape = _plain(shape)
         if not isinstance(dtype, np.dtype) or dtype.hasobject or min((*shape, 0)) < 0:
             raise RefusedPickle("an array has no shape or no type of numbers")
         if math.prod(shape) * dtype.itemsize != len(data):
@@ -231,6 +233,11 @@ class ArrayBuilder:
         self.bytes_made += count
         if self.bytes_made > MAX_BYTES:
             raise RefusedPickle(f"its arrays would take more than {MAX_BYTES:,} bytes")
+
+
+def _plain(numbers: Iterable) -> tuple[int, ...]:
+    """Python's integers: numpy's of few bits would wrap where sizes are computed from them."""
+    return tuple(index(n) for n in numbers)
 
 
 def checked_dtype(code: str) -> np.dtype:

@@ -17,12 +17,13 @@ from torch import Tensor
 from scene.head.array_files import read_array_file
 from scene.head.model import JOINTS, HeadModel, Landmarks
 from utils.errors import InputError
-from utils.files import replacing
+from utils.files import read_bytes, reading, replacing
 
 FREE_HEAD = Path(__file__).resolve().parents[2] / "data" / "models" / "free_head.npz"
 HOW_TO_GET = "run python scripts/make_head_model.py for a free one"
 FLAME_IDENTITIES = 300  # columns of shapedirs before the expressions, in every release of FLAME
 MAX_VERTICES = 1_000_000
+MAX_MESH = 2**26  # bytes of the mesh with the texture layout; FLAME's has 1.6 MB
 POSE_FEATURES = 9 * (len(JOINTS) - 1)
 LANDMARK_FILES = ("landmark_embedding_with_eyes.npy", "landmark_embedding.npy")
 RINGNET_FILES = ("flame_static_embedding.pkl", "flame_dynamic_embedding.npy")
@@ -42,6 +43,11 @@ def load_head_model(path: Path, *, assets: Path | None = None) -> HeadModel:
     """
     if not path.is_file():
         raise InputError(f"{path}: no head model there; {HOW_TO_GET}")
+    with reading(path, "a head model", HOW_TO_GET):
+        return _assembled(path, assets or path.parent)
+
+
+def _assembled(path: Path, assets: Path) -> HeadModel:
     tree = _Tree(path, read_array_file(path))
     template = tree.floats("v_template", ("V", 3))
     count = len(template)
@@ -50,7 +56,6 @@ def load_head_model(path: Path, *, assets: Path | None = None) -> HeadModel:
     faces = tree.indices("f", count)
     shapes = tree.floats("shapedirs", (count, 3, "S"))
     start = _expression_start(tree, shapes.shape[-1])
-    assets = assets or path.parent
     uv, uv_faces = _texture_layout(tree, assets, len(faces))
     return HeadModel(
         template=template,
@@ -269,13 +274,12 @@ def _texture_layout(tree: _Tree, assets: Path, n_faces: int) -> tuple[Tensor | N
     path = assets / TEMPLATE_FILE
     if not path.is_file():
         return None, None
-    lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
-    try:
+    with reading(path, "an OBJ with texture coordinates"):
+        text = read_bytes(path, MAX_MESH).decode()
+        lines = [line.split() for line in text.splitlines() if line[:2] in ("vt", "f ")]
         uv = [[float(x) for x in line[1:3]] for line in lines if line[:1] == ["vt"]]
         corners = [line[1:] for line in lines if line[:1] == ["f"]]
         faces = [[int(corner.split("/")[1]) - 1 for corner in face] for face in corners]
-    except (ValueError, IndexError) as error:
-        raise InputError(f"{path}: not an OBJ with texture coordinates ({error})") from error
     mesh = _Tree(path, {"vt": uv, "f": faces})
     uv = mesh.floats("vt", ("T", 2))
     return uv, mesh.indices("f", len(uv), (n_faces, 3))

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-MAX_OPCODES = 5_000_000  # a head model has thousands; a stream of more is not one
+MAX_OPCODES = 200_000  # a head model has thousands; a stream of more is not one
+MAX_KEY = 2**32  # of integers: larger ones can be chosen to have one hash, a dict of them is slow
 # Nested tuples are no keys: their hash takes time without bound, and can exhaust the stack of C.
 KEYS = (str, bytes, int, float, type(None))
 # Objects registered by number, buffers outside the stream, sets, calls with named arguments.
@@ -70,6 +71,8 @@ def with_plain_keys(pairs: list[tuple]) -> list[tuple]:
     """`pairs`, whose first parts may then be keys of a dict."""
     if not all(isinstance(key, KEYS) for key, _ in pairs):
         raise RefusedPickle("a dict has a key that is neither text nor a number")
+    if any(isinstance(key, int) and abs(key) > MAX_KEY for key, _ in pairs):
+        raise RefusedPickle(f"a dict has a key beyond {MAX_KEY:,}")
     return pairs
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from arguments.legacy import HIDDEN_4DGS, OPTIMIZATION_4DGS
-from arguments.settings import count, setting, weight
+from arguments.settings import between, count, setting, weight
 from scene.deformation.hexplane import HexPlane
 from scene.deformation.mlp import OffsetMLP
 from scene.facts import SceneFacts
@@ -45,7 +45,9 @@ class ModelHiddenParams:
     """The deformation field: six space-time planes and a small MLP."""
 
     net_width: int = count(64, "width of the feature MLP and of the heads")
-    defor_depth: int = weight(1, "layers of the feature MLP; 0 and 1 are both a single Linear")
+    defor_depth: int = setting(
+        1, "layers of the feature MLP; 0 and 1 are both a single Linear", valid=between(0, 64)
+    )
     plane_tv_weight: float = setting(1e-4, "smoothness of the spatial planes")
     time_smoothness_weight: float = setting(1e-2, "smoothness of the time planes along time")
     l1_time_planes: float = setting(1e-4, "pull of the time planes to 1, the neutral factor")
@@ -53,8 +55,11 @@ class ModelHiddenParams:
         {"grid_dimensions": 2, "input_coordinate_dim": 4, "output_coordinate_dim": 32,
          "resolution": [64, 64, 64, 25]},
         "channels and resolution (x, y, z, time) of the coarsest planes",
+        valid=between(1, 4_096),
     )  # fmt: skip
-    multires: list[int] = count([1, 2, 4, 8], "spatial resolution of the levels, in coarsest ones")
+    multires: list[int] = setting(
+        [1, 2, 4, 8], "spatial resolution of the levels, in coarsest ones", valid=between(1, 256)
+    )
     no_dx: bool = setting(False, "positions do not move")
     no_ds: bool = setting(False, "scales do not change")
     no_dr: bool = setting(False, "rotations do not change")

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from arguments.legacy import NO_DELAY
-from arguments.settings import at_least, count, setting, weight
+from arguments.settings import at_least, between, count, setting, weight
 from scene.deformation.appearance import AppearanceDecoder
 from scene.deformation.positional import PositionalMLP
 from scene.deformation.triplane import TriPlane, drawn_rotations, places
@@ -42,8 +42,8 @@ class ModelHiddenParams:
     """The deformation MLP, the tri-plane and the decoders."""
 
     deform_width: int = count(256, "width of the deformation MLP")
-    deform_depth: int = setting(8, "its layers", valid=at_least(5))
-    deform_octaves: int = weight(10, "octaves of its encoding of positions")
+    deform_depth: int = setting(8, "its layers", valid=between(5, 64))
+    deform_octaves: int = setting(10, "octaves of its encoding of positions", valid=between(0, 64))
     code_width: int = count(46, "numbers that expression and pose are condensed to")
     flame_pose_input: bool = setting(False, "the deformation knows the FLAME pose, too")
     n_rotations: int = count(4, "copies of every Gaussian that read the tri-plane")

@@ -26,7 +26,7 @@ def test_a_folder_without_a_model_is_one_line_of_a_process(program, tmp_path):
 def test_a_truncated_model_is_named(render_refused, model):
     cut(model_file(model))
     line = render_refused()
-    assert "iteration_8/model.safetensors: not a whole safetensors file" in line
+    assert "iteration_8/model.safetensors: cannot be read as a whole safetensors file" in line
     assert "delete the folder it is in and run the command of train.py again" in line
 
 
@@ -59,7 +59,7 @@ def test_a_ply_of_another_sh_degree_is_named(model):
 def test_a_cut_ply_is_named(model):
     file = model / "point_cloud/iteration_8/point_cloud.ply"
     cut(file)
-    with pytest.raises(InputError, match=r"point_cloud\.ply: not a readable PLY"):
+    with pytest.raises(InputError, match=r"point_cloud\.ply: cannot be read as a PLY"):
         ply.read(file, sh_degree=3)
 
 

@@ -64,7 +64,7 @@ def test_a_broken_checkpoint_state_is_named(content, refused, training, model, c
 def test_a_truncated_checkpoint_is_named(name, refused, training, checkpoint, tmp_path):
     cut(checkpoint / name)
     line = refused(*training(tmp_path / "out"), "--start_checkpoint", checkpoint)
-    assert f"{checkpoint.name}/{name}: not a whole safetensors file" in line
+    assert f"{checkpoint.name}/{name}: cannot be read as a whole safetensors file" in line
 
 
 def test_a_finished_run_says_so_and_stays_as_it_is(run, training, model):

@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from arguments.settings import at_least
 from tests.methods import CASES, EVERY
 from training.stage import Loss
 
@@ -62,8 +63,12 @@ def test_nan_in_training_stops_with_its_name_and_keeps_the_checkpoint(
     load_file(tmp_path / f"out/checkpoints/{case.last}_3/model.safetensors")
 
 
-def test_a_huge_learning_rate_stops_with_the_parameter_s_name(refused, training, tmp_path):
+def test_a_huge_learning_rate_stops_with_the_parameter_s_name(
+    refused, training, tmp_path, monkeypatch
+):
     rates = ("--scaling_lr", "3e38", "--iterations", "30", "--checkpoint_every", "1")
+    assert "scaling_lr is 3e+38, expected from 0 to 10" in refused(*training("out"), *rates)
+    monkeypatch.setattr("arguments.schema.RATE", at_least(0))
     line = refused(*training(tmp_path / "out"), *rates)
     assert "is not finite: the first bad tensor is" in line
     for file in (tmp_path / "out").rglob("*.safetensors"):

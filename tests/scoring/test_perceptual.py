@@ -164,7 +164,9 @@ def test_missing_and_damaged_weights_are_named(tmp_path, monkeypatch):
         find_weights()
     damaged = tmp_path / "damaged.safetensors"
     damaged.write_bytes(b"\x10\x00\x00\x00\x00\x00\x00\x00{}")
-    with pytest.raises(InputError, match=r"damaged\.safetensors: not an LPIPS weights file"):
+    with pytest.raises(
+        InputError, match=r"damaged\.safetensors: cannot be read as an LPIPS weights file"
+    ):
         load_lpips(damaged, "alex")
 
 

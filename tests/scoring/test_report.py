@@ -13,6 +13,7 @@ from scoring import report
 from scoring.report import training_seconds, write_report
 from utils.errors import InputError
 
+VIDEO = b"\0\0\0\x18ftypmp42"
 VOID = {"meta", "img", "input", "br", "circle", "line"}
 
 
@@ -74,7 +75,7 @@ def whole_run(tmp_path):
     rows = [{"stage": "fine", "step": s, "n_gaussians": 1234, "it_per_s": 2.0} for s in (10, 20)]
     (tmp_path / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (tmp_path / "video" / "ours_30").mkdir(parents=True)
-    (tmp_path / "video" / "ours_30" / "video_rgb.mp4").write_bytes(b"a video")
+    (tmp_path / "video" / "ours_30" / "video_rgb.mp4").write_bytes(VIDEO)
     return tmp_path
 
 
@@ -82,7 +83,7 @@ def test_a_whole_run_is_one_file_without_outside_addresses(whole_run):
     page = read(write_report(whole_run))
     assert page.addresses
     assert all(address.startswith("data:") for address in page.addresses)
-    video = f"data:video/mp4;base64,{base64.b64encode(b'a video').decode()}"
+    video = f"data:video/mp4;base64,{base64.b64encode(VIDEO).decode()}"
     assert video in page.addresses
     assert not any(text.startswith("No ") for text in page.text)
     for text in ("25.50", "1,234", "0 min 10 s", "why", "white_background"):
@@ -133,7 +134,7 @@ def test_a_large_picture_is_shrunk_and_a_large_video_linked(tmp_path, monkeypatc
     write_config(tmp_path)
     monkeypatch.setattr(report, "VIDEO_BYTES", 3)
     (tmp_path / "video" / "ours_30").mkdir(parents=True)
-    (tmp_path / "video" / "ours_30" / "video_rgb.mp4").write_bytes(b"a video")
+    (tmp_path / "video" / "ours_30" / "video_rgb.mp4").write_bytes(VIDEO)
     noise = np.random.default_rng(0).integers(0, 255, (800, 1400, 3), np.uint8)
     for part in ("renders", "gt"):
         (tmp_path / "test" / "ours_30" / part).mkdir(parents=True)

@@ -2,6 +2,7 @@ import errno
 import json
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 from safetensors import SafetensorError
@@ -9,8 +10,12 @@ from safetensors import SafetensorError
 from utils.errors import InputError
 from utils.files import (
     append_text,
+    inside,
     new_folder,
+    own_folder,
     read_json,
+    reading,
+    regular,
     remove_folder,
     remove_leftovers,
     replacing,
@@ -145,3 +150,103 @@ def test_a_removed_folder_loses_its_name_before_its_files(tmp_path, monkeypatch)
     )
     remove_folder(tmp_path / "a")
     assert seen[-1] is False
+
+
+def test_no_way_into_a_folder_leads_through_a_link_or_out_of_it(tmp_path):
+    other, model, linked = tmp_path / "other", tmp_path / "model", tmp_path / "linked"
+    (other / "deep").mkdir(parents=True)
+    (model / "real").mkdir(parents=True)
+    (model / "link").symlink_to(other)
+    linked.symlink_to(model)
+    for way in ("link", "link/deep", "link/deep/new", "real/../link"):
+        for read in (inside, own_folder):
+            with pytest.raises(InputError, match=r"link: it is a link in .*model"):
+                read(model, model / way)
+    with pytest.raises(InputError, match="it leads out of"):
+        inside(model, model / "real" / "../../other")
+    # What is opened is what was looked at: the detour over the link is gone.
+    assert inside(model, model / "link/../real") == model / "real"
+    assert own_folder(linked, linked / "real" / "new") == linked / "real" / "new"
+    (model / "file").write_text("in the way")
+    with pytest.raises(InputError, match="file: it is no folder"):
+        own_folder(model, model / "file" / "new")
+
+
+def test_only_regular_files_within_the_limit_are_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "large").write_bytes(b"12345")
+    (tmp_path / "link").symlink_to(tmp_path / "large")
+    for path, said in (
+        (tmp_path / "pipe", "it is a pipe or a device"),
+        (Path("/dev/zero"), "it is a pipe or a device"),
+        (tmp_path, "it is a folder"),
+        (tmp_path / "large", "5 bytes, expected at most 4"),
+        (tmp_path / "gone", "no such file"),
+        (tmp_path / ("x" * 5_000), "File name too long"),
+        (tmp_path / "nul\0", "null byte"),
+    ):
+        with pytest.raises(InputError, match=said) as raised:
+            regular(path, 4)
+        assert len(str(raised.value)) < 600
+    assert regular(tmp_path / "link", 5) == 5
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"[" * 100_000, "recursion"),
+        (b'{"a":' * 100_000, "recursion"),
+        (b'{"a": ' + b"9" * 400 + b"}", "an integer of 400 digits"),
+        (b'{"a": ' + b"9" * 5_000 + b"}", "an integer of 5000 digits"),
+        (b'{"file_path": "\\ud800"}', "surrogates not allowed"),
+    ],
+)
+def test_json_that_nothing_can_hold_is_one_line(tmp_path, content, said):
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(InputError, match=rf"a\.json: cannot be read as JSON .*{said}") as raised:
+        read_json(tmp_path / "a.json")
+    assert len(str(raised.value)) < 500
+
+
+def test_json_with_a_byte_order_mark_and_names_that_are_not_utf8_come_back(tmp_path):
+    (tmp_path / "a.json").write_bytes(b'\xef\xbb\xbf{"a": "\xc3\xbc"}')
+    assert read_json(tmp_path / "a.json") == {"a": "ü"}
+    write_json(tmp_path / "a.json", os.fsdecode(b"\xff\xfe"))
+    assert read_json(tmp_path / "a.json") == os.fsdecode(b"\xff\xfe")
+
+
+@pytest.mark.parametrize("error", [RecursionError(), OverflowError(), MemoryError(), KeyError("x")])
+def test_whatever_a_parser_stumbles_over_names_the_file(error):
+    said = r"a\.bin: cannot be read as numbers \(.+\); write it again"
+    with pytest.raises(InputError, match=said), reading("a.bin", "numbers"):
+        raise error
+    with pytest.raises(InputError, match="own words"), reading("a.bin", "numbers"):
+        raise InputError("own words")
+
+
+def test_writers_leave_what_a_link_points_to_as_it_is(tmp_path):
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "file").write_text("precious")
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "a.txt").symlink_to(victim / "file")
+    (model / f".a.{os.getpid()}.txt").symlink_to(victim / "file")
+    write_text(model / "a.txt", "new")
+    (model / "log.jsonl").symlink_to(victim / "file")
+    with pytest.raises(InputError, match=r"log\.jsonl: cannot be written"):
+        append_text(model / "log.jsonl", "new")
+    (model / "out").symlink_to(victim)
+    with pytest.raises(InputError, match="out: could not be written"):
+        fill(model / "out")
+    os.mkfifo(model / "pipe")
+    with pytest.raises(InputError, match="pipe: cannot be written"):
+        append_text(model / "pipe", "new")
+    assert [(path.name, path.read_text()) for path in victim.iterdir()] == [("file", "precious")]
+
+
+def test_text_with_a_name_that_is_not_utf8_is_written(tmp_path):
+    name = os.fsdecode(b"\xff")
+    write_text(tmp_path / "a.txt", name)
+    append_text(tmp_path / "a.txt", name)
+    assert (tmp_path / "a.txt").read_text() == "\\udcff" * 2

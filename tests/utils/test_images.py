@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
+import struct
+import zlib
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
+from tests.border import refused_cheaply
 from utils.errors import InputError
 from utils.images import (
     DEPTH_STEP,
+    check_image,
     contact_sheet,
     error_map,
     image_size,
@@ -215,3 +220,75 @@ def _find(sheet, image):
 def test_contact_sheet_refuses_a_row_of_another_length():
     with pytest.raises(ValueError, match="rows of 2 pictures"):
         contact_sheet([[random_pixels(4, 4, 3)]], ("a", "b"))
+
+
+def smooth_jpeg(path, side=200):
+    pixels = cv2.GaussianBlur(random_pixels(side, side, 3), (0, 0), 3)
+    cv2.imwrite(str(path), pixels)
+    return path.read_bytes()
+
+
+def test_jpeg_with_a_video_behind_its_end_mark_gives_the_same_pixels(tmp_path):
+    data = smooth_jpeg(tmp_path / "a.jpg")
+    expected = read_image(tmp_path / "a.jpg")
+    (tmp_path / "a.jpg").write_bytes(data + b"\0\0\0\x20ftypmp42" + b"\x5a" * 60_000)
+    assert np.array_equal(read_image(tmp_path / "a.jpg"), expected)
+    (tmp_path / "a.jpg").write_bytes(data[: len(data) // 2])
+    with pytest.raises(InputError, match=r"a\.jpg: .*cut short"):
+        read_image(tmp_path / "a.jpg")
+
+
+def test_jpeg_damaged_before_its_end_mark_is_named_and_libjpeg_stays_quiet(tmp_path, capfd):
+    data = bytearray(smooth_jpeg(tmp_path / "a.jpg"))
+    middle = len(data) // 2
+    data[middle : middle + 400] = bytes(400)
+    (tmp_path / "a.jpg").write_bytes(data)
+    with pytest.raises(InputError, match=r"a\.jpg: cannot be read as a picture .*Corrupt JPEG"):
+        read_image(tmp_path / "a.jpg")
+    assert capfd.readouterr().err == ""
+
+
+def test_jpeg_with_a_few_bytes_before_its_end_mark_is_read(tmp_path, capfd):
+    """Webcams leave some; the picture is whole."""
+    data = smooth_jpeg(tmp_path / "a.jpg")
+    expected = read_image(tmp_path / "a.jpg")
+    (tmp_path / "a.jpg").write_bytes(data[:-2] + b"\x12\x34" + data[-2:])
+    assert np.array_equal(read_image(tmp_path / "a.jpg"), expected)
+
+
+def bomb(width, height):
+    """A PNG that says it is so large."""
+    ends = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    parts = [(b"IHDR", ends), (b"IDAT", zlib.compress(bytes(1_000))), (b"IEND", b"")]
+    chunks = (
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in parts
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+@pytest.mark.parametrize("size", [(20_000, 10_001), (2**31 - 1, 2**31 - 1), (0, 5)])
+@pytest.mark.parametrize("read", [read_image, image_size, check_image])
+def test_size_of_a_picture_is_bounded_before_it_is_decoded(tmp_path, read, size):
+    (tmp_path / "a.png").write_bytes(bomb(*size))
+    said = "pixels, expected at most 200,000,000" if size[0] else "not a whole PNG"
+    refused_cheaply(lambda: read(tmp_path / "a.png"), said, 100)
+
+
+@pytest.mark.parametrize("read", [read_image, image_size, check_image])
+def test_pipe_in_place_of_a_picture_is_named_and_not_waited_for(tmp_path, read):
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(InputError, match=r"a\.png: cannot be read: it is a pipe or a device"):
+        read(tmp_path / "a.png")
+
+
+def test_number_of_parts_of_a_png_is_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr("utils.picture_files.MAX_CHUNKS", 4)
+    whole = bomb(4, 4)
+    for extra in (1, 2):
+        comment = struct.pack(">I4sI", 0, b"tEXt", zlib.crc32(b"tEXt"))
+        (tmp_path / "a.png").write_bytes(whole[:33] + comment * extra + whole[33:])
+        if extra == 1:
+            check_image(tmp_path / "a.png")
+    with pytest.raises(InputError, match="damaged"):
+        check_image(tmp_path / "a.png")

@@ -17,6 +17,7 @@ import torch
 
 from scene.head import array_records, pickle_records
 from scene.head.array_files import read_array_file
+from tests.border import refused_cheaply
 from utils.errors import InputError
 
 
@@ -360,6 +361,108 @@ def test_hostile_instructions_end_with_one_error_and_little_memory(kind, tmp_pat
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2**28 + 300 * len(SWOLLEN[kind])
+
+
+def numpy_scalar(kind, value):
+    """Instructions that make a number of numpy's."""
+    return pickle.dumps(np.dtype(kind).type(value), 2)[2:-1]
+
+
+def integers(*values, kind="uint64"):
+    return b"(" + b"".join(numpy_scalar(kind, value) for value in values) + b"t"
+
+
+def tensor_of(count, size, stride, offset=b"K\x00"):
+    """A torch archive whose one tensor has a storage of `count` floats."""
+    rebuild = b"ctorch._utils\n_rebuild_tensor_v2\n"
+    storage = b"(Vstorage\nctorch\nFloatStorage\nV0\nVcpu\nM" + struct.pack("<H", count) + b"tQ"
+    data = b"\x80\x02" + rebuild + b"(" + storage + offset + size + stride + b"tR."
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("archive/data.pkl", data)
+        archive.writestr("archive/data/0", np.arange(count, dtype="<f4").tobytes())
+    return buffer.getvalue()
+
+
+def sparse_with(indptr):
+    matrix = scipy.sparse.csc_matrix(np.ones((3, 4)))
+    matrix.indptr = indptr
+    return pickle.dumps(matrix, 2)
+
+
+BEYOND = {
+    "a stride of 8 bits that wraps": lambda: tensor_of(
+        200, integers(200, kind="uint8"), integers(10, kind="uint8")
+    ),
+    "a stride that wraps 64 bits": lambda: tensor_of(
+        4, integers(9, kind="int64"), integers(2**61, kind="int64")
+    ),
+    "an offset that wraps 64 bits": lambda: tensor_of(
+        4, integers(1), integers(1), numpy_scalar("uint64", 2**64 - 1)
+    ),
+    "a size that is a float": lambda: tensor_of(4, integers(2, kind="float64"), integers(1)),
+    "counts that wrap 32 bits": lambda: sparse_with(np.array([0, 9, 3, 7, 12], np.uint32)),
+    "a shape of bits that wrap": lambda: with_content(bytes(24)).replace(
+        b"K\x03\x85", integers(3, 2**61, 8)
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BEYOND)
+def test_no_number_of_a_file_reaches_beyond_its_bytes(kind, tmp_path):
+    path = tmp_path / "model.pt"
+    path.write_bytes(BEYOND[kind]())
+    with pytest.raises(InputError, match=r"model.*not read, because"):
+        read_array_file(path)
+
+
+def test_tensors_with_sizes_of_numpys_own_numbers_come_back(tmp_path):
+    path = tmp_path / "model.pt"
+    path.write_bytes(tensor_of(6, integers(2, 2, kind="uint8"), integers(1, 3, kind="int64")))
+    assert read_array_file(path).tolist() == [[0, 3], [1, 4]]
+
+
+def colliding(count):
+    """A dict of integers that all have the hash 0."""
+    return pickle.dumps({k * (2**61 - 1): None for k in range(1, count)}, 2)
+
+
+def npz_bomb(size):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        archive.writestr("a.npy", bytes(size))
+    return buffer.getvalue()
+
+
+def crowded_archive():
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for k in range(20_000):
+            archive.writestr(str(k), b"")
+    return buffer.getvalue()
+
+
+SLOW = {
+    "integers of one hash": lambda: colliding(5_000),
+    "two million instructions": lambda: b"\x80\x02" + b"]0" * 10**6 + b"].",
+    "archive that unpacks to much more": lambda: npz_bomb(2**28),
+    "archive of twenty thousand members": crowded_archive,
+    "a name of a megabyte": lambda: b"\x80\x02c" + b"x" * 2**20 + b"\ny\n.",
+}
+
+
+@pytest.mark.parametrize("kind", SLOW)
+def test_what_would_take_long_or_much_is_one_short_line_at_once(kind, tmp_path):
+    path = tmp_path / "model.pkl"
+    path.write_bytes(SLOW[kind]())
+    said = r"model.*not read, because"
+    refused_cheaply(lambda: read_array_file(path), said, path.stat().st_size)
+
+
+def test_a_pipe_is_named_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "model.pkl")
+    with pytest.raises(InputError, match="it is a pipe or a device"):
+        read_array_file(tmp_path / "model.pkl")
 
 
 def test_instructions_are_counted(tmp_path, monkeypatch):
