@@ -73,10 +73,19 @@ class Entry:
         return torch.cat([matrix, matrix.new_tensor([[0, 0, 0, 1]])[rows - 3 :]])
 
     def camera(
-        self, key: str, make: Callable[..., Camera], K: Tensor, size: tuple[int, int], rows: int = 4
+        self,
+        key: str,
+        make: Callable[..., Camera],
+        K: Tensor,
+        size: tuple[int, int],
+        world: Callable[[Tensor], Tensor] = lambda pose: pose,
+        rows: int = 4,
     ) -> Camera:
-        """What `make`, a constructor of Camera, makes of the pose `key`; `size`: width, height."""
-        pose = self.pose(key, rows=rows)
+        """What `make`, a constructor of Camera, makes of the pose `key`; `size`: width, height.
+
+        `world` brings the pose to the scene: `World.held` or `World.seen`.
+        """
+        pose = world(self.pose(key, rows=rows))
         with camera_of(f"{self.where}: {key!r}", "mend or remove the frame"):
             return make(pose, K, *size)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from arguments.settings import ModelParams
 from scene.cameras import Camera
 from scene.datasets._settings import HoldOut
 from scene.frames import NO_ROW, Frame
+from scene.world import Placed
 from utils.errors import InputError
 
 
@@ -27,7 +27,7 @@ def along(cameras: list[Camera]) -> list[Frame]:
 
 
 def last_moments(
-    frames: list[Frame], params: ModelParams, data: HoldOut, published: int = 0
+    frames: list[Frame], params: Placed, data: HoldOut, published: int = 0
 ) -> tuple[list[Frame], list[Frame]]:
     """Train and test frames: the last `data.hold_out` moments test; 0 means `published` of them.
 

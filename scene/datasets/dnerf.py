@@ -7,7 +7,6 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from arguments.settings import ModelParams
 from scene import Scene
 from scene.cameras import Camera
 from scene.datasets._entry import Entry
@@ -17,6 +16,7 @@ from scene.datasets._settings import Extension
 from scene.datasets._transforms import blender_intrinsics, first_frame, picture, read_transforms
 from scene.frames import Frame
 from scene.paths import orbit
+from scene.world import Placed
 from utils.errors import InputError
 from utils.images import image_size
 
@@ -38,7 +38,7 @@ def recognise(path: Path) -> str:
     return ""
 
 
-def read(path: Path, params: ModelParams, data: DataParams) -> Scene:
+def read(path: Path, params: Placed, data: DataParams) -> Scene:
     """Read the folder; `params.resolution` sets the size, `eval` keeps test frames out of train."""
     splits = {
         name: _read_split(path / f"transforms_{name}.json", params, data, required=name != "val")
@@ -59,14 +59,16 @@ def read(path: Path, params: ModelParams, data: DataParams) -> Scene:
         train = train + test
     cameras = [frame.camera for frame in train]
     fused = path / "fused.ply"
-    points = usable_points(fused) if fused.is_file() else cube_in_view(cameras, params.init_points)
+    points = (
+        usable_points(fused, params.world)
+        if fused.is_file()
+        else cube_in_view(cameras, params.init_points)
+    )
     video = along(orbit(cameras, N_VIDEO_FRAMES, VIDEO_ELEVATION))
     return Scene(train, test, video, points, val)
 
 
-def _read_split(
-    file: Path, params: ModelParams, data: DataParams, *, required: bool
-) -> list[Frame]:
+def _read_split(file: Path, params: Placed, data: DataParams, *, required: bool) -> list[Frame]:
     if not file.is_file():
         if not required:
             return []
@@ -78,12 +80,13 @@ def _read_split(
     return [_read_frame(file, frame, params, data) for frame in frames]
 
 
-def _read_frame(file: Path, frame: Entry, params: ModelParams, data: DataParams) -> Frame:
+def _read_frame(file: Path, frame: Entry, params: Placed, data: DataParams) -> Frame:
     image = picture(file, frame, data.extension)
     time = frame.number("time")
     if time < 0:
         raise InputError(f"{frame.where}: time is {time}; expected a number from 0 to 1")
     size = image_size(image)
     K = blender_intrinsics(frame, *size)
-    camera = frame.camera("transform_matrix", Camera.from_opengl_c2w, K, size)
+    world = params.world.held
+    camera = frame.camera("transform_matrix", Camera.from_opengl_c2w, K, size, world)
     return Frame(camera.at(params.resolution), 0, time, image)

@@ -11,7 +11,6 @@ from pathlib import Path
 from torch import Tensor
 from tqdm import tqdm
 
-from arguments.settings import ModelParams
 from scene import Scene
 from scene.cameras import Camera, intrinsics, target_size
 from scene.datasets._arrays import read_arrays
@@ -21,6 +20,7 @@ from scene.datasets._moments import along, time_of
 from scene.datasets._points import points_in_view, usable_points
 from scene.frames import Frame, PointCloud
 from scene.paths import tour
+from scene.world import Placed, World
 from utils.errors import InputError
 from utils.video_frames import extract_frames, frame_rate
 
@@ -60,13 +60,13 @@ class Video:
     height: int
 
 
-def read(path: Path, params: ModelParams, data: DataParams) -> Scene:
+def read(path: Path, params: Placed, data: DataParams) -> Scene:
     """Read the folder; the first camera is the test camera.
 
     Videos without a folder of pictures are extracted first, once for each size that
     `params.resolution` asks for, beside the output.
     """
-    rig = read_rig(path)
+    rig = read_rig(path, params.world)
     videos = videos_of(path, rig, params)
     _extract(list(videos.values()))
     views = {
@@ -91,7 +91,7 @@ def read(path: Path, params: ModelParams, data: DataParams) -> Scene:
     return Scene(train, test, video, points, fps=next(rates, None) or Scene.fps)
 
 
-def read_rig(path: Path) -> Rig:
+def read_rig(path: Path, world: World) -> Rig:
     """What poses_bounds.npy says of the folder's cameras."""
     names = _names(path)
     if not names:
@@ -110,8 +110,9 @@ def read_rig(path: Path) -> Rig:
             "columns"
         )
     rows = enumerate(poses[:, :15].reshape(-1, 3, 5))
-    cameras = [_camera(f"{file}: row {row}", values) for row, values in rows]
-    return Rig(dict(zip(names, cameras, strict=True)), near, far)
+    cameras = [_camera(f"{file}: row {row}", values, world) for row, values in rows]
+    cameras = dict(zip(names, cameras, strict=True))
+    return Rig(cameras, near / world.unit, far / world.unit)
 
 
 def _names(path: Path) -> list[str]:
@@ -122,7 +123,7 @@ def _names(path: Path) -> list[str]:
     return sorted(found, key=natural)
 
 
-def _camera(where: str, values: Tensor) -> Camera:
+def _camera(where: str, values: Tensor, world: World) -> Camera:
     """The camera of a row (3, 5): LLFF's pose, and a column of height, width, focal length."""
     height, width, focal = values[:, 4].tolist()
     if not (1 <= height < 1e5 and 1 <= width < 1e5):
@@ -130,10 +131,10 @@ def _camera(where: str, values: Tensor) -> Camera:
     height, width = round(height), round(width)
     with camera_of(where, "calibrate the rig again"):
         K = intrinsics(focal, focal, width / 2, height / 2)
-        return Camera.from_llff(values[:, :4], K, width, height)
+        return Camera.from_llff(world.held(values[:, :4]), K, width, height)
 
 
-def videos_of(path: Path, rig: Rig, params: ModelParams) -> dict[str, Video]:
+def videos_of(path: Path, rig: Rig, params: Placed) -> dict[str, Video]:
     """The videos, by camera, that stand for pictures which the folder does not have itself."""
     found = {}
     for name, camera in rig.cameras.items():
@@ -150,7 +151,7 @@ def videos_of(path: Path, rig: Rig, params: ModelParams) -> dict[str, Video]:
     return found
 
 
-def _folder(file: Path, size: tuple[int, int], params: ModelParams) -> Path:
+def _folder(file: Path, size: tuple[int, int], params: Placed) -> Path:
     """Where the pictures of a video go: nobody writes into a dataset, and no size is mistaken."""
     known = file.stat()
     words = f"{file.resolve()} {known.st_size} {known.st_mtime_ns} {size}"
@@ -168,14 +169,14 @@ def _extract(videos: list[Video]) -> None:
         extract_frames(video.file, video.folder, video.width, video.height)
 
 
-def _read_view(camera: Camera, folder: Path, params: ModelParams) -> list[Frame]:
+def _read_view(camera: Camera, folder: Path, params: Placed) -> list[Frame]:
     """The frames of one camera."""
     paths = require_pictures(folder, "the frames of a video")
     camera = _fitted(camera, paths, params)
     return [Frame(camera, k, time_of(k, len(paths)), image) for k, image in enumerate(paths)]
 
 
-def _fitted(camera: Camera, paths: list[Path], params: ModelParams) -> Camera:
+def _fitted(camera: Camera, paths: list[Path], params: Placed) -> Camera:
     """The camera at the size that is wanted, at most the size of its pictures.
 
     The size is taken of the calibrated one, so that 2 means the same for full and halved pictures.
@@ -192,8 +193,8 @@ def _fitted(camera: Camera, paths: list[Path], params: ModelParams) -> Camera:
     )
 
 
-def _points(path: Path, cameras: list[Camera], params: ModelParams, rig: Rig) -> PointCloud:
+def _points(path: Path, cameras: list[Camera], params: Placed, rig: Rig) -> PointCloud:
     for name in POINT_FILES:
         if (path / name).is_file():
-            return usable_points(path / name)
+            return usable_points(path / name, params.world)
     return points_in_view(cameras, params.init_points, near=rig.near, far=rig.far)

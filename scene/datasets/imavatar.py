@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from arguments.settings import ModelParams, about
+from arguments.settings import about
 from scene import Scene, Subject
 from scene.cameras import Camera
 from scene.datasets._entry import Entry, read_object
@@ -25,6 +25,7 @@ from scene.datasets._moments import time_of
 from scene.datasets._settings import Extension, HoldOut, MouthBox, MovingHead, part_of
 from scene.datasets._transforms import picture, read_transforms
 from scene.frames import Frame, Mask
+from scene.world import Placed
 from utils.errors import InputError
 from utils.images import image_size
 
@@ -54,7 +55,7 @@ def recognise(path: Path) -> str:
     return f"{FILE} of {len(videos)} videos" if videos else ""
 
 
-def read(path: Path, params: ModelParams, data: DataParams) -> Scene:
+def read(path: Path, params: Placed, data: DataParams) -> Scene:
     """Read the subject's videos; those that `data.test_videos` says are held out."""
     videos = _videos(path)
     if not videos:
@@ -118,14 +119,14 @@ def _subject(file: Path) -> Subject:
     return Subject(coefficients(read_object(file), "shape_params"), SCALE)
 
 
-def _read_video(video: Path, head: FlameHead, params: ModelParams, data: DataParams) -> list[Frame]:
+def _read_video(video: Path, head: FlameHead, params: Placed, data: DataParams) -> list[Frame]:
     """The frames of a video in order, not yet numbered."""
     frames = in_order(read_transforms(video / FILE)[1])
     return [_read_frame(video, entry, head, params, data) for entry in frames]
 
 
 def _read_frame(
-    video: Path, entry: Entry, head: FlameHead, params: ModelParams, data: DataParams
+    video: Path, entry: Entry, head: FlameHead, params: Placed, data: DataParams
 ) -> Frame:
     image = _image(video, picture(video / FILE, entry, data.extension))
     camera = _camera(entry, image_size(image)).at(params.resolution)

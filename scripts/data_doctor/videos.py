@@ -9,6 +9,7 @@ import cv2
 
 from arguments.settings import Settings
 from scene.datasets.dynerf import MAX_STRETCH, Video, read_rig, videos_of
+from scene.world import AS_IT_IS
 from scripts.data_doctor.checks import Problem, error, note, warning
 from utils.video_frames import frame_rate
 
@@ -17,7 +18,7 @@ def unextracted(path: Path, settings: Settings) -> list[Video]:
     """What reading the folder would extract; raises InputError where its cameras are wrong."""
     if settings.dataset != "dynerf" or not path.is_dir():
         return []
-    videos = videos_of(path, read_rig(path), settings.model).values()
+    videos = videos_of(path, read_rig(path, AS_IT_IS), settings.model).values()
     return [video for video in videos if not video.folder.is_dir()]
 
 

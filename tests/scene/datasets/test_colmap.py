@@ -8,11 +8,14 @@ from tests.scene.datasets.tiny_folders import (
     CX,
     CY,
     FOCAL,
+    HEIGHT,
     POINTS,
     RIG,
+    WIDTH,
     colmap,
     project,
     write_picture,
+    write_ply,
 )
 from utils.errors import InputError
 
@@ -112,7 +115,6 @@ def cut(name, size):
 BROKEN = {
     "no cameras": (lambda d: (d / "sparse" / "0" / "cameras.bin").unlink(), "cameras.bin"),
     "no poses": (lambda d: (d / "sparse" / "0" / "images.bin").unlink(), "images.bin"),
-    "no points": (lambda d: (d / "sparse" / "0" / "points3D.bin").unlink(), "points3D.bin"),
     "cut cameras": (cut("cameras.bin", 20), "cameras.bin.*ends in the middle"),
     "cut poses": (cut("images.bin", 100), "images.bin.*ends in the middle"),
     "cut points": (cut("points3D.bin", 100), "points3D.bin.*ends in the middle"),
@@ -177,3 +179,17 @@ def test_broken_text_names_its_line(tmp_path, name):
     breaks(tmp_path)
     with pytest.raises(InputError, match=message):
         read("colmap", tmp_path)
+
+
+def test_without_points_training_starts_from_random_ones_in_view(folder):
+    (folder / "sparse" / "0" / "points3D.bin").unlink()
+    scene = read("colmap", folder, init_points=50)
+    assert len(scene.points.xyz) == 50
+    seen = [pixel(frame.camera, xyz) for frame in scene.train for xyz in scene.points.xyz.tolist()]
+    assert np.mean([(0 <= x <= WIDTH) and (0 <= y <= HEIGHT) for x, y in seen]) > 0.7
+
+
+def test_points_that_3dgs_converted_are_read_where_colmap_s_are_gone(folder):
+    (folder / "sparse" / "0" / "points3D.bin").unlink()
+    write_ply(folder / "sparse" / "0" / "points3D.ply", POINTS)
+    np.testing.assert_allclose(read("colmap", folder).points.xyz.numpy(), POINTS, atol=1e-6)
