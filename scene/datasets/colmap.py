@@ -25,6 +25,7 @@ from scene.datasets._entry import camera_of
 from scene.datasets._files import natural, pictures
 from scene.datasets._moments import along, time_of
 from scene.datasets._points import checked_points, cube_in_view, usable_points
+from scene.datasets._rigs import rows_by_name
 from scene.frames import Frame, Lens, PointCloud
 from scene.paths import tour
 from scene.world import Placed
@@ -60,7 +61,8 @@ def read(path: Path, params: Placed, data: DataParams) -> Scene:
     """Read the folder; `-r 2` takes the pictures of images_2 where they are there.
 
     Time is the place of a name among the folder's pictures in natural order, so that frames COLMAP
-    could not pose leave a gap and do not shift the others. Every `data.llffhold`-th one tests.
+    could not pose leave a gap and do not shift the others; a rig's pictures of one moment share it.
+    Every `data.llffhold`-th picture tests.
     """
     sparse = _sparse(path)
     file = model_file(sparse, "images")
@@ -69,15 +71,16 @@ def read(path: Path, params: Placed, data: DataParams) -> Scene:
         raise InputError(f"{file}: it has no posed images; export the sparse model again")
     views = read_views(model_file(sparse, "cameras"))
     folder = _pictures(path, params.resolution, data.images)
-    names = sorted({*_names(folder), *(shot.name for shot in shots)}, key=natural)
-    rows = {name: row for row, name in enumerate(names)}
+    poses = {shot.name: (*shot.quat, *shot.translation) for shot in shots}
+    rows = rows_by_name(sorted({*_names(folder), *poses}), poses)
+    count = 1 + max(rows.values())
     if len(shots) > len({shot.name for shot in shots}):
         raise InputError(f"{file}: it poses an image twice; export the sparse model again")
     frames = [
         replace(
             _read_frame(file, folder / shot.name, shot, views, params),
             index=rows[shot.name],
-            time=time_of(rows[shot.name], len(names)),
+            time=time_of(rows[shot.name], count),
         )
         for shot in shots
     ]
