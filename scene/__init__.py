@@ -101,7 +101,7 @@ def found_folder(params: ModelParams) -> Path:
     found = next((place for place in places if place.is_dir()), None)
     if found is None:
         raise InputError(
-            f"{path}: there is no such folder; name the folder of the dataset with -s PATH"
+            f"{path}: there is no such folder; name the folder of a dataset with -s PATH"
         )
     return found
 

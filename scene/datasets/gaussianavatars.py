@@ -21,7 +21,14 @@ from scene.datasets._entry import Entry
 from scene.datasets._flame_heads import FlameHead, in_world
 from scene.datasets._heads import bounded, in_order, numbered
 from scene.datasets._settings import Extension, MouthBox, MovingHead, part_of
-from scene.datasets._transforms import blender_intrinsics, first_frame, picture, read_transforms
+from scene.datasets._transforms import (
+    beside,
+    blender_intrinsics,
+    first_frame,
+    picture,
+    read_transforms,
+    straightened,
+)
 from scene.frames import Frame, Mask
 from scene.world import Placed, World
 from utils.images import image_size
@@ -76,8 +83,8 @@ def _read_split(
     file: Path, moment_of: Callable[[Path], Moment], params: Placed, data: DataParams
 ) -> list[tuple[str, Frame]]:
     """The frames of a file, not yet numbered, each with the name of its moment."""
-    found = []
-    for entry in in_order(read_transforms(file)[1]):
+    found, empty = [], file.name != "transforms_train.json"
+    for entry in in_order(read_transforms(file, may_be_empty=empty)[1]):
         numbers_file = _numbers_file(file, entry)
         frame = _read_frame(file, entry, moment_of(numbers_file), params, data)
         found.append((str(numbers_file), frame))
@@ -92,8 +99,9 @@ def _read_frame(
     K, world = _lens(entry, *size), params.world.held
     camera = entry.camera("transform_matrix", Camera.from_opengl_c2w, K, size, world)
     masked = data.part == "person" and "fg_mask_path" in entry
-    mask = Mask(file.parent / entry.text("fg_mask_path")) if masked else None
-    return Frame(camera.at(params.resolution), 0, 0.0, image, mask, **vars(moment))
+    mask = Mask(beside(file, entry, "fg_mask_path")) if masked else None
+    frame = Frame(camera.at(params.resolution), 0, 0.0, image, mask, **vars(moment))
+    return straightened(frame, entry, camera)
 
 
 def _lens(entry: Entry, width: int, height: int) -> Tensor:
@@ -104,7 +112,7 @@ def _lens(entry: Entry, width: int, height: int) -> Tensor:
 
 
 def _numbers_file(file: Path, entry: Entry) -> Path:
-    return file.parent / entry.text("flame_param_path")
+    return beside(file, entry, "flame_param_path")
 
 
 def _moment(head: FlameHead, world: World, file: Path) -> Moment:

@@ -17,7 +17,7 @@ from scene import Scene
 from scene.cameras import Camera, intrinsics, target_size
 from scene.datasets._arrays import read_arrays
 from scene.datasets._entry import Entry, camera_of, read_object
-from scene.datasets._moments import along, rows_of
+from scene.datasets._moments import along, clock_of, rows_of
 from scene.datasets._points import checked_points, points_in_view
 from scene.frames import Frame, Lens, PointCloud
 from scene.paths import tour
@@ -81,11 +81,19 @@ def read(path: Path, params: Placed, data: DataParams) -> Scene:
     ids = _ids(dataset, "ids")
     train_ids, test_ids = _splits(dataset, ids)
     moments = _moments(path / "metadata.json", ids)
-    rows, last = rows_of(moments.values()), max(max(moments.values()), 1)
+    rows, clock = (
+        rows_of(moments.values()),
+        clock_of(
+            {
+                f"{path / 'metadata.json'}: frame {name!r}": moment
+                for name, moment in moments.items()
+            }
+        ),
+    )
     space = _space(path / "scene.json", params.world)
     capture = Capture(path, *_pictures(path / "rgb", params.resolution), space, params.resolution)
     frames = {
-        name: _read_frame(capture, name, rows[moments[name]], moments[name] / last)
+        name: _read_frame(capture, name, rows[moments[name]], clock(moments[name]))
         for name in [*train_ids, *test_ids]
     }
     train, test = ([frames[name] for name in names] for names in (train_ids, test_ids))
@@ -137,8 +145,6 @@ def _moments(file: Path, ids: list[str]) -> dict[str, float]:
         if not isinstance(entry.values, dict):
             raise InputError(f"{entry.where} has no entry; expected an object with 'warp_id'")
         moments[name] = entry.number("warp_id" if "warp_id" in entry else "time_id")
-        if moments[name] < 0:
-            raise InputError(f"{entry.where}: its moment is {moments[name]:g}; expected 0 or more")
     return moments
 
 

@@ -25,7 +25,7 @@ from scene.datasets._heads import (
 )
 from scene.datasets._moments import time_of
 from scene.datasets._settings import HoldOut, MouthBox, Plate, part_of
-from scene.datasets._transforms import first_frame, read_transforms
+from scene.datasets._transforms import first_frame, read_transforms, straightened
 from scene.frames import Frame, Mask
 from scene.world import Placed
 from utils.errors import InputError
@@ -72,7 +72,8 @@ def read(path: Path, params: Placed, data: DataParams) -> Scene:
         expression = coefficients(entry, "exp_ori")
         time, mask = time_of(row, len(by_id)), mask_of(img_id)
         frame = Frame(camera.at(params.resolution), row, time, image, mask)
-        frames.append(replace(frame, plate_path=room, expression=expression))
+        frame = replace(frame, plate_path=room, expression=expression)
+        frames.append(straightened(frame, entry, camera))
     train, test = split_video(frames, params, data, PUBLISHED_TEST)
     return head_scene(train, test, params, data, mouth=mouth_in_picture(frames))
 

@@ -13,7 +13,7 @@ from scene.cameras import Camera
 from scene.datasets._arrays import Arrays, read_arrays
 from scene.datasets._entry import camera_of
 from scene.datasets._files import common_size, pictures, require_pictures
-from scene.datasets._moments import along, last_moments
+from scene.datasets._moments import along, clock_of, last_moments
 from scene.datasets._points import cube_in_view, usable_points
 from scene.datasets._settings import HoldOut
 from scene.frames import Frame, Mask, PointCloud
@@ -46,9 +46,9 @@ def read(path: Path, params: Placed, data: DataParams) -> Scene:
     size = common_size(list(images.values()))
     matrices = read_arrays(path / "projection_matrix.npz")
     cameras = {k: _camera(matrices, k, size, params) for k in images}
-    last = max(max(images), 1)
+    clock = clock_of({image: k for k, image in images.items()})
     frames = [
-        Frame(cameras[k], row, k / last, image, mask=_mask(path, masks, k, image))
+        Frame(cameras[k], row, clock(k), image, mask=_mask(path, masks, k, image))
         for row, (k, image) in enumerate(sorted(images.items()))
     ]
     train, test = last_moments(frames, params, data)
