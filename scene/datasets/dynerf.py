@@ -4,10 +4,12 @@ numbers per camera in LLFF's form, and a video or a folder of pictures for each 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+import cv2
 from torch import Tensor
 from tqdm import tqdm
 
@@ -25,7 +27,10 @@ from utils.errors import InputError
 from utils.video_frames import extract_frames, frame_rate
 
 LOOKED_FOR = "poses_bounds.npy and cam*.mp4 or cam*/images"
-POINT_FILES = ("points3D_downsample2.ply", "points3D.ply", "points3d.ply")
+POSE_FILES = ("poses_bounds.npy", "poses_bounds_multipleview.npy")  # the latter: 4DGaussians' own
+POINT_FILES = (
+    "points3D_downsample2.ply", "points3D.ply", "points3d.ply", "points3D_multipleview.ply",
+)  # fmt: skip
 MAX_STRETCH = 0.01  # between width and height, of pictures that were resized before
 N_VIDEO_FRAMES = 300
 
@@ -36,8 +41,8 @@ class DataParams:
 
 
 def recognise(path: Path) -> str:
-    if (path / "poses_bounds.npy").is_file() and _names(path):
-        return f"poses_bounds.npy and {len(_names(path))} cameras cam*"
+    if _poses_file(path).is_file() and _names(path):
+        return f"{_poses_file(path).name} and {len(_names(path))} cameras cam*"
     return ""
 
 
@@ -58,6 +63,22 @@ class Video:
     folder: Path
     width: int
     height: int
+    camera: Camera  # as calibrated
+
+    def misfit(self) -> str:
+        """What is wrong with the shape of its pictures, turned as the file says; else nothing."""
+        capture = cv2.VideoCapture(str(self.file), cv2.CAP_FFMPEG)
+        good, first = capture.read()
+        capture.release()
+        if not good:
+            return ""
+        (height, width), wanted = first.shape[:2], self.camera
+        if abs(width * wanted.height / (height * wanted.width) - 1) <= MAX_STRETCH:
+            return ""
+        return (
+            f"{self.file}: it has {width}x{height} pixels when upright, the rig was calibrated for "
+            f"another shape, {wanted.width}x{wanted.height}; turn the video or calibrate again"
+        )
 
 
 def read(path: Path, params: Placed, data: DataParams) -> Scene:
@@ -71,7 +92,7 @@ def read(path: Path, params: Placed, data: DataParams) -> Scene:
     _extract(list(videos.values()))
     views = {
         name: _read_view(
-            camera, videos[name].folder if name in videos else path / name / "images", params
+            camera, videos[name].folder if name in videos else _pictures(path, name), params
         )
         for name, camera in rig.cameras.items()
     }
@@ -87,7 +108,7 @@ def read(path: Path, params: Placed, data: DataParams) -> Scene:
         train = test + train
     cameras = [view[0].camera for view in views.values()]
     video, points = along(tour(cameras, N_VIDEO_FRAMES)), _points(path, cameras, params, rig)
-    rates = (frame_rate(file) for file in sorted(path.glob("cam*.mp4")))
+    rates = map(frame_rate, _videos(path).values())
     return Scene(train, test, video, points, fps=next(rates, None) or Scene.fps)
 
 
@@ -96,7 +117,7 @@ def read_rig(path: Path, world: World) -> Rig:
     names = _names(path)
     if not names:
         raise InputError(f"{path}: no camera found; expected cam00.mp4 or cam00/images, cam01...")
-    file = path / "poses_bounds.npy"
+    file = _poses_file(path)
     poses = read_arrays(file).tensor("", (-1, 17))
     if len(poses) != len(names):
         raise InputError(
@@ -117,10 +138,28 @@ def read_rig(path: Path, world: World) -> Rig:
 
 def _names(path: Path) -> list[str]:
     """cam00, cam01, ... of videos and of folders with pictures."""
-    found = {p.stem for p in path.glob("cam*.mp4")} | {
-        p.parent.name for p in path.glob("cam*/images")
+    found = {
+        p.name
+        for p in path.iterdir()
+        if p.name.lower().startswith("cam") and ((p / "images").is_dir() or pictures(p))
     }
-    return sorted(found, key=natural)
+    return sorted(found | set(_videos(path)), key=natural)
+
+
+def _videos(path: Path) -> dict[str, Path]:
+    """The videos by their camera's name, in order."""
+    found = [p for p in path.iterdir() if re.fullmatch(r"cam.*\.mp4", p.name, re.IGNORECASE)]
+    return {p.stem: p for p in sorted(found, key=lambda p: natural(p.stem))}
+
+
+def _poses_file(path: Path) -> Path:
+    return next((path / n for n in POSE_FILES if (path / n).is_file()), path / POSE_FILES[0])
+
+
+def _pictures(path: Path, name: str) -> Path:
+    """Where a camera's pictures are; 4DGaussians has no folder images."""
+    images = path / name / "images"
+    return path / name if not images.is_dir() and pictures(path / name) else images
 
 
 def _camera(where: str, values: Tensor, world: World) -> Camera:
@@ -136,18 +175,17 @@ def _camera(where: str, values: Tensor, world: World) -> Camera:
 
 def videos_of(path: Path, rig: Rig, params: Placed) -> dict[str, Video]:
     """The videos, by camera, that stand for pictures which the folder does not have itself."""
-    found = {}
+    found, files = {}, _videos(path)
     for name, camera in rig.cameras.items():
-        if pictures(path / name / "images"):
+        if pictures(_pictures(path, name)):
             continue
-        file = path / f"{name}.mp4"
-        if not file.is_file():
+        if name not in files:
             raise InputError(
-                f"{path / name / 'images'}: no PNG or JPEG file here, and no video {file.name}; "
+                f"{path / name / 'images'}: no PNG or JPEG file here, and no video {name}.mp4; "
                 "each camera needs one of them"
             )
         size = target_size(camera.width, camera.height, params.resolution)
-        found[name] = Video(file, _folder(file, size, params), *size)
+        found[name] = Video(files[name], _folder(files[name], size, params), *size, camera)
     return found
 
 
@@ -162,6 +200,8 @@ def _folder(file: Path, size: tuple[int, int], params: Placed) -> Path:
 
 def _extract(videos: list[Video]) -> None:
     missing = [video for video in videos if not video.folder.is_dir()]
+    for misfit in filter(None, (video.misfit() for video in missing)):
+        raise InputError(misfit)
     bar = tqdm(missing, unit="camera", disable=not missing)
     for video in bar:
         size = f"{video.width}x{video.height}"
