@@ -53,10 +53,20 @@ class Scene:
         """Size of the scene, world units: the unit of learning rates and densification."""
         return extent([frame.camera for frame in self.train])
 
+    @property
+    def box(self) -> Tensor:
+        """(2, 3) lowest and highest corner of the starting points; a flat side is as long as the
+        longest, because planes are read between both ends."""
+        low, high = self.points.xyz.amin(0), self.points.xyz.amax(0)
+        longest = float((high - low).amax()) or self.extent
+        pad = torch.where(high - low > FLAT * longest, 0.0, longest / 2)
+        return torch.stack([low - pad, high + pad])
+
     def split(self, name: str) -> list[Frame]:
         return getattr(self, name)
 
 
+FLAT = 1e-6  # of the longest side of a box
 FEWEST_POINTS = 4  # a point and its three nearest neighbours
 N_ADDED_POINTS = 100_000
 N_DEBUG_FRAMES = 50  # of each split

@@ -77,7 +77,7 @@ class SceneFacts:
         rows = sorted({frame.index for frame in frames} - {NO_ROW})
         return cls(
             family=family,
-            box=torch.stack([scene.points.xyz.amin(0), scene.points.xyz.amax(0)]),
+            box=scene.box,
             middle=scene.points.xyz.median(0).values,
             extent=scene.extent,
             n_views=len(frames),

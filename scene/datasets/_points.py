@@ -11,12 +11,13 @@ from torch import Tensor
 
 from scene.cameras import MAX_DISTANCE, Camera
 from scene.frames import PointCloud
-from scene.paths import focus, poses
+from scene.paths import focus, poses, stand_still
 from scene.world import World
 from utils.errors import InputError
 from utils.ply import read_points, read_vertices
 from utils.random import generator
 
+STILL_NEAR, STILL_FAR = 1.0, 8.0  # world units before a tripod, where any unit is as good
 GREY = 0.5
 GREY_SPREAD = 0.28 / 255  # of random colours (4DGS): grey, but no two the same
 
@@ -61,8 +62,11 @@ def cube_in_view(cameras: list[Camera], count: int) -> PointCloud:
     """`count` random points in the cube that all cameras look at.
 
     It is centred on the focus of the cameras; 0.9 of the half field of view at their median
-    distance gives the published half-size of 1.3 for D-NeRF's own rig.
+    distance gives the published half-size of 1.3 for D-NeRF's own rig. Cameras that stand still
+    have no such cube: their points lie before them.
     """
+    if stand_still(cameras):
+        return points_in_view(cameras, count, near=STILL_NEAR, far=STILL_FAR)
     return cube_about(focus(cameras), cameras, count)
 
 
