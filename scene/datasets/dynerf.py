@@ -4,14 +4,10 @@ numbers per camera in LLFF's form, and a video or a folder of pictures for each 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
-import cv2
 from torch import Tensor
-from tqdm import tqdm
 
 from scene import Scene
 from scene.cameras import Camera, intrinsics, target_size
@@ -20,18 +16,18 @@ from scene.datasets._entry import camera_of
 from scene.datasets._files import common_size, natural, pictures, require_pictures
 from scene.datasets._moments import along, time_of
 from scene.datasets._points import points_in_view, usable_points
+from scene.datasets._rig_videos import MAX_STRETCH, extract, pictures_folder, video_files, videos_of
 from scene.frames import Frame, PointCloud
 from scene.paths import tour
 from scene.world import Placed, World
 from utils.errors import InputError
-from utils.video_frames import extract_frames, frame_rate
+from utils.video_frames import frame_rate
 
 LOOKED_FOR = "poses_bounds.npy and cam*.mp4 or cam*/images"
 POSE_FILES = ("poses_bounds.npy", "poses_bounds_multipleview.npy")  # the latter: 4DGaussians' own
 POINT_FILES = (
     "points3D_downsample2.ply", "points3D.ply", "points3d.ply", "points3D_multipleview.ply",
 )  # fmt: skip
-MAX_STRETCH = 0.01  # between width and height, of pictures that were resized before
 N_VIDEO_FRAMES = 300
 
 
@@ -55,32 +51,6 @@ class Rig:
     far: float
 
 
-@dataclass(frozen=True)
-class Video:
-    """A camera's video, and the folder that its pictures go to, at most width x height each."""
-
-    file: Path
-    folder: Path
-    width: int
-    height: int
-    camera: Camera  # as calibrated
-
-    def misfit(self) -> str:
-        """What is wrong with the shape of its pictures, turned as the file says; else nothing."""
-        capture = cv2.VideoCapture(str(self.file), cv2.CAP_FFMPEG)
-        good, first = capture.read()
-        capture.release()
-        if not good:
-            return ""
-        (height, width), wanted = first.shape[:2], self.camera
-        if abs(width * wanted.height / (height * wanted.width) - 1) <= MAX_STRETCH:
-            return ""
-        return (
-            f"{self.file}: it has {width}x{height} pixels when upright, the rig was calibrated for "
-            f"another shape, {wanted.width}x{wanted.height}; turn the video or calibrate again"
-        )
-
-
 def read(path: Path, params: Placed, data: DataParams) -> Scene:
     """Read the folder; the first camera is the test camera.
 
@@ -88,11 +58,11 @@ def read(path: Path, params: Placed, data: DataParams) -> Scene:
     `params.resolution` asks for, beside the output.
     """
     rig = read_rig(path, params.world)
-    videos = videos_of(path, rig, params)
-    _extract(list(videos.values()))
+    videos = videos_of(path, rig.cameras, params)
+    extract(list(videos.values()))
     views = {
         name: _read_view(
-            camera, videos[name].folder if name in videos else _pictures(path, name), params
+            camera, videos[name].folder if name in videos else pictures_folder(path, name), params
         )
         for name, camera in rig.cameras.items()
     }
@@ -108,7 +78,7 @@ def read(path: Path, params: Placed, data: DataParams) -> Scene:
         train = test + train
     cameras = [view[0].camera for view in views.values()]
     video, points = along(tour(cameras, N_VIDEO_FRAMES)), _points(path, cameras, params, rig)
-    rates = map(frame_rate, _videos(path).values())
+    rates = map(frame_rate, video_files(path).values())
     return Scene(train, test, video, points, fps=next(rates, None) or Scene.fps)
 
 
@@ -143,23 +113,11 @@ def _names(path: Path) -> list[str]:
         for p in path.iterdir()
         if p.name.lower().startswith("cam") and ((p / "images").is_dir() or pictures(p))
     }
-    return sorted(found | set(_videos(path)), key=natural)
-
-
-def _videos(path: Path) -> dict[str, Path]:
-    """The videos by their camera's name, in order."""
-    found = [p for p in path.iterdir() if re.fullmatch(r"cam.*\.mp4", p.name, re.IGNORECASE)]
-    return {p.stem: p for p in sorted(found, key=lambda p: natural(p.stem))}
+    return sorted(found | set(video_files(path)), key=natural)
 
 
 def _poses_file(path: Path) -> Path:
     return next((path / n for n in POSE_FILES if (path / n).is_file()), path / POSE_FILES[0])
-
-
-def _pictures(path: Path, name: str) -> Path:
-    """Where a camera's pictures are; 4DGaussians has no folder images."""
-    images = path / name / "images"
-    return path / name if not images.is_dir() and pictures(path / name) else images
 
 
 def _camera(where: str, values: Tensor, world: World) -> Camera:
@@ -171,42 +129,6 @@ def _camera(where: str, values: Tensor, world: World) -> Camera:
     with camera_of(where, "calibrate the rig again"):
         K = intrinsics(focal, focal, width / 2, height / 2)
         return Camera.from_llff(world.held(values[:, :4]), K, width, height)
-
-
-def videos_of(path: Path, rig: Rig, params: Placed) -> dict[str, Video]:
-    """The videos, by camera, that stand for pictures which the folder does not have itself."""
-    found, files = {}, _videos(path)
-    for name, camera in rig.cameras.items():
-        if pictures(_pictures(path, name)):
-            continue
-        if name not in files:
-            raise InputError(
-                f"{path / name / 'images'}: no PNG or JPEG file here, and no video {name}.mp4; "
-                "each camera needs one of them"
-            )
-        size = target_size(camera.width, camera.height, params.resolution)
-        found[name] = Video(files[name], _folder(files[name], size, params), *size, camera)
-    return found
-
-
-def _folder(file: Path, size: tuple[int, int], params: Placed) -> Path:
-    """Where the pictures of a video go: nobody writes into a dataset, and no size is mistaken."""
-    known = file.stat()
-    words = f"{file.resolve()} {known.st_size} {known.st_mtime_ns} {size}"
-    key = f"{file.stem}_{size[0]}x{size[1]}_{sha256(words.encode()).hexdigest()[:16]}"
-    beside = Path(params.model_path).parent if params.model_path else Path("output")
-    return beside / "video_frames" / key
-
-
-def _extract(videos: list[Video]) -> None:
-    missing = [video for video in videos if not video.folder.is_dir()]
-    for misfit in filter(None, (video.misfit() for video in missing)):
-        raise InputError(misfit)
-    bar = tqdm(missing, unit="camera", disable=not missing)
-    for video in bar:
-        size = f"{video.width}x{video.height}"
-        bar.set_description(f"extracting {video.file.name} at {size} or its own size")
-        extract_frames(video.file, video.folder, video.width, video.height)
 
 
 def _read_view(camera: Camera, folder: Path, params: Placed) -> list[Frame]:

@@ -8,7 +8,8 @@ from pathlib import Path
 import cv2
 
 from arguments.settings import Settings
-from scene.datasets.dynerf import Video, read_rig, videos_of
+from scene.datasets._rig_videos import Video, videos_of
+from scene.datasets.dynerf import read_rig
 from scene.world import AS_IT_IS
 from scripts.data_doctor.checks import Problem, error, note, warning
 from utils.video_frames import frame_rate
@@ -18,7 +19,7 @@ def unextracted(path: Path, settings: Settings) -> list[Video]:
     """What reading the folder would extract; raises InputError where its cameras are wrong."""
     if settings.dataset != "dynerf" or not path.is_dir():
         return []
-    videos = videos_of(path, read_rig(path, AS_IT_IS), settings.model).values()
+    videos = videos_of(path, read_rig(path, AS_IT_IS).cameras, settings.model).values()
     return [video for video in videos if not video.folder.is_dir()]
 
 

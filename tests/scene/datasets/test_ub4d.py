@@ -144,5 +144,5 @@ def test_an_archive_that_unfolds_to_gigabytes_is_refused_unread(tmp_path, file):
                 member.write(bytes(2**20))
     else:
         np.lib.format.open_memmap(tmp_path / file, "w+", np.float64, (2**26,))  # a sparse file
-    with pytest.raises(InputError, match="its arrays take 536,870"):
+    with pytest.raises(InputError, match=r"its arrays take 536,87\d,"):
         read_arrays(tmp_path / file)
