@@ -53,6 +53,12 @@ class World:
         """Places (..., 3) of the scene as the dataset has them, float64."""
         return self.unit * xyz.double() + xyz.new_tensor(self.origin, dtype=torch.float64)
 
+    def within(self, other: World) -> World:
+        """This world as the scenes of the other one have it: what `seen` and `held` need to bring
+        them here."""
+        origin = other.own(torch.tensor(self.origin, dtype=torch.float64))
+        return World(tuple(origin.tolist()), self.unit / other.unit)
+
     def held(self, c2w: Tensor) -> Tensor:
         """(3 or 4, 4) from a camera to the dataset's world, as it is to the scene's."""
         if self == AS_IT_IS:

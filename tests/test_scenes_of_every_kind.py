@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 
+import cv2
 import numpy as np
 import pytest
 from safetensors.torch import load_file
@@ -57,7 +58,14 @@ def flat(folder):
     )
 
 
+def portrait(folder):
+    """The first training picture stands upright beside the others."""
+    path = folder / "train" / "r_000.png"
+    cv2.imwrite(str(path), cv2.imread(str(path), cv2.IMREAD_UNCHANGED)[:, 4:-4])
+
+
 KINDS = {
+    "portrait beside landscape": portrait,
     "tripod": lambda folder: change(folder, tripod),
     "a camera that stands still": lambda folder: change(folder, still),
     "one frame": lambda folder: change(folder, one_frame),
@@ -67,7 +75,7 @@ KINDS = {
 
 @pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_scene_without_depth_trains_and_shows(kind, tmp_path):
+def test_a_scene_of_every_kind_trains_and_shows(kind, tmp_path):
     folder = write_tiny_scene(tmp_path / "scene")
     KINDS[kind](folder)
     settings = parsed(folder, tmp_path / "out")

@@ -3,6 +3,7 @@ another shape names its place."""
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -92,7 +93,8 @@ class Entry:
     def text(self, key: str) -> str:
         """A text that is not empty."""
         value = self.values.get(key)
-        if not isinstance(value, str) or not value or "\0" in value:
+        # A lone surrogate, which JSON may hold, is the name of no file.
+        if not isinstance(value, str) or not value or re.search("[\0\ud800-\udfff]", value):
             raise InputError(f"{self.where}: {key!r} is {_short(value)}; expected a text")
         return value
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from os.path import exists, isdir, isfile  # False, too, for names that no disk can have
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def first_frame(file: Path) -> Entry:
 def beside(file: Path, frame: Entry, key: str) -> Path:
     """The path that `key` names, as seen from the JSON file; written on Windows, too."""
     path = file.parent / frame.text(key)
-    return path if path.exists() else file.parent / frame.text(key).replace("\\", "/")
+    return path if exists(path) else file.parent / frame.text(key).replace("\\", "/")
 
 
 def picture(file: Path, frame: Entry, extension: str) -> Path:
@@ -68,8 +69,8 @@ def picture(file: Path, frame: Entry, extension: str) -> Path:
     tries = [named, named.with_name(named.name + extension)]
     if named.suffix.lower() not in PICTURES and named.suffix != extension:
         tries.reverse()
-    found = next((path for path in tries if path.is_file()), tries[0])
-    if not found.exists() and found.parent.is_dir():
+    found = next((path for path in tries if isfile(path)), tries[0])
+    if not exists(found) and isdir(found.parent):
         raise InputError(
             f"{tries[0]}: no such picture; put it there or correct the path ({tries[1].name} is "
             "not there either; --extension says what is appended to names)"

@@ -6,6 +6,7 @@ import torch
 from plyfile import PlyData
 
 from export import ply
+from scene.avatar import reenacted
 from scene.facts import SceneFacts
 from scene.gaussian_model import Gaussians
 from scene.world import AS_IT_IS, World
@@ -92,3 +93,21 @@ def test_facts_keep_the_world(tmp_path, monkeypatch):
     scene = read("dnerf", elsewhere(monkeypatch, tmp_path / "moved", "dnerf", 60, np.full(3, 5e5)))
     SceneFacts.from_scene(scene).write(tmp_path)
     assert SceneFacts.read(tmp_path).world == scene.world
+
+
+def test_a_sequence_in_another_unit_is_reenacted_where_the_avatar_is(tmp_path, monkeypatch):
+    name = "nerfblendshape"
+    scenes = [
+        read(name, elsewhere(monkeypatch, tmp_path / str(k), name, k, np.zeros(3))) for k in (1, 60)
+    ]
+    assert scenes[0].world != scenes[1].world
+    for ours in scenes:
+        (theirs,) = (scene for scene in scenes if scene is not ours)
+        for frame, own in zip(
+            reenacted(SceneFacts.from_scene(ours), theirs, clamp=False),
+            theirs.train + theirs.test,
+            strict=True,
+        ):
+            # Places of theirs, in their dataset's units, in ours.
+            place = own.camera.viewmat[:3, 3] * theirs.world.unit / ours.world.unit
+            assert torch.allclose(frame.camera.viewmat[:3, 3], place, rtol=1e-5)
