@@ -12,6 +12,7 @@ from arguments import parse_train_args
 from arguments.settings import Settings
 from gaussian_renderer import render
 from scene import load_scene
+from scene.datasets._doubts import doubts
 from scene.facts import SceneFacts
 from scene.frames import FrameLoader
 from scene.methods import make_method, require_needs
@@ -41,6 +42,8 @@ def train(settings: Settings) -> Path:
         if folder:
             logger.say(f"{folder}: this run is finished; --restart begins it anew")
             return folder
+        for doubt in doubts(scene):
+            logger.say(f"doubt: {doubt}")
         bound = expected_memory(scene, method, stages, settings.run.cache_mb)
         logger.say(f"device: {describe(device)}")
         logger.say(str(bound))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from plyfile import PlyData, PlyElement
 from torch import Tensor
 
 from scene.gaussian_model import Gaussians
+from scene.world import AS_IT_IS, World
 from utils.errors import InputError
 from utils.files import replacing
 from utils.ply import read_vertices, vertex_columns
@@ -25,27 +28,35 @@ def write(path: Path, frames: Iterable[Gaussians], facts: SceneFacts | None = No
     """Write posed Gaussians: the first frame to `path`, further ones beside it as `name_00001.ply`.
 
     62 floats a row at SH degree 3, little endian; f_rest is channel-major (all coefficients of red,
-    then green, then blue); nx, ny, nz are zero. Axes and units are the scene's own.
+    then green, then blue); nx, ny, nz are zero. Axes and units are the dataset's own, as `facts`
+    says; places far from its origin are doubles.
     """
+    world = facts.world if facts else AS_IT_IS
     for k, gaussians in enumerate(frames):
-        _write_one(path.with_stem(f"{path.stem}_{k:05d}") if k else path, gaussians)
+        _write_one(path.with_stem(f"{path.stem}_{k:05d}") if k else path, gaussians, world)
 
 
-def _write_one(path: Path, gaussians: Gaussians) -> None:
+def _write_one(path: Path, gaussians: Gaussians, world: World) -> None:
     n = len(gaussians.means)
     blocks = {
-        "x y z": gaussians.means,
+        "x y z": world.theirs(gaussians.means),
         "nx ny nz": torch.zeros(n, 3),
         "f_dc_": gaussians.sh[:, :1].transpose(1, 2),
         "f_rest_": gaussians.sh[:, 1:].transpose(1, 2),
         "opacity": gaussians.opacities.logit(eps=EDGE),
-        "scale_": gaussians.scales.log(),
+        "scale_": gaussians.scales.log() + math.log(world.unit),
         "rot_": gaussians.quats,
     }
-    flat = {key: block.detach().cpu().float().reshape(n, -1) for key, block in blocks.items()}
-    names = [name for key, block in flat.items() for name in _property_names(key, block.shape[1])]
-    values = torch.cat(list(flat.values()), dim=1).numpy()
-    rows = values.astype("<f4").view([(name, "<f4") for name in names])[:, 0]
+    flat = {key: block.detach().cpu().reshape(n, -1).numpy() for key, block in blocks.items()}
+    places = "<f8" if any(world.origin) else "<f4"
+    columns = {
+        name: (column, places if key == "x y z" else "<f4")
+        for key, block in flat.items()
+        for name, column in zip(_property_names(key, block.shape[1]), block.T, strict=True)
+    }
+    rows = np.empty(n, [(name, kind) for name, (_, kind) in columns.items()])
+    for name, (column, _) in columns.items():
+        rows[name] = column
     with replacing(path) as part:
         PlyData([PlyElement.describe(rows, "vertex")], byte_order="<").write(str(part))
 

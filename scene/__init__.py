@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,6 +15,7 @@ from torch import Tensor
 
 from scene.frames import Frame, PointCloud
 from scene.paths import extent
+from scene.world import AS_IT_IS, Placed, World
 from utils.errors import InputError
 from utils.random import generator
 
@@ -42,16 +46,28 @@ class Scene:
     # name -> (2, 3) box in the head's frame
     regions: dict[str, Tensor] = field(default_factory=dict)
     fps: float = 30.0  # moments per second of the capture: of every video made of it
+    world: World = AS_IT_IS  # where the dataset has it
 
     @property
     def extent(self) -> float:
         """Size of the scene, world units: the unit of learning rates and densification."""
         return extent([frame.camera for frame in self.train])
 
+    @property
+    def box(self) -> Tensor:
+        """(2, 3) lowest and highest corner of the starting points; a flat side is as long as the
+        longest, because planes are read between both ends."""
+        low, high = self.points.xyz.amin(0), self.points.xyz.amax(0)
+        longest = float((high - low).amax()) or self.extent
+        pad = torch.where(high - low > FLAT * longest, 0.0, longest / 2)
+        return torch.stack([low - pad, high + pad])
+
     def split(self, name: str) -> list[Frame]:
         return getattr(self, name)
 
 
+FLAT = 1e-6  # of the longest side of a box
+FEWEST_POINTS = 4  # a point and its three nearest neighbours
 N_ADDED_POINTS = 100_000
 N_DEBUG_FRAMES = 50  # of each split
 SPLITS = ("train", "test", "val", "video")
@@ -65,22 +81,65 @@ def load_scene(dataset: str, params: ModelParams, data: Any = None) -> Scene:
     """
     if not params.source_path:
         raise InputError("no scene given: name its folder with -s PATH")
-    path = Path(params.source_path)
-    if not path.is_dir():
-        raise InputError(f"{path}: there is no such folder; name the folder of a dataset")
+    path = found_folder(params)
     reader = import_module(f"scene.datasets.{dataset}")
     if dataset == "auto":
         reader = reader.announced(path).reader
     if not isinstance(data, reader.DataParams):
         data = reader.DataParams()
-    scene = reader.read(path, params, data)
-    if not scene.train:
+    scene = _near_the_origin(partial(_read, reader, path, params, data))
+    if len(scene.points.xyz) < FEWEST_POINTS:
         raise InputError(
-            f"{path}: the train split is empty; a scene needs at least one train frame"
+            f"{path}: it starts from {len(scene.points.xyz)} points; at least {FEWEST_POINTS} are "
+            "needed to tell their sizes: raise --init_points, or give a file with more"
         )
     if params.add_points:
         scene = replace(scene, points=with_random_points(scene.points, N_ADDED_POINTS))
     return short(scene) if params.is_debug else scene
+
+
+def found_folder(params: ModelParams) -> Path:
+    """The folder that `params.source_path` names.
+
+    A model keeps the path that its training was given; where that is relative to a folder which
+    is none of today's, it is looked for beside the model's folder and above.
+    """
+    path, model = Path(params.source_path), Path(params.model_path).absolute()
+    places = [path]
+    if params.model_path and (model / "config.json").is_file():
+        places += [folder / path for folder in model.parents]
+    found = next((place for place in places if place.is_dir()), None)
+    if found is None:
+        raise InputError(
+            f"{path}: there is no such folder; name the folder of a dataset with -s PATH"
+        )
+    return found
+
+
+def _read(
+    reader: ModuleType, path: Path, params: ModelParams, data: Any, world: World = AS_IT_IS
+) -> Scene:
+    scene = reader.read(path, Placed(**vars(params), world=world), data)
+    if not scene.train:
+        raise InputError(
+            f"{path}: the train split is empty; a scene needs at least one train frame"
+        )
+    return replace(scene, world=world)
+
+
+def _near_the_origin(read: Callable[..., Scene]) -> Scene:
+    """The scene, read once more in a world of its own where its files have it far away, huge or
+    tiny. A head is the origin of its world where it does not move in it; FLAME's unit is the
+    metre."""
+    scene = read()
+    first, cameras = scene.train[0], [frame.camera for frame in scene.train]
+    world = World.around(
+        cameras,
+        scene.points.xyz,
+        moves=first.expression is None or first.head_to_world is not None,
+        grows=scene.subject is None,
+    )
+    return scene if world == AS_IT_IS else read(world=world)
 
 
 def short(scene: Scene) -> Scene:

@@ -14,6 +14,7 @@ from scene import Scene
 from scene.facts import SceneFacts, Statistics, moments, statistics
 from scene.frames import NO_ROW, Frame
 from scene.paths import swung
+from scene.world import AS_IT_IS, World
 from utils.errors import InputError
 
 SWEEP = (-1.0, -0.5, 0.0, 0.5, 1.0)  # of the way from the mean to the ends of the training range
@@ -85,7 +86,18 @@ def reenacted(facts: SceneFacts, other: Scene, *, clamp: bool) -> list[Frame]:
     frames = sorted(_performance(facts, other), key=lambda frame: frame.time)
     if clamp:
         frames = [replace(f, expression=f.expression.clamp(known.low, known.high)) for f in frames]
-    return [replace(frame, index=NO_ROW) for frame in frames]
+    world = facts.world.within(other.world)
+    return [replace(_placed(frame, world), index=NO_ROW) for frame in frames]
+
+
+def _placed(frame: Frame, world: World) -> Frame:
+    """The frame where another scene's `world` has it."""
+    if world == AS_IT_IS:
+        return frame
+    head = frame.head_to_world
+    camera = replace(frame.camera, viewmat=world.seen(frame.camera.viewmat).float())
+    head = None if head is None else world.held(head).to(head)
+    return replace(frame, camera=camera, head_to_world=head)
 
 
 def _performance(facts: SceneFacts, other: Scene) -> list[Frame]:

@@ -18,7 +18,7 @@ MIRROR_X = torch.diag(torch.tensor([-1.0, 1.0, 1.0, 1.0], dtype=torch.float64))
 # What a file may say before it is taken for damaged.
 MAX_SHEAR = 0.01  # of a rotation's axes against each other; files round to three digits at worst
 MAX_SKEW = 1e-3  # of the pixels, in focal lengths
-MAX_DISTANCE = 1e6  # world units from the origin: what float32 can tell apart
+MAX_DISTANCE = 1e8  # world units from the origin; scenes that are far off or large are moved
 MAX_ZOOM = 1e3  # focal length in image sides, and its inverse
 MAX_OFF_CENTRE = 10  # principal point in image sides
 
@@ -32,7 +32,7 @@ class Camera:
     width: int
     height: int
     near: float = 0.01  # world units
-    far: float = 100.0
+    far: float = math.inf
 
     @classmethod
     def from_opengl_c2w(cls, c2w: Tensor, K: Tensor, width: int, height: int) -> Camera:

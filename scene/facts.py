@@ -18,6 +18,7 @@ from scene import Scene, Subject
 from scene.cameras import Camera
 from scene.frames import NO_ROW, Frame, FrameLoader
 from scene.paths import common_up, poses
+from scene.world import AS_IT_IS, World
 from utils.devices import CPU
 from utils.errors import InputError
 from utils.files import read_json, write_json
@@ -59,6 +60,7 @@ class SceneFacts:
     regions: dict[str, Tensor] = field(default_factory=dict)  # (2, 3) boxes in the head's frame
     subject: Subject | None = None  # without its head model's data
     head_model: str = ""  # fingerprint of that head model
+    world: World = AS_IT_IS  # where the dataset has the scene
     plate: Tensor | None = None  # (3, H, W) in [0, 1] the empty room, where pictures show one
     video: list[Frame] = field(default_factory=list)  # novel views with time running
     shown: list[Frame] = field(default_factory=list)  # the held-out moments, or the trained ones
@@ -75,7 +77,7 @@ class SceneFacts:
         rows = sorted({frame.index for frame in frames} - {NO_ROW})
         return cls(
             family=family,
-            box=torch.stack([scene.points.xyz.amin(0), scene.points.xyz.amax(0)]),
+            box=scene.box,
             middle=scene.points.xyz.median(0).values,
             extent=scene.extent,
             n_views=len(frames),
@@ -89,6 +91,7 @@ class SceneFacts:
             regions=dict(scene.regions),
             subject=replace(subject, model=None) if subject else None,
             head_model=model.fingerprint() if model else "",
+            world=scene.world,
             plate=_plate(shown[0]),
             video=[without_picture(frame) for frame in scene.video],
             shown=[without_picture(frame) for frame in evenly(shown, N_SHOWN)],
@@ -108,6 +111,8 @@ class SceneFacts:
             tensors["subject.shape"] = self.subject.shape
         tensors |= _packed("video.", self.video) | _packed("shown.", self.shown)
         values = {name: getattr(self, name) for name in _VALUES}
+        if self.world != AS_IT_IS:
+            values["world"] = [*self.world.origin, self.world.unit]
         values["scale"] = self.subject.scale if self.subject else None
         write_json(folder / FILES[0], values)
         write_tensors(folder / FILES[1], tensors)
@@ -219,6 +224,7 @@ def _assembled(values: dict, tensors: dict[str, Tensor]) -> SceneFacts:
     wrong += [name for name, n_axes in _TENSORS.items() if tensors[name].ndim != n_axes]
     if wrong:
         raise TypeError(f"not what was written: {', '.join(wrong)}")
+    x, y, z, unit = values.get("world", (0.0, 0.0, 0.0, 1.0))
     shape, plate = tensors.get("subject.shape"), tensors.get("plate")
     return SceneFacts(
         **{name: tensors[name] for name in _TENSORS},
@@ -231,6 +237,7 @@ def _assembled(values: dict, tensors: dict[str, Tensor]) -> SceneFacts:
         },
         regions=under(tensors, "regions."),
         subject=None if shape is None else Subject(shape, values["scale"]),
+        world=World((float(x), float(y), float(z)), float(unit)),
         plate=None if plate is None else plate.float() / 255,
         video=_unpacked(under(tensors, "video.")),
         shown=_unpacked(under(tensors, "shown.")),

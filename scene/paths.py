@@ -11,6 +11,8 @@ from torch.nn.functional import normalize
 
 from scene.cameras import Camera
 
+ROUNDING = 1e-6  # of a place in float32
+
 
 def poses(cameras: list[Camera]) -> Tensor:
     """(N, 4, 4) camera-to-world matrices.
@@ -19,6 +21,18 @@ def poses(cameras: list[Camera]) -> Tensor:
     rounded, so that their transposes, which `Camera.center` takes, differ in the last place.
     """
     return torch.linalg.inv(torch.stack([camera.viewmat for camera in cameras]).double()).float()
+
+
+def stand_still(cameras: list[Camera]) -> bool:
+    """Whether all cameras are in one place, as on a tripod: how far things are, nothing tells."""
+    centers = poses(cameras)[:, :3, 3].double()
+    spread = (centers - centers.mean(0)).norm(dim=1).max()
+    return bool(spread <= ROUNDING * centers.norm(dim=1).max())
+
+
+def in_turn(cameras: list[Camera], count: int) -> list[Camera]:
+    """`count` views of the cameras, one after the other: the path of those that stand still."""
+    return [cameras[k * len(cameras) // count] for k in range(count)]
 
 
 def look_at(eye: Tensor, target: Tensor, up: Tensor) -> Tensor:
@@ -67,6 +81,8 @@ def orbit(
     `elevation` is the angle above the horizon in radians, `up` (3,) the world's up axis, z where
     nothing is said. Size and intrinsics are those of the first camera.
     """
+    if stand_still(cameras):
+        return in_turn(cameras, count)
     first, target = cameras[0], focus(cameras)
     radius = (poses(cameras)[:, :3, 3] - target).norm(dim=1).median()
     _, y, z = torch.eye(3)
@@ -87,6 +103,8 @@ def spiral(cameras: list[Camera], count: int, turns: int = 2) -> list[Camera]:
 
     The spiral is as wide as nine tenths of the cameras stand from the middle.
     """
+    if stand_still(cameras):
+        return in_turn(cameras, count)
     centers = poses(cameras)[:, :3, 3]
     middle, target, up = centers.mean(0), focus(cameras), common_up(cameras)
     axes = look_at(middle, target, up)[:3, :3]  # rows: right, down, forward

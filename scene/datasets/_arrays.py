@@ -17,6 +17,7 @@ from torch import Tensor
 
 from utils.errors import InputError
 
+MAX_BYTES = 2**28  # of all arrays of a file: cameras, coefficients, some million points
 NOT_AN_ARRAY = (  # what numpy was seen to raise at damaged files
     OSError, ValueError, KeyError, EOFError, SyntaxError, TokenError, MemoryError, OverflowError,
     NotImplementedError, zipfile.BadZipFile, zlib.error,
@@ -49,9 +50,12 @@ class Arrays:
 def read_arrays(file: Path) -> Arrays:
     """What a .npz or .npy file holds. Raises InputError naming the file."""
     try:
+        _require_small(file)
         content = np.load(file, allow_pickle=False)
         single = isinstance(content, np.ndarray)
         return Arrays(file, {"": content} if single else dict(content.items()))
+    except InputError:
+        raise
     except FileNotFoundError:
         raise InputError(f"{file}: no such file; check the path") from None
     except NOT_AN_ARRAY as error:
@@ -59,6 +63,21 @@ def read_arrays(file: Path) -> Arrays:
         raise InputError(
             f"{file}: cannot be read as numpy arrays ({said}); write it again"
         ) from None
+
+
+def _require_small(file: Path) -> None:
+    """InputError where the arrays would take more than `MAX_BYTES`, as the file itself says."""
+    with file.open("rb") as opened:
+        zipped = opened.read(4) == b"PK\x03\x04"
+        size = file.stat().st_size
+    if zipped:
+        with zipfile.ZipFile(file) as members:
+            size = sum(member.file_size for member in members.infolist())
+    if size > MAX_BYTES:
+        raise InputError(
+            f"{file}: its arrays take {size:,} bytes; expected at most {MAX_BYTES:,}; check the "
+            "path"
+        )
 
 
 def fits(array: NDArray[Any], shape: Sequence[int]) -> bool:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from scene.frames import PointCloud
 from utils.errors import InputError
 
 # Model number -> name and what its parameters are, in order; "f" is both focal lengths.
@@ -25,6 +25,7 @@ MODELS = {
     3: ("RADIAL", "f cx cy k1 k2"),
     4: ("OPENCV", "fx fy cx cy k1 k2 p1 p2"),
 }
+SUFFIXES = (".bin", ".txt")  # the binary file goes before the text
 BY_NAME = {name: number for number, (name, _) in MODELS.items()}
 
 
@@ -50,7 +51,7 @@ class Shot:
 
 def model_file(folder: Path, stem: str) -> Path:
     """`stem`.bin, or .txt where there is no such file; InputError where there is neither."""
-    for suffix in (".bin", ".txt"):
+    for suffix in SUFFIXES:
         if (folder / (stem + suffix)).is_file():
             return folder / (stem + suffix)
     raise InputError(
@@ -68,11 +69,11 @@ def read_shots(file: Path) -> list[Shot]:
     return list(_shots_text(file) if file.suffix == ".txt" else _shots_binary(file))
 
 
-def read_cloud(file: Path) -> PointCloud:
-    """The points with their colours."""
+def read_cloud(file: Path) -> tuple[Tensor, Tensor]:
+    """The points (P, 3), float64, and their colours (P, 3) in [0, 1]."""
     rows = _points_text(file) if file.suffix == ".txt" else _points_binary(file)
-    values = torch.from_numpy(np.array(list(rows), dtype=np.float64).reshape(-1, 6)).float()
-    return PointCloud(values[:, :3], values[:, 3:] / 255)
+    values = torch.from_numpy(np.array(list(rows), dtype=np.float64).reshape(-1, 6))
+    return values[:, :3], values[:, 3:].float() / 255
 
 
 class Bytes:

@@ -3,6 +3,7 @@ another shape names its place."""
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -73,17 +74,27 @@ class Entry:
         return torch.cat([matrix, matrix.new_tensor([[0, 0, 0, 1]])[rows - 3 :]])
 
     def camera(
-        self, key: str, make: Callable[..., Camera], K: Tensor, size: tuple[int, int], rows: int = 4
+        self,
+        key: str,
+        make: Callable[..., Camera],
+        K: Tensor,
+        size: tuple[int, int],
+        world: Callable[[Tensor], Tensor] = lambda pose: pose,
+        rows: int = 4,
     ) -> Camera:
-        """What `make`, a constructor of Camera, makes of the pose `key`; `size`: width, height."""
-        pose = self.pose(key, rows=rows)
+        """What `make`, a constructor of Camera, makes of the pose `key`; `size`: width, height.
+
+        `world` brings the pose to the scene: `World.held` or `World.seen`.
+        """
+        pose = world(self.pose(key, rows=rows))
         with camera_of(f"{self.where}: {key!r}", "mend or remove the frame"):
             return make(pose, K, *size)
 
     def text(self, key: str) -> str:
         """A text that is not empty."""
         value = self.values.get(key)
-        if not isinstance(value, str) or not value or "\0" in value:
+        # A lone surrogate, which JSON may hold, is the name of no file.
+        if not isinstance(value, str) or not value or re.search("[\0\ud800-\udfff]", value):
             raise InputError(f"{self.where}: {key!r} is {_short(value)}; expected a text")
         return value
 

@@ -13,7 +13,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from arguments.settings import ModelParams
 from scene import Scene, Subject
 from scene.cameras import Camera
 from scene.datasets import _settings
@@ -22,6 +21,7 @@ from scene.datasets._points import cube_about, grey
 from scene.frames import Frame, PointCloud
 from scene.head.files import load_head_model
 from scene.head.model import HeadModel, axis_angle_to_matrices, joint_transforms, pose_head
+from scene.world import Placed
 from utils.random import generator
 
 # Metres from the origin, about where models of FLAME's layout have root and neck. Without a model
@@ -62,7 +62,7 @@ class FlameHead:
         self,
         train: list[Frame],
         test: list[Frame],
-        params: ModelParams,
+        params: Placed,
         data: _settings.MouthBox,
         val: Sequence[Frame] = (),
     ) -> Scene:

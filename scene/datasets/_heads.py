@@ -16,7 +16,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from arguments.settings import ModelParams
 from scene import Scene, Subject
 from scene.cameras import intrinsics
 from scene.datasets._entry import Entry
@@ -26,6 +25,7 @@ from scene.datasets._points import cube_about
 from scene.datasets._settings import HoldOut, MouthBox, Plate
 from scene.frames import Frame, PointCloud
 from scene.paths import common_up, poses, swayed
+from scene.world import Placed
 from utils.errors import InputError
 
 # Classes of CelebAMask-HQ that are the head: all but background, neck, necklace and cloth.
@@ -43,7 +43,7 @@ N_VIDEO_FRAMES = 200  # at most, for a turn to both sides and back
 def head_scene(
     train: list[Frame],
     test: list[Frame],
-    params: ModelParams,
+    params: Placed,
     data: MouthBox,
     *,
     mouth: Tensor,
@@ -60,7 +60,8 @@ def head_scene(
     cameras, middle = [frame.camera for frame in train], head_center(train)
     if points is None:
         points = cube_about(middle, cameras, params.init_points)
-    regions = {"mouth": _mouth_box(data.mouth_box, mouth)}
+    given = [value / params.world.unit for value in data.mouth_box]
+    regions = {"mouth": _mouth_box(given, mouth)}
     return Scene(train, test, _turn(test or train, middle), points, list(val), subject, regions)
 
 
@@ -81,7 +82,7 @@ def mouth_in_picture(frames: list[Frame]) -> Tensor:
 
 
 def split_video(
-    frames: list[Frame], params: ModelParams, data: HoldOut, published: int
+    frames: list[Frame], params: Placed, data: HoldOut, published: int
 ) -> tuple[list[Frame], list[Frame]]:
     """Train and test frames of one video: `published` held out, of a shorter one the last fifth."""
     fitting = published if published < len(frames) else round(len(frames) / 5)

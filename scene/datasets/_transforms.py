@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from os.path import exists, isdir, isfile  # False, too, for names that no disk can have
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from scene.cameras import intrinsics
+from scene.cameras import Camera, intrinsics
 from scene.datasets._entry import Entry, read_object
+from scene.datasets._files import PICTURES
+from scene.frames import Frame, Lens
 from utils.errors import InputError
 
+# COLMAP's names, which instant-ngp, nerfstudio and others write beside the coefficients.
+PINHOLES = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "PERSPECTIVE")
+COEFFICIENTS = ("k1", "k2", "p1", "p2", "k3")
+OTHER_LENSES = ("is_fisheye", "k4", "k5", "k6", "equirectangular", "latlong", "ftheta_p0")
 
-def read_transforms(file: Path) -> tuple[Entry, list[Entry]]:
-    """The file's object, and its frames, at least one; what holds for all is in each of them."""
+
+def read_transforms(file: Path, *, may_be_empty: bool = False) -> tuple[Entry, list[Entry]]:
+    """The file's object, and its frames; what holds for all is in each of them.
+
+    Raises InputError where it lists none, unless it `may_be_empty`.
+    """
     content = read_object(file)
+    if may_be_empty and content.values.get("frames") == []:
+        return content, []
     frames = content.objects("frames")
     return content, [content | frame_of(file, row, f.values) for row, f in enumerate(frames)]
 
@@ -37,10 +51,51 @@ def first_frame(file: Path) -> Entry:
     return Entry(f"{file}: frame 0", frames[0] if found else {})
 
 
+def beside(file: Path, frame: Entry, key: str) -> Path:
+    """The path that `key` names, as seen from the JSON file; written on Windows, too."""
+    path = file.parent / frame.text(key)
+    return path if exists(path) else file.parent / frame.text(key).replace("\\", "/")
+
+
 def picture(file: Path, frame: Entry, extension: str) -> Path:
-    """The frame's picture: `file_path` beside the JSON file, `extension` appended if missing."""
-    path = file.parent / frame.text("file_path")
-    return path if path.suffix == extension else path.with_name(path.name + extension)
+    """The frame's picture: `file_path` beside the JSON file, as it is where it ends as a picture
+    does, else with `extension` appended; the other way round where only that file is there.
+
+    Raises InputError naming both where neither is there but their folder.
+    """
+    named = beside(file, frame, "file_path")
+    if not named.name:
+        raise InputError(f"{frame.where}: 'file_path' names no file; expected that of a picture")
+    tries = [named, named.with_name(named.name + extension)]
+    if named.suffix.lower() not in PICTURES and named.suffix != extension:
+        tries.reverse()
+    found = next((path for path in tries if isfile(path)), tries[0])
+    if not exists(found) and isdir(found.parent):
+        raise InputError(
+            f"{tries[0]}: no such picture; put it there or correct the path ({tries[1].name} is "
+            "not there either; --extension says what is appended to names)"
+        )
+    return found
+
+
+def straightened(frame: Frame, entry: Entry, camera: Camera) -> Frame:
+    """The frame with the lens that bends its picture, if its file gives one: OpenCV's
+    coefficients, undone as the picture is decoded. `camera`: at the size of the picture's file.
+
+    Raises InputError where the camera's model is another one.
+    """
+    model = entry.values.get("camera_model", PINHOLES[0])
+    strange = [key for key in OTHER_LENSES if entry.values.get(key)]
+    if model not in PINHOLES or strange:
+        raise InputError(
+            f"{entry.where}: its camera is {strange[0] if strange else model!r}; known are "
+            f"{', '.join(PINHOLES)} with k1 k2 p1 p2 k3: undistort the pictures first"
+        )
+    coefficients = tuple(entry.number(key, 0.0) for key in COEFFICIENTS)
+    if not any(coefficients):
+        return frame
+    (fx, _, cx), (_, fy, cy) = camera.K[:2].tolist()
+    return replace(frame, lens=Lens((fx, fy, cx, cy), coefficients))
 
 
 def blender_intrinsics(frame: Entry, width: int, height: int) -> Tensor:

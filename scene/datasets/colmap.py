@@ -9,16 +9,26 @@ from typing import ClassVar
 
 import torch
 
-from arguments.settings import ModelParams, at_least, setting
+from arguments.settings import at_least, setting
 from scene import Scene
 from scene.cameras import Camera, intrinsics, target_size
-from scene.datasets._colmap import Shot, View, model_file, read_cloud, read_shots, read_views
+from scene.datasets._colmap import (
+    SUFFIXES,
+    Shot,
+    View,
+    model_file,
+    read_cloud,
+    read_shots,
+    read_views,
+)
 from scene.datasets._entry import camera_of
 from scene.datasets._files import natural, pictures
 from scene.datasets._moments import along, time_of
-from scene.datasets._points import checked_points
-from scene.frames import Frame, Lens
+from scene.datasets._points import checked_points, cube_in_view, usable_points
+from scene.datasets._rigs import rows_by_name
+from scene.frames import Frame, Lens, PointCloud
 from scene.paths import tour
+from scene.world import Placed
 from utils.errors import InputError
 from utils.images import image_size
 from utils.rotations import quats_to_matrices
@@ -47,11 +57,12 @@ def recognise(path: Path) -> str:
     return ""
 
 
-def read(path: Path, params: ModelParams, data: DataParams) -> Scene:
+def read(path: Path, params: Placed, data: DataParams) -> Scene:
     """Read the folder; `-r 2` takes the pictures of images_2 where they are there.
 
     Time is the place of a name among the folder's pictures in natural order, so that frames COLMAP
-    could not pose leave a gap and do not shift the others. Every `data.llffhold`-th one tests.
+    could not pose leave a gap and do not shift the others; a rig's pictures of one moment share it.
+    Every `data.llffhold`-th picture tests.
     """
     sparse = _sparse(path)
     file = model_file(sparse, "images")
@@ -60,15 +71,16 @@ def read(path: Path, params: ModelParams, data: DataParams) -> Scene:
         raise InputError(f"{file}: it has no posed images; export the sparse model again")
     views = read_views(model_file(sparse, "cameras"))
     folder = _pictures(path, params.resolution, data.images)
-    names = sorted({*_names(folder), *(shot.name for shot in shots)}, key=natural)
-    rows = {name: row for row, name in enumerate(names)}
+    poses = {shot.name: (*shot.quat, *shot.translation) for shot in shots}
+    rows = rows_by_name(sorted({*_names(folder), *poses}), poses)
+    count = 1 + max(rows.values())
     if len(shots) > len({shot.name for shot in shots}):
         raise InputError(f"{file}: it poses an image twice; export the sparse model again")
     frames = [
         replace(
-            _read_frame(file, folder / shot.name, shot, views, params.resolution),
+            _read_frame(file, folder / shot.name, shot, views, params),
             index=rows[shot.name],
-            time=time_of(rows[shot.name], len(names)),
+            time=time_of(rows[shot.name], count),
         )
         for shot in shots
     ]
@@ -77,9 +89,20 @@ def read(path: Path, params: ModelParams, data: DataParams) -> Scene:
     train = (
         [frame for k, frame in enumerate(frames) if k % hold] if hold and params.eval else frames
     )
-    cloud = model_file(sparse, "points3D")
     video = along(tour([frame.camera for frame in train], N_VIDEO_FRAMES))
-    return Scene(train, test, video, checked_points(cloud, read_cloud(cloud)))
+    return Scene(train, test, video, _points(sparse, [frame.camera for frame in train], params))
+
+
+def _points(sparse: Path, cameras: list[Camera], params: Placed) -> PointCloud:
+    """COLMAP's points, else those that 3DGS made of them, else random ones."""
+    if not any((sparse / f"points3D{suffix}").is_file() for suffix in SUFFIXES):
+        file = sparse / "points3D.ply"
+        if file.is_file():
+            return usable_points(file, params.world)
+        return cube_in_view(cameras, params.init_points)
+    file = model_file(sparse, "points3D")
+    xyz, rgb = read_cloud(file)
+    return checked_points(file, params.world.own(xyz), rgb)
 
 
 def _sparse(path: Path) -> Path:
@@ -104,7 +127,7 @@ def _names(folder: Path) -> list[str]:
 
 
 def _read_frame(
-    file: Path, image: Path, shot: Shot, views: dict[int, View], resolution: int
+    file: Path, image: Path, shot: Shot, views: dict[int, View], params: Placed
 ) -> Frame:
     """The frame without its moment."""
     if shot.camera not in views:
@@ -125,11 +148,13 @@ def _read_frame(
     w2c[:3, :3] = quats_to_matrices(torch.tensor(shot.quat, dtype=torch.float64))
     w2c[:3, 3] = torch.tensor(shot.translation, dtype=torch.float64)
     with camera_of(f"{file}: image {shot.name!r}", "export the sparse model again"):
-        camera = Camera.from_opencv_w2c(w2c, intrinsics(*view.K), view.width, view.height)
+        w2c, K = params.world.seen(w2c), intrinsics(*view.K)
+        camera = Camera.from_opencv_w2c(w2c, K, view.width, view.height)
     camera = camera.resized(width, height)
     lens = _lens(camera, view)
-    wanted = target_size(view.width, view.height, resolution)
-    if resolution != -1 and wanted[0] < width - 1:  # a copy of that size may be rounded otherwise
+    wanted = target_size(view.width, view.height, params.resolution)
+    # A copy of that size may be rounded otherwise.
+    if params.resolution != -1 and wanted[0] < width - 1:
         camera = camera.resized(*wanted)
     return Frame(camera, 0, 0.0, image, lens=lens)
 

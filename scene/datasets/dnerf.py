@@ -4,19 +4,25 @@ OpenGL axes, a `time` per frame, and RGBA pictures (Pumarola et al., "D-NeRF", C
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from arguments.settings import ModelParams
 from scene import Scene
 from scene.cameras import Camera
 from scene.datasets._entry import Entry
-from scene.datasets._moments import along, rows_of
+from scene.datasets._moments import along, clock_of, rows_of
 from scene.datasets._points import cube_in_view, usable_points
 from scene.datasets._settings import Extension
-from scene.datasets._transforms import blender_intrinsics, first_frame, picture, read_transforms
+from scene.datasets._transforms import (
+    blender_intrinsics,
+    first_frame,
+    picture,
+    read_transforms,
+    straightened,
+)
 from scene.frames import Frame
 from scene.paths import orbit
+from scene.world import Placed
 from utils.errors import InputError
 from utils.images import image_size
 
@@ -38,35 +44,32 @@ def recognise(path: Path) -> str:
     return ""
 
 
-def read(path: Path, params: ModelParams, data: DataParams) -> Scene:
+def read(path: Path, params: Placed, data: DataParams) -> Scene:
     """Read the folder; `params.resolution` sets the size, `eval` keeps test frames out of train."""
     splits = {
         name: _read_split(path / f"transforms_{name}.json", params, data, required=name != "val")
         for name in ("train", "test", "val")
     }
-    moments = [frame.time for split in splits.values() for frame in split]
-    rows, last = rows_of(moments), max(moments)
-    # Published scenes span [0, 1] over all splits; only longer clocks are brought there.
-    scale = 1.0 / max(last, 1.0)
+    moments = {frame.image_path: frame.time for split in splits.values() for frame in split}
+    rows, clock = rows_of(moments.values()), clock_of(moments)
     train, test, val = (
-        [
-            Frame(frame.camera, rows[frame.time], frame.time * scale, frame.image_path)
-            for frame in splits[name]
-        ]
+        [replace(frame, index=rows[frame.time], time=clock(frame.time)) for frame in splits[name]]
         for name in ("train", "test", "val")
     )
     if not params.eval:
         train = train + test
     cameras = [frame.camera for frame in train]
     fused = path / "fused.ply"
-    points = usable_points(fused) if fused.is_file() else cube_in_view(cameras, params.init_points)
+    points = (
+        usable_points(fused, params.world)
+        if fused.is_file()
+        else cube_in_view(cameras, params.init_points)
+    )
     video = along(orbit(cameras, N_VIDEO_FRAMES, VIDEO_ELEVATION))
     return Scene(train, test, video, points, val)
 
 
-def _read_split(
-    file: Path, params: ModelParams, data: DataParams, *, required: bool
-) -> list[Frame]:
+def _read_split(file: Path, params: Placed, data: DataParams, *, required: bool) -> list[Frame]:
     if not file.is_file():
         if not required:
             return []
@@ -74,16 +77,14 @@ def _read_split(
             f"{file}: not found; a D-NeRF folder holds transforms_train.json and "
             "transforms_test.json"
         )
-    _, frames = read_transforms(file)
+    _, frames = read_transforms(file, may_be_empty=not required)
     return [_read_frame(file, frame, params, data) for frame in frames]
 
 
-def _read_frame(file: Path, frame: Entry, params: ModelParams, data: DataParams) -> Frame:
-    image = picture(file, frame, data.extension)
-    time = frame.number("time")
-    if time < 0:
-        raise InputError(f"{frame.where}: time is {time}; expected a number from 0 to 1")
+def _read_frame(file: Path, frame: Entry, params: Placed, data: DataParams) -> Frame:
+    image, time = picture(file, frame, data.extension), frame.number("time")
     size = image_size(image)
     K = blender_intrinsics(frame, *size)
-    camera = frame.camera("transform_matrix", Camera.from_opengl_c2w, K, size)
-    return Frame(camera.at(params.resolution), 0, time, image)
+    world = params.world.held
+    camera = frame.camera("transform_matrix", Camera.from_opengl_c2w, K, size, world)
+    return straightened(Frame(camera.at(params.resolution), 0, time, image), frame, camera)

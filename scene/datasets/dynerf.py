@@ -5,13 +5,10 @@ numbers per camera in LLFF's form, and a video or a folder of pictures for each 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
 from torch import Tensor
-from tqdm import tqdm
 
-from arguments.settings import ModelParams
 from scene import Scene
 from scene.cameras import Camera, intrinsics, target_size
 from scene.datasets._arrays import read_arrays
@@ -19,14 +16,18 @@ from scene.datasets._entry import camera_of
 from scene.datasets._files import common_size, natural, pictures, require_pictures
 from scene.datasets._moments import along, time_of
 from scene.datasets._points import points_in_view, usable_points
+from scene.datasets._rig_videos import MAX_STRETCH, extract, pictures_folder, video_files, videos_of
 from scene.frames import Frame, PointCloud
 from scene.paths import tour
+from scene.world import Placed, World
 from utils.errors import InputError
-from utils.video_frames import extract_frames, frame_rate
+from utils.video_frames import frame_rate
 
 LOOKED_FOR = "poses_bounds.npy and cam*.mp4 or cam*/images"
-POINT_FILES = ("points3D_downsample2.ply", "points3D.ply", "points3d.ply")
-MAX_STRETCH = 0.01  # between width and height, of pictures that were resized before
+POSE_FILES = ("poses_bounds.npy", "poses_bounds_multipleview.npy")  # the latter: 4DGaussians' own
+POINT_FILES = (
+    "points3D_downsample2.ply", "points3D.ply", "points3d.ply", "points3D_multipleview.ply",
+)  # fmt: skip
 N_VIDEO_FRAMES = 300
 
 
@@ -36,8 +37,8 @@ class DataParams:
 
 
 def recognise(path: Path) -> str:
-    if (path / "poses_bounds.npy").is_file() and _names(path):
-        return f"poses_bounds.npy and {len(_names(path))} cameras cam*"
+    if _poses_file(path).is_file() and _names(path):
+        return f"{_poses_file(path).name} and {len(_names(path))} cameras cam*"
     return ""
 
 
@@ -50,28 +51,18 @@ class Rig:
     far: float
 
 
-@dataclass(frozen=True)
-class Video:
-    """A camera's video, and the folder that its pictures go to, at most width x height each."""
-
-    file: Path
-    folder: Path
-    width: int
-    height: int
-
-
-def read(path: Path, params: ModelParams, data: DataParams) -> Scene:
+def read(path: Path, params: Placed, data: DataParams) -> Scene:
     """Read the folder; the first camera is the test camera.
 
     Videos without a folder of pictures are extracted first, once for each size that
     `params.resolution` asks for, beside the output.
     """
-    rig = read_rig(path)
-    videos = videos_of(path, rig, params)
-    _extract(list(videos.values()))
+    rig = read_rig(path, params.world)
+    videos = videos_of(path, rig.cameras, params)
+    extract(list(videos.values()))
     views = {
         name: _read_view(
-            camera, videos[name].folder if name in videos else path / name / "images", params
+            camera, videos[name].folder if name in videos else pictures_folder(path, name), params
         )
         for name, camera in rig.cameras.items()
     }
@@ -87,16 +78,16 @@ def read(path: Path, params: ModelParams, data: DataParams) -> Scene:
         train = test + train
     cameras = [view[0].camera for view in views.values()]
     video, points = along(tour(cameras, N_VIDEO_FRAMES)), _points(path, cameras, params, rig)
-    rates = (frame_rate(file) for file in sorted(path.glob("cam*.mp4")))
+    rates = map(frame_rate, video_files(path).values())
     return Scene(train, test, video, points, fps=next(rates, None) or Scene.fps)
 
 
-def read_rig(path: Path) -> Rig:
+def read_rig(path: Path, world: World) -> Rig:
     """What poses_bounds.npy says of the folder's cameras."""
     names = _names(path)
     if not names:
         raise InputError(f"{path}: no camera found; expected cam00.mp4 or cam00/images, cam01...")
-    file = path / "poses_bounds.npy"
+    file = _poses_file(path)
     poses = read_arrays(file).tensor("", (-1, 17))
     if len(poses) != len(names):
         raise InputError(
@@ -110,19 +101,26 @@ def read_rig(path: Path) -> Rig:
             "columns"
         )
     rows = enumerate(poses[:, :15].reshape(-1, 3, 5))
-    cameras = [_camera(f"{file}: row {row}", values) for row, values in rows]
-    return Rig(dict(zip(names, cameras, strict=True)), near, far)
+    cameras = [_camera(f"{file}: row {row}", values, world) for row, values in rows]
+    cameras = dict(zip(names, cameras, strict=True))
+    return Rig(cameras, near / world.unit, far / world.unit)
 
 
 def _names(path: Path) -> list[str]:
     """cam00, cam01, ... of videos and of folders with pictures."""
-    found = {p.stem for p in path.glob("cam*.mp4")} | {
-        p.parent.name for p in path.glob("cam*/images")
+    found = {
+        p.name
+        for p in path.iterdir()
+        if p.name.lower().startswith("cam") and ((p / "images").is_dir() or pictures(p))
     }
-    return sorted(found, key=natural)
+    return sorted(found | set(video_files(path)), key=natural)
 
 
-def _camera(where: str, values: Tensor) -> Camera:
+def _poses_file(path: Path) -> Path:
+    return next((path / n for n in POSE_FILES if (path / n).is_file()), path / POSE_FILES[0])
+
+
+def _camera(where: str, values: Tensor, world: World) -> Camera:
     """The camera of a row (3, 5): LLFF's pose, and a column of height, width, focal length."""
     height, width, focal = values[:, 4].tolist()
     if not (1 <= height < 1e5 and 1 <= width < 1e5):
@@ -130,52 +128,17 @@ def _camera(where: str, values: Tensor) -> Camera:
     height, width = round(height), round(width)
     with camera_of(where, "calibrate the rig again"):
         K = intrinsics(focal, focal, width / 2, height / 2)
-        return Camera.from_llff(values[:, :4], K, width, height)
+        return Camera.from_llff(world.held(values[:, :4]), K, width, height)
 
 
-def videos_of(path: Path, rig: Rig, params: ModelParams) -> dict[str, Video]:
-    """The videos, by camera, that stand for pictures which the folder does not have itself."""
-    found = {}
-    for name, camera in rig.cameras.items():
-        if pictures(path / name / "images"):
-            continue
-        file = path / f"{name}.mp4"
-        if not file.is_file():
-            raise InputError(
-                f"{path / name / 'images'}: no PNG or JPEG file here, and no video {file.name}; "
-                "each camera needs one of them"
-            )
-        size = target_size(camera.width, camera.height, params.resolution)
-        found[name] = Video(file, _folder(file, size, params), *size)
-    return found
-
-
-def _folder(file: Path, size: tuple[int, int], params: ModelParams) -> Path:
-    """Where the pictures of a video go: nobody writes into a dataset, and no size is mistaken."""
-    known = file.stat()
-    words = f"{file.resolve()} {known.st_size} {known.st_mtime_ns} {size}"
-    key = f"{file.stem}_{size[0]}x{size[1]}_{sha256(words.encode()).hexdigest()[:16]}"
-    beside = Path(params.model_path).parent if params.model_path else Path("output")
-    return beside / "video_frames" / key
-
-
-def _extract(videos: list[Video]) -> None:
-    missing = [video for video in videos if not video.folder.is_dir()]
-    bar = tqdm(missing, unit="camera", disable=not missing)
-    for video in bar:
-        size = f"{video.width}x{video.height}"
-        bar.set_description(f"extracting {video.file.name} at {size} or its own size")
-        extract_frames(video.file, video.folder, video.width, video.height)
-
-
-def _read_view(camera: Camera, folder: Path, params: ModelParams) -> list[Frame]:
+def _read_view(camera: Camera, folder: Path, params: Placed) -> list[Frame]:
     """The frames of one camera."""
     paths = require_pictures(folder, "the frames of a video")
     camera = _fitted(camera, paths, params)
     return [Frame(camera, k, time_of(k, len(paths)), image) for k, image in enumerate(paths)]
 
 
-def _fitted(camera: Camera, paths: list[Path], params: ModelParams) -> Camera:
+def _fitted(camera: Camera, paths: list[Path], params: Placed) -> Camera:
     """The camera at the size that is wanted, at most the size of its pictures.
 
     The size is taken of the calibrated one, so that 2 means the same for full and halved pictures.
@@ -192,8 +155,8 @@ def _fitted(camera: Camera, paths: list[Path], params: ModelParams) -> Camera:
     )
 
 
-def _points(path: Path, cameras: list[Camera], params: ModelParams, rig: Rig) -> PointCloud:
+def _points(path: Path, cameras: list[Camera], params: Placed, rig: Rig) -> PointCloud:
     for name in POINT_FILES:
         if (path / name).is_file():
-            return usable_points(path / name)
+            return usable_points(path / name, params.world)
     return points_in_view(cameras, params.init_points, near=rig.near, far=rig.far)

@@ -14,7 +14,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from arguments.settings import ModelParams
 from scene import Scene, Subject
 from scene.cameras import Camera
 from scene.datasets._arrays import Arrays, read_arrays
@@ -22,8 +21,16 @@ from scene.datasets._entry import Entry
 from scene.datasets._flame_heads import FlameHead, in_world
 from scene.datasets._heads import bounded, in_order, numbered
 from scene.datasets._settings import Extension, MouthBox, MovingHead, part_of
-from scene.datasets._transforms import blender_intrinsics, first_frame, picture, read_transforms
+from scene.datasets._transforms import (
+    beside,
+    blender_intrinsics,
+    first_frame,
+    picture,
+    read_transforms,
+    straightened,
+)
 from scene.frames import Frame, Mask
+from scene.world import Placed, World
 from utils.images import image_size
 
 LOOKED_FOR = "transforms_train.json whose frames have 'flame_param_path'"
@@ -44,10 +51,10 @@ def recognise(path: Path) -> str:
     return ""
 
 
-def read(path: Path, params: ModelParams, data: DataParams) -> Scene:
+def read(path: Path, params: Placed, data: DataParams) -> Scene:
     """Read the folder. Frames of one moment are those that share a file of FLAME's numbers."""
     head = FlameHead.of(Subject(_shape(path / "transforms_train.json")), data)
-    moment_of = cache(partial(_moment, head))
+    moment_of = cache(partial(_moment, head, params.world))
     names = ["train", "test"] + ["val"] * (path / "transforms_val.json").is_file()
     read_split = partial(_read_split, moment_of=moment_of, params=params, data=data)
     splits = numbered({name: read_split(path / f"transforms_{name}.json") for name in names})
@@ -73,11 +80,11 @@ def _shape(file: Path) -> Tensor:
 
 
 def _read_split(
-    file: Path, moment_of: Callable[[Path], Moment], params: ModelParams, data: DataParams
+    file: Path, moment_of: Callable[[Path], Moment], params: Placed, data: DataParams
 ) -> list[tuple[str, Frame]]:
     """The frames of a file, not yet numbered, each with the name of its moment."""
-    found = []
-    for entry in in_order(read_transforms(file)[1]):
+    found, empty = [], file.name != "transforms_train.json"
+    for entry in in_order(read_transforms(file, may_be_empty=empty)[1]):
         numbers_file = _numbers_file(file, entry)
         frame = _read_frame(file, entry, moment_of(numbers_file), params, data)
         found.append((str(numbers_file), frame))
@@ -85,14 +92,16 @@ def _read_split(
 
 
 def _read_frame(
-    file: Path, entry: Entry, moment: Moment, params: ModelParams, data: DataParams
+    file: Path, entry: Entry, moment: Moment, params: Placed, data: DataParams
 ) -> Frame:
     image = picture(file, entry, data.extension)
     size = image_size(image)
-    camera = entry.camera("transform_matrix", Camera.from_opengl_c2w, _lens(entry, *size), size)
+    K, world = _lens(entry, *size), params.world.held
+    camera = entry.camera("transform_matrix", Camera.from_opengl_c2w, K, size, world)
     masked = data.part == "person" and "fg_mask_path" in entry
-    mask = Mask(file.parent / entry.text("fg_mask_path")) if masked else None
-    return Frame(camera.at(params.resolution), 0, 0.0, image, mask, **vars(moment))
+    mask = Mask(beside(file, entry, "fg_mask_path")) if masked else None
+    frame = Frame(camera.at(params.resolution), 0, 0.0, image, mask, **vars(moment))
+    return straightened(frame, entry, camera)
 
 
 def _lens(entry: Entry, width: int, height: int) -> Tensor:
@@ -103,16 +112,16 @@ def _lens(entry: Entry, width: int, height: int) -> Tensor:
 
 
 def _numbers_file(file: Path, entry: Entry) -> Path:
-    return file.parent / entry.text("flame_param_path")
+    return beside(file, entry, "flame_param_path")
 
 
-def _moment(head: FlameHead, file: Path) -> Moment:
+def _moment(head: FlameHead, world: World, file: Path) -> Moment:
     arrays = read_arrays(file)
     expression = _vector(arrays, "expr", (1, -1))
     pose = torch.cat([_vector(arrays, name, (1, size)) for name, size in POSE.items()])
-    return Moment(
-        expression, pose, head.stands(pose, expression, _vector(arrays, "translation", (1, 3)))
-    )
+    place = world.own(arrays.tensor("translation", (1, 3))[0])
+    place = bounded(f"{arrays.file}: array 'translation'", place)
+    return Moment(expression, pose, head.stands(pose, expression, place))
 
 
 def _vector(arrays: Arrays, name: str, shape: tuple[int, ...]) -> Tensor:

@@ -13,17 +13,18 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from arguments.settings import ModelParams
 from scene import Scene
 from scene.cameras import Camera, intrinsics, target_size
 from scene.datasets._arrays import read_arrays
 from scene.datasets._entry import Entry, camera_of, read_object
-from scene.datasets._moments import along, rows_of
-from scene.datasets._points import checked_points, grey, points_in_view, usable_points
+from scene.datasets._moments import along, clock_of, rows_of
+from scene.datasets._points import checked_points, points_in_view
 from scene.frames import Frame, Lens, PointCloud
 from scene.paths import tour
+from scene.world import Placed, World
 from utils.errors import InputError
 from utils.images import image_size
+from utils.ply import read_points
 
 LOOKED_FOR = "dataset.json, metadata.json and a folder camera"
 RATIOS = (1, 2, 4, 8, 16)  # of the folders rgb/1x, rgb/2x, ...
@@ -41,9 +42,11 @@ class Space:
     scale: float
     near: float
     far: float
+    world: World  # where that space lies
 
     def __call__(self, xyz: Tensor) -> Tensor:
-        return (xyz.double() - self.center) * self.scale
+        """Raw positions (..., 3) as the scene has them, float64."""
+        return self.world.own((xyz.double() - self.center) * self.scale)
 
 
 @dataclass(frozen=True)
@@ -72,17 +75,25 @@ def recognise(path: Path) -> str:
     return ""
 
 
-def read(path: Path, params: ModelParams, data: DataParams) -> Scene:
+def read(path: Path, params: Placed, data: DataParams) -> Scene:
     """Read the folder; `-r 2` takes the pictures of rgb/2x where they are there."""
     dataset = read_object(path / "dataset.json")
     ids = _ids(dataset, "ids")
     train_ids, test_ids = _splits(dataset, ids)
     moments = _moments(path / "metadata.json", ids)
-    rows, last = rows_of(moments.values()), max(max(moments.values()), 1)
-    space = _space(path / "scene.json")
+    rows, clock = (
+        rows_of(moments.values()),
+        clock_of(
+            {
+                f"{path / 'metadata.json'}: frame {name!r}": moment
+                for name, moment in moments.items()
+            }
+        ),
+    )
+    space = _space(path / "scene.json", params.world)
     capture = Capture(path, *_pictures(path / "rgb", params.resolution), space, params.resolution)
     frames = {
-        name: _read_frame(capture, name, rows[moments[name]], moments[name] / last)
+        name: _read_frame(capture, name, rows[moments[name]], clock(moments[name]))
         for name in [*train_ids, *test_ids]
     }
     train, test = ([frames[name] for name in names] for names in (train_ids, test_ids))
@@ -134,12 +145,10 @@ def _moments(file: Path, ids: list[str]) -> dict[str, float]:
         if not isinstance(entry.values, dict):
             raise InputError(f"{entry.where} has no entry; expected an object with 'warp_id'")
         moments[name] = entry.number("warp_id" if "warp_id" in entry else "time_id")
-        if moments[name] < 0:
-            raise InputError(f"{entry.where}: its moment is {moments[name]:g}; expected 0 or more")
     return moments
 
 
-def _space(file: Path) -> Space:
+def _space(file: Path, world: World) -> Space:
     values = read_object(file)
     near, far, scale = (values.number(key) for key in ("near", "far", "scale"))
     if not (0 < near < far and scale > 0):
@@ -147,7 +156,8 @@ def _space(file: Path) -> Space:
             f"{file}: near {near:g}, far {far:g}, scale {scale:g}; expected 0 < near < far and 0 "
             "< scale"
         )
-    return Space(values.numbers("center", (3,)), scale, near, far)
+    near, far = near / world.unit, far / world.unit
+    return Space(values.numbers("center", (3,)), scale, near, far, world)
 
 
 def _pictures(rgb: Path, resolution: int) -> tuple[Path, int]:
@@ -219,13 +229,13 @@ def _lens(values: Entry, camera: Camera) -> Lens | None:
     return Lens((K[0][0], K[1][1], K[0][2], K[1][2]), (k1, k2, p1, p2, k3))
 
 
-def _points(path: Path, cameras: list[Camera], space: Space, params: ModelParams) -> PointCloud:
+def _points(path: Path, cameras: list[Camera], space: Space, params: Placed) -> PointCloud:
     """Points with colours, else bare ones (both in raw units), else random ones in view."""
     for name in POINT_FILES:
         if (path / name).is_file():
-            raw = usable_points(path / name)
-            return PointCloud(space(raw.xyz).float(), raw.rgb)
+            xyz, rgb = read_points(path / name)
+            return checked_points(path / name, space(xyz), rgb)
     if (path / "points.npy").is_file():
         xyz = read_arrays(path / "points.npy").tensor("", (-1, 3))
-        return checked_points(path / "points.npy", grey(space(xyz).float()))
+        return checked_points(path / "points.npy", space(xyz), None)
     return points_in_view(cameras, params.init_points, near=space.near, far=space.far)

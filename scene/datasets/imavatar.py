@@ -7,7 +7,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from arguments.settings import ModelParams, about
+import torch
+
+from arguments.settings import about
 from scene import Scene, Subject
 from scene.cameras import Camera
 from scene.datasets._entry import Entry, read_object
@@ -23,8 +25,9 @@ from scene.datasets._heads import (
 )
 from scene.datasets._moments import time_of
 from scene.datasets._settings import Extension, HoldOut, MouthBox, MovingHead, part_of
-from scene.datasets._transforms import picture, read_transforms
+from scene.datasets._transforms import picture, read_transforms, straightened
 from scene.frames import Frame, Mask
+from scene.world import Placed
 from utils.errors import InputError
 from utils.images import image_size
 
@@ -54,7 +57,7 @@ def recognise(path: Path) -> str:
     return f"{FILE} of {len(videos)} videos" if videos else ""
 
 
-def read(path: Path, params: ModelParams, data: DataParams) -> Scene:
+def read(path: Path, params: Placed, data: DataParams) -> Scene:
     """Read the subject's videos; those that `data.test_videos` says are held out."""
     videos = _videos(path)
     if not videos:
@@ -118,21 +121,23 @@ def _subject(file: Path) -> Subject:
     return Subject(coefficients(read_object(file), "shape_params"), SCALE)
 
 
-def _read_video(video: Path, head: FlameHead, params: ModelParams, data: DataParams) -> list[Frame]:
+def _read_video(video: Path, head: FlameHead, params: Placed, data: DataParams) -> list[Frame]:
     """The frames of a video in order, not yet numbered."""
     frames = in_order(read_transforms(video / FILE)[1])
     return [_read_frame(video, entry, head, params, data) for entry in frames]
 
 
 def _read_frame(
-    video: Path, entry: Entry, head: FlameHead, params: ModelParams, data: DataParams
+    video: Path, entry: Entry, head: FlameHead, params: Placed, data: DataParams
 ) -> Frame:
     image = _image(video, picture(video / FILE, entry, data.extension))
-    camera = _camera(entry, image_size(image)).at(params.resolution)
+    camera = _camera(entry, image_size(image))
     mask = _mask(video, image, data.part)
     expression, pose = coefficients(entry, "expression"), coefficients(entry, "pose", 15)
     codes = {"expression": expression, "flame_pose": pose}
-    return Frame(camera, 0, 0.0, image, mask, **codes, head_to_world=head.stands(pose, expression))
+    codes["head_to_world"] = head.stands(pose, expression)
+    frame = Frame(camera.at(params.resolution), 0, 0.0, image, mask, **codes)
+    return straightened(frame, entry, camera)
 
 
 def _image(video: Path, image: Path) -> Path:
@@ -147,6 +152,11 @@ def _camera(entry: Entry, size: tuple[int, int]) -> Camera:
     Z is negative before it, so a negative fx is that of an x axis to the right.
     """
     K = signed_intrinsics(entry, *size)
+    if K[0, 0] > 0 and torch.linalg.det(entry.pose("world_mat", rows=3)[:3, :3]) > 0:
+        raise InputError(
+            f"{entry.where}: 'intrinsics' begins with {float(K[0, 0]):g}; in this layout fx is "
+            "negative beside a 'world_mat' that does not mirror: give it that sign"
+        )
     K[0, 0] = -K[0, 0]
     return entry.camera("world_mat", Camera.from_opengl_w2c, K, size, rows=3)
 

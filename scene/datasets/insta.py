@@ -17,15 +17,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from arguments.settings import ModelParams
 from scene import Scene, Subject
 from scene.cameras import Camera
 from scene.datasets._entry import Entry
 from scene.datasets._flame_heads import FlameHead
 from scene.datasets._heads import bounded, in_order, numbered, split_video
 from scene.datasets._settings import Extension, HeadModel, HoldOut, MouthBox
-from scene.datasets._transforms import blender_intrinsics, first_frame, picture, read_transforms
+from scene.datasets._transforms import (
+    beside,
+    blender_intrinsics,
+    first_frame,
+    picture,
+    read_transforms,
+    straightened,
+)
 from scene.frames import Frame
+from scene.world import Placed
 from utils.errors import InputError
 from utils.images import image_size
 
@@ -50,7 +57,7 @@ def recognise(path: Path) -> str:
     return ""
 
 
-def read(path: Path, params: ModelParams, data: DataParams) -> Scene:
+def read(path: Path, params: Placed, data: DataParams) -> Scene:
     """Read the folder: its own split, or of `transforms.json` alone the last 350 frames test.
 
     The alpha of the pictures is the person. Frames have a pose where `jaw` or `eyes` is there; the
@@ -62,7 +69,7 @@ def read(path: Path, params: ModelParams, data: DataParams) -> Scene:
 
 
 def _stated(
-    path: Path, params: ModelParams, data: DataParams
+    path: Path, params: Placed, data: DataParams
 ) -> tuple[list[Frame], list[Frame], list[Frame]] | None:
     """Train, test and val frames of the files that say so; None where there are none.
 
@@ -81,26 +88,28 @@ def _stated(
 
 
 def _split(
-    path: Path, params: ModelParams, data: DataParams
+    path: Path, params: Placed, data: DataParams
 ) -> tuple[list[Frame], list[Frame], list[Frame]]:
     frames = numbered({"all": _read_file(path / "transforms.json", params, data)})["all"]
     return *split_video(frames, params, data, PUBLISHED_TEST), []
 
 
-def _read_file(file: Path, params: ModelParams, data: DataParams) -> list[tuple[str, Frame]]:
+def _read_file(file: Path, params: Placed, data: DataParams) -> list[tuple[str, Frame]]:
     """The frames of a file, not yet numbered, each with the name of its moment."""
-    frames = in_order(read_transforms(file)[1])
+    stated = file.name in ("transforms_test.json", "transforms_val.json")
+    frames = in_order(read_transforms(file, may_be_empty=stated)[1])
     return [(entry.text("file_path"), _read_frame(file, entry, params, data)) for entry in frames]
 
 
-def _read_frame(file: Path, entry: Entry, params: ModelParams, data: DataParams) -> Frame:
+def _read_frame(file: Path, entry: Entry, params: Placed, data: DataParams) -> Frame:
     image = picture(file, entry, data.extension)
     size = image_size(image)
     K = blender_intrinsics(entry, *size)
     camera = entry.camera("transform_matrix", Camera.from_opencv_c2w, K, size)
-    expressions = file.parent / entry.text("exp_path")
+    expressions = beside(file, entry, "exp_path")
     codes = {"expression": _coefficients(expressions), "flame_pose": _pose(expressions)}
-    return Frame(camera.at(params.resolution), 0, 0.0, image, **codes)
+    frame = Frame(camera.at(params.resolution), 0, 0.0, image, **codes)
+    return straightened(frame, entry, camera)
 
 
 def _beside(expressions: Path, folder: str) -> Path | None:
@@ -112,7 +121,7 @@ def _beside(expressions: Path, folder: str) -> Path | None:
 def _shape(path: Path) -> Tensor:
     """(S,) identity, which is repeated in the file of every frame."""
     file = next(path / name for name in FILES if (path / name).is_file())
-    shape = _beside(path / first_frame(file).text("exp_path"), "shape")
+    shape = _beside(beside(file, first_frame(file), "exp_path"), "shape")
     return _coefficients(shape) if shape else torch.zeros(0)
 
 

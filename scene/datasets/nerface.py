@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from arguments.settings import ModelParams
 from scene import Scene
 from scene.cameras import MIRROR_X, Camera
 from scene.datasets._entry import Entry, camera_of
@@ -24,8 +23,15 @@ from scene.datasets._heads import (
 )
 from scene.datasets._moments import time_of
 from scene.datasets._settings import Extension, MouthBox, Plate, part_of
-from scene.datasets._transforms import blender_intrinsics, first_frame, picture, read_transforms
+from scene.datasets._transforms import (
+    blender_intrinsics,
+    first_frame,
+    picture,
+    read_transforms,
+    straightened,
+)
 from scene.frames import Frame, Mask
+from scene.world import Placed
 from utils.errors import InputError
 from utils.images import image_size
 
@@ -46,7 +52,7 @@ def recognise(path: Path) -> str:
     return ""
 
 
-def read(path: Path, params: ModelParams, data: DataParams) -> Scene:
+def read(path: Path, params: Placed, data: DataParams) -> Scene:
     """Read the folder. Pictures keep their background unless the user added mask/ beside them."""
     room = plate(data, data.part, path / "bg" / "00050.png")
     entries = [(split, entry) for split in SPLITS for entry in _entries(path, split)]
@@ -55,8 +61,16 @@ def read(path: Path, params: ModelParams, data: DataParams) -> Scene:
     for row, (split, entry) in enumerate(entries):
         image = picture(path / f"transforms_{split}.json", entry, data.extension)
         camera, mask = _camera(entry, image, mirrored, params), _mask(image, data.part)
-        frame = Frame(camera, row, time_of(row, len(entries)), image, mask, plate_path=room)
-        splits[split].append(replace(frame, expression=coefficients(entry, "expression")))
+        frame = Frame(
+            camera.at(params.resolution),
+            row,
+            time_of(row, len(entries)),
+            image,
+            mask,
+            plate_path=room,
+        )
+        frame = replace(frame, expression=coefficients(entry, "expression"))
+        splits[split].append(straightened(frame, entry, camera))
     train, val, test = splits.values()
     box = mouth_in_picture([*train, *val, *test])
     if not params.eval:
@@ -74,7 +88,7 @@ def _entries(path: Path, split: str) -> list[Entry]:
             f"{file}: not found; a NeRFace folder holds transforms_train.json and "
             "transforms_test.json"
         )
-    return in_order(read_transforms(file)[1])
+    return in_order(read_transforms(file, may_be_empty=split == "val")[1])
 
 
 def _mirrored(entry: Entry) -> bool:
@@ -89,12 +103,11 @@ def _mirrored(entry: Entry) -> bool:
     return bool(fx < 0 < torch.linalg.det(entry.pose("transform_matrix")[:3, :3]))
 
 
-def _camera(entry: Entry, image: Path, mirrored: bool, params: ModelParams) -> Camera:
-    size, c2w = image_size(image), entry.pose("transform_matrix")
+def _camera(entry: Entry, image: Path, mirrored: bool, params: Placed) -> Camera:
+    size, c2w = image_size(image), params.world.held(entry.pose("transform_matrix"))
     K = _lens(entry, *size)
     with camera_of(entry.where, "mend or remove the frame"):
-        camera = Camera.from_opengl_c2w(MIRROR_X @ c2w if mirrored else c2w, K, *size)
-    return camera.at(params.resolution)
+        return Camera.from_opengl_c2w(MIRROR_X @ c2w if mirrored else c2w, K, *size)
 
 
 def _lens(entry: Entry, width: int, height: int) -> Tensor:

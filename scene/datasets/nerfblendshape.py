@@ -10,7 +10,6 @@ from pathlib import Path
 
 from torch import Tensor
 
-from arguments.settings import ModelParams
 from scene import Scene
 from scene.cameras import Camera, intrinsics
 from scene.datasets._entry import Entry
@@ -26,8 +25,9 @@ from scene.datasets._heads import (
 )
 from scene.datasets._moments import time_of
 from scene.datasets._settings import HoldOut, MouthBox, Plate, part_of
-from scene.datasets._transforms import first_frame, read_transforms
+from scene.datasets._transforms import first_frame, read_transforms, straightened
 from scene.frames import Frame, Mask
+from scene.world import Placed
 from utils.errors import InputError
 from utils.images import image_size
 
@@ -52,7 +52,7 @@ def recognise(path: Path) -> str:
     return ""
 
 
-def read(path: Path, params: ModelParams, data: DataParams) -> Scene:
+def read(path: Path, params: Placed, data: DataParams) -> Scene:
     """Read the folder; the last 500 frames test, or as many as `data.hold_out` says."""
     file = path / "transforms.json"
     content, entries = read_transforms(file)
@@ -67,11 +67,13 @@ def read(path: Path, params: ModelParams, data: DataParams) -> Scene:
                 f"{image}: its size is not the {size[0]}x{size[1]} of {file}; "
                 "resize the picture or correct w and h"
             )
-        camera = entry.camera("transform_matrix", Camera.from_opengl_c2w, K, size)
+        world = params.world.held
+        camera = entry.camera("transform_matrix", Camera.from_opengl_c2w, K, size, world)
         expression = coefficients(entry, "exp_ori")
         time, mask = time_of(row, len(by_id)), mask_of(img_id)
         frame = Frame(camera.at(params.resolution), row, time, image, mask)
-        frames.append(replace(frame, plate_path=room, expression=expression))
+        frame = replace(frame, plate_path=room, expression=expression)
+        frames.append(straightened(frame, entry, camera))
     train, test = split_video(frames, params, data, PUBLISHED_TEST)
     return head_scene(train, test, params, data, mouth=mouth_in_picture(frames))
 

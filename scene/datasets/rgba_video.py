@@ -14,7 +14,6 @@ from pathlib import Path
 
 import torch
 
-from arguments.settings import ModelParams
 from scene import Scene
 from scene.cameras import Camera, intrinsics
 from scene.datasets._files import common_size, pictures, require_pictures
@@ -23,6 +22,7 @@ from scene.datasets._points import grey
 from scene.datasets._settings import HoldOut
 from scene.frames import Frame, PointCloud
 from scene.paths import look_at, orbit
+from scene.world import Placed
 from utils.errors import InputError
 from utils.random import generator
 
@@ -53,7 +53,7 @@ def recognise(path: Path) -> str:
     return ""
 
 
-def read(path: Path, params: ModelParams, data: DataParams) -> Scene:
+def read(path: Path, params: Placed, data: DataParams) -> Scene:
     """Read the folder; the anchors of a moment are frames of that moment with cameras of their own.
 
     No moment is held out unless `data.hold_out` says so.
@@ -78,7 +78,7 @@ def _stem(image: Path) -> str:
     return image.stem.removesuffix(SUFFIX)
 
 
-def _anchors(zero123: Path, frames: list[Frame], params: ModelParams) -> list[Frame]:
+def _anchors(zero123: Path, frames: list[Frame], params: Placed) -> list[Frame]:
     """The generated views of each frame of the video: folders named as its picture."""
     folders = [zero123 / frame.image_path.stem for frame in frames]
     views = [pictures(folder) for folder in folders]
@@ -97,9 +97,7 @@ def _anchors(zero123: Path, frames: list[Frame], params: ModelParams) -> list[Fr
     ]
 
 
-def _camera(
-    azimuth: float, elevation: float, width: int, height: int, params: ModelParams
-) -> Camera:
+def _camera(azimuth: float, elevation: float, width: int, height: int, params: Placed) -> Camera:
     """A camera at RADIUS that looks at the origin; angles in degrees."""
     a, e = math.radians(azimuth), math.radians(elevation)
     place = torch.tensor([math.cos(e) * math.sin(a), math.sin(e), math.cos(e) * math.cos(a)])

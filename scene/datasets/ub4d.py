@@ -8,17 +8,17 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from arguments.settings import ModelParams
 from scene import Scene
 from scene.cameras import Camera
 from scene.datasets._arrays import Arrays, read_arrays
 from scene.datasets._entry import camera_of
 from scene.datasets._files import common_size, pictures, require_pictures
-from scene.datasets._moments import along, last_moments
+from scene.datasets._moments import along, clock_of, last_moments
 from scene.datasets._points import cube_in_view, usable_points
 from scene.datasets._settings import HoldOut
 from scene.frames import Frame, Mask, PointCloud
 from scene.paths import common_up, orbit
+from scene.world import Placed
 from utils.errors import InputError
 
 LOOKED_FOR = "projection_matrix.npz and a folder rgb"
@@ -37,7 +37,7 @@ def recognise(path: Path) -> str:
     return ""
 
 
-def read(path: Path, params: ModelParams, data: DataParams) -> Scene:
+def read(path: Path, params: Placed, data: DataParams) -> Scene:
     """Read the folder. No frame is held out unless `data.hold_out` says so."""
     images = {
         _number(image): image for image in require_pictures(path / "rgb", "the frames of the video")
@@ -46,9 +46,9 @@ def read(path: Path, params: ModelParams, data: DataParams) -> Scene:
     size = common_size(list(images.values()))
     matrices = read_arrays(path / "projection_matrix.npz")
     cameras = {k: _camera(matrices, k, size, params) for k in images}
-    last = max(max(images), 1)
+    clock = clock_of({image: k for k, image in images.items()})
     frames = [
-        Frame(cameras[k], row, k / last, image, mask=_mask(path, masks, k, image))
+        Frame(cameras[k], row, clock(k), image, mask=_mask(path, masks, k, image))
         for row, (k, image) in enumerate(sorted(images.items()))
     ]
     train, test = last_moments(frames, params, data)
@@ -64,11 +64,11 @@ def _number(image: Path) -> int:
     return int(image.stem)
 
 
-def _camera(matrices: Arrays, k: int, size: tuple[int, int], params: ModelParams) -> Camera:
+def _camera(matrices: Arrays, k: int, size: tuple[int, int], params: Placed) -> Camera:
     key = MATRIX.format(k)
     P = matrices.tensor(key, (3, 4))
     with camera_of(f"{matrices.file}: array {key!r}", "write it again"):
-        return Camera.from_projection(P, *size).at(params.resolution)
+        return Camera.from_projection(params.world.seen(P), *size).at(params.resolution)
 
 
 def _mask(path: Path, masks: dict[int, Path], k: int, image: Path) -> Mask | None:
@@ -81,9 +81,7 @@ def _mask(path: Path, masks: dict[int, Path], k: int, image: Path) -> Mask | Non
     return Mask(masks[k])
 
 
-def _video(
-    path: Path, cameras: list[Camera], size: tuple[int, int], params: ModelParams
-) -> list[Frame]:
+def _video(path: Path, cameras: list[Camera], size: tuple[int, int], params: Placed) -> list[Frame]:
     """Time runs along the folder's own novel cameras, or once about the subject."""
     file = path / "novel_projection_matrix.npz"
     if file.is_file():
@@ -92,7 +90,9 @@ def _video(
     return along(orbit(cameras, N_VIDEO_FRAMES, 0.0, common_up(cameras)))
 
 
-def _points(path: Path, cameras: list[Camera], params: ModelParams) -> PointCloud:
+def _points(path: Path, cameras: list[Camera], params: Placed) -> PointCloud:
     """The first cloud of NPG's first stage, or random points where all cameras look."""
     clouds = sorted((path / "pt_cld").glob("*.ply"))
-    return usable_points(clouds[0]) if clouds else cube_in_view(cameras, params.init_points)
+    if clouds:
+        return usable_points(clouds[0], params.world)
+    return cube_in_view(cameras, params.init_points)

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from scene import Scene
+from scene.datasets._doubts import doubts
 from scene.facts import evenly
 from scene.frames import Frame, decode
 from scene.head.model import JOINTS
@@ -240,6 +241,11 @@ def joints(columns: list[int]) -> str:
     return f"{len(columns)} ({', '.join(parts)})"
 
 
+def doubtful(scene: Scene) -> Iterator[Problem]:
+    """What training says, too, before it starts."""
+    yield from map(warning, doubts(scene))
+
+
 CHECKS = (
     unreadable_files,
     misfit_masks,
@@ -249,4 +255,5 @@ CHECKS = (
     splits_without_use,
     cameras_in_one_place,
     columns_that_never_vary,
+    doubtful,
 )

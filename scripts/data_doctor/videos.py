@@ -8,7 +8,9 @@ from pathlib import Path
 import cv2
 
 from arguments.settings import Settings
-from scene.datasets.dynerf import MAX_STRETCH, Video, read_rig, videos_of
+from scene.datasets._rig_videos import Video, videos_of
+from scene.datasets.dynerf import read_rig
+from scene.world import AS_IT_IS
 from scripts.data_doctor.checks import Problem, error, note, warning
 from utils.video_frames import frame_rate
 
@@ -17,7 +19,7 @@ def unextracted(path: Path, settings: Settings) -> list[Video]:
     """What reading the folder would extract; raises InputError where its cameras are wrong."""
     if settings.dataset != "dynerf" or not path.is_dir():
         return []
-    videos = videos_of(path, read_rig(path), settings.model).values()
+    videos = videos_of(path, read_rig(path, AS_IT_IS).cameras, settings.model).values()
     return [video for video in videos if not video.folder.is_dir()]
 
 
@@ -26,18 +28,14 @@ def video_problems(videos: list[Video]) -> Iterator[Problem]:
     counts = {}
     for video in videos:
         capture = cv2.VideoCapture(str(video.file), cv2.CAP_FFMPEG)
-        good, first = capture.read()
+        good, _ = capture.read()
         counts[video.file.name] = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
         capture.release()
         if not good:
             yield error(f"{video.file}: cannot be decoded; copy it again")
             continue
-        height, width, _ = first.shape
-        if abs(width * video.height / (height * video.width) - 1) > MAX_STRETCH:
-            yield error(
-                f"{video.file}: it has {width}x{height} pixels, the rig was calibrated for another "
-                f"shape, as of {video.width}x{video.height}"
-            )
+        if video.misfit():
+            yield error(video.misfit())
     if len(set(counts.values())) > 1:
         found = ", ".join(f"{name} {count}" for name, count in counts.items())
         yield warning(f"the videos differ in their numbers of pictures ({found}); trim them")

@@ -8,11 +8,16 @@ from tests.scene.datasets.tiny_folders import (
     CX,
     CY,
     FOCAL,
+    HEIGHT,
     POINTS,
     RIG,
+    WIDTH,
     colmap,
+    colmap_binary,
     project,
+    quat_of,
     write_picture,
+    write_ply,
 )
 from utils.errors import InputError
 
@@ -112,7 +117,6 @@ def cut(name, size):
 BROKEN = {
     "no cameras": (lambda d: (d / "sparse" / "0" / "cameras.bin").unlink(), "cameras.bin"),
     "no poses": (lambda d: (d / "sparse" / "0" / "images.bin").unlink(), "images.bin"),
-    "no points": (lambda d: (d / "sparse" / "0" / "points3D.bin").unlink(), "points3D.bin"),
     "cut cameras": (cut("cameras.bin", 20), "cameras.bin.*ends in the middle"),
     "cut poses": (cut("images.bin", 100), "images.bin.*ends in the middle"),
     "cut points": (cut("points3D.bin", 100), "points3D.bin.*ends in the middle"),
@@ -177,3 +181,52 @@ def test_broken_text_names_its_line(tmp_path, name):
     breaks(tmp_path)
     with pytest.raises(InputError, match=message):
         read("colmap", tmp_path)
+
+
+def test_without_points_training_starts_from_random_ones_in_view(folder):
+    (folder / "sparse" / "0" / "points3D.bin").unlink()
+    scene = read("colmap", folder, init_points=50)
+    assert len(scene.points.xyz) == 50
+    seen = [pixel(frame.camera, xyz) for frame in scene.train for xyz in scene.points.xyz.tolist()]
+    assert np.mean([(0 <= x <= WIDTH) and (0 <= y <= HEIGHT) for x, y in seen]) > 0.5
+
+
+def test_points_that_3dgs_converted_are_read_where_colmap_s_are_gone(folder):
+    (folder / "sparse" / "0" / "points3D.bin").unlink()
+    write_ply(folder / "sparse" / "0" / "points3D.ply", POINTS)
+    np.testing.assert_allclose(read("colmap", folder).points.xyz.numpy(), POINTS, atol=1e-6)
+
+
+def rig(folder, name_of, still=True):
+    """Three cameras at two moments, named by `name_of(camera, moment)`."""
+    shots = []
+    for k, w2c in enumerate(RIG):
+        for moment in range(2):
+            place = w2c[:3, 3] + (0 if still else 0.1 * moment)
+            shots.append((quat_of(w2c[:3, :3]), place, name_of(k, moment)))
+            write_picture(folder / "images" / name_of(k, moment))
+    (folder / "sparse" / "0").mkdir(parents=True)
+    colmap_binary(folder / "sparse" / "0", shots, 1, (FOCAL, FOCAL, CX, CY))
+    return read("colmap", folder, llffhold=0).train
+
+
+@pytest.mark.parametrize(
+    ("pattern", "still"),
+    [
+        ("cam{0:02d}/{1:05d}.png", True),
+        ("cam{0:02d}_{1:05d}.png", True),
+        ("{1:05d}/cam{0:02d}.png", True),
+        ("cam{0:02d}/{1:05d}.png", False),
+    ],
+)
+def test_pictures_of_one_moment_of_a_rig_share_their_time(tmp_path, pattern, still):
+    frames = rig(tmp_path, pattern.format, still)
+    for frame in frames:
+        name = frame.image_path.relative_to(tmp_path / "images").as_posix()
+        moment = next(m for k in range(3) for m in range(2) if pattern.format(k, m) == name)
+        assert (frame.index, frame.time) == (moment, float(moment))
+
+
+def test_a_moving_camera_with_two_prefixes_is_no_rig(tmp_path):
+    frames = rig(tmp_path, "part{0}_{1}.png".format, still=False)
+    assert [frame.index for frame in frames] == list(range(6))

@@ -1,16 +1,18 @@
 import os
 import shutil
+import subprocess
 
 import numpy as np
 import pytest
 import torch
 
+from scene.datasets.dynerf import recognise
 from tests.scene.datasets.reading import decode, pixel, read
 from tests.scene.datasets.tiny_folders import POINTS, RIG, dynerf, film, project, write_picture
 from utils.errors import InputError
 from utils.images import read_image
 from utils.ply import read_points
-from utils.video import VideoWriter
+from utils.video import VideoWriter, find_ffmpeg
 
 
 @pytest.fixture
@@ -252,3 +254,45 @@ def test_the_real_hull_covers_the_silhouettes_of_all_cameras(data_folder):
         rows, columns = np.nonzero(ink)
         assert abs(found[:, 0].min() - columns.min()) < 12
         assert abs(found[:, 1].max() - rows.max()) < 12
+
+
+@pytest.mark.parametrize("turn", [90, 180])
+def test_a_video_shot_upright_is_told_before_anything_is_written(filmed, read_filmed, turn):
+    for file in filmed.glob("cam*.mp4"):
+        plain = file.with_stem("plain")
+        file.rename(plain)
+        command = [find_ffmpeg(), "-v", "error", "-display_rotation", str(turn), "-i", str(plain)]
+        subprocess.run([*command, "-c", "copy", str(file)], check=True)
+        plain.unlink()
+    before = sorted(filmed.parent.rglob("*"))
+    if turn == 180:
+        assert read_filmed().train[0].camera.width == 16
+        return
+    with pytest.raises(InputError, match=r"cam00\.mp4: it has 12x16 pixels when upright.*16x12"):
+        read_filmed()
+    assert sorted(filmed.parent.rglob("*")) == before
+
+
+def test_videos_are_found_whatever_the_case_of_their_names(filmed, read_filmed):
+    for file in filmed.glob("cam*.mp4"):
+        file.rename(file.with_name(f"{file.stem}.MP4"))
+    assert recognise(filmed)
+    assert len(read_filmed().train) == 4
+
+
+def test_the_layout_of_4dgaussians_reads_as_the_usual_one(folder):
+    plain = read("dynerf", folder)
+    kept = {f.image_path: f.image_path.read_bytes() for f in plain.train + plain.test}
+    for images in folder.glob("cam*/images"):
+        for k, path in enumerate(sorted(images.iterdir())):
+            path.rename(images.parent / f"frame_{k + 1:05d}.png")
+        images.rmdir()
+    (folder / "poses_bounds.npy").rename(folder / "poses_bounds_multipleview.npy")
+    (folder / "points3D_downsample2.ply").rename(folder / "points3D_multipleview.ply")
+    (folder / "sparse_").mkdir()
+    scene = read("auto", folder)
+    assert torch.equal(scene.points.xyz, plain.points.xyz)
+    for ours, theirs in zip(scene.train + scene.test, plain.train + plain.test, strict=True):
+        assert (ours.index, ours.time) == (theirs.index, theirs.time)
+        assert torch.equal(ours.camera.viewmat, theirs.camera.viewmat)
+        assert ours.image_path.read_bytes() == kept[theirs.image_path]

@@ -1,6 +1,9 @@
+import zipfile
+
 import numpy as np
 import pytest
 
+from scene.datasets._arrays import read_arrays
 from tests.scene.datasets.reading import decode, pixel, read
 from tests.scene.datasets.tiny_folders import (
     POINTS,
@@ -128,3 +131,18 @@ def test_broken_input_is_one_clear_error(folder, name):
     breaks(folder)
     with pytest.raises(InputError, match=message):
         decode(read("ub4d", folder))
+
+
+@pytest.mark.parametrize("file", ["projection_matrix.npz", "points.npy"])
+def test_an_archive_that_unfolds_to_gigabytes_is_refused_unread(tmp_path, file):
+    if file.endswith("npz"):
+        with (
+            zipfile.ZipFile(tmp_path / file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as made,
+            made.open("proj_mat_0.npy", "w") as member,
+        ):
+            for _ in range(512):
+                member.write(bytes(2**20))
+    else:
+        np.lib.format.open_memmap(tmp_path / file, "w+", np.float64, (2**26,))  # a sparse file
+    with pytest.raises(InputError, match=r"its arrays take 536,87\d,"):
+        read_arrays(tmp_path / file)
