@@ -40,23 +40,33 @@ class Keep:
     def load_state(self, state: Mapping[str, Tensor]) -> None: ...
 
 
-def norm_per_view(renders: list[Render], pulls: Tensor, counts: Tensor) -> None:
-    """Add the norm of every view's screen gradient (3DGS), and how many views drew a row.
+def norm_per_view(renders: list[Render], pulls: Tensor, counts: Tensor) -> list[Tensor | None]:
+    """Add the norm of every view's screen gradient (3DGS), and how many views drew a row; returns
+    these norms "N", None for a view that no loss reached.
 
     The loss is a mean over the batch; multiplying by its size keeps the threshold's meaning.
     """
-    for render in renders:
-        if render.means2d.grad is not None:
-            pulls.add_(render.means2d.grad[:, :2].norm(dim=1), alpha=len(renders))
+    norms = _norms(renders)
+    for render, norm in zip(renders, norms, strict=True):
+        if norm is not None:
+            pulls.add_(norm, alpha=len(renders))
             counts.add_(render.radii > 0)
+    return norms
 
 
-def norm_of_sum(renders: list[Render], pulls: Tensor, counts: Tensor) -> None:
-    """Add the norm of the views' summed screen gradient, and whether any drew a row (STAG4D)."""
+def norm_of_sum(renders: list[Render], pulls: Tensor, counts: Tensor) -> list[Tensor | None]:
+    """Add the norm of the views' summed screen gradient, and whether any drew a row (STAG4D);
+    returns what `norm_per_view` does."""
     found = [render for render in renders if render.means2d.grad is not None]
     if found:
         pulls.add_(torch.stack([r.means2d.grad[:, :2] for r in found]).sum(0).norm(dim=1))
         counts.add_(torch.stack([render.radii > 0 for render in found]).any(0))
+    return _norms(renders)
+
+
+def _norms(renders: list[Render]) -> list[Tensor | None]:
+    grads = (render.means2d.grad for render in renders)
+    return [None if grad is None else grad[:, :2].norm(dim=1) for grad in grads]
 
 
 def above(threshold: Schedule) -> Callable[[Tensor, int], Tensor]:
@@ -110,7 +120,7 @@ class DensifySettings:
     births: Births
     max_gaussians: int
     seed: int
-    statistic: Callable[[list[Render], Tensor, Tensor], None] = norm_per_view
+    statistic: Callable[[list[Render], Tensor, Tensor], list[Tensor | None]] = norm_per_view
     opacity: str = "stored"  # whose opacity prunes a row: a name in `OPACITIES`
     reset: Every = field(default=Every(1, 0, 0))  # when opacities are lowered to `RESET_OPACITY`
 
@@ -143,11 +153,11 @@ class GradientDensify:
         """Take in the screen gradients of the rows each view drew; count the views a row is missing
         from. A row behind others, or too faint to draw, has a gradient of exactly zero."""
         self._cover(renders[0].means2d)
-        self.settings.statistic(renders, self.grad_sum, self.count)
-        for render in renders:
-            if render.means2d.grad is None:
+        norms = self.settings.statistic(renders, self.grad_sum, self.count)
+        for render, norm in zip(renders, norms, strict=True):
+            if norm is None:
                 continue
-            self.idle.add_(1).mul_(render.means2d.grad[:, :2].norm(dim=1) == 0)
+            self.idle.add_(1).mul_(norm == 0)
             if self.settings.opacity != "stored":
                 self._watch(render.gaussians.opacities.detach()[:, 0])
 

@@ -1,6 +1,7 @@
 """Differentiable rasterizer for 3D Gaussians: typed `rasterize`, and the classes 3DGS code
 calls."""
 
+from diff_gaussian_rasterization.budget import OutOfMemoryError, set_pair_budget
 from diff_gaussian_rasterization.dropin import GaussianRasterizationSettings, GaussianRasterizer
 from diff_gaussian_rasterization.native import choose_variant, variant
 from diff_gaussian_rasterization.painter import Painter
@@ -9,9 +10,11 @@ from diff_gaussian_rasterization.typed import RasterOutput, rasterize
 __all__ = [
     "GaussianRasterizationSettings",
     "GaussianRasterizer",
+    "OutOfMemoryError",
     "Painter",
     "RasterOutput",
     "choose_variant",
     "rasterize",
+    "set_pair_budget",
     "variant",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from diff_gaussian_rasterization import native
+from diff_gaussian_rasterization.budget import BUDGET, room_for
 from diff_gaussian_rasterization.layout import (
     PAIR,
     Inputs,
@@ -17,26 +18,43 @@ from diff_gaussian_rasterization.layout import (
     struct,
 )
 
+# Bytes of a pair while pairs are sorted: Placed and DgrPair. While gradients are added up: DgrPair,
+# its mark, and the numbers of its share, pair_stride of csrc/rasterizer.h.
+_SORTED, _MARKED = 20, 13
+_MOMENTS, _SHARE = 7, 16
+
 
 def forward(inputs: Inputs, room: Saved | None = None) -> Saved:
-    """Draw; into the tensors of `room` where given, whose pairs are replaced when they are too few.
+    """Draw; into the tensors of `room` where given, whose pairs are replaced when they are too few
+    or far too many.
 
     `pairs` then is as long as the room; a tile's pairs end where the next tile's begin, as always.
+    OutOfMemoryError where there are more pairs than the budget allows, ValueError from 2^32 on.
     """
     inputs = dense(inputs)
     saved = (room or empty_saved(inputs, 1))._asdict()
-    drawn = 0
+    refused: list[Exception] = []
 
-    def allocate(pairs: int) -> int:
-        nonlocal drawn
-        drawn = pairs
-        if pairs > len(saved["pairs"]):
-            spare = 0 if room is None else pairs // 4  # the next frame may need a few more
-            saved["pairs"] = saved["pairs"].new_empty((pairs + spare, PAIR))
+    def allocate(pairs: int) -> int | None:
+        length = max(pairs, 1) if room is None else room_for(pairs, len(saved["pairs"]))
+        try:  # no exception may cross native code
+            BUDGET.check(pairs, _SORTED, inputs.means.device)
+            if pairs >= 2**32:
+                raise ValueError(native.TOO_MANY_PAIRS.format(32))
+            if length != len(saved["pairs"]):
+                saved["pairs"] = saved["pairs"].new_empty((length, PAIR))
+        except (RuntimeError, ValueError) as error:
+            refused.append(error)
+            return None
         return saved["pairs"].data_ptr()
 
     state, image = struct(native.State, saved), struct(native.Image, saved)
-    native.call("dgr_forward", scene_struct(inputs), state, image, native.Allocate(allocate))
+    try:
+        drawn = native.call(
+            "dgr_forward", scene_struct(inputs), state, image, native.Allocate(allocate)
+        )
+    except MemoryError as error:
+        raise (refused or [error])[0] from None
     if room is None:
         saved["pairs"] = saved["pairs"][:drawn]
     return Saved(**saved)
@@ -47,9 +65,11 @@ def backward(
 ) -> list[Tensor]:
     """Gradients to the fields of DIFFERENTIABLE whose bits `wanted` has; the others are empty.
 
-    image_grads: of color "C H W", depth "1 H W", alpha "1 H W"; None = zeros.
+    image_grads: of color "C H W", depth "1 H W", alpha "1 H W"; None = zeros. Errors as forward.
     """
     inputs = dense(inputs)
+    share = -(-(_MOMENTS + inputs.channels) // _SHARE) * _SHARE * inputs.means.element_size()
+    BUDGET.check(len(saved.pairs), _MARKED + share, inputs.means.device)
     results = empty_gradients(inputs, wanted)
     gradients, _held = gradients_struct(image_grads, results)
     tensors = saved._asdict()

@@ -17,6 +17,7 @@ from nvrtc_launch import Kernels, Program
 from torch import Tensor
 
 from diff_gaussian_rasterization import native
+from diff_gaussian_rasterization.budget import BUDGET
 from diff_gaussian_rasterization.layout import (
     PAIR,
     Inputs,
@@ -46,6 +47,8 @@ _MOMENTS = 6  # columns of a pair's share before its colours, kMomentSums
 _PACKET = 4  # a share's columns are padded to so many: 16 bytes of float, 32 of double
 _OUTLINE = 8  # numbers of an Outline
 _POSE = 12  # kPoseNumbers
+# Bytes of a pair while pairs are sorted (key, order and DgrPair, all twice), and after that.
+_SORTED, _KEPT = 48, 12
 _MOST_PAIRS_LOG2 = 31  # torch sorts no more at once
 NARROW_TILES = 2**15  # fewer fit into 16-bit keys: half the key bits are half the sort
 
@@ -80,11 +83,12 @@ class Projected(NamedTuple):
 def forward(inputs: Inputs, kernels: KernelsFactory) -> Saved:
     """Draw; waits for the device once, to learn the number of pairs.
 
-    Raises ValueError for a camera that is not finite or has no focal length, or for too many pairs.
+    Raises ValueError for a camera that is not finite or has no focal length, and for pairs as
+    `check_pairs` does.
     """
     inputs = dense(inputs)
     projected = project(inputs, kernels)
-    pairs = check_pairs(int(projected.pairs))
+    pairs = check_pairs(int(projected.pairs), inputs.means.device)
     saved = sort_pairs(inputs, projected, max(pairs, 1), kernels)
     blend(inputs, saved, kernels)
     return saved._replace(offsets=projected.offsets.to(torch.int32), pairs=saved.pairs[:pairs])
@@ -103,10 +107,12 @@ def draw_within(inputs: Inputs, capacity: int, kernels: KernelsFactory) -> tuple
     return saved, projected.pairs
 
 
-def check_pairs(pairs: int) -> int:
-    """The number of pairs as read back, or the error it stands for."""
+def check_pairs(pairs: int, device: torch.device) -> int:
+    """The number of pairs as read back, or the error it stands for: ValueError for a bad camera or
+    more than a sort takes, OutOfMemoryError for more than the budget allows."""
     if pairs < 0:
         raise ValueError(native.BAD_CAMERA)
+    BUDGET.check(pairs, _SORTED, device)
     if pairs >= 2**_MOST_PAIRS_LOG2:
         raise ValueError(native.TOO_MANY_PAIRS.format(_MOST_PAIRS_LOG2))
     return pairs
@@ -198,6 +204,7 @@ def _blend_backward(
     """Each Gaussian's sums over pixels "N stride": moments, colours, depth; fills `background`."""
     means, channels = inputs.means, inputs.channels
     stride = -(-(_MOMENTS + channels + 1) // _PACKET) * _PACKET
+    BUDGET.check(len(saved.pairs), _KEPT + stride * means.element_size(), means.device)
     rows = means.new_zeros((len(saved.pairs), stride))
     parts = means.new_zeros((inputs.tiles, channels)) if background.numel() else None
     image = struct(native.Image, saved._asdict())

@@ -89,6 +89,4 @@ def call(function: str, *arguments) -> int:
         raise ValueError(BAD_CAMERA)
     if result == -2:
         raise MemoryError("not enough memory for the rasterizer's tile lists")
-    if result == -3:
-        raise ValueError(TOO_MANY_PAIRS.format(32))
     return result

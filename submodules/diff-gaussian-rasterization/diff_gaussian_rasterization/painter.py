@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from diff_gaussian_rasterization import cpu, typed
+from diff_gaussian_rasterization.budget import room_for
 from diff_gaussian_rasterization.layout import Inputs, Saved, empty_saved
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class CpuBrush:
 
 
 class GpuBrush:
-    """Draws with room for a number of pairs that only grows, when a frame needs more.
+    """Draws with room for a number of pairs that follows what frames need.
 
     kernels: as in cuda.py. From the second frame of the same shapes on, CUDA tensors are drawn by
     replaying a graph.
@@ -111,10 +112,11 @@ class GpuBrush:
         elif self._recorded is None and inputs.means.is_cuda:
             self._recorded = _Recorded(inputs, self._draw)
         saved, pairs = (self._recorded or self._draw)(inputs)
-        while (needed := self._cuda.check_pairs(int(pairs))) > self.capacity:  # waits for the frame
-            self.capacity, self._recorded = needed + needed // 4, None
-            saved, pairs = self._draw(inputs)
-        return saved
+        needed = self._cuda.check_pairs(int(pairs), inputs.means.device)  # waits for the frame
+        is_whole, room = needed <= self.capacity, room_for(needed, self.capacity)
+        if room != self.capacity:
+            self.capacity, self._recorded = room, None
+        return saved if is_whole else self._draw(inputs)[0]
 
     def _draw(self, inputs: Inputs) -> tuple[Saved, Tensor]:
         return self._cuda.draw_within(inputs, self.capacity, self._kernels)

@@ -59,7 +59,8 @@ def rasterize(
     All tensors share one device and one dtype, float32 or float64. A row with NaN or Inf, a zero
     quaternion, or opacity below 1/255 is not drawn and gets zero gradient.
 
-    Raises TypeError for a wrong type, dtype or device, ValueError for a wrong shape or value.
+    Raises TypeError for a wrong type, dtype or device, ValueError for a wrong shape or value,
+    OutOfMemoryError where pairs of tiles and Gaussians exceed `set_pair_budget`, backward too.
     """
     inputs = ops.Inputs(
         means, quats, scales, covariances, opacities, sh, colors, means2d, viewmat, background, K,

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from diff_gaussian_rasterization import cuda, typed
+from diff_gaussian_rasterization import budget, cuda, typed
 
 from tests.submodules.diff_gaussian_rasterization.raster_scenes import (
     cast,
@@ -141,9 +141,10 @@ def test_a_wrong_camera_is_refused(draw_cuda, name, row, column, value, count):
         draw_cuda(scene)
 
 
-def test_more_pairs_than_a_sort_takes_are_refused():
+def test_more_pairs_than_a_sort_takes_are_refused(monkeypatch):
+    monkeypatch.setenv(budget.VARIABLE, "0")
     with pytest.raises(ValueError, match=r"more than 2\^31 pairs"):
-        cuda.check_pairs(2**31)
+        cuda.check_pairs(2**31, torch.device("cpu"))
 
 
 def test_a_gpu_without_kernels_draws_on_the_cpu_with_one_warning(monkeypatch):

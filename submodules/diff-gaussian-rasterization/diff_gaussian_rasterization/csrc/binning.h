@@ -1,14 +1,12 @@
-// Which Gaussians meet which tile, nearest first: one radix sort of all drawn Gaussians by depth,
-// then one counting sort by tile that keeps this order. The result is the same for any number of
+// Which Gaussians meet which tile, nearest first: the pairs are counted, then placed in Gaussian
+// order; one radix sort of all drawn Gaussians by depth; then one counting sort by tile that keeps
+// this order. The result is the same for any number of
 // threads.
 #pragma once
 
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
-#include <new>
-#include <vector>
 
 #include "rasterizer.h"
 #include "team.h"
@@ -18,56 +16,38 @@ struct SortKey {
   uint32_t gaussian;
 };
 
-// The pairs of all chunks, before they are sorted.
-class Chunks {
- public:
-  explicit Chunks(int64_t count) : lists_(count) {}
-  Chunks(const Chunks&) = delete;
-  ~Chunks() {
-    for (PlacedList& list : lists_) std::free(list.data);
-  }
-  int64_t count() const { return (int64_t)lists_.size(); }
-  PlacedList& operator[](int64_t chunk) { return lists_[chunk]; }
-
- private:
-  std::vector<PlacedList> lists_;
-};
-
 class Binning {
  public:
-  Binning(const DgrScene& scene, const DgrState& state, Chunks& chunks, int threads)
+  Binning(const DgrScene& scene, const DgrState& state, int64_t chunks, int threads)
       : scene_(scene),
         state_(state),
-        chunks_(chunks),
         tiles_((int64_t)((scene.width + kTile - 1) / kTile) * ((scene.height + kTile - 1) / kTile)),
         keys_(new SortKey[scene.count]),
         spare_(new SortKey[scene.count]),
         counts_(new uint32_t[tiles_ * threads]),
-        tasks_(chunks.count() + 1) {}
+        tasks_(chunks + 1) {}
 
-  // One thread, once all chunks are placed: numbers the slots. Returns how many there are.
-  int64_t number_slots() {
+  // One thread, once all pairs are counted: numbers the slots. Returns how many there are.
+  int64_t number_slots() const {
     int64_t pairs = 0;
     state_.offsets[0] = 0;
     for (int64_t i = 1; i <= scene_.count; ++i) {
       pairs += state_.offsets[i];
       state_.offsets[i] = (uint32_t)pairs;
     }
-    for (int64_t i = 0; i < chunks_.count(); ++i)
-      if (chunks_[i].failed) throw std::bad_alloc();
-    if (pairs <= UINT32_MAX) placed_.reset(new Placed[pairs]);
     return pairs;
   }
+  void make_room(int64_t pairs) { placed_.reset(new Placed[pairs]); }
 
-  // Every thread of the team, after that.
-  void run(Team& team, int rank) {
+  // Every thread of the team, after that. place(chunk, placed): writes a chunk's pairs.
+  template <class Place>
+  void run(Team& team, int rank, const Place& place) {
     int64_t task;
     while (tasks_.take(task)) {
       if (task == 0)
         sort_by_depth();
-      else if (const PlacedList& list = chunks_[task - 1]; list.size > 0)
-        std::memcpy(placed_.get() + state_.offsets[(task - 1) * kChunk], list.data,
-                    list.size * sizeof(Placed));
+      else
+        place(task - 1, placed_.get());
     }
     team.meet();
     uint32_t* counts = counts_.get() + tiles_ * rank;
@@ -149,7 +129,6 @@ class Binning {
 
   const DgrScene& scene_;
   const DgrState& state_;
-  Chunks& chunks_;
   const int64_t tiles_;
   int64_t drawn_ = 0;
   std::unique_ptr<Placed[]> placed_;

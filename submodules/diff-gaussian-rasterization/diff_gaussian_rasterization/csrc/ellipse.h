@@ -17,7 +17,6 @@ struct Outline {
   T half_x;         // half the width of the box around it
   T top_x;          // where, right of the centre, its highest point lies
 };
-constexpr int kOutlineNumbers = 8;
 
 template <class T>
 DGR_FN Outline<T> outline(T u, T v, const Footprint<T>& f, T log_opacity) {
@@ -72,6 +71,18 @@ DGR_FN Rows reached_tiles(Rows left, Rows right) {
                     : left.begin < right.begin ? left.begin
                                                : right.begin;
   return {begin / kTile, (end + kTile - 1) / kTile};
+}
+
+DGR_FN Rows tiles_of_strip(Rows rows) {
+  if (rows.begin >= rows.end) return {0, 0};
+  return {rows.begin / kTile, (rows.end + kTile - 1) / kTile};
+}
+
+// How many tiles of a tile column hold a row of its two strips.
+DGR_FN int count_tiles(Rows left, Rows right) {
+  const Rows a = tiles_of_strip(left), b = tiles_of_strip(right);
+  const int both = (a.end < b.end ? a.end : b.end) - (a.begin > b.begin ? a.begin : b.begin);
+  return a.end - a.begin + b.end - b.begin - (both > 0 ? both : 0);
 }
 
 // A pixel row as one of the tile's own, 0 to 16.

@@ -33,9 +33,10 @@ DGR_FN double fma(double a, double b, double c) { return __builtin_fma(a, b, c);
 DGR_FN float maximum(float a, float b) { return a > b ? a : b; }
 DGR_FN double maximum(double a, double b) { return a > b ? a : b; }
 
+// NaN becomes `low`: what comes out is always within.
 template <class T>
 DGR_FN T clamp(T x, T low, T high) {
-  return select(x < low, low, select(x > high, high, x));
+  return select(x > low, select(x < high, x, high), low);
 }
 
 template <class T>

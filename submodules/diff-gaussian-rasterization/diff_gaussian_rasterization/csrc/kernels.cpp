@@ -32,7 +32,8 @@ void blend_backward(const DgrScene& scene, const DgrState& state, const DgrImage
 
 template <class S>
 constexpr Kernels table() {
-  return {scratch_bytes<S>, project_rows<S>, blend<S>, blend_backward<S>, project_backward_rows<S>};
+  return {scratch_bytes<S>, project_rows<S>,   place_rows<S>,
+          blend<S>,         blend_backward<S>, project_backward_rows<S>};
 }
 
 const Kernels kernels[2] = {table<float>(), table<double>()};

@@ -126,11 +126,11 @@ DGR_FN void write_splats(const Projected<Vec<S>>& seen, const Footprint<Vec<S>>&
 inline float log_2(float x) { return __builtin_log2f(x); }
 inline double log_2(double x) { return __builtin_log2(x); }
 
-// Lanes of one group that are drawn; writes their splats, features, radii and outlines.
+// Lanes of one group that are drawn; writes their splats, features, radii and outline.
 template <class S>
 DGR_FN uint32_t project_group(const DgrScene& scene, const DgrState& state,
                               const Camera<Vec<S>>& camera, int64_t first, int valid, Vec<S>& radii,
-                              Outline<Vec<S>>& outlines) {
+                              Outline<Vec<S>>& shown) {
   typedef Vec<S> V;
   const Vec3<V> mean = load3<S>(scene.means, first, valid);
   const Projected<V> seen = project(camera, mean);
@@ -145,8 +145,8 @@ DGR_FN uint32_t project_group(const DgrScene& scene, const DgrState& state,
   alignas(kVectorBytes) S log_opacity[V::kLanes];
   maximum(opacity, faintest).store(log_opacity);
   for (S& x : log_opacity) x = log_2(x);
-  outlines = outline(seen.u, seen.v, shape, V::load(log_opacity));
-  const V half_x = outlines.half_x, half_y = root(outlines.square * variance_y(shape));
+  shown = outline(seen.u, seen.v, shape, V::load(log_opacity));
+  const V half_x = shown.half_x, half_y = root(shown.square * variance_y(shape));
   drawn = drawn & (seen.u + half_x > zero) & (V(S(scene.width)) > seen.u - half_x);
   drawn = drawn & (seen.v + half_y > zero) & (V(S(scene.height)) > seen.v - half_y);
   const uint32_t bits = lane_bits(drawn) & (uint32_t)((1ull << valid) - 1);
@@ -158,17 +158,17 @@ DGR_FN uint32_t project_group(const DgrScene& scene, const DgrState& state,
 }
 
 template <class S>
-void project_rows(const DgrScene& scene, const DgrState& state, PlacedList& list, int64_t begin,
+void project_rows(const DgrScene& scene, const DgrState& state, void* outlines, int64_t begin,
                   int64_t end) {
   constexpr int W = Vec<S>::kLanes;
   const Camera<Vec<S>> camera = load_camera<S>(scene);
   for (int64_t first = begin; first < end; first += W) {
     const int valid = end - first < W ? (int)(end - first) : W;
     Vec<S> radii(S(0));
-    Outline<Vec<S>> outlines;
+    auto& outline = ((Outline<Vec<S>>*)outlines)[first / W];
     uint32_t counts[W] = {};
-    const uint32_t bits = project_group<S>(scene, state, camera, first, valid, radii, outlines);
-    if (bits) place_group<S>(outlines, bits, scene.width, scene.height, list, counts);
+    const uint32_t bits = project_group<S>(scene, state, camera, first, valid, radii, outline);
+    if (bits) count_group<S>(outline, bits, scene.width, scene.height, counts);
     alignas(kVectorBytes) S wide[W];
     radii.store(wide);
     for (int i = 0; i < valid; ++i) {

@@ -15,7 +15,7 @@
 
 namespace {
 
-enum Failure : int64_t { kBadCamera = -1, kNoMemory = -2, kTooManyPairs = -3 };
+enum Failure : int64_t { kBadCamera = -1, kNoMemory = -2 };
 
 template <class S>
 bool camera_is_good(const DgrScene& scene) {
@@ -89,6 +89,10 @@ class Scratch {
   Buffer all_;
 };
 
+int64_t number_bytes(const DgrScene& scene) {
+  return scene.is_double ? sizeof(double) : sizeof(float);
+}
+
 int tile_count(const DgrScene& scene) {
   return ((scene.width + kTile - 1) / kTile) * ((scene.height + kTile - 1) / kTile);
 }
@@ -97,13 +101,18 @@ int team_size(const DgrScene& scene, int64_t tasks) {
   return (int)std::max<int64_t>(1, std::min<int64_t>(scene.threads, tasks));
 }
 
+int64_t chunk_count(const DgrScene& scene) { return (scene.count + kChunk - 1) / kChunk; }
+
+template <class Body>
+void for_chunk(const DgrScene& scene, int64_t chunk, const Body& body) {
+  const int64_t begin = chunk * kChunk;
+  body(begin, std::min(begin + kChunk, scene.count));
+}
+
 template <class Body>
 void for_chunks(const DgrScene& scene, Tasks& chunks, const Body& body) {
   int64_t chunk;
-  while (chunks.take(chunk)) {
-    const int64_t begin = chunk * kChunk;
-    body(begin, std::min(begin + kChunk, scene.count));
-  }
+  while (chunks.take(chunk)) for_chunk(scene, chunk, body);
 }
 
 // out[c] = sum of parts[0 .. count)[c], always in this order.
@@ -134,28 +143,34 @@ int64_t forward(const DgrScene& scene, DgrState state, const DgrImage& image,
     return kBadCamera;
   const Kernels& kernels = dgr::kernels[scene.is_double];
   const int tile_total = tile_count(scene), threads = team_size(scene, tile_total);
-  Chunks lists((scene.count + kChunk - 1) / kChunk);
-  Binning binning(scene, state, lists, threads);
+  const int64_t chunk_total = chunk_count(scene);
+  Binning binning(scene, state, chunk_total, threads);
   const Scratch scratch(kernels.scratch(scene), threads);
-  Tasks chunks(lists.count()), tiles(tile_total);
+  const Buffer outlines = aligned(chunk_total * kChunk * kOutlineNumbers * number_bytes(scene));
+  Tasks chunks(chunk_total), tiles(tile_total);
   int64_t result = 0;
   const auto allocate_pairs = [&] {
     result = guarded([&]() -> int64_t {
       const int64_t pairs = binning.number_slots();
-      if (pairs > UINT32_MAX) return kTooManyPairs;
       state.pairs = allocate(pairs);
-      return state.pairs ? pairs : kNoMemory;
+      if (!state.pairs) return kNoMemory;
+      binning.make_room(pairs);
+      return pairs;
     });
   };
   Team::run(threads, [&](Team& team, int rank) {
     for_chunks(scene, chunks, [&](int64_t begin, int64_t end) {
-      kernels.project(scene, state, lists[begin / kChunk], begin, end);
+      kernels.project(scene, state, outlines.get(), begin, end);
     });
     team.meet();
     if (rank == 0) allocate_pairs();
     team.meet();
     if (result < 0) return;
-    binning.run(team, rank);
+    binning.run(team, rank, [&](int64_t chunk, Placed* placed) {
+      for_chunk(scene, chunk, [&](int64_t begin, int64_t end) {
+        kernels.place(scene, state, outlines.get(), placed, begin, end);
+      });
+    });
     team.meet();
     int64_t tile;
     while (tiles.take(tile)) kernels.blend(scene, state, image, (int)tile, scratch.of(rank));
@@ -166,21 +181,20 @@ int64_t forward(const DgrScene& scene, DgrState state, const DgrImage& image,
 int64_t backward(const DgrScene& scene, const DgrState& state, const DgrImage& image,
                  const DgrGradients& grad) {
   const Kernels& kernels = dgr::kernels[scene.is_double];
-  const int64_t number = scene.is_double ? sizeof(double) : sizeof(float);
-  const int64_t pair_count = state.offsets[scene.count],
-                chunk_count = (scene.count + kChunk - 1) / kChunk;
+  const int64_t number = number_bytes(scene), pair_count = state.offsets[scene.count],
+                chunk_total = chunk_count(scene);
   const int tiles_count = tile_count(scene), threads = team_size(scene, tiles_count);
   const int stride = pair_stride(scene.channels);
   static thread_local KeptBuffer rows;
   const Buffer touched = aligned(pair_count);
-  const Buffer poses = aligned(grad.viewmat ? chunk_count * kPoseNumbers * number : 0);
+  const Buffer poses = aligned(grad.viewmat ? chunk_total * kPoseNumbers * number : 0);
   const Buffer backgrounds = aligned(grad.background ? tiles_count * scene.channels * number : 0);
   const PairGradients pairs = {rows.at_least(pair_count * stride * number),
                                (uint8_t*)touched.get(), stride,
                                grad.viewmat ? poses.get() : nullptr,
                                grad.background ? backgrounds.get() : nullptr};
   const Scratch scratch(kernels.scratch(scene), threads);
-  Tasks tiles(tiles_count), chunks(chunk_count);
+  Tasks tiles(tiles_count), chunks(chunk_total);
   Team::run(threads, [&](Team& team, int rank) {
     int64_t tile;
     while (tiles.take(tile))
@@ -192,7 +206,7 @@ int64_t backward(const DgrScene& scene, const DgrState& state, const DgrImage& i
   });
   rows.trim();
   if (grad.viewmat)
-    (scene.is_double ? finish_pose<double> : finish_pose<float>)(poses.get(), chunk_count,
+    (scene.is_double ? finish_pose<double> : finish_pose<float>)(poses.get(), chunk_total,
                                                                  grad.viewmat);
   if (grad.background)
     (scene.is_double ? add_up<double> : add_up<float>)(backgrounds.get(), tiles_count,

@@ -4,25 +4,19 @@
 
 #include "border.h"
 
-// Room for this many pairs, or null. Called on the thread that called dgr_forward.
+// Room for this many pairs, or null; there may be more than 2^32. Called on the thread that called dgr_forward.
 extern "C" {
 typedef DgrPair* (*DgrAllocate)(int64_t pairs);
 }
 
 constexpr int kChunk = 512;  // Gaussians per task; fixed, so that sums never depend on the threads
+constexpr int kOutlineNumbers = 8;  // of an Outline
 constexpr int kMoments = 7;  // six moments of the exponent's gradient, and the depth's gradient
 
 // A pair before sorting, in Gaussian order.
 struct Placed {
   uint32_t tile;
   uint8_t rows[4];
-};
-
-// Pairs of one chunk. Plain, with malloc behind it: no exception may leave a thread of a team.
-struct PlacedList {
-  Placed* data;
-  int64_t size, capacity;
-  bool failed;  // no memory
 };
 
 // Scratch of one backward pass: one row of `stride` numbers per pair, written only where `touched`.
@@ -39,8 +33,12 @@ inline int pair_stride(int channels) { return (kMoments + channels + 15) / 16 * 
 struct Kernels {
   // Bytes of 64-aligned scratch that one thread needs.
   int64_t (*scratch)(const DgrScene&);
-  // Rows begin .. end: radii, splats, features, their tiles, and offsets[i + 1] = number of tiles.
-  void (*project)(const DgrScene&, const DgrState&, PlacedList&, int64_t begin, int64_t end);
+  // Rows begin .. end: radii, splats, features, outlines, and offsets[i + 1] = number of tiles.
+  // outlines: kOutlineNumbers per row, rows rounded up to kChunk, 64-aligned.
+  void (*project)(const DgrScene&, const DgrState&, void* outlines, int64_t begin, int64_t end);
+  // The same rows' pairs, once offsets are a running sum.
+  void (*place)(const DgrScene&, const DgrState&, const void* outlines, Placed*, int64_t begin,
+                int64_t end);
   void (*blend)(const DgrScene&, const DgrState&, const DgrImage&, int tile, void* scratch);
   void (*blend_backward)(const DgrScene&, const DgrState&, const DgrImage&, const DgrGradients&,
                          const PairGradients&, int tile, void* scratch);

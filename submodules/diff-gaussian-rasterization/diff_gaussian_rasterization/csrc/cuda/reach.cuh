@@ -24,17 +24,7 @@ DGR_FN TileColumn tile_column(const Outline<Real>& o, Strips strips, int column,
   return {left, right, reached_tiles(left, right)};
 }
 
-DGR_FN Rows tiles_of_strip(Rows rows) {
-  if (rows.begin >= rows.end) return {0, 0};
-  return {rows.begin / kTile, (rows.end + kTile - 1) / kTile};
-}
-
-// How many tiles of the column hold a row.
-DGR_FN int count_tiles(const TileColumn& column) {
-  const Rows a = tiles_of_strip(column.left), b = tiles_of_strip(column.right);
-  const int both = (a.end < b.end ? a.end : b.end) - (a.begin > b.begin ? a.begin : b.begin);
-  return a.end - a.begin + b.end - b.begin - (both > 0 ? both : 0);
-}
+DGR_FN int count_tiles(const TileColumn& column) { return count_tiles(column.left, column.right); }
 
 DGR_FN int64_t count_tiles(const Outline<Real>& o, int width, int height) {
   const Strips strips = reached_strips(o, width);
