@@ -1,6 +1,11 @@
 """Train a dynamic scene: python train.py -s DATA --configs arguments/<family>/<scene>.py --expname
 NAME"""
 
+from utils.terminal import begin_command, started  # isort: skip
+
+if __name__ == "__main__":
+    begin_command()
+
 import utils.threads  # isort: skip  # noqa: F401  (must come before torch)
 
 import sys
@@ -18,9 +23,10 @@ from scene.methods import make_method, require_needs
 from training.checkpoint import Checkpoints, fingerprint
 from training.logger import Logger
 from training.memory import expected_memory
+from training.model_folder import begin_run, open_model_folder
 from training.numerics import Watch
 from training.optimizers import Optimizers
-from training.run import Run, StopRequest, begin_run, open_model_folder
+from training.run import Run, StopRequest
 from training.stage import Stage
 from utils.devices import choose_device, describe
 from utils.errors import run_command
@@ -104,5 +110,6 @@ def train_stage(stage: Stage, run: Run) -> None:
 
 
 if __name__ == "__main__":
+    started()
     settings = run_command(lambda: parse_train_args(sys.argv[1:]), debug="--debug" in sys.argv)
     run_command(lambda: train(settings), debug=settings.run.debug)

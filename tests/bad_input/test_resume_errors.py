@@ -6,7 +6,7 @@ import pytest
 
 from arguments import parse_train_args
 from tests.bad_input.damage import cut, edit, files, model_file
-from training.run import open_model_folder
+from training.model_folder import open_model_folder
 
 pytestmark = pytest.mark.long
 

@@ -196,7 +196,7 @@ def test_an_export_replaces_an_older_one_whole(open_checkpoints, method, facts):
     assert {path.name for path in folder.iterdir()} == written
     found = load_file(folder / "model.safetensors")["table.columns.means"]
     assert torch.equal(found, method.table.columns["means"])
-    assert not list(checkpoints.model_path.rglob("*.part"))
+    assert not list(checkpoints.model_path.rglob("*-part*"))
 
 
 def test_exports_of_earlier_stages_are_no_saved_iterations(open_checkpoints, method, facts):
@@ -204,7 +204,7 @@ def test_exports_of_earlier_stages_are_no_saved_iterations(open_checkpoints, met
     checkpoints.export(coarse, 30, method, facts)
     checkpoints.export(fine, 7, method, facts)
     checkpoints.export(fine, 60, method, facts)
-    (checkpoints.model_path / "point_cloud" / "iteration_9.part").mkdir()
+    (checkpoints.model_path / "point_cloud" / "iteration_9.gaussians-part").mkdir()
     assert saved_iterations(checkpoints.model_path) == [7, 60]
 
 
