@@ -20,7 +20,8 @@ from scene import load_scene
 from scene.facts import SceneFacts
 from scene.frames import FrameLoader
 from scene.methods import make_method, require_needs
-from training.checkpoint import Checkpoints, fingerprint
+from training.checkpoint import Checkpoints
+from training.fingerprint import fingerprint
 from training.logger import Logger
 from training.memory import expected_memory
 from training.model_folder import begin_run, open_model_folder

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 N_TEST_VIEWS = 17  # views per split that are scored while training
 
+
 @dataclass(frozen=True)
 class Run:
     """What every stage of one training run shares."""
