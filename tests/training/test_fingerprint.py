@@ -98,5 +98,5 @@ def test_what_another_machine_rounds_otherwise_is_no_change(frames):
 
     many = [frame for frame in frames for _ in range(100)]
     noisy = [rounded(frame) for frame in many]
-    assert not all(torch.equal(a.camera.viewmat, b.camera.viewmat) for a, b in zip(many, noisy, strict=False))
+    assert not torch.equal(many[0].camera.viewmat, noisy[0].camera.viewmat)
     assert found(many, noisy) == ""
