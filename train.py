@@ -27,7 +27,7 @@ from training.memory import expected_memory
 from training.model_folder import begin_run, open_model_folder
 from training.numerics import Watch
 from training.optimizers import Optimizers
-from training.run import Run, StopRequest
+from training.run import DOUBTFUL, Run, StopRequest
 from training.stage import Stage
 from utils.devices import choose_device, describe
 from utils.errors import run_command
@@ -61,8 +61,14 @@ def train(settings: Settings) -> Path:
         last = stages[-1]
         folder = checkpoints.finished(last)
         folder = folder or checkpoints.export(last, last.iterations, method, facts)
+        doubt = run.doubt()
+        if doubt:
+            remedy = "lower the learning rates or change the losses, and begin anew with --restart"
+            logger.warn(last.name, last.iterations, f"{folder}: {doubt}; {remedy}")
         logger.close()
         logger.say(bound.beside_peak())
+        if doubt:
+            raise SystemExit(DOUBTFUL)
         logger.say(f"done: {folder}; next: python render.py --model_path {model_path}")
     return folder
 

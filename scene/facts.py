@@ -28,6 +28,7 @@ CONDITIONS = ("flame_pose", "expression")  # fields of `Frame` that a method may
 CARRIED = (*CONDITIONS, "head_to_world")  # tensors that a frame without a picture keeps
 N_SHOWN = 120  # moments of the performance that a turn plays, at most
 FILES = ("scene.json", "scene.safetensors")
+FLAT = 0.5  # width of a box along an axis on which its points do not differ, in extents
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class SceneFacts:
         rows = sorted({frame.index for frame in frames} - {NO_ROW})
         return cls(
             family=family,
-            box=torch.stack([scene.points.xyz.amin(0), scene.points.xyz.amax(0)]),
+            box=_box(scene.points.xyz, scene.extent),
             middle=scene.points.xyz.median(0).values,
             extent=scene.extent,
             n_views=len(frames),
@@ -173,6 +174,13 @@ def evenly(frames: list[Frame], count: int) -> list[Frame]:
 def without_picture(frame: Frame) -> Frame:
     """The frame as its camera would see the model alone."""
     return replace(frame, image_path=None, mask=None, lens=None, plate_path=None)
+
+
+def _box(xyz: Tensor, extent: float) -> Tensor:
+    """(2, 3) around the points (P, 3); never flat, for fields are stretched over it."""
+    low, high = xyz.amin(0), xyz.amax(0)
+    more = (low == high) * (FLAT * extent / 2)
+    return torch.stack([low - more, high + more])
 
 
 def _plate(frame: Frame) -> Tensor | None:

@@ -199,6 +199,31 @@ def test_a_run_that_nobody_hears_trains_to_its_end(tiny_folder, case, unbroken, 
     assert log_rows(tmp_path)[-1]["step"] == 60
 
 
+def ended_in_doubt(tmp_path, capsys, *flags):
+    """The warning of such a run, and its log."""
+    case, out = CASES["fourdgs"], tmp_path / "out"
+    with pytest.raises(SystemExit) as ended:
+        run(case, case.write(tmp_path / "data"), out, *flags)
+    assert ended.value.code == 3
+    assert model_bytes(out)
+    (line,) = capsys.readouterr().err.splitlines()
+    rows = log_rows(out)
+    assert line == f"warning: {rows[-1]['warning']}"
+    return line, rows
+
+
+def test_a_model_that_ends_blank_is_a_warning_and_code_3(tmp_path, capsys):
+    line, _ = ended_in_doubt(tmp_path, capsys, "--opacity_lr", "1e30")
+    assert f"{tmp_path}/out/point_cloud/iteration_60: the model ends blank" in line
+
+
+def test_a_model_that_ends_far_below_its_first_score_is_one_too(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("training.run.LOST", -100)  # as if it had gained too little
+    line, rows = ended_in_doubt(tmp_path, capsys)
+    first, *_, last = [row["psnr"] for row in rows if row.get("split") == "train"]
+    assert f"the training views end at {last:.2f} dB, they had {first:.2f} dB at first" in line
+
+
 def test_a_folder_with_a_run_of_other_settings_is_refused_unless_restarted(
     case, tiny_folder, unbroken
 ):

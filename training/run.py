@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from gaussian_renderer.show import Show
 from scene.facts import SceneFacts, evenly
+from scoring.curves import read_curves
 from scoring.evaluate import evaluate
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from training.stage import Stage
 
 N_TEST_VIEWS = 17  # views per split that are scored while training
+BLANK = 1e-3  # of the pictures' coverage: a model that covers less shows nothing
+LOST = 3.0  # dB below the first score of the training views: such a model went wrong
+DOUBTFUL = 3  # exit code of a run that ends with such a model
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,22 @@ class Run:
             if frames:
                 found = evaluate(show, frames, self.facts.regions)
                 self.logger.evaluation(stage.name, step, split, found)
+
+    def doubt(self) -> str:
+        """What is wrong with the trained model, in words; "" where nothing seems to be."""
+        show = Show(self.method, self.loader)
+        drawn = pictured = 0.0
+        for frame in map(show.load, evenly(self.scene.train, N_TEST_VIEWS)):
+            if frame.alpha is not None:
+                drawn += float(show(frame).alpha.mean())
+                pictured += float(frame.alpha.mean())
+        if drawn < BLANK * pictured:
+            return "the model ends blank: its views of the training frames show nothing"
+        scores = read_curves(self.logger.file).scores.get("psnr", {}).get("train")
+        if scores and scores.values and scores.values[-1] < scores.values[0] - LOST:
+            first, *_, last = [scores.values[0], *scores.values]
+            return f"the training views end at {last:.2f} dB, they had {first:.2f} dB at first"
+        return ""
 
 
 class StopRequest:
