@@ -44,6 +44,7 @@ SHORT = (
 )
 WRITING_TIME = 0.03  # seconds; about what a folder takes
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+INTERPRETER = 0.5  # seconds; Ctrl-C while Python itself starts is Python's to tell
 PATIENCE = 60  # seconds that a run may take to save and leave
 MOMENTS = ("start-up", "step", "step", "writing")  # where the kills fall, each as likely
 
@@ -127,7 +128,7 @@ def kill_once(
     after a checkpoint of step `goal` or later, or (when writing) a little after the next is begun.
 
     Returns its exit code, and what happened."""
-    process = subprocess.Popen(train, cwd=ROOT)
+    process, begin = subprocess.Popen(train, cwd=ROOT), time.monotonic()
     if moment != "start-up":
         wait_for_step(goal, process, out, steps)
     time.sleep(pause)
@@ -135,6 +136,8 @@ def kill_once(
         while process.poll() is None and not unfinished(out):
             time.sleep(0.0005)
         time.sleep(pause % WRITING_TIME)
+    if number == signal.SIGINT:
+        time.sleep(max(0, begin + INTERPRETER - time.monotonic()))
     ended = process.poll() is not None
     process.send_signal(number)
     try:
