@@ -1,8 +1,15 @@
 """Render a trained model: python render.py --model_path output/NAME"""
 
+from utils.terminal import begin_command, started  # isort: skip
+
+if __name__ == "__main__":
+    begin_command()
+
 import utils.threads  # isort: skip  # noqa: F401  (must come before torch)
 
+import os
 import sys
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,12 +26,15 @@ from scene.methods import model_folder, read_method
 from scoring.sweep_grid import write_grid
 from scoring.views import REENACTMENT
 from scoring.views_file import view_name, write_views
+from training.model_folder import own_folder, require_apart
 from utils.devices import choose_device
 from utils.errors import InputError, run_command
 from utils.images import Pixels, to_pixels, write_depth, write_image
 from utils.video import VideoWriter
 
 N_TURN = 120  # views of a turn
+PARTS = ("renders", "gt", "depth")  # folders of a shot's pictures
+VIDEO = "video_rgb"
 
 
 def render_model(settings: Settings, options: RenderParams) -> None:
@@ -34,6 +44,8 @@ def render_model(settings: Settings, options: RenderParams) -> None:
     """
     device = choose_device(settings.run.device)
     model_path, source = Path(settings.model.model_path), settings.model.source_path
+    for data in filter(os.path.isdir, (source, options.drive, options.reenact)):
+        require_apart(model_path, data)
     folder = model_folder(model_path, options.iteration)
     facts = SceneFacts.read(folder)  # None: a model of an older version, which needs its dataset
     pictured = [s for s in SPLITS if s != "video" and not getattr(options, f"skip_{s}")]
@@ -50,10 +62,10 @@ def render_model(settings: Settings, options: RenderParams) -> None:
     iteration = folder.name.removeprefix("iteration_")
     for name, frames in shots.items():
         if frames:
-            out, show = (
-                model_path / name / f"ours_{iteration}",
-                Show(method, FrameLoader(0, device)),
-            )
+            out = model_path / name / f"ours_{iteration}"
+            for part in PARTS:
+                own_folder(model_path, out / part)
+            show = Show(method, FrameLoader(0, device))
             write_shot(out, frames, show, facts, settings, options)
     if missing:
         line = (
@@ -102,12 +114,18 @@ def write_shot(
     name, pictures = folder.parent.name, not options.video_only
     if pictures:
         clear(folder)
-    with VideoWriter(folder / "video_rgb.mp4", fps=facts.fps) as video, torch.no_grad():
+    videos: dict[tuple[int, int], VideoWriter] = {}  # one for each size of picture
+    with ExitStack() as open_videos, torch.no_grad():
         for k, frame in enumerate(tqdm(frames, name, disable=settings.run.quiet)):
             loaded = show.load(frame)
             view = show(loaded)
             pixels = to_pixels(view.image)
-            video.add(pixels)
+            size = (frame.camera.width, frame.camera.height)
+            if size not in videos:
+                file = VIDEO + (f"_{size[0]}x{size[1]}" if videos else "") + ".mp4"
+                writer = VideoWriter(folder / file, fps=facts.fps)
+                videos[size] = open_videos.enter_context(writer)
+            videos[size].add(pixels)
             if pictures:
                 write_view(folder, view_name(k), pixels, loaded)
             if options.depth:
@@ -125,9 +143,11 @@ def write_shot(
 
 def clear(folder: Path) -> None:
     """Take away the pictures of an earlier call: it may have drawn more views, or others."""
-    for part in ("renders", "gt", "depth"):
+    for part in PARTS:
         for file in (folder / part).glob("*.png"):
             file.unlink()
+    for file in folder.glob(f"{VIDEO}_*x*.mp4"):
+        file.unlink()
 
 
 def write_view(folder: Path, name: str, pixels: Pixels, frame: Frame) -> None:
@@ -138,6 +158,7 @@ def write_view(folder: Path, name: str, pixels: Pixels, frame: Frame) -> None:
 
 
 if __name__ == "__main__":
+    started()
     settings, options = run_command(
         lambda: parse_render_args(sys.argv[1:]), debug="--debug" in sys.argv
     )

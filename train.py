@@ -1,6 +1,11 @@
 """Train a dynamic scene: python train.py -s DATA --configs arguments/<family>/<scene>.py --expname
 NAME"""
 
+from utils.terminal import begin_command, started  # isort: skip
+
+if __name__ == "__main__":
+    begin_command()
+
 import utils.threads  # isort: skip  # noqa: F401  (must come before torch)
 
 import sys
@@ -16,12 +21,14 @@ from scene.datasets._doubts import doubts
 from scene.facts import SceneFacts
 from scene.frames import FrameLoader
 from scene.methods import make_method, require_needs
-from training.checkpoint import Checkpoints, fingerprint
+from training.checkpoint import Checkpoints
+from training.fingerprint import fingerprint
 from training.logger import Logger
 from training.memory import expected_memory
+from training.model_folder import begin_run, open_model_folder
 from training.numerics import Watch
 from training.optimizers import Optimizers
-from training.run import Run, StopRequest, begin_run, open_model_folder
+from training.run import DOUBTFUL, Run, StopRequest
 from training.stage import Stage
 from utils.devices import choose_device, describe
 from utils.errors import run_command
@@ -57,8 +64,14 @@ def train(settings: Settings) -> Path:
         last = stages[-1]
         folder = checkpoints.finished(last)
         folder = folder or checkpoints.export(last, last.iterations, method, facts)
+        doubt = run.doubt()
+        if doubt:
+            remedy = "lower the learning rates or change the losses, and begin anew with --restart"
+            logger.warn(last.name, last.iterations, f"{folder}: {doubt}; {remedy}")
         logger.close()
         logger.say(bound.beside_peak())
+        if doubt:
+            raise SystemExit(DOUBTFUL)
         logger.say(f"done: {folder}; next: python render.py --model_path {model_path}")
     return folder
 
@@ -107,5 +120,6 @@ def train_stage(stage: Stage, run: Run) -> None:
 
 
 if __name__ == "__main__":
+    started()
     settings = run_command(lambda: parse_train_args(sys.argv[1:]), debug="--debug" in sys.argv)
     run_command(lambda: train(settings), debug=settings.run.debug)

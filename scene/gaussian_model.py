@@ -16,6 +16,7 @@ from scene.frames import PointCloud
 from utils.sh import rgb_to_sh
 
 INITIAL_OPACITY = 0.1
+LONE = 0.1  # width of a Gaussian without neighbours, in extents of the scene
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,14 @@ def activate(columns: Mapping[str, Tensor], sh_degree: int) -> Gaussians:
     )
 
 
-def round_columns(points: PointCloud) -> dict[str, Tensor]:
+def round_columns(points: PointCloud, extent: float = 1.0) -> dict[str, Tensor]:
     """Columns means, quats and log_scales: a round Gaussian on every point, as wide as the mean
-    distance to its three nearest neighbours (3DGS)."""
+    distance to its three nearest neighbours (3DGS); a share of the `extent` of the scene, world
+    units, where all points are in one place."""
     n = len(points.xyz)
     squared = mean_knn_squared_distance(points.xyz, k=3) if n else points.xyz.new_zeros(0)
+    if not squared.any():
+        squared = torch.full_like(squared, (LONE * extent) ** 2)
     spacing = squared.clamp(min=1e-7).sqrt()
     return {
         "means": points.xyz.clone(),
@@ -87,12 +91,12 @@ class GaussianTable(nn.Module):
         return len(next(iter(self.every().values())))
 
     @classmethod
-    def from_points(cls, points: PointCloud, sh_degree: int) -> GaussianTable:
+    def from_points(cls, points: PointCloud, sh_degree: int, extent: float = 1.0) -> GaussianTable:
         """A Gaussian of `round_columns` on every point, of its colour, a tenth opaque (3DGS)."""
         n = len(points.xyz)
         return cls(
             {
-                **round_columns(points),
+                **round_columns(points, extent),
                 "opacity_logits": torch.full((n, 1), INITIAL_OPACITY).logit(),
                 "sh_dc": rgb_to_sh(points.rgb)[:, None],
                 "sh_rest": torch.zeros(n, (sh_degree + 1) ** 2 - 1, 3),

@@ -1,9 +1,10 @@
 """Kill a run at random moments: python scripts/stress_resume.py [--method NAME] [--kills 20]
 
-One run goes through unbroken. The same command is then killed with SIGKILL at random moments, from
-its start-up to its last export, and started again each time until it ends by itself. Exit code 1
-when a checkpoint under its final name cannot be read after a kill, when a temporary file is left at
-the end, or when a model or the last checkpoint differs from the unbroken run's.
+One run goes through unbroken. The same command is then ended at random moments, from its start-up
+to its last export, by SIGKILL, SIGTERM, SIGHUP or SIGINT, and started again each time until it ends
+by itself. Exit code 1 when a checkpoint under its final name cannot be read after a kill, when a
+run does not stop as asked, when a temporary file is left at the end, or when a model or the last
+checkpoint differs from the unbroken run's.
 
 Each method has a scene of 24x24 pixels and a small model. -s SCENE takes another scene; flags of
 train.py after --, such as --configs FILE, come after those of the small model.
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -41,12 +43,16 @@ SHORT = (
     "--save_iterations 40 80 120 160 200 --test_iterations 90 180 --init_points 500 --quiet"
 )
 WRITING_TIME = 0.03  # seconds; about what a folder takes
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+INTERPRETER = 0.5  # seconds; Ctrl-C while Python itself starts is Python's to tell
+PATIENCE = 60  # seconds that a run may take to save and leave
 MOMENTS = ("start-up", "step", "step", "writing")  # where the kills fall, each as likely
 
 
 def main() -> int:
     args = parse_args()
     case = CASES[args.method]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # the runs inherit what is ignored
     with tempfile.TemporaryDirectory() as temporary:
         unbroken, killed = (Path(temporary) / name for name in ("unbroken", "killed"))
         scene = args.scene or case.write(Path(temporary) / "tiny")
@@ -63,11 +69,13 @@ def main() -> int:
         for k, goal in enumerate(sorted(moments.uniform(0, total) for _ in range(args.kills))):
             moment = moments.choice(MOMENTS)
             pause = moments.uniform(0, pauses[moment])
-            said = kill_once(killed_run, killed, steps, moment, goal, pause)
-            print(
-                f"kill {k + 1:3d}: {said}; newest checkpoint {newest(killed) or 'none'}", flush=True
-            )
+            number = moments.choice(SIGNALS)
+            code, said = kill_once(killed_run, killed, steps, moment, goal, pause, number)
+            said = f"kill {k + 1:3d}: {number.name} {said}"
+            print(f"{said}; newest checkpoint {newest(killed) or 'none'}", flush=True)
             faults += unreadable(killed)
+            if code not in (0, 130, -number):
+                faults.append(f"{said}: exit code {code}")
         subprocess.run(killed_run, cwd=ROOT, check=True)
         faults += leftovers(killed) + differences(unbroken, killed)
     print(
@@ -108,11 +116,19 @@ def time_unbroken(train: list[str], out: Path, steps: dict[str, int]) -> tuple[f
 
 
 def kill_once(
-    train: list[str], out: Path, steps: dict[str, int], moment: str, goal: float, pause: float
-) -> str:
-    """Start the run and kill it: `pause` seconds after its start (in start-up), or after a
-    checkpoint of step `goal` or later, or (when writing) a little after the next is begun."""
-    process = subprocess.Popen(train, cwd=ROOT)
+    train: list[str],
+    out: Path,
+    steps: dict[str, int],
+    moment: str,
+    goal: float,
+    pause: float,
+    number: signal.Signals,
+) -> tuple[int, str]:
+    """Start the run and end it by the signal: `pause` seconds after its start (in start-up), or
+    after a checkpoint of step `goal` or later, or (when writing) a little after the next is begun.
+
+    Returns its exit code, and what happened."""
+    process, begin = subprocess.Popen(train, cwd=ROOT), time.monotonic()
     if moment != "start-up":
         wait_for_step(goal, process, out, steps)
     time.sleep(pause)
@@ -120,13 +136,19 @@ def kill_once(
         while process.poll() is None and not unfinished(out):
             time.sleep(0.0005)
         time.sleep(pause % WRITING_TIME)
+    if number == signal.SIGINT:
+        time.sleep(max(0, begin + INTERPRETER - time.monotonic()))
     ended = process.poll() is not None
-    process.kill()
-    process.wait()
+    process.send_signal(number)
+    try:
+        process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return 1, f"not heard for {PATIENCE} s"
     if ended:
-        return f"the run had ended by itself, code {process.returncode}"
+        return process.returncode, f"the run had ended by itself, code {process.returncode}"
     at = ", ".join(f"{path.parent.name}/{path.name}" for path in unfinished(out))
-    return f"in {moment}" + (f", leaving {at}" if at else "")
+    return process.returncode, f"in {moment}" + (f", leaving {at}" if at else "")
 
 
 def wait_for_step(goal: float, process: subprocess.Popen, out: Path, steps: dict[str, int]) -> None:

@@ -1,10 +1,13 @@
 """The whole path on a scene of a few pixels, with every method: train, resume, render."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
+import imageio.v2 as iio
 import numpy as np
 import pytest
 import torch
@@ -178,12 +181,47 @@ def test_a_killed_run_goes_on_to_the_same_bytes(case, tiny_folder, unbroken, tmp
     assert steps == [(r["stage"], r["step"]) for r in log_rows(unbroken) if "loss" in r]
 
 
-def test_an_interrupt_saves_and_says_how_to_go_on(case, tiny_folder, unbroken, tmp_path):
-    interrupted = stopped(case, tiny_folder, tmp_path, "SIGINT", "log.jsonl")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGHUP"])
+def test_an_interrupt_saves_and_says_how_to_go_on(case, tiny_folder, unbroken, tmp_path, name):
+    interrupted = stopped(case, tiny_folder, tmp_path, name, "log.jsonl")
     assert interrupted.returncode == 130, interrupted.stderr
     assert "same command again" in interrupted.stdout
     run(case, tiny_folder, tmp_path)
     assert model_bytes(tmp_path) == model_bytes(unbroken)
+
+
+def test_a_run_that_nobody_hears_trains_to_its_end(tiny_folder, case, unbroken, tmp_path):
+    flags = [flag for flag in arguments(case, tiny_folder, tmp_path) if flag != "--quiet"]
+    command = [sys.executable, "tests/with_more_methods.py", "train.py", *flags]
+    script = '"$@" 2>&1 >&- | head -c 1'
+    subprocess.run(["bash", "-c", script, "bash", *command], cwd=ROOT, check=True)
+    assert model_bytes(tmp_path) == model_bytes(unbroken)
+    assert log_rows(tmp_path)[-1]["step"] == 60
+
+
+def ended_in_doubt(tmp_path, capsys, *flags):
+    """The warning of such a run, and its log."""
+    case, out = CASES["fourdgs"], tmp_path / "out"
+    with pytest.raises(SystemExit) as ended:
+        run(case, case.write(tmp_path / "data"), out, *flags)
+    assert ended.value.code == 3
+    assert model_bytes(out)
+    (line,) = capsys.readouterr().err.splitlines()
+    rows = log_rows(out)
+    assert line == f"warning: {rows[-1]['warning']}"
+    return line, rows
+
+
+def test_a_model_that_ends_blank_is_a_warning_and_code_3(tmp_path, capsys):
+    line, _ = ended_in_doubt(tmp_path, capsys, "--opacity_lr", "1e30")
+    assert f"{tmp_path}/out/point_cloud/iteration_60: the model ends blank" in line
+
+
+def test_a_model_that_ends_far_below_its_first_score_is_one_too(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("training.run.LOST", -100)  # as if it had gained too little
+    line, rows = ended_in_doubt(tmp_path, capsys)
+    first, *_, last = [row["psnr"] for row in rows if row.get("split") == "train"]
+    assert f"the training views end at {last:.2f} dB, they had {first:.2f} dB at first" in line
 
 
 def test_a_folder_with_a_run_of_other_settings_is_refused_unless_restarted(
@@ -201,3 +239,46 @@ def test_every_split_is_rendered_with_depth_and_video(case, unbroken):
             assert len(list((folder / kind).glob("*.png"))) == count, (split, kind)
     assert len(list((unbroken / "video/ours_60/renders").glob("*.png"))) == case.video
     assert (unbroken / "video/ours_60/video_rgb.mp4").stat().st_size > 1000
+
+
+def test_nothing_is_drawn_through_a_link(case, unbroken, tmp_path):
+    model, mine = tmp_path / "model", tmp_path / "mine"
+    shutil.copytree(unbroken, model)
+    mine.mkdir()
+    (mine / "a.png").write_text("mine")
+    shutil.rmtree(model / "test", ignore_errors=True)
+    (model / "test/ours_60").mkdir(parents=True)
+    (model / "test/ours_60/renders").symlink_to(mine)
+    flags = ["-m", str(model), "--skip_train", "--skip_val", "--skip_video", "--quiet"]
+    with pytest.raises(InputError, match="test/ours_60/renders: it is a link"):
+        render_model(*parse_render_args(flags))
+    assert [path.name for path in mine.iterdir()] == ["a.png"]
+
+
+def test_nothing_is_drawn_into_the_dataset(case, unbroken, tiny_folder, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(tiny_folder, data)
+    shutil.copytree(unbroken, data / "model")
+    with pytest.raises(InputError, match="is, holds or lies in the dataset's folder"):
+        render_model(*parse_render_args(["-m", str(data / "model"), "-s", str(data), "--quiet"]))
+
+
+def test_pictures_of_different_sizes_make_a_video_each(case, unbroken, monkeypatch, tmp_path):
+    def shots(facts, settings, options):
+        first, *others = facts.shown
+        return {"mixed": [first, replace(first, camera=first.camera.resized(12, 16)), *others]}
+
+    model = tmp_path / "model"
+    shutil.copytree(unbroken, model)
+    monkeypatch.setattr("render.avatar_shots", shots)
+    for _ in range(2):
+        flags = ["--skip_train", "--skip_test", "--skip_val", "--skip_video", "--quiet"]
+        render_model(*parse_render_args(["-m", str(model), *flags]))
+    (out,) = (model / "mixed").iterdir()
+    assert sorted(path.name for path in out.glob("*.mp4")) == [
+        "video_rgb.mp4",
+        "video_rgb_12x16.mp4",
+    ]
+    counts = {path.name: len(iio.mimread(path)) for path in out.glob("*.mp4")}
+    n = len(list((out / "renders").iterdir()))
+    assert counts == {"video_rgb.mp4": n - 1, "video_rgb_12x16.mp4": 1}

@@ -6,7 +6,6 @@ so whatever stands under its final name is whole.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from export import ply
 from scene.facts import SceneFacts
-from scene.frames import Frame
+from training.fingerprint import changes
 from training.numerics import require_finite
 from training.optimizers import Optimizers
 from training.stage import Stage
@@ -42,7 +41,7 @@ class Saved:
     folder: Path
     stage: str
     step: int
-    scene: str  # `fingerprint` of the frames it was trained on
+    scene: dict[str, str] | str  # `fingerprint` of the frames it was trained on
     kept: bool  # for good, as --checkpoint_iterations asked
     losses: dict[str, list[str]] | None = None  # terms by stage; None where nobody noted them
 
@@ -56,7 +55,11 @@ class Checkpoints:
     """
 
     def __init__(
-        self, model_path: Path, stages: list[Stage], options: RunParams, scene: str
+        self,
+        model_path: Path,
+        stages: list[Stage],
+        options: RunParams,
+        scene: dict[str, str] | str,
     ) -> None:
         """`stages` in order; `scene` is the `fingerprint` of the training frames."""
         self.model_path, self.options, self.scene = model_path, options, scene
@@ -66,11 +69,12 @@ class Checkpoints:
         own = [] if options.restart else self._own()
         self.saved = own[-1] if own else None
         self.outdated = [saved for saved in own if not saved.kept]  # the next save replaces these
-        if self.saved and self.saved.scene != scene:
+        changed = changes(self.saved.scene, scene) if self.saved else ""
+        if changed:
             raise InputError(
-                f"{self.saved.folder}: the pictures or times of the scene changed since it was "
-                "written; restore them, --restart to begin anew, or go on with what there is now "
-                f"by --start_checkpoint {self.saved.folder} and another --expname"
+                f"{self.saved.folder}: the {changed} of the scene changed since it was written; "
+                "restore them, --restart to begin anew, or go on with what there is now by "
+                f"--start_checkpoint {self.saved.folder} and another --expname"
             )
         if self.saved is None and options.start_checkpoint:
             self.saved = _read_saved(Path(options.start_checkpoint))
@@ -165,21 +169,9 @@ class Checkpoints:
         """The checkpoints in the run's folder, the newest last."""
         folders = (file.parent for file in self.folder.glob("*/state.json"))
         found = [_read_saved(folder) for folder in folders if folder.suffix != PART]
-        known = [saved for saved in found if saved.stage in self.stages]
+        whole = [saved for saved in found if saved.folder.name == f"{saved.stage}_{saved.step}"]
+        known = [saved for saved in whole if saved.stage in self.stages]
         return sorted(known, key=lambda s: (self.stages.index(s.stage), s.step))
-
-
-def fingerprint(frames: list[Frame]) -> str:
-    """Changes when frames come or go, or with their times, sizes, or pictures' names or file sizes.
-
-    Poses are left out: they went through arithmetic that another machine may round in another way.
-    """
-    digest = hashlib.sha256()
-    for frame in frames:
-        path = frame.image_path
-        picture = (path.name, path.stat().st_size) if path else None
-        digest.update(repr((frame.time, frame.camera.width, frame.camera.height, picture)).encode())
-    return digest.hexdigest()[:16]
 
 
 STATE = ("stage", "step", "scene", "kept", "losses")  # of `Saved`, in state.json
@@ -195,6 +187,8 @@ def _read_saved(folder: Path) -> Saved:
         state = json.loads(file.read_text())
         found = {"losses": None} | {name: state[name] for name in STATE if name in state}
         _listed(found["losses"] or {})
+        if not isinstance(found["scene"], str | dict):
+            raise TypeError("scene")
         return Saved(folder, **found | {"step": int(state["step"])})
     except OSError as error:
         raise InputError(

@@ -4,6 +4,7 @@ pictures."""
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -46,6 +47,11 @@ class Logger:
     def say(self, text: str) -> None:
         if not self.quiet:
             tqdm.write(text)
+
+    def warn(self, stage: str, step: int, text: str) -> None:
+        """To the log and to stderr, however quiet the run."""
+        self._write({"stage": stage, "step": step, "warning": text})
+        print(f"warning: {text}", file=sys.stderr)
 
     def steps(self, stage: str, start: int, iterations: int) -> Iterator[int]:
         """Count from `start + 1` to `iterations` behind a progress bar."""

@@ -19,7 +19,9 @@ from safetensors import SafetensorError
 
 from utils.errors import InputError
 
-PART = ".part"  # ends the name of a folder that is being written or removed
+# In the names of files and folders that are being written or removed. Nobody else's end like this:
+# what a killed process left is known by it.
+PART = ".gaussians-part"
 MAX_BYTES = 2**33  # of any file that is read
 MAX_JSON = 2**28  # bytes; 100,000 frames with their poses take half of it
 MAX_DIGITS = 300  # of an integer; a float holds no more
@@ -110,7 +112,7 @@ def replacing(path: Path) -> Iterator[Path]:
     On any failure the temporary file goes and `path` keeps what it had. An OSError (no space,
     no permission) is raised as an `InputError` naming `path`.
     """
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{PART}{path.suffix}")
     try:
         temporary.unlink(missing_ok=True)  # a link of that name would be written through
         yield temporary
@@ -207,9 +209,10 @@ def remove_folder(folder: Path) -> None:
 def remove_leftovers(folder: Path) -> None:
     """Remove what killed processes were writing in `folder` and the folders in it."""
     for path in [*folder.glob(f"*{PART}"), *folder.glob(f"*/*{PART}")]:
-        shutil.rmtree(path)
-    for path in [*folder.glob(".*"), *folder.glob("*/.*")]:
-        writer = re.fullmatch(r"\..+\.(\d+)(\.\w+)?", path.name)
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+    for path in [*folder.glob(f".*{PART}*"), *folder.glob(f"*/.*{PART}*")]:
+        writer = re.fullmatch(rf"\..+\.(\d+){PART}(\.\w+)?", path.name)
         if writer and not _runs(int(writer[1])):
             path.unlink()
 

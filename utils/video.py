@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import IO
 
 import numpy as np
 from torch import Tensor
@@ -18,7 +15,7 @@ from utils.files import replacing
 from utils.images import Pixels, make_folder, to_pixels
 
 ENCODER_FLAGS = [
-    *("-vcodec", "libx264", "-pix_fmt", "yuv420p", "-crf", "17", "-preset", "medium"),
+    *("-crf", "17", "-preset", "medium"),
     # The colour matrix is said in the file: players guess it from the size otherwise.
     *("-vf", "scale=out_color_matrix=bt709:out_range=tv"),
     *("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709"),
@@ -55,10 +52,9 @@ class VideoWriter:
         pixels = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
         if self._send is None:
             self._shape = expected
-            command = _command(pixels.shape[1], pixels.shape[0], self.fps)
             make_folder(self.path.parent)
             temporary = self._open_things.enter_context(replacing(self.path))
-            self._send = self._open_things.enter_context(_encoding([*command, str(temporary)]))
+            self._send = self._open_things.enter_context(_encoding(temporary, self.fps))
         self._send(np.ascontiguousarray(pixels))
 
     def __exit__(
@@ -72,28 +68,39 @@ class VideoWriter:
 
 
 @contextmanager
-def _encoding(command: list[str]) -> Iterator[Callable[[Pixels], object]]:
-    """Run an ffmpeg that reads raw frames; yields what takes them. OSError says why it failed."""
-    with tempfile.TemporaryFile() as messages:
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=messages)
-        try:
-            yield process.stdin.write
-        except BrokenPipeError:
-            _finish(process, messages)  # it ended early: its own words come first
-            raise
-        except BaseException:
-            process.kill()
-            process.communicate()
-            raise
-        _finish(process, messages)
+def _encoding(path: Path, fps: float) -> Iterator[Callable[[Pixels], object]]:
+    """Yield what takes frames; OSError where the encoder did not write all of the file."""
+    find_ffmpeg()
+    import imageio.v2 as imageio  # here: only those who make a video need it
+
+    writer = imageio.get_writer(
+        path, format="FFMPEG", mode="I", fps=fps, codec="libx264", pixelformat="yuv420p",
+        macro_block_size=1, output_params=list(ENCODER_FLAGS), ffmpeg_log_level="quiet",
+    )  # fmt: skip
+    try:
+        yield writer.append_data
+    except OSError:
+        raise OSError("ffmpeg: it ended before the last picture") from None
+    finally:
+        writer.close()
+    if not _is_whole(path):
+        raise OSError("ffmpeg: it could not write all pictures")
 
 
-def _finish(process: subprocess.Popen, messages: IO[bytes]) -> None:
-    process.communicate()  # ends the stream and waits
-    if process.returncode:
-        messages.seek(0)
-        said = messages.read().decode(errors="replace").strip().splitlines()
-        raise OSError(f"ffmpeg: {said[-1] if said else f'exit code {process.returncode}'}")
+def _is_whole(path: Path) -> bool:
+    """Whether the boxes of an mp4 file fill it, an index among them: imageio does not ask how
+    ffmpeg ended."""
+    kinds, at = set(), 0
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        while len(head := file.read(16)) >= 8:
+            size = int.from_bytes(head[:4], "big")
+            size = int.from_bytes(head[8:], "big") if size == 1 else size
+            kinds.add(head[4:8])
+            at += max(size, 8)
+            file.seek(at)
+    return b"moov" in kinds and at == path.stat().st_size
 
 
 def find_ffmpeg() -> str:
@@ -106,9 +113,3 @@ def find_ffmpeg() -> str:
         raise InputError(
             f"there is no ffmpeg for videos ({error}); run: pip install imageio-ffmpeg"
         ) from error
-
-
-def _command(width: int, height: int, fps: float) -> list[str]:
-    """All of the ffmpeg command but the file it writes."""
-    frames = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(fps)]
-    return [find_ffmpeg(), "-nostdin", "-y", "-v", "error", *frames, "-i", "-", *ENCODER_FLAGS]

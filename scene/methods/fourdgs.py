@@ -124,7 +124,7 @@ class Method(MethodBase):
 
     def __init__(self, facts: SceneFacts, settings: Settings, points: PointCloud) -> None:
         super().__init__(facts, settings)
-        self.table = GaussianTable.from_points(points, self.sh_degree)
+        self.table = GaussianTable.from_points(points, self.sh_degree, facts.extent)
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
             self.grid = self._planes()

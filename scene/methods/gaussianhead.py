@@ -118,7 +118,7 @@ class Method(MethodBase):
         self.register_buffer("center", torch.zeros(3) if raw else (low + high) / 2)
         self.register_buffer("unit", torch.tensor(1.0 if raw else self.extent))
         self.register_buffer("front", facts.eye.clone())  # where `exported` looks from
-        columns, h = round_columns(points), self.hidden
+        columns, h = round_columns(points, facts.extent), self.hidden
         if h.rotate_copies:
             source = generator(self.seed, "rotations of the copies")
             drawn = drawn_rotations(h.n_rotations, source, whole_turn=not h.reference_draw)

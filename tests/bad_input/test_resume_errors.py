@@ -6,7 +6,7 @@ import pytest
 
 from arguments import parse_train_args
 from tests.bad_input.damage import cut, edit, files, model_file
-from training.run import open_model_folder
+from training.model_folder import open_model_folder
 
 pytestmark = pytest.mark.long
 
@@ -123,9 +123,26 @@ def test_a_scene_that_changed_under_a_run_is_refused(case, refused, run, short, 
     assert run(*command).code == 0
     edit(scene / case.frames, lambda content: content["frames"].pop())
     line = refused(*command)
-    assert "the pictures or times of the scene changed" in line
+    assert "the frames of the scene changed since it was written" in line
     assert "--restart" in line
     assert run(*command, "--restart").code == 0
+
+
+def test_poses_that_were_corrected_after_a_run_do_not_leave_it_finished(
+    case, refused, run, short, tmp_path
+):
+    scene = case.write(tmp_path / "scene")
+    command = ["train.py", "-s", scene, "-m", tmp_path / "out", *short]
+    assert run(*command).code == 0
+
+    def further(content):
+        for frame in content["frames"]:
+            for row in frame["transform_matrix"][:3]:
+                row[3] *= 1.5
+
+    edit(scene / case.frames, further)
+    line = refused(*command)
+    assert "the poses of the scene changed since it was written; restore them" in line
 
 
 def test_a_start_checkpoint_in_a_folder_with_another_run_is_refused(

@@ -82,3 +82,10 @@ def test_resize_refuses_rows_that_lack_a_column(table):
     rows.pop("quats")
     with pytest.raises(ValueError, match="quats"):
         table.resize(torch.ones(20, dtype=torch.bool), rows, optimizers_of(table))
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_points_in_one_place_get_a_width_from_the_scene(n):
+    cloud = PointCloud(torch.ones(n, 3), torch.ones(n, 3))
+    scales = GaussianTable.from_points(cloud, 0, extent=50.0).columns["log_scales"].exp()
+    torch.testing.assert_close(scales, torch.full((n, 3), 5.0))

@@ -239,15 +239,15 @@ def test_foreign_folder_is_refused_and_kept(tmp_path, name):
 
 
 def test_foreign_folder_in_the_way_of_the_unfinished_one_is_refused_and_kept(tmp_path):
-    (tmp_path / "demo.part").mkdir()
-    (tmp_path / "demo.part" / "notes.txt").write_text("mine")
-    with pytest.raises(InputError, match=r"demo\.part: exists but has no readable"):
+    (tmp_path / "demo.gaussians-part").mkdir()
+    (tmp_path / "demo.gaussians-part" / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"demo\.gaussians-part: exists but has no readable"):
         script.make_demo_data(tmp_path / "demo", SETTINGS, workers=1)
-    assert (tmp_path / "demo.part" / "notes.txt").read_text() == "mine"
+    assert (tmp_path / "demo.gaussians-part" / "notes.txt").read_text() == "mine"
 
 
 def test_folder_left_by_a_killed_run_is_cleaned_up(tmp_path):
-    partial = tmp_path / "demo.part"
+    partial = tmp_path / "demo.gaussians-part"
     partial.mkdir()
     settings = script.DemoSettings(width=8, train=2, val=0, test=0)
     (partial / script.MARKER).write_text(json.dumps({"made_by": script.MADE_BY}))

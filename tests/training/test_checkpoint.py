@@ -11,7 +11,8 @@ from scene.facts import FILES
 from scene.methods import saved_iterations
 from tests.building import built, facts_of
 from tests.tiny_scene import write_tiny_scene
-from training.checkpoint import Checkpoints, fingerprint
+from training.checkpoint import Checkpoints
+from training.fingerprint import fingerprint
 from training.optimizers import Optimizers
 from utils.errors import InputError
 
@@ -196,7 +197,7 @@ def test_an_export_replaces_an_older_one_whole(open_checkpoints, method, facts):
     assert {path.name for path in folder.iterdir()} == written
     found = load_file(folder / "model.safetensors")["table.columns.means"]
     assert torch.equal(found, method.table.columns["means"])
-    assert not list(checkpoints.model_path.rglob("*.part"))
+    assert not list(checkpoints.model_path.rglob("*-part*"))
 
 
 def test_exports_of_earlier_stages_are_no_saved_iterations(open_checkpoints, method, facts):
@@ -204,7 +205,7 @@ def test_exports_of_earlier_stages_are_no_saved_iterations(open_checkpoints, met
     checkpoints.export(coarse, 30, method, facts)
     checkpoints.export(fine, 7, method, facts)
     checkpoints.export(fine, 60, method, facts)
-    (checkpoints.model_path / "point_cloud" / "iteration_9.part").mkdir()
+    (checkpoints.model_path / "point_cloud" / "iteration_9.gaussians-part").mkdir()
     assert saved_iterations(checkpoints.model_path) == [7, 60]
 
 
@@ -219,15 +220,30 @@ def test_a_run_is_finished_when_its_last_step_is_saved_and_exported(
     assert open_checkpoints(restart=True).finished(fine) is None
 
 
-def test_the_fingerprint_follows_what_is_trained_on(scene):
-    frames = scene.train
-    known = fingerprint(frames)
-    assert fingerprint(list(frames)) == known
-    first = frames[0]
-    for other in (
-        replace(first, time=0.123),
-        replace(first, camera=first.camera.resized(12, 12)),
-        replace(first, image_path=frames[1].image_path),
-    ):
-        assert fingerprint([other, *frames[1:]]) != known
-    assert fingerprint(frames[1:]) != known
+def test_a_checkpoint_that_kept_the_older_fingerprint_is_gone_on_from(
+    open_checkpoints, method, settings, scene
+):
+    save(open_checkpoints(), method, ("coarse", 10))
+    folder = open_checkpoints().saved.folder
+    now = fingerprint(scene.train)
+
+    def opened(stored):
+        state = json.loads((folder / "state.json").read_text()) | {"scene": stored}
+        (folder / "state.json").write_text(json.dumps(state))
+        return Checkpoints(folder.parents[1], method.stages(), settings.run, now)
+
+    assert opened(now["older"]).saved.step == 10
+    assert opened(now).saved.step == 10
+    with pytest.raises(InputError, match="the pictures or times of the scene changed"):
+        opened("0123456789abcdef")
+    with pytest.raises(InputError, match="the poses and codes of the scene changed"):
+        opened(now | {"poses": "x", "codes": None})
+    with pytest.raises(InputError, match="not a checkpoint's state"):
+        opened(3)
+
+
+def test_a_folder_of_another_name_than_its_checkpoint_s_is_none(open_checkpoints, method):
+    save(open_checkpoints(), method, ("coarse", 10))
+    folder = open_checkpoints().saved.folder
+    folder.rename(folder.with_name("coarse_10.part"))  # half of it, of an older version
+    assert open_checkpoints().saved is None

@@ -1,85 +1,32 @@
 import os
 import signal
-from dataclasses import replace
 
 import pytest
 
-from arguments import load_settings, parse_train_args
-from training.run import StopRequest, begin_run, open_model_folder
+from training.run import StopRequest
 from utils.errors import InputError, run_command
 
 
-@pytest.fixture
-def settings(tmp_path):
-    return parse_train_args(["-s", "data/none", "-m", str(tmp_path / "out")])
-
-
-def with_checkpoint(settings):
-    """As a run leaves its folder."""
-    with open_model_folder(settings) as folder:
-        begin_run(settings, folder)
-        (folder / "checkpoints" / "coarse_5").mkdir(parents=True)
-        (folder / "checkpoints" / "coarse_5" / "state.json").write_text("{}")
-    return folder
-
-
-def test_a_folder_made_for_nothing_is_removed_and_others_stay(settings, tmp_path):
-    with open_model_folder(settings) as folder:
-        assert folder.is_dir()
-    assert not folder.exists()
-    folder.mkdir()
-    with open_model_folder(settings):
-        pass
-    assert folder.is_dir()
-
-
-def test_the_folder_is_held_until_the_block_ends(settings):
-    with open_model_folder(settings) as folder:
-        with (
-            pytest.raises(InputError, match="another run is writing there"),
-            open_model_folder(settings),
-        ):
-            pass
-        assert folder.is_dir()
-    with open_model_folder(settings):
-        pass
-
-
-def test_the_settings_are_written_and_the_same_command_goes_on(settings):
-    folder = with_checkpoint(settings)
-    assert load_settings(folder / "config.json") == settings
-    with open_model_folder(replace(settings, run=replace(settings.run, port=1, quiet=True))):
-        pass
-
-
-def test_other_settings_are_refused_only_where_there_is_a_checkpoint(settings):
-    other = replace(settings, run=replace(settings.run, seed=3))
-    with open_model_folder(settings) as folder:
-        begin_run(settings, folder)
-    with open_model_folder(other):
-        pass
-    with_checkpoint(settings)
-    with pytest.raises(InputError, match=r"other settings \(seed\)"), open_model_folder(other):
-        pass
-
-
-def test_restart_removes_what_a_run_wrote_and_nothing_else(settings):
-    folder = with_checkpoint(settings)
-    (folder / "notes.txt").write_text("mine")
-    (folder / "log.jsonl").write_text("")
-    begin_run(replace(settings, run=replace(settings.run, restart=True)), folder)
-    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "notes.txt"]
-
-
-def test_a_request_to_stop_waits_for_the_step_and_a_second_one_does_not():
-    before = signal.getsignal(signal.SIGTERM)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_request_to_stop_waits_for_the_step_and_a_second_one_does_not(number):
+    before = signal.getsignal(number)
     with StopRequest() as stop:
         assert not stop.requested
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
         assert stop.requested
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert signal.getsignal(number) is before
+
+
+def test_a_hangup_that_nohup_ignores_stops_nothing():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopRequest() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stop.requested
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_leaving_says_how_to_go_on_with_code_130(capsys):

@@ -9,6 +9,7 @@ from safetensors import SafetensorError
 
 from utils.errors import InputError
 from utils.files import (
+    PART,
     append_text,
     inside,
     new_folder,
@@ -58,8 +59,8 @@ def fill(folder, content="new", error=None):
 
 
 def test_a_new_folder_takes_the_place_of_the_old_one(tmp_path):
-    (tmp_path / "out.part").mkdir()
-    (tmp_path / "out.part" / "left").write_text("by a killed process")
+    (tmp_path / f"out{PART}").mkdir()
+    (tmp_path / f"out{PART}" / "left").write_text("by a killed process")
     for content in ("old", "new"):
         fill(tmp_path / "below" / "out", content)
         fill(tmp_path / "out", content)
@@ -78,7 +79,7 @@ def test_everything_in_a_new_folder_is_on_the_disk_before_it_has_its_name(tmp_pa
 
     monkeypatch.setattr("os.fsync", note)
     fill(tmp_path / "out")
-    expected = ["out.part", "out.part/in", "out.part/in/a.txt"]
+    expected = [f"out{PART}", f"out{PART}/in", f"out{PART}/in/a.txt"]
     assert sorted(synced) == [(name, False) for name in expected]
 
 
@@ -130,15 +131,20 @@ def test_what_killed_processes_left_goes_and_nothing_else(tmp_path):
     process.wait()
     gone, here = process.pid, os.getpid()
     (tmp_path / "sheets").mkdir()
-    left = [f".config.{gone}.json", f"sheets/.fine_10.{gone}.png", f".LICENSE.{gone}"]
-    kept = [f".config.{here}.json", ".hidden.json", "config.1.json", "log.jsonl"]
+    left = [f".config.{gone}{PART}.json", f"sheets/.fine_10.{gone}{PART}.png"]
+    left += [f".LICENSE.{gone}{PART}"]
+    kept = [f".config.{here}{PART}.json", ".hidden.json", "config.1.json", "log.jsonl"]
+    kept += ["movie.mp4.part", f".notes.{gone}.txt", f"a file{PART}"]
     for name in left + kept:
         (tmp_path / name).write_text(json.dumps(name))
-    (tmp_path / "checkpoints" / "fine_10.part").mkdir(parents=True)
+    (tmp_path / "checkpoints" / f"fine_10{PART}").mkdir(parents=True)
+    (tmp_path / "download.part").mkdir()
+    (tmp_path / f"link{PART}").symlink_to(tmp_path / "download.part")
     remove_leftovers(tmp_path)
     found = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert found == set(kept)
     assert not list(tmp_path.glob("checkpoints/*"))
+    assert (tmp_path / f"link{PART}").is_dir()
 
 
 def test_a_removed_folder_loses_its_name_before_its_files(tmp_path, monkeypatch):

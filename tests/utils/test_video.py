@@ -89,6 +89,20 @@ def test_failing_encoder_is_one_sentence_with_its_reason(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_video_that_the_disk_cut_short_is_refused(tmp_path, monkeypatch):
+    whole = video._is_whole
+
+    def cut_and_look(path):
+        assert whole(path)
+        path.write_bytes(path.read_bytes()[:-1])
+        return whole(path)
+
+    monkeypatch.setattr(video, "_is_whole", cut_and_look)
+    with pytest.raises(InputError, match=r"a\.mp4: cannot be written \(ffmpeg: it could not"):
+        write(tmp_path / "a.mp4", 3)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_missing_ffmpeg_says_what_to_install(tmp_path, monkeypatch):
     import imageio_ffmpeg
 
