@@ -233,8 +233,9 @@ class Method(MethodBase):
 
     @property
     def activations_per_row(self) -> int:
-        # Of decoders and MLP (which keeps the ends of its halves), twice; copies; what is drawn.
+        # Of decoders and MLP (which keeps the ends of its halves), copies, what is drawn. Of their
+        # gradients few are alive at once.
         h = self.hidden
-        mlp = 2 * (2 * (3 + 6 * h.deform_octaves) + 3 * h.deform_width)
-        decoders = 2 * (4 * h.plane_channels + 5 * h.decoder_width + 4 * 48)
+        mlp = 2 * (3 + 6 * h.deform_octaves) + 3 * h.deform_width
+        decoders = 4 * h.plane_channels + 5 * h.decoder_width + 4 * 48
         return mlp + decoders + 30 * h.n_rotations + 5 * (1 + 3 * (self.sh_degree + 1) ** 2)
