@@ -111,3 +111,9 @@ def test_a_sequence_in_another_unit_is_reenacted_where_the_avatar_is(tmp_path, m
             # Places of theirs, in their dataset's units, in ours.
             place = own.camera.viewmat[:3, 3] * theirs.world.unit / ours.world.unit
             assert torch.allclose(frame.camera.viewmat[:3, 3], place, rtol=1e-5)
+
+
+def test_a_reader_that_knows_no_other_world_keeps_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(World, "held", lambda world, c2w: c2w)
+    scene = read("dnerf", elsewhere(monkeypatch, tmp_path / "a", "dnerf", 60, np.zeros(3)))
+    assert scene.world == AS_IT_IS
