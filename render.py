@@ -26,9 +26,10 @@ from scene.methods import model_folder, read_method
 from scoring.sweep_grid import write_grid
 from scoring.views import REENACTMENT
 from scoring.views_file import view_name, write_views
-from training.model_folder import own_folder, require_apart
+from training.model_folder import require_apart
 from utils.devices import choose_device
 from utils.errors import InputError, run_command
+from utils.files import own_folder
 from utils.images import Pixels, to_pixels, write_depth, write_image
 from utils.video import VideoWriter
 

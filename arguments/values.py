@@ -77,6 +77,8 @@ def describe(kind: Any) -> str:
 
 def _mismatch(value: Any, kind: Any, name: str) -> ValueError:
     found = f"{shown(value)} ({type(value).__name__})"
+    if kind is str and isinstance(value, str):
+        return ValueError(f"{name} is {found}, expected at most {MAX_TEXT:,} letters and no NUL")
     return ValueError(f"{name} is {found}, expected {describe(kind)}")
 
 

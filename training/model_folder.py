@@ -6,7 +6,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from arguments import differences, load_settings, save_settings
 from utils.errors import InputError
-from utils.files import read_json, remove_folder, remove_leftovers
+from utils.files import own_folder, read_json, remove_folder, remove_leftovers
 
 if TYPE_CHECKING:
     from arguments.settings import Settings
@@ -46,23 +45,6 @@ def require_apart(model_path: str | os.PathLike[str], source: str) -> None:
             f"{model_path}: this output folder is, holds or lies in the dataset's folder {source}, "
             "where nothing may be written; choose another with -m"
         )
-
-
-def own_folder(model_path: Path, target: Path) -> Path:
-    """`target`, a folder in `model_path` that need not be there yet.
-
-    Raises InputError naming the first part of the way that is no real folder: what is written or
-    removed through a link is not ours.
-    """
-    at = model_path
-    for name in target.relative_to(model_path).parts:
-        at = at / name
-        if os.path.lexists(at) and not stat.S_ISDIR(at.lstat().st_mode):
-            raise InputError(
-                f"{at}: it is a link or a file, expected a folder of the run; move it away or "
-                "choose another -m"
-            )
-    return target
 
 
 @contextmanager

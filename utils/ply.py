@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -151,7 +150,9 @@ def _text_rows(file: BinaryIO, element: Element) -> NDArray:
 
 
 def _lines(file: BinaryIO, count: int) -> Iterator[bytes]:
-    for line in islice(file, count):
-        if len(line) > MAX_ROW:
-            raise ValueError(f"a row of {len(line):,} bytes")
+    for k in range(count):
+        line = file.readline(MAX_ROW + 1)
+        if not line.strip() or len(line) > MAX_ROW:
+            found = f"is longer than {MAX_ROW:,} bytes" if line.strip() else "is missing or empty"
+            raise ValueError(f"row {k + 1:,} of {count:,} {found}")
         yield line

@@ -25,7 +25,7 @@ FLAGS = {
     ("--kplanes_config", '{"resolution": []}'): r"resolution has 0 entries, expected 4",
     ("--kplanes_config", '{"resolution": [1, 1, 1, 1000000000]}'): "expected from 1 to 4096",
     ("--kplanes_config", "[" * 100_000): "kplanes_config is '.*expected a dict",
-    ("--expname", "x" * 5_000): "expname is 'xx.*expected str",
+    ("--expname", "x" * 5_000): "expname is 'xx.*expected at most 4,096 letters",
 }
 
 

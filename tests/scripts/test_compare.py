@@ -180,7 +180,7 @@ def test_views_say_their_fps_and_regions(tmp_path):
         [],
     ):
         write_json(tmp_path / VIEWS, broken)
-        with pytest.raises(InputError, match=r"views\.json: expected .*run render\.py"):
+        with pytest.raises(InputError, match=r"views\.json: cannot be read as .*run render\.py"):
             read_views(tmp_path)
 
 

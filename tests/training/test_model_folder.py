@@ -6,8 +6,9 @@ import pytest
 
 from arguments import load_settings, parse_train_args
 from tests.tiny_scene import write_tiny_scene
-from training.model_folder import begin_run, open_model_folder, own_folder, require_apart
+from training.model_folder import begin_run, open_model_folder, require_apart
 from utils.errors import InputError
+from utils.files import own_folder
 
 
 @pytest.fixture
@@ -149,7 +150,7 @@ def test_a_log_that_is_a_link_is_refused(settings, tmp_path):
 def test_a_file_where_a_folder_is_expected_is_one_line(settings, tmp_path):
     folder = with_checkpoint(settings)
     (folder / "sheets").write_text("mine")
-    refused(settings, "sheets: it is a link or a file, expected a folder")
-    with pytest.raises(InputError, match="sheets: it is a link or a file"):
+    refused(settings, "sheets: it is no folder")
+    with pytest.raises(InputError, match="sheets: it is no folder"):
         own_folder(folder, folder / "sheets" / "deeper")
     assert own_folder(folder, folder / "new" / "deeper") == folder / "new" / "deeper"
