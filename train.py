@@ -1,5 +1,4 @@
-"""Train a dynamic scene: python train.py -s DATA --configs arguments/<family>/<scene>.py --expname
-NAME"""
+"""Train a dynamic scene: python train.py -s DATA --configs arguments/<family>/<scene>.py -m OUT"""
 
 from utils.terminal import begin_command, started  # isort: skip
 
@@ -28,7 +27,7 @@ from training.memory import expected_memory
 from training.model_folder import begin_run, open_model_folder
 from training.numerics import Watch
 from training.optimizers import Optimizers
-from training.run import DOUBTFUL, Run, StopRequest
+from training.run import Run, StopRequest
 from training.stage import Stage
 from utils.devices import choose_device, describe
 from utils.errors import run_command
@@ -49,11 +48,10 @@ def train(settings: Settings) -> Path:
         if folder:
             logger.say(f"{folder}: this run is finished; --restart begins it anew")
             return folder
-        for doubt in doubts(scene):
-            logger.say(f"doubt: {doubt}")
         bound = expected_memory(scene, method, stages, settings.run.cache_mb)
-        logger.say(f"device: {describe(device)}")
-        logger.say(str(bound))
+        warnings = [f"doubt: {doubt}" for doubt in doubts(scene)]
+        for line in (*warnings, f"device: {describe(device)}", str(bound)):
+            logger.say(line)
         loader = FrameLoader(settings.run.cache_mb, device)
         loader.preload(scene.train + scene.test)
         begin_run(settings, model_path)
@@ -61,19 +59,7 @@ def train(settings: Settings) -> Path:
             run = Run(settings, scene, facts, method, loader, checkpoints, logger, stop)
             for stage in stages:
                 train_stage(stage, run)
-        last = stages[-1]
-        folder = checkpoints.finished(last)
-        folder = folder or checkpoints.export(last, last.iterations, method, facts)
-        doubt = run.doubt()
-        if doubt:
-            remedy = "lower the learning rates or change the losses, and begin anew with --restart"
-            logger.warn(last.name, last.iterations, f"{folder}: {doubt}; {remedy}")
-        logger.close()
-        logger.say(bound.beside_peak())
-        if doubt:
-            raise SystemExit(DOUBTFUL)
-        logger.say(f"done: {folder}; next: python render.py --model_path {model_path}")
-    return folder
+        return run.end(stages[-1], bound)
 
 
 def train_stage(stage: Stage, run: Run) -> None:
@@ -91,8 +77,7 @@ def train_stage(stage: Stage, run: Run) -> None:
     for step in logger.steps(stage.name, start, stage.iterations):
         method.on_step(step)
         optimizers.set_learning_rates(step)
-        loaded = [run.loader.load(frame, method.background) for frame in next(batches)]
-        frames = [method.prepare(frame) for frame in loaded]
+        frames = [method.prepare(run.loader.load(f, method.background)) for f in next(batches)]
         shown = frames if stage.pose else []
         renders = [render(f.camera, stage.pose(f), f.background) for f in shown]
         losses = {term.name: term(renders, frames, step) for term in stage.losses}

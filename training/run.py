@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, NoReturn
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from scene.methods import MethodBase
     from training.checkpoint import Checkpoints
     from training.logger import Logger
+    from training.memory import MemoryBound
     from training.stage import Stage
 
 N_TEST_VIEWS = 17  # views per split that are scored while training
@@ -50,6 +52,26 @@ class Run:
             if frames:
                 found = evaluate(show, frames, self.facts.regions)
                 self.logger.evaluation(stage.name, step, split, found)
+
+    def end(self, last: Stage, bound: MemoryBound) -> Path:
+        """Export the model after its last stage and say how the run went; returns the folder.
+
+        Exits with code 3 where the model went wrong.
+        """
+        folder = self.checkpoints.finished(last) or self.checkpoints.export(
+            last, last.iterations, self.method, self.facts
+        )
+        doubt, logger = self.doubt(), self.logger
+        if doubt:
+            remedy = "lower the learning rates or change the losses, and begin anew with --restart"
+            logger.warn(last.name, last.iterations, f"{folder}: {doubt}; {remedy}")
+        logger.close()
+        logger.say(bound.beside_peak())
+        if doubt:
+            raise SystemExit(DOUBTFUL)
+        model_path = self.settings.model.model_path
+        logger.say(f"done: {folder}; next: python render.py --model_path {model_path}")
+        return folder
 
     def doubt(self) -> str:
         """What is wrong with the trained model, in words; "" where nothing seems to be."""

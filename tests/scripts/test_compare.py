@@ -42,6 +42,8 @@ def called(run, command, *flags):
     """One of the project's commands, in this process."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", [command, *flags])
+        for name in ("stdout", "stderr"):  # which the commands replace
+            patch.setattr(sys, name, getattr(sys, name))
         runpy.run_path(str(ROOT / command), run_name="__main__")
     if command == "render.py":
         write_views(views(run))

@@ -16,6 +16,7 @@ TALKS = """
 from utils.terminal import begin_command, started
 begin_command()
 import sys
+from pathlib import Path
 from tqdm import tqdm
 started()
 for k in tqdm(range(20), mininterval=0):
