@@ -20,8 +20,8 @@ struct Placed {
   uint8_t rows[4];
 };
 
-// Pairs of one chunk, kept while they are few. Plain, with malloc behind it: no exception may leave a
-// thread of a team.
+// Pairs of one chunk, kept while they are few. Plain, with malloc behind it: no exception may leave
+// a thread of a team.
 struct PlacedList {
   Placed* data;
   int64_t size, capacity;  // size: of all pairs, kept or not
