@@ -5,16 +5,18 @@ import resource
 import diff_gaussian_rasterization as package
 import pytest
 import torch
-from diff_gaussian_rasterization import budget, cuda, native, rasterize
+from diff_gaussian_rasterization import budget, cpu, cuda, native, rasterize
 from diff_gaussian_rasterization.painter import CpuBrush, GpuBrush
 
 from tests.submodules.diff_gaussian_rasterization.raster_scenes import (
     cast,
     draw_native,
+    draw_twin,
     draw_with,
     inputs_of,
     random_scene,
     with_gradients,
+    worst,
 )
 from tests.submodules.emulation import emulated
 from utils.errors import run_command
@@ -83,6 +85,17 @@ def test_refusing_a_hundred_million_pairs_stores_none_of_them():
         draw_native(scene)
     taken = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     assert taken < 50, f"{taken:.0f} MiB"
+
+
+def test_chunks_with_more_pairs_than_are_kept_equal_the_twin(variant):
+    scene = random_scene(30, 400, 400)
+    sizes = torch.linspace(0.02, 5, 30, dtype=torch.float64)[:, None]
+    scene["scales"] = sizes * sizes.new_tensor([1.0, 0.6, 0.3])
+    assert len(cpu.forward(inputs_of(scene)).pairs) > 16 * 512  # kMostKept of outline.h
+    image, gradients = with_gradients(draw_native, scene)
+    expected, truth = with_gradients(draw_twin, scene)
+    assert all(worst(a, b) < 1e-12 for a, b in zip(image[:3], expected[:3], strict=True))
+    assert all(worst(gradients[name], truth[name]) < 1e-10 for name in truth)
 
 
 def test_zero_allows_any_number(allow):

@@ -58,7 +58,7 @@ void rasterize(Arrays& a, int threads) {
   DgrScene s = {};
   s.count = n, s.width = width, s.height = height, s.channels = 3, s.threads = threads;
   s.sh_bases = 16, s.sh_degree = 3, s.near_plane = 0.01, s.far_plane = 100;
-  s.means = a.of(3 * n, 1), s.quats = a.of(4 * n, 1), s.scales = a.of(3 * n, 0.05f, 0.06f);
+  s.means = a.of(3 * n, 1), s.quats = a.of(4 * n, 1), s.scales = a.of(3 * n, 0.2f, 0.21f);
   s.opacities = a.of(n, 0.45f, 0.5f), s.sh = a.of(48 * n, 0.3f), s.background = a.of(3, 1);
   float *view = a.of(16), *k = a.of(9);
   view[0] = view[5] = view[10] = view[15] = 1, view[11] = 3;

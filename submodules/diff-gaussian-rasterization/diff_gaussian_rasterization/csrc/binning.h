@@ -5,8 +5,10 @@
 #pragma once
 
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <vector>
 
 #include "rasterizer.h"
 #include "team.h"
@@ -16,16 +18,32 @@ struct SortKey {
   uint32_t gaussian;
 };
 
+// The pairs of all chunks, as far as they were kept.
+class Chunks {
+ public:
+  explicit Chunks(int64_t count) : lists_(count) {}
+  Chunks(const Chunks&) = delete;
+  ~Chunks() {
+    for (PlacedList& list : lists_) std::free(list.data);
+  }
+  int64_t count() const { return (int64_t)lists_.size(); }
+  PlacedList& operator[](int64_t chunk) { return lists_[chunk]; }
+
+ private:
+  std::vector<PlacedList> lists_;
+};
+
 class Binning {
  public:
-  Binning(const DgrScene& scene, const DgrState& state, int64_t chunks, int threads)
+  Binning(const DgrScene& scene, const DgrState& state, Chunks& chunks, int threads)
       : scene_(scene),
         state_(state),
+        chunks_(chunks),
         tiles_((int64_t)((scene.width + kTile - 1) / kTile) * ((scene.height + kTile - 1) / kTile)),
         keys_(new SortKey[scene.count]),
         spare_(new SortKey[scene.count]),
         counts_(new uint32_t[tiles_ * threads]),
-        tasks_(chunks + 1) {}
+        tasks_(chunks.count() + 1) {}
 
   // One thread, once all pairs are counted: numbers the slots. Returns how many there are.
   int64_t number_slots() const {
@@ -39,15 +57,19 @@ class Binning {
   }
   void make_room(int64_t pairs) { placed_.reset(new Placed[pairs]); }
 
-  // Every thread of the team, after that. place(chunk, placed): writes a chunk's pairs.
+  // Every thread of the team, after that. place(chunk, placed): writes a chunk's pairs that the
+  // projection did not keep.
   template <class Place>
   void run(Team& team, int rank, const Place& place) {
     int64_t task;
     while (tasks_.take(task)) {
       if (task == 0)
         sort_by_depth();
-      else
+      else if (const PlacedList& list = chunks_[task - 1]; list.size > list.capacity)
         place(task - 1, placed_.get());
+      else if (list.size > 0)
+        std::memcpy(placed_.get() + state_.offsets[(task - 1) * kChunk], list.data,
+                    list.size * sizeof(Placed));
     }
     team.meet();
     uint32_t* counts = counts_.get() + tiles_ * rank;
@@ -129,6 +151,7 @@ class Binning {
 
   const DgrScene& scene_;
   const DgrState& state_;
+  Chunks& chunks_;
   const int64_t tiles_;
   int64_t drawn_ = 0;
   std::unique_ptr<Placed[]> placed_;

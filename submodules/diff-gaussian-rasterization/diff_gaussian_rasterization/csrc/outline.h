@@ -1,6 +1,7 @@
 // Which tiles, and which of their rows, Gaussians can reach.
 #pragma once
 
+#include <cstdlib>
 #include <cstring>
 
 #include "columns.h"
@@ -47,14 +48,55 @@ DGR_FN void visit_lanes(const Outline<Vec<S>>& outlines, uint32_t bits, Visit vi
   }
 }
 
-// counts[i] = tiles that lane i can reach, of those lanes whose bits are set.
-template <class S>
-DGR_FN void count_group(const Outline<Vec<S>>& outlines, uint32_t bits, int width, int height,
-                        uint32_t* counts) {
-  visit_lanes<S>(outlines, bits, [&](int i, const Outline<S>& o) DGR_INLINE {
-    visit_columns<S>(o, width, height, [&](int, Rows left, Rows right) DGR_INLINE {
-      counts[i] += (uint32_t)count_tiles(left, right);
+// Calls visit(lane, pair) for the tiles of those lanes whose bits are set: lane after lane, tile
+// columns from left to right, in each from top to bottom.
+template <class S, class Visit>
+DGR_FN void visit_tiles(const Outline<Vec<S>>& outlines, uint32_t bits, int width, int height,
+                        Visit visit) {
+  const int across = (width + kTile - 1) / kTile;
+  visit_lanes<S>(outlines, bits, [&](int lane, const Outline<S>& o) DGR_INLINE {
+    visit_columns<S>(o, width, height, [&](int column, Rows left, Rows right) DGR_INLINE {
+      const Rows tiles = reached_tiles(left, right);
+      for (int row = tiles.begin; row < tiles.end; ++row) {
+        const Placed pair = {(uint32_t)(row * across + column),
+                             {within(left.begin, row), within(left.end, row),
+                              within(right.begin, row), within(right.end, row)}};
+        if (pair.rows[1] > pair.rows[0] || pair.rows[3] > pair.rows[2]) visit(lane, pair);
+      }
     });
+  });
+}
+
+constexpr int64_t kMostKept = 16 * kChunk;  // pairs of a chunk, before all are counted
+
+inline bool grow(PlacedList& list) {
+  if (list.capacity == kMostKept) return false;
+  void* grown = std::realloc(list.data, kMostKept / 2 * (list.data ? 2 : 1) * sizeof(Placed));
+  if (!grown) return false;
+  list.capacity = list.data ? kMostKept : kMostKept / 2;
+  list.data = (Placed*)grown;
+  return true;
+}
+
+// Appends the tiles of those lanes whose bits are set, or, once the list is full, counts them;
+// counts[i] = how many lane i has.
+template <class S>
+DGR_FN void list_group(const Outline<Vec<S>>& outlines, uint32_t bits, int width, int height,
+                       PlacedList& list, uint32_t* counts) {
+  if (list.size > list.capacity) {
+    visit_lanes<S>(outlines, bits, [&](int i, const Outline<S>& o) DGR_INLINE {
+      visit_columns<S>(o, width, height, [&](int, Rows left, Rows right) DGR_INLINE {
+        counts[i] += (uint32_t)count_tiles(left, right);
+      });
+      list.size += counts[i];
+    });
+    return;
+  }
+  visit_tiles<S>(outlines, bits, width, height, [&](int i, const Placed& pair) DGR_INLINE {
+    ++counts[i];
+    if (list.size < list.capacity || (list.size == list.capacity && grow(list)))
+      list.data[list.size] = pair;
+    ++list.size;
   });
 }
 
@@ -63,26 +105,14 @@ template <class S>
 void place_rows(const DgrScene& scene, const DgrState& state, const void* outlines, Placed* placed,
                 int64_t begin, int64_t end) {
   constexpr int W = Vec<S>::kLanes;
-  const int across = (scene.width + kTile - 1) / kTile;
+  Placed* next = placed + state.offsets[begin];
   for (int64_t first = begin; first < end; first += W) {
     const uint32_t* slots = state.offsets + first;
     uint32_t bits = 0;
     for (int i = 0; i < W && first + i < end; ++i)
       bits |= (uint32_t)(slots[i + 1] > slots[i]) << i;
-    const auto& group = ((const Outline<Vec<S>>*)outlines)[first / W];
-    Placed* next = placed + slots[0];
-    visit_lanes<S>(group, bits, [&](int, const Outline<S>& o) DGR_INLINE {
-      visit_columns<S>(o, scene.width, scene.height, [&](int column, Rows left, Rows right)
-                                                         DGR_INLINE {
-        const Rows tiles = reached_tiles(left, right);
-        for (int row = tiles.begin; row < tiles.end; ++row) {
-          const Placed pair = {(uint32_t)(row * across + column),
-                               {within(left.begin, row), within(left.end, row),
-                                within(right.begin, row), within(right.end, row)}};
-          if (pair.rows[1] > pair.rows[0] || pair.rows[3] > pair.rows[2]) *next++ = pair;
-        }
-      });
-    });
+    visit_tiles<S>(((const Outline<Vec<S>>*)outlines)[first / W], bits, scene.width, scene.height,
+                   [&](int, const Placed& pair) DGR_INLINE { *next++ = pair; });
   }
 }
 

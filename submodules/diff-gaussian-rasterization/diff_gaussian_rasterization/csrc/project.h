@@ -158,8 +158,8 @@ DGR_FN uint32_t project_group(const DgrScene& scene, const DgrState& state,
 }
 
 template <class S>
-void project_rows(const DgrScene& scene, const DgrState& state, void* outlines, int64_t begin,
-                  int64_t end) {
+void project_rows(const DgrScene& scene, const DgrState& state, void* outlines, PlacedList& list,
+                  int64_t begin, int64_t end) {
   constexpr int W = Vec<S>::kLanes;
   const Camera<Vec<S>> camera = load_camera<S>(scene);
   for (int64_t first = begin; first < end; first += W) {
@@ -168,7 +168,7 @@ void project_rows(const DgrScene& scene, const DgrState& state, void* outlines, 
     auto& outline = ((Outline<Vec<S>>*)outlines)[first / W];
     uint32_t counts[W] = {};
     const uint32_t bits = project_group<S>(scene, state, camera, first, valid, radii, outline);
-    if (bits) count_group<S>(outline, bits, scene.width, scene.height, counts);
+    if (bits) list_group<S>(outline, bits, scene.width, scene.height, list, counts);
     alignas(kVectorBytes) S wide[W];
     radii.store(wide);
     for (int i = 0; i < valid; ++i) {

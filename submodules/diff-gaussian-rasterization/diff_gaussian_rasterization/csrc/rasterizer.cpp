@@ -143,11 +143,11 @@ int64_t forward(const DgrScene& scene, DgrState state, const DgrImage& image,
     return kBadCamera;
   const Kernels& kernels = dgr::kernels[scene.is_double];
   const int tile_total = tile_count(scene), threads = team_size(scene, tile_total);
-  const int64_t chunk_total = chunk_count(scene);
-  Binning binning(scene, state, chunk_total, threads);
+  Chunks lists(chunk_count(scene));
+  Binning binning(scene, state, lists, threads);
   const Scratch scratch(kernels.scratch(scene), threads);
-  const Buffer outlines = aligned(chunk_total * kChunk * kOutlineNumbers * number_bytes(scene));
-  Tasks chunks(chunk_total), tiles(tile_total);
+  const Buffer outlines = aligned(lists.count() * kChunk * kOutlineNumbers * number_bytes(scene));
+  Tasks chunks(lists.count()), tiles(tile_total);
   int64_t result = 0;
   const auto allocate_pairs = [&] {
     result = guarded([&]() -> int64_t {
@@ -160,7 +160,7 @@ int64_t forward(const DgrScene& scene, DgrState state, const DgrImage& image,
   };
   Team::run(threads, [&](Team& team, int rank) {
     for_chunks(scene, chunks, [&](int64_t begin, int64_t end) {
-      kernels.project(scene, state, outlines.get(), begin, end);
+      kernels.project(scene, state, outlines.get(), lists[begin / kChunk], begin, end);
     });
     team.meet();
     if (rank == 0) allocate_pairs();

@@ -4,7 +4,8 @@
 
 #include "border.h"
 
-// Room for this many pairs, or null; there may be more than 2^32. Called on the thread that called dgr_forward.
+// Room for this many pairs, or null, as there must be for 2^32 and more. Called on the thread that
+// called dgr_forward.
 extern "C" {
 typedef DgrPair* (*DgrAllocate)(int64_t pairs);
 }
@@ -17,6 +18,13 @@ constexpr int kMoments = 7;  // six moments of the exponent's gradient, and the 
 struct Placed {
   uint32_t tile;
   uint8_t rows[4];
+};
+
+// Pairs of one chunk, kept while they are few. Plain, with malloc behind it: no exception may leave
+// a thread of a team.
+struct PlacedList {
+  Placed* data;
+  int64_t size, capacity;  // size: of all pairs, kept or not
 };
 
 // Scratch of one backward pass: one row of `stride` numbers per pair, written only where `touched`.
@@ -33,10 +41,12 @@ inline int pair_stride(int channels) { return (kMoments + channels + 15) / 16 * 
 struct Kernels {
   // Bytes of 64-aligned scratch that one thread needs.
   int64_t (*scratch)(const DgrScene&);
-  // Rows begin .. end: radii, splats, features, outlines, and offsets[i + 1] = number of tiles.
+  // Rows begin .. end: radii, splats, features, outlines, and offsets[i + 1] = number of tiles. The
+  // list keeps the pairs themselves while they are few.
   // outlines: kOutlineNumbers per row, rows rounded up to kChunk, 64-aligned.
-  void (*project)(const DgrScene&, const DgrState&, void* outlines, int64_t begin, int64_t end);
-  // The same rows' pairs, once offsets are a running sum.
+  void (*project)(const DgrScene&, const DgrState&, void* outlines, PlacedList&, int64_t begin,
+                  int64_t end);
+  // The same rows' pairs from the outlines, once offsets are a running sum.
   void (*place)(const DgrScene&, const DgrState&, const void* outlines, Placed*, int64_t begin,
                 int64_t end);
   void (*blend)(const DgrScene&, const DgrState&, const DgrImage&, int tile, void* scratch);
