@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from scene import Scene
 from scene.facts import evenly
 from scene.frames import Frame, decode
 from scene.paths import poses
 from utils.errors import InputError
-from utils.images import read_image
 
 N_DECODED = 12  # pictures that are looked at
 HARDLY = 0.01  # of the last time, which all of them span
@@ -100,36 +97,6 @@ def mixed_shapes(scene: Scene) -> Iterator[str]:
         )
 
 
-def damaged_jpegs(scene: Scene) -> Iterator[str]:
-    files = [f.image_path for f in _pictured(scene) if f.image_path.suffix.lower() != ".png"]
-    bad = [file for file in evenly(files, N_DECODED) if _complains(lambda f=file: read_image(f))]
-    if bad:
-        yield (
-            f"{bad[0]}: its data are damaged, as in {len(bad)} of {min(len(files), N_DECODED)} "
-            "JPEG files looked at; copy them again"
-        )
-
-
-def _complains(decoding: Callable[[], object]) -> bool:
-    """Whether the decoder, which hands on what it can, writes a complaint to the process's stderr;
-    nothing of it is shown."""
-    try:
-        kept = os.dup(2)
-    except OSError:  # no stderr to write to
-        return False
-    with tempfile.TemporaryFile() as said:
-        os.dup2(said.fileno(), 2)
-        try:
-            decoding()
-        except InputError:  # told elsewhere
-            return False
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-        said.seek(0)
-        return b"JPEG" in said.read()
-
-
 def _pictured(scene: Scene) -> list[Frame]:
     return [f for f in [*scene.train, *scene.test, *scene.val] if f.image_path is not None]
 
@@ -140,5 +107,4 @@ CHECKS = (
     inverted_masks,
     cameras_far_away,
     mixed_shapes,
-    damaged_jpegs,
 )

@@ -31,7 +31,7 @@ def test_an_output_folder_without_permission_is_refused(refused, training, tmp_p
 def test_a_file_in_the_way_of_a_sheet_is_named(refused, training, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "sheets").write_text("in the way")
-    assert "out/sheets: it is a link or a file" in refused(*training(tmp_path / "out"))
+    assert "out/sheets: it is no folder" in refused(*training(tmp_path / "out"))
 
 
 class FullAfter:

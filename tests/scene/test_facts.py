@@ -183,7 +183,7 @@ def test_a_box_is_never_flat_and_one_of_points_that_differ_is_theirs(toy_scene):
         cloud = replace(toy_scene.points, xyz=torch.tensor(xyz), rgb=torch.zeros(len(xyz), 3))
         return SceneFacts.from_scene(replace(toy_scene, points=cloud)).box
 
-    half = toy_scene.extent / 4
+    half = toy_scene.extent / 2
     one = torch.tensor([1.0, 2.0, 3.0])
     torch.testing.assert_close(box_of([[1.0, 2.0, 3.0]]), torch.stack([one - half, one + half]))
     assert torch.equal(box_of([[0.0, 1, 2], [3.0, 4, 5]]), torch.tensor([[0.0, 1, 2], [3, 4, 5]]))

@@ -10,6 +10,8 @@ from scene.datasets._doubts import doubts
 from scripts.data_doctor.checks import problems
 from tests.scene.datasets.reading import edit, read
 from tests.scene.datasets.tiny_folders import POINTS, TINY, write_picture, write_ply
+from utils.errors import InputError
+from utils.images import read_image
 
 
 @pytest.fixture
@@ -77,7 +79,7 @@ def test_pictures_of_mixed_shape(folder):
     said("dnerf", place, "different shapes (12x16, 16x12)")
 
 
-def test_jpegs_whose_data_are_damaged(folder):
+def test_a_jpeg_whose_data_are_damaged_is_named_where_it_is_read(folder):
     place = folder("nerfblendshape")
     smooth = cv2.resize(np.random.default_rng(0).integers(0, 255, (3, 4, 3), np.uint8), (16, 12))
     file = place / "ori_imgs" / "1.jpg"
@@ -86,7 +88,8 @@ def test_jpegs_whose_data_are_damaged(folder):
     start = data.rfind(b"\xff\xda") + 20
     data[start:-2] = bytes(7 * k % 200 for k in range(len(data) - 2 - start))
     file.write_bytes(data)
-    said("nerfblendshape", place, "1.jpg: its data are damaged, as in 1 of 3")
+    with pytest.raises(InputError, match=r"1\.jpg: .*damaged"):
+        read_image(file)
 
 
 def test_without_a_picture_nothing_is_decoded(folder):
