@@ -17,6 +17,7 @@ command -v "$PYTHON" >/dev/null || fail "there is no $PYTHON; run make test, or 
 [ $# -gt 0 ] || set -- portable avx2 avx512 threads
 runtime=$($CXX -print-file-name=libasan.so 2>/dev/null)
 [ -f "$runtime" ] || fail "$CXX has no AddressSanitizer; install GCC's, or name a GCC by CXX="
+libstdcxx=$($CXX -print-file-name=libstdc++.so.6)  # so that AddressSanitizer finds its throw
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 failed=0
@@ -49,11 +50,13 @@ row() { # name, what ran, state, seconds
     printf '%-10s %-36s %-9s %4s s  %s\n' "$1" "$2" "$3" "$4" "$5"
 }
 
-# Findings end the process: a test that meets one fails with the report in its output.
+# A finding ends the process; what it was is in the report.
 address="-fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all -g1"
 use_variant() {
     PYTHONPATH="$work" nice "$PYTHON" "$work/build.py" "$CXX $address" "$1" >"$work/log" 2>&1 &&
-        PYTHONPATH="$work" LD_PRELOAD="$runtime" ASAN_OPTIONS=detect_leaks=0 CXX="$CXX $address" \
+        PYTHONPATH="$work" LD_PRELOAD="$runtime $libstdcxx" CXX="$CXX $address" \
+        ASAN_OPTIONS="detect_leaks=0:log_path=$work/report" \
+        UBSAN_OPTIONS="print_stacktrace=1:log_path=$work/report" \
         DIFF_GAUSSIAN_RASTERIZATION_VARIANT=$1 FUSED_FIELDS_VARIANT=$1 \
         OMP_NUM_THREADS=2 nice "$PYTHON" -m pytest -q -p no:cacheprovider -p no:xdist \
         --timeout 600 -k "not cuda and not gpu and not GPU and not emulat and not _build and \
@@ -89,8 +92,8 @@ finish() { # exit code, name, what ran
     *)
         failed=1
         row "$2" "$3" FAILED $seconds "$said"
-        grep -m 3 -A 12 'ERROR: \|WARNING: Thread\|runtime error' "$work/log" ||
-            tail -n 30 "$work/log"
+        head -n 40 "$work"/report.* 2>/dev/null || tail -n 30 "$work/log"
+        rm -f "$work"/report.*
         ;;
     esac
 }

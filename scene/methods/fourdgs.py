@@ -45,9 +45,7 @@ class ModelHiddenParams:
     """The deformation field: six space-time planes and a small MLP."""
 
     net_width: int = count(64, "width of the feature MLP and of the heads")
-    defor_depth: int = setting(
-        1, "layers of the feature MLP; 0 and 1 are both a single Linear", valid=between(0, 64)
-    )
+    defor_depth: int = setting(1, "layers of the feature MLP; 0 means 1", valid=between(0, 64))
     plane_tv_weight: float = setting(1e-4, "smoothness of the spatial planes")
     time_smoothness_weight: float = setting(1e-2, "smoothness of the time planes along time")
     l1_time_planes: float = setting(1e-4, "pull of the time planes to 1, the neutral factor")

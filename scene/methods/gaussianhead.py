@@ -233,8 +233,7 @@ class Method(MethodBase):
 
     @property
     def activations_per_row(self) -> int:
-        # Of decoders and MLP (which keeps the ends of its halves), copies, what is drawn. Of their
-        # gradients few are alive at once.
+        # Of decoders, of both ends of the MLP's halves, copies, what is drawn; few gradients live.
         h = self.hidden
         mlp = 2 * (3 + 6 * h.deform_octaves) + 3 * h.deform_width
         decoders = 4 * h.plane_channels + 5 * h.decoder_width + 4 * 48
