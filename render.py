@@ -19,7 +19,7 @@ from tqdm import tqdm
 from arguments import parse_render_args
 from arguments.settings import RenderParams, Settings
 from gaussian_renderer.show import Show
-from scene import SPLITS, Scene, avatar, load_scene
+from scene import SPLITS, Scene, avatar, found_folder, load_scene
 from scene.facts import SceneFacts
 from scene.frames import Frame, FrameLoader
 from scene.methods import model_folder, read_method
@@ -50,7 +50,7 @@ def render_model(settings: Settings, options: RenderParams) -> None:
     folder = model_folder(model_path, options.iteration)
     facts = SceneFacts.read(folder)  # None: a model of an older version, which needs its dataset
     pictured = [s for s in SPLITS if s != "video" and not getattr(options, f"skip_{s}")]
-    missing = bool(facts and pictured) and not Path(source).is_dir()
+    missing = bool(facts and pictured) and not _is_there(settings)
     shots = {}
     if facts is None or (pictured and not missing):
         scene = load_scene(settings.dataset, settings.model, settings.data)
@@ -76,6 +76,14 @@ def render_model(settings: Settings, options: RenderParams) -> None:
         if not shots:
             raise InputError(line)
         print(line)
+
+
+def _is_there(settings: Settings) -> bool:
+    try:
+        found_folder(settings.model)
+    except InputError:
+        return False
+    return True
 
 
 def avatar_shots(

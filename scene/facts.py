@@ -29,7 +29,6 @@ CONDITIONS = ("flame_pose", "expression")  # fields of `Frame` that a method may
 CARRIED = (*CONDITIONS, "head_to_world")  # tensors that a frame without a picture keeps
 N_SHOWN = 120  # moments of the performance that a turn plays, at most
 FILES = ("scene.json", "scene.safetensors")
-FLAT = 0.5  # width of a box along an axis on which its points do not differ, in extents
 
 
 @dataclass(frozen=True)

@@ -195,7 +195,7 @@ def _read_saved(folder: Path) -> Saved:
             f"{file}: cannot be read ({error.strerror}); a checkpoint is a folder "
             "checkpoints/<stage>_<step> as train.py wrote it"
         ) from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
             f"{file}: not a checkpoint's state ({error!r}); delete the folder it is in and run the "
             "same command again, which goes on from what is left"
