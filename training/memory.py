@@ -130,7 +130,8 @@ def _pairs(method: MethodBase, stages: list[Stage], frame: Frame) -> int:
     if pose is None or not len(method.table):
         return 0
     frame = method.prepare(frame)
-    view = render(frame.camera, pose(frame), method.background.to(frame.camera.K))
+    behind = method.background.to(frame.camera.K)
+    view = render(frame.camera, pose(frame), behind, antialiased=method.antialiased)
     across = 2 * view.radii[view.radii > 0].double() / TILE
     tiles = (frame.camera.width / TILE + 1) * (frame.camera.height / TILE + 1)
     # What a disc of this width, anywhere on the grid, reaches on average.

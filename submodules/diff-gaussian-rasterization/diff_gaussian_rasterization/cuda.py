@@ -32,8 +32,9 @@ from diff_gaussian_rasterization.layout import (
 
 PROGRAM = Program(Path(__file__).parent / "csrc" / "cuda" / "all.cu")
 VARIANTS = [  # for a compile gate: every preprocessor branch, few and many channels, both types
-    *({"REAL": "float", "SH_DEGREE": degree} for degree in (-1, 0, 1, 3)),
-    {"REAL": "double", "SH_DEGREE": 3},
+    *({"REAL": "float", "SH_DEGREE": degree, "ANTIALIASED": 0} for degree in (-1, 0, 1, 3)),
+    {"REAL": "float", "SH_DEGREE": 3, "ANTIALIASED": 1},
+    {"REAL": "double", "SH_DEGREE": 3, "ANTIALIASED": 1},
     *({"REAL": "float", "CHANNELS": channels} for channels in (1, 3, 64)),
     *({"REAL": "float", "CHANNELS": channels, "AUX": 1} for channels in (1, 3, 64)),
     {"REAL": "float", "CHANNELS": 3, "AUX": 0},
@@ -256,7 +257,8 @@ def _real(inputs: Inputs) -> str:
 
 
 def _per_gaussian(inputs: Inputs, kernels: KernelsFactory) -> Kernels:
-    return kernels(REAL=_real(inputs), SH_DEGREE=-1 if inputs.sh is None else inputs.sh_degree)
+    degree = -1 if inputs.sh is None else inputs.sh_degree
+    return kernels(REAL=_real(inputs), SH_DEGREE=degree, ANTIALIASED=int(inputs.antialiased))
 
 
 def _per_pixel(inputs: Inputs, kernels: KernelsFactory, first: int = 0, **aux: int) -> Kernels:

@@ -141,13 +141,8 @@ def typed_inputs(
 ) -> Inputs:
     """The arguments of `rasterize` for a call in 3DGS's terms.
 
-    Raises as `rasterize` does, and ValueError for antialiasing=True.
+    Raises as `rasterize` does.
     """
-    if settings.antialiasing:
-        raise ValueError(
-            "antialiasing=True is not available: every footprint is widened by 0.3 square pixels "
-            "and keeps its opacity, as antialiasing=False asks"
-        )
     scales = given(scales)
     inputs = Inputs(
         means=means3D,
@@ -166,6 +161,7 @@ def typed_inputs(
         sh_degree=int(settings.sh_degree),
         near=NEAR,
         far=float("inf"),
+        antialiased=bool(settings.antialiasing),
     )
     check_inputs(inputs)
     return inputs

@@ -34,6 +34,7 @@ class Inputs(NamedTuple):
     sh_degree: int
     near: float
     far: float
+    antialiased: bool = False
 
     @property
     def channels(self) -> int:
@@ -104,6 +105,7 @@ def scene_struct(inputs: Inputs) -> native.Scene:
         sh_degree=inputs.sh_degree,
         threads=torch.get_num_threads(),
         is_double=inputs.means.dtype == torch.float64,
+        antialiased=inputs.antialiased,
         near_plane=inputs.near,
         far_plane=inputs.far,
         **{name: native.pointer(tensors[name]) for name in native.SCENE_TENSORS},

@@ -29,7 +29,7 @@ class Scene(ctypes.Structure):
     _fields_: ClassVar = [
         ("count", _I64),
         *((name, _I32) for name in ("width", "height", "channels", "sh_bases", "sh_degree")),
-        *((name, _I32) for name in ("threads", "is_double", "unused")),
+        *((name, _I32) for name in ("threads", "is_double", "antialiased")),
         *((name, _F64) for name in ("near_plane", "far_plane")),
         *((name, _P) for name in SCENE_TENSORS),
     ]

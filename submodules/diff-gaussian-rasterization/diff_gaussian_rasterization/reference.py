@@ -37,6 +37,7 @@ def forward(
     sh_degree: int,
     near: float,
     far: float,
+    antialiased: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Returns color "C H W", depth "1 H W", alpha "1 H W", radii "N" int32; see `rasterize`."""
     finite = torch.isfinite(viewmat).all() and torch.isfinite(K).all()
@@ -56,7 +57,10 @@ def forward(
     if holder is not None:
         uv = uv + holder[:, :2] * uv.new_tensor([width / 2, height / 2])
     cov = _world_covariance(pick(quats), pick(scales), pick(covariances))
-    cov2d = jacobian @ cov @ jacobian.mT + DILATION * torch.eye(2, dtype=cov.dtype)
+    bare = jacobian @ cov @ jacobian.mT
+    cov2d = bare + DILATION * torch.eye(2, dtype=cov.dtype)
+    if antialiased:
+        opacities = opacities * _compensation(bare, cov2d)
     features = pick(colors) if sh is None else sh_colors(pick(sh), means, viewmat, sh_degree)
     with torch.no_grad():
         reach, wide = _extent(cov2d, opacities)
@@ -130,6 +134,20 @@ def _world_covariance(quats, scales, covariances) -> Tensor:
     return factor @ factor.mT
 
 
+def _compensation(bare: Tensor, cov2d: Tensor) -> Tensor:
+    """sqrt(det bare / det cov2d) "N" of covariances "N 2 2" before and after the dilation.
+
+    0 without a gradient where `bare` has no area: the root's is infinite there, but opacities
+    that small are not drawn.
+    """
+    share = _determinant(bare) / _determinant(cov2d)
+    return torch.where(share > 0, torch.where(share > 0, share, 1).sqrt(), 0)
+
+
+def _determinant(cov2d: Tensor) -> Tensor:
+    return cov2d[:, 0, 0] * cov2d[:, 1, 1] - cov2d[:, 0, 1] ** 2
+
+
 def _extent(cov2d: Tensor, opacities: Tensor) -> tuple[Tensor, Tensor]:
     """Half widths "N 2" of the ellipse alpha >= 1/255, and the 3DGS radius "N"."""
     square = 2 * torch.log(opacities / MIN_ALPHA).clamp_min(0)
@@ -142,7 +160,7 @@ def _extent(cov2d: Tensor, opacities: Tensor) -> tuple[Tensor, Tensor]:
 def _blend(uv, cov2d, z, opacities, features, width: int, height: int) -> tuple[Tensor, Tensor]:
     """Image "C+2 H W" (colour, depth, alpha) of splats sorted by depth, and which were drawn
     "N"."""
-    det = cov2d[:, 0, 0] * cov2d[:, 1, 1] - cov2d[:, 0, 1] ** 2
+    det = _determinant(cov2d)
     a, b, c = cov2d[:, 1, 1] / det, -cov2d[:, 0, 1] / det, cov2d[:, 0, 0] / det
     values = torch.cat([features, z[:, None], torch.ones_like(z)[:, None]], 1)
     x, y = (torch.arange(n, dtype=uv.dtype, device=uv.device) + 0.5 for n in (width, height))

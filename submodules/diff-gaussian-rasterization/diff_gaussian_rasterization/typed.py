@@ -46,6 +46,7 @@ def rasterize(
     far: float = 100.0,
     means2d: Tensor | None = None,
     covariances: Tensor | None = None,
+    antialiased: bool = False,
 ) -> RasterOutput:
     """Draw Gaussians by EWA splatting and front-to-back blending (Kerbl et al. 2023).
 
@@ -56,6 +57,11 @@ def rasterize(
     in for quats and scales. means2d "N 3" is a holder whose gradient becomes d loss / d mean in
     NDC (third component 0), as 3DGS densification reads it.
 
+    Every footprint S is widened to S' = S + 0.3 square pixels. antialiased multiplies the opacity
+    by sqrt(det S / det S') (Mip-Splatting; gsplat's mode of that name): what is smaller than a
+    pixel then gets fainter as it shrinks instead of staying a dot. A row without area draws
+    nothing, and gets zero gradient as any row below 1/255 does.
+
     All tensors share one device and one dtype, float32 or float64. A row with NaN or Inf, a zero
     quaternion, or opacity below 1/255 is not drawn and gets zero gradient.
 
@@ -64,7 +70,7 @@ def rasterize(
     """
     inputs = ops.Inputs(
         means, quats, scales, covariances, opacities, sh, colors, means2d, viewmat, background, K,
-        width, height, sh_degree, float(near), float(far),
+        width, height, sh_degree, float(near), float(far), antialiased,
     )  # fmt: skip
     check_inputs(inputs)
     return RasterOutput(*backend(means.device)(*inputs)[:4])
@@ -79,6 +85,8 @@ def check_inputs(inputs: ops.Inputs) -> None:
     _check_choices(quats, scales, covariances, sh, colors, inputs.sh_degree)
     _check_shapes(means, quats, scales, covariances, opacities, sh, colors, means2d)
     _check_camera(viewmat, K, inputs.width, inputs.height, inputs.near, inputs.far)
+    if not isinstance(inputs.antialiased, bool):
+        raise TypeError(f"antialiased is {type(inputs.antialiased).__name__}, expected bool")
     if background is not None and tuple(background.shape) != (inputs.channels,):
         expected = f"({inputs.channels},), one number per channel"
         raise _shape_error("background", background, expected)

@@ -15,6 +15,21 @@ int64_t scratch_bytes(const DgrScene& scene) {
 }
 
 template <class S>
+void project(const DgrScene& scene, const DgrState& state, void* outlines, PlacedList& list,
+             int64_t begin, int64_t end) {
+  const auto run = scene.antialiased ? project_rows<S, true> : project_rows<S, false>;
+  run(scene, state, outlines, list, begin, end);
+}
+
+template <class S>
+void project_backward(const DgrScene& scene, const DgrState& state, const DgrGradients& grad,
+                      const PairGradients& pairs, int64_t begin, int64_t end, void* scratch) {
+  const auto run =
+      scene.antialiased ? project_backward_rows<S, true> : project_backward_rows<S, false>;
+  run(scene, state, grad, pairs, begin, end, scratch);
+}
+
+template <class S>
 void blend(const DgrScene& scene, const DgrState& state, const DgrImage& image, int tile,
            void* scratch) {
   const auto run = scene.channels == 3 ? blend_tile<S, 3> : blend_tile<S, 0>;
@@ -32,8 +47,8 @@ void blend_backward(const DgrScene& scene, const DgrState& state, const DgrImage
 
 template <class S>
 constexpr Kernels table() {
-  return {scratch_bytes<S>, project_rows<S>,   place_rows<S>,
-          blend<S>,         blend_backward<S>, project_backward_rows<S>};
+  return {scratch_bytes<S>, project<S>,        place_rows<S>,
+          blend<S>,         blend_backward<S>, project_backward<S>};
 }
 
 const Kernels kernels[2] = {table<float>(), table<double>()};
