@@ -17,7 +17,7 @@ from nvrtc_launch import Kernels, Program
 from torch import Tensor
 
 from diff_gaussian_rasterization import native
-from diff_gaussian_rasterization.budget import BUDGET
+from diff_gaussian_rasterization.budget import BUDGET, PAIR_BYTES
 from diff_gaussian_rasterization.layout import (
     PAIR,
     Inputs,
@@ -44,11 +44,9 @@ VARIANTS = [  # for a compile gate: every preprocessor branch, few and many chan
 _THREADS = 256  # kThreads of device.cuh
 _CHANNELS_AT_ONCE = 32  # more take several passes over the image: registers and shared memory end
 _MOMENTS = 6  # columns of a pair's share before its colours, kMomentSums
-_PACKET = 4  # a share's columns are padded to so many: 16 bytes of float, 32 of double
 _OUTLINE = 8  # numbers of an Outline
 _POSE = 12  # kPoseNumbers
-# Bytes of a pair while pairs are sorted (key, order and DgrPair, all twice), and after that.
-_SORTED, _KEPT = 48, 12
+_PAIR = PAIR_BYTES["cuda"]
 _MOST_PAIRS_LOG2 = 31  # torch sorts no more at once
 NARROW_TILES = 2**15  # fewer fit into 16-bit keys: half the key bits are half the sort
 
@@ -112,7 +110,7 @@ def check_pairs(pairs: int, device: torch.device) -> int:
     more than a sort takes, OutOfMemoryError for more than the budget allows."""
     if pairs < 0:
         raise ValueError(native.BAD_CAMERA)
-    BUDGET.check(pairs, _SORTED, device)
+    BUDGET.check(pairs, _PAIR.sorting, device)
     if pairs >= 2**_MOST_PAIRS_LOG2:
         raise ValueError(native.TOO_MANY_PAIRS.format(_MOST_PAIRS_LOG2))
     return pairs
@@ -203,8 +201,9 @@ def _blend_backward(
 ) -> Tensor:
     """Each Gaussian's sums over pixels "N stride": moments, colours, depth; fills `background`."""
     means, channels = inputs.means, inputs.channels
-    stride = -(-(_MOMENTS + channels + 1) // _PACKET) * _PACKET
-    BUDGET.check(len(saved.pairs), _KEPT + stride * means.element_size(), means.device)
+    stride = _PAIR.share(channels)
+    each = _PAIR.kept + _PAIR.adding(channels, means.element_size())
+    BUDGET.check(len(saved.pairs), each, means.device)
     rows = means.new_zeros((len(saved.pairs), stride))
     parts = means.new_zeros((inputs.tiles, channels)) if background.numel() else None
     image = struct(native.Image, saved._asdict())
