@@ -77,7 +77,7 @@ def _read_split(file: Path, params: Placed, data: DataParams, *, required: bool)
             f"{file}: not found; a D-NeRF folder holds transforms_train.json and "
             "transforms_test.json"
         )
-    _, frames = read_transforms(file, may_be_empty=not required)
+    _, frames = read_transforms(file, may_be_empty=file.name != "transforms_train.json")
     return [_read_frame(file, frame, params, data) for frame in frames]
 
 

@@ -121,9 +121,9 @@ BROKEN = {
     "JSON cut in half": (cut_json, "transforms_train.json"),
     "no test file": (lambda d: (d / "transforms_test.json").unlink(), "transforms_test.json"),
     "no frames": (lambda d: edit(d, lambda c: c["frames"].clear()), "lists no frames"),
-    "empty test split": (
-        lambda d: edit(d, lambda c: c["frames"].clear(), "test"),
-        "transforms_test.json",
+    "no list of test frames": (
+        lambda d: edit(d, lambda c: c.pop("frames"), "test"),
+        "transforms_test.json: 'frames' is nothing",
     ),
     "no pose": (
         lambda d: edit(d, lambda c: c["frames"][1].pop("transform_matrix")),
