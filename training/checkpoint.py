@@ -186,7 +186,7 @@ def _listed(losses: Mapping[str, list[str]]) -> str:
 
 def _read_saved(folder: Path) -> Saved:
     file = folder / "state.json"
-    regular(file, MAX_JSON, remedy="a checkpoint is a folder checkpoints/<stage>_<step> of train.py")
+    regular(file, MAX_JSON, remedy="a checkpoint is a folder checkpoints/<stage>_<step>")
     with reading(file, "a checkpoint's state", DAMAGED):
         state = json.loads(file.read_bytes())
         found = {"losses": None} | {name: state[name] for name in STATE if name in state}
