@@ -1,5 +1,5 @@
-"""Import this first, before torch: idle worker threads must sleep, not spin, and Ctrl-C while the
-rest is imported is one line.
+"""Import this first, before torch: idle worker threads must sleep, not spin, and Ctrl-C or too
+little memory while the rest is imported is one line.
 
 OpenMP's default is to busy-wait between parallel loops; beside one other job on the machine that
 made a training step 40 times slower. The choice is read when torch loads its OpenMP library, hence
@@ -10,10 +10,14 @@ import os
 import sys
 from types import TracebackType
 
+from utils.errors import can_be_mended, leave
+
 
 def _told(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     if issubclass(kind, KeyboardInterrupt):
         print("interrupted", file=sys.stderr)
+    elif can_be_mended(error) and "--debug" not in sys.argv:
+        leave(error)
     else:
         sys.__excepthook__(kind, error, trace)
 

@@ -62,7 +62,7 @@ def read(path: Path, params: Placed, data: DataParams) -> Scene:
     fused = path / "fused.ply"
     points = (
         usable_points(fused, params.world)
-        if fused.is_file()
+        if fused.exists()
         else cube_in_view(cameras, params.init_points)
     )
     video = along(orbit(cameras, N_VIDEO_FRAMES, VIDEO_ELEVATION))

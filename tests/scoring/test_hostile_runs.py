@@ -7,9 +7,11 @@ import runpy
 import sys
 
 import pytest
+import torch
 
 from metrics import find_views
 from scoring.report import write_report
+from scoring.views import PARTS, read_pair
 from scoring.views_file import read_views
 from tests.border import refused_cheaply
 from tests.methods import ROOT
@@ -137,6 +139,11 @@ def test_scores_are_of_the_models_own_pictures(tmp_path):
     (tmp_path / "model" / "test").symlink_to(tmp_path / "other" / "test")
     with pytest.raises(InputError, match="test: it is a link in"):
         find_views(tmp_path / "model")
+    render = tmp_path / "other" / "test" / "ours_30" / PARTS[0] / "00000.png"
+    render.rename(tmp_path / "mine.png")
+    render.symlink_to(tmp_path / "mine.png")
+    with pytest.raises(InputError, match=r"00000\.png: it is a link in"):
+        read_pair(render.parents[1], render.name, torch.device("cpu"))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 import json
+import os
 from dataclasses import replace
 
 import pytest
@@ -76,6 +77,7 @@ def test_lines_after_the_resumed_step_are_dropped_and_written_anew(tmp_path, vie
     log_steps(tmp_path, view, "coarse", 0, 20)
     log_steps(tmp_path, view, "fine", 0, 60, stop=40)
     with (tmp_path / "log.jsonl").open("a") as file:
+        file.write('[]\n3\n{}\n{"stage": "fine"}\n' + "[" * 100_000 + "\n")  # no lines of ours
         file.write('{"stage": "fine", "st')  # a kill cut this line
     log_steps(tmp_path, view, "fine", 20, 60)
     steps = [(row["stage"], row["step"]) for row in rows(tmp_path)]
@@ -105,3 +107,10 @@ def test_quiet_says_nothing_and_loud_says_it(tmp_path, capsys):
 def test_a_logger_that_logs_nothing_leaves_nothing(tmp_path):
     Logger(tmp_path, quiet=True).say("hello")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_not_utf8_is_written_to(tmp_path, view):
+    folder = tmp_path / os.fsdecode(b"\xff\xfe")
+    folder.mkdir()
+    log_steps(folder, view, "fine", 0, 20)
+    assert [row["step"] for row in rows(folder)] == [10, 20]

@@ -88,12 +88,16 @@ def test_ctrl_c_while_a_command_is_imported_is_one_line_and_code_130():
     assert (process.returncode, said) == (130, b"interrupted\n")
 
 
+COMMANDS = [
+    "train.py", "render.py", "metrics.py", "scripts/make_report.py", "scripts/check_data.py",
+]  # fmt: skip
 WAITS = "print('ready', flush=True); import signal; signal.pause()"
 
 
-@pytest.mark.parametrize("program", ["train.py", "render.py"])
+@pytest.mark.parametrize("program", COMMANDS)
 def test_ctrl_c_in_the_imports_of_a_command_leaves_no_traceback(program, tmp_path):
-    (tmp_path / "torch.py").write_text(WAITS)  # in the place of torch, which takes a second
+    for name in ("torch", "numpy"):  # in the place of what takes a second
+        (tmp_path / f"{name}.py").write_text(WAITS)
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     env = os.environ | {"PYTHONPATH": str(tmp_path)}
     process = subprocess.Popen([sys.executable, program, "--help"], cwd=ROOT, env=env, **streams)

@@ -59,6 +59,14 @@ def test_other_lenses_are_refused_by_name(name, lens, tmp_path):
         read(name, folder)
 
 
+@pytest.mark.parametrize("name", FILES)
+def test_coefficients_of_no_lens_are_refused(name, tmp_path):
+    folder, file = folder_of(name, tmp_path)
+    edit(file, lambda content: content.update(k2=1e308))
+    with pytest.raises(InputError, match=r"coefficients .*1e\+308.*correct k1 k2"):
+        read(name, folder)
+
+
 @pytest.mark.parametrize("suffix", [".jpg", ".JPG", ".jpeg"])
 def test_a_suffix_that_names_a_picture_is_kept(suffix, tmp_path):
     folder, _ = folder_of("dnerf", tmp_path)
