@@ -223,6 +223,7 @@ def test_a_model_that_ends_blank_is_a_warning_and_code_3(tmp_path, capsys, monke
     assert log_rows(tmp_path / "out") == rows
 
 
+@pytest.mark.long
 def test_a_model_that_ends_far_below_its_first_score_is_one_too(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("training.run.LOST", -100)  # as if it had gained too little
     line, rows = ended_in_doubt(tmp_path, capsys)

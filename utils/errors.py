@@ -84,7 +84,8 @@ def _sentence(error: BaseException) -> str:
     if _is_full(error):
         return (
             f"there is not enough memory ({str(error)[:200] or 'MemoryError'}); lower "
-            "--max_gaussians and --cache_mb, or take smaller pictures with -r"
+            "--max_gaussians and --cache_mb, take smaller pictures with -r, or raise a limit set "
+            "by ulimit -v"
         )
     remedy = "check the path" if error.errno in PATHS else "check free space and permissions"
     name = str(error.filename or "writing")

@@ -7,10 +7,13 @@ at import. A user's own OMP_WAIT_POLICY is respected.
 """
 
 import os
+import resource
 import sys
 from types import TracebackType
 
 from utils.errors import can_be_mended, leave
+
+START_BYTES = 700 * 2**20  # of address space; with less, the libraries fail, or try for ever
 
 
 def _told(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -24,3 +27,5 @@ def _told(kind: type[BaseException], error: BaseException, trace: TracebackType 
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 sys.excepthook = _told
+if 0 <= resource.getrlimit(resource.RLIMIT_AS)[0] < START_BYTES:
+    leave(MemoryError(f"ulimit -v allows less than the {START_BYTES >> 20} MiB of a start"))

@@ -80,6 +80,7 @@ def test_a_setting_that_only_other_methods_have_is_refused_by_name(case, tmp_pat
         assert repr(name) in line
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("program", ["train.py", "render.py"])
 def test_debug_in_a_config_keeps_the_traceback(program, run, model, tmp_path):
     (tmp_path / "config.py").write_text("RunParams = dict(debug=True)\n")

@@ -107,6 +107,7 @@ HARMLESS = [
 ]
 
 
+@pytest.mark.long
 def test_a_log_of_odd_rows_is_drawn_without_them(whole_run):  # noqa: F811
     rows = [json.dumps(row) for row in HARMLESS] + [NESTED, "9" * 5_000, '{"stage": 1, "step": ']
     rows += ['{"stage": "a", "step": ' + "9" * 400 + "}", "\x00\udcff"]

@@ -459,6 +459,7 @@ SLOW = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", SLOW)
 def test_what_would_take_long_or_much_is_one_short_line_at_once(kind, tmp_path):
     path = tmp_path / "model.pkl"
@@ -489,6 +490,7 @@ def test_a_memo_index_of_two_billion_takes_no_memory(tmp_path):
     refused_cheaply(lambda: read_array_file(path), "stores something under a number beyond", 8)
 
 
+@pytest.mark.long
 def test_random_damage_never_ends_in_another_error(tmp_path):
     rng = np.random.default_rng(0)
     small = {k: v for k, v in tree().items() if k != "nothing"}
