@@ -212,6 +212,7 @@ def ended_in_doubt(tmp_path, capsys, *flags):
     return line, rows
 
 
+@pytest.mark.long
 def test_a_model_that_ends_blank_is_a_warning_and_code_3(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("training.run.BLANK", 1e6)  # as if nothing that is drawn were enough
     line, rows = ended_in_doubt(tmp_path, capsys)

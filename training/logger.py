@@ -145,7 +145,4 @@ def _tensorboard(folder: Path) -> SummaryWriter | None:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    try:
-        return SummaryWriter(str(folder))
-    except UnicodeEncodeError:  # it writes to no folder whose name is not UTF-8
-        return None
+    return SummaryWriter(str(folder))

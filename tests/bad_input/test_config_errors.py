@@ -56,7 +56,7 @@ def test_a_broken_config_names_file_finding_and_remedy(broken, tmp_path, train_r
         (("--iteratoins", "5"), "--iterations"),
         (("--iterations", "many"), "iterations is 'many', expected int"),
         (("--device", "tpu"), "--device tpu"),
-        (("--start_checkpoint", "gone"), "gone/state.json: cannot be read"),
+        (("--start_checkpoint", "gone"), "gone/state.json: no such file; a checkpoint"),
     ],
 )
 def test_a_bad_flag_is_named(flags, words, train_refused):

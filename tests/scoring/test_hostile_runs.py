@@ -118,6 +118,7 @@ def test_a_log_of_odd_rows_is_drawn_without_them(whole_run):  # noqa: F811
     assert page.says("Training")
 
 
+@pytest.mark.long
 def test_settings_of_any_depth_are_shown(whole_run):  # noqa: F811
     deep = "[" * 400 + "]" * 400
     (whole_run / "config.json").write_text(f'{{"method": {deep}, "A": {{"b": {deep}}}}}')
@@ -163,6 +164,7 @@ def test_views_of_other_types_are_one_line(tmp_path, content):
     refused_cheaply(lambda: read_views(tmp_path), r"views\.json: cannot be read as", len(content))
 
 
+@pytest.mark.long
 def test_the_video_of_the_page_is_the_file(whole_run):  # noqa: F811
     address = next(a for a in read(write_report(whole_run)).addresses if "video/mp4" in a)
     assert base64.b64decode(address.partition(",")[2]) == VIDEO

@@ -1,5 +1,4 @@
 import json
-import os
 from dataclasses import replace
 
 import pytest
@@ -56,6 +55,7 @@ def test_the_first_view_that_has_a_picture_is_scored(tmp_path, view):
     assert rows(tmp_path)[0]["psnr"] == pytest.approx(20.0, abs=1e-4)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("drawn", [True, False])
 def test_without_any_picture_there_is_no_psnr_and_bar_and_curves_work(
     tmp_path, view, drawn, capsys, monkeypatch
@@ -107,10 +107,3 @@ def test_quiet_says_nothing_and_loud_says_it(tmp_path, capsys):
 def test_a_logger_that_logs_nothing_leaves_nothing(tmp_path):
     Logger(tmp_path, quiet=True).say("hello")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_folder_that_is_not_utf8_is_written_to(tmp_path, view):
-    folder = tmp_path / os.fsdecode(b"\xff\xfe")
-    folder.mkdir()
-    log_steps(folder, view, "fine", 0, 20)
-    assert [row["step"] for row in rows(folder)] == [10, 20]

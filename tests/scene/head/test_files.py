@@ -205,6 +205,7 @@ def test_missing_model_says_how_to_get_one(tmp_path):
         load_head_model(tmp_path / "generic_model.pkl")
 
 
+@pytest.mark.long
 def test_a_file_of_many_names_is_one_short_line(tmp_path):
     path = tmp_path / "head.pkl"
     path.write_bytes(pickle.dumps(dict.fromkeys(range(99_000)), 2))
