@@ -138,6 +138,7 @@ BROKEN = {
     "no time": (lambda d: edit(d, lambda c: c["frames"][1].pop("time")), "frame 1.*'time'"),
     "no angle": (lambda d: edit(d, lambda c: c.pop("camera_angle_x")), "camera_angle_x"),
     "size differs": (lambda d: edit(d, lambda c: c["frames"][1].update(w=16, h=8)), "8x8.*16x8"),
+    "a folder as points": (lambda d: (d / "fused.ply").mkdir(), "fused.ply.*it is a folder"),
 }
 
 
