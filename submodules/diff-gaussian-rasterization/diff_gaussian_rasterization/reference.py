@@ -61,7 +61,8 @@ def forward(
     cov2d = bare + DILATION * torch.eye(2, dtype=cov.dtype)
     if antialiased:
         opacities = opacities * _compensation(bare, cov2d)
-    features = pick(colors) if sh is None else sh_colors(pick(sh), means, viewmat, sh_degree)
+    camera = -viewmat[:3, :3].T @ viewmat[:3, 3]
+    features = pick(colors) if sh is None else sh_colors(pick(sh), means, camera, sh_degree)
     with torch.no_grad():
         reach, wide = _extent(cov2d, opacities)
         size = uv.new_tensor([width, height])
@@ -81,7 +82,12 @@ def forward(
 
 def rotation(quats: Tensor) -> Tensor:
     """Rotation matrices "N 3 3" of quaternions "N 4" wxyz, normalised first."""
-    w, x, y, z = (quats / quats.norm(dim=1, keepdim=True)).unbind(1)
+    return rotation_formula(quats / quats.norm(dim=1, keepdim=True))
+
+
+def rotation_formula(quats: Tensor) -> Tensor:
+    """Matrices "N 3 3": those of the rotations where quaternions "N 4" wxyz have length 1."""
+    w, x, y, z = quats.unbind(1)
     rows = [
         *(1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
         *(2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
@@ -90,9 +96,8 @@ def rotation(quats: Tensor) -> Tensor:
     return torch.stack(rows, 1).reshape(-1, 3, 3)
 
 
-def sh_colors(sh: Tensor, means: Tensor, viewmat: Tensor, degree: int) -> Tensor:
-    """Colours "N 3" of sh "N B 3" seen from the camera: max(0, 1/2 + Σ basis · coefficient)."""
-    camera = -viewmat[:3, :3].T @ viewmat[:3, 3]
+def sh_colors(sh: Tensor, means: Tensor, camera: Tensor, degree: int) -> Tensor:
+    """Colours "N 3" of sh "N B 3" seen from `camera` "3": max(0, 1/2 + Σ basis · coefficient)."""
     direction = torch.nn.functional.normalize(means - camera, dim=1)
     basis = _sh_basis(direction, degree)
     return (0.5 + torch.einsum("nb,nbc->nc", basis, sh[:, : basis.shape[1]])).clamp_min(0)
