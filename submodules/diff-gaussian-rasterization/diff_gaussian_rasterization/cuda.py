@@ -36,10 +36,11 @@ VARIANTS = [  # for a compile gate: every preprocessor branch, few and many chan
     {"REAL": "float", "SH_DEGREE": 3, "ANTIALIASED": 1},
     {"REAL": "double", "SH_DEGREE": 3, "ANTIALIASED": 1},
     *({"REAL": "float", "CHANNELS": channels} for channels in (1, 3, 64)),
-    *({"REAL": "float", "CHANNELS": channels, "AUX": 1} for channels in (1, 3, 64)),
-    {"REAL": "float", "CHANNELS": 3, "AUX": 0},
+    *({"REAL": "float", "CHANNELS": channels, "AUX": 1, "ABSOLUTE": 0} for channels in (1, 3, 64)),
+    {"REAL": "float", "CHANNELS": 3, "AUX": 0, "ABSOLUTE": 0},
+    {"REAL": "float", "CHANNELS": 3, "AUX": 0, "ABSOLUTE": 1},
     {"REAL": "double", "CHANNELS": 32},
-    {"REAL": "double", "CHANNELS": 32, "AUX": 1},
+    {"REAL": "double", "CHANNELS": 32, "AUX": 1, "ABSOLUTE": 1},
 ]
 
 _THREADS = 256  # kThreads of device.cuh
@@ -184,7 +185,14 @@ def backward(
     gradients, held = gradients_struct(image_grads, results)
     named = Inputs(*results, *inputs[len(results) :])
     with_depth = held[1] is not None or held[2] is not None
-    sums = _blend_backward(inputs, saved, gradients, with_depth, named.background, kernels)
+    absolute = named.means2d_abs is not None and named.means2d_abs.numel() > 0
+    if absolute and inputs.channels > _CHANNELS_AT_ONCE:
+        raise ValueError(
+            f"means2d_abs with {inputs.channels} channels: a GPU adds its gradient up in one pass, "
+            f"of at most {_CHANNELS_AT_ONCE} channels"
+        )
+    kinds = {"AUX": int(with_depth), "ABSOLUTE": int(absolute)}
+    sums = _blend_backward(inputs, saved, gradients, kinds, named.background, kernels)
     poses = _project_backward(inputs, saved, gradients, sums, named.viewmat, kernels)
     if named.colors.numel():
         named.colors.copy_(sums[:, _MOMENTS : _MOMENTS + inputs.channels])
@@ -198,19 +206,25 @@ def _blend_backward(
     inputs: Inputs,
     saved: Saved,
     gradients: native.Gradients,
-    with_depth: bool,
+    kinds: dict[str, int],
     background: Tensor,
     kernels: KernelsFactory,
 ) -> Tensor:
-    """Each Gaussian's sums over pixels "N stride": moments, colours, depth; fills `background`."""
+    """Each Gaussian's sums over pixels "N stride": moments, colours, depth, absolute gradients;
+    fills `background`.
+
+    kinds: the defines AUX and ABSOLUTE of the pass over the first channels.
+    """
     means, channels = inputs.means, inputs.channels
-    stride = -(-(_MOMENTS + channels + 1) // _PACKET) * _PACKET
+    columns = _MOMENTS + channels + 1 + 2 * kinds["ABSOLUTE"]
+    stride = -(-columns // _PACKET) * _PACKET
     BUDGET.check(len(saved.pairs), _KEPT + stride * means.element_size(), means.device)
     rows = means.new_zeros((len(saved.pairs), stride))
     parts = means.new_zeros((inputs.tiles, channels)) if background.numel() else None
     image = struct(native.Image, saved._asdict())
     for first in range(0, channels, _CHANNELS_AT_ONCE):
-        _per_pixel(inputs, kernels, first, AUX=int(with_depth and first == 0)).launch(
+        of_pass = kinds if first == 0 else {"AUX": 0, "ABSOLUTE": 0}
+        _per_pixel(inputs, kernels, first, **of_pass).launch(
             "blend_pixels_backward", inputs.tiles, _THREADS,
             scene_struct(inputs), _state(saved), image, gradients, ctypes.c_int32(first),
             rows, ctypes.c_int32(stride), parts,
@@ -261,8 +275,8 @@ def _per_gaussian(inputs: Inputs, kernels: KernelsFactory) -> Kernels:
     return kernels(REAL=_real(inputs), SH_DEGREE=degree, ANTIALIASED=int(inputs.antialiased))
 
 
-def _per_pixel(inputs: Inputs, kernels: KernelsFactory, first: int = 0, **aux: int) -> Kernels:
+def _per_pixel(inputs: Inputs, kernels: KernelsFactory, first: int = 0, **kinds: int) -> Kernels:
     """The forward kernels of the pass that begins with channel `first`; the backward one with
-    AUX."""
+    AUX and ABSOLUTE."""
     channels = min(inputs.channels - first, _CHANNELS_AT_ONCE)
-    return kernels(REAL=_real(inputs), CHANNELS=channels, **aux)
+    return kernels(REAL=_real(inputs), CHANNELS=channels, **kinds)

@@ -94,17 +94,19 @@ class GaussianRasterizer(nn.Module):
         scales: Tensor | None = None,
         rotations: Tensor | None = None,
         cov3D_precomp: Tensor | None = None,
+        means2D_densify: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
         """Returns color "C H W" and radii "N" int32 (0 = not drawn); a fork's form returns its own.
 
         Exactly one of shs "N B 3" and colors_precomp "N C", and exactly one of (scales "N 3",
         rotations "N 4" wxyz) and cov3D_precomp "N 6" (xx xy xz yy yz zz). Empty tensors count as
-        not given, as some callers pass them. Raises as `rasterize` does.
+        not given, as some callers pass them. means2D_densify "N 3" is `means2d_abs` of `rasterize`.
+        Raises as `rasterize` does.
         """
         inputs = typed_inputs(
             self.raster_settings, means3D, means2D, opacities, shs, colors_precomp, scales,
             rotations, cov3D_precomp)  # fmt: skip
-        return self.form(inputs)
+        return self.form(inputs._replace(means2d_abs=given(means2D_densify)))
 
     def form(self, inputs: Inputs) -> tuple[Tensor, ...]:
         """What `forward` returns; a fork's form overrides `returns`, or this."""
@@ -117,6 +119,11 @@ def draw_beside(inputs: Inputs, values: Tensor) -> tuple[RasterOutput, Tensor]:
 
     Blended like colour (sum of w_i values_i, not divided by alpha) on a background of zeros.
     """
+    if inputs.means2d_abs is not None and inputs.colors is None:
+        # Absolute values of two passes' gradients are not those of their sum: one pass.
+        camera = -inputs.viewmat[:3, :3].T @ inputs.viewmat[:3, 3]
+        colors = attributes.seen_colors(inputs.means, inputs.sh, camera, inputs.sh_degree)
+        inputs = inputs._replace(sh=None, colors=colors)
     if inputs.colors is None:
         return _draw_twice(inputs, values)
     channels = inputs.channels
@@ -166,6 +173,7 @@ def typed_inputs(
         sh=sh,
         colors=given(colors_precomp),
         means2d=given(means2D),
+        means2d_abs=None,
         viewmat=settings.viewmatrix.reshape(4, 4).T.to(means3D),
         background=settings.bg.to(means3D),
         K=K.to(means3D),

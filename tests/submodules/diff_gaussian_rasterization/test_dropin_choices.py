@@ -13,13 +13,15 @@ from scipy.spatial.transform import Rotation
 
 from tests.submodules.diff_gaussian_rasterization.raster_scenes import random_scene, worst
 from tests.submodules.diff_gaussian_rasterization.test_dropin import settings_of
+from tests.submodules.diff_gaussian_rasterization.test_dropin_page import PAGE
 
+CHOICES = (FORM, ROTATION)
 CAMERA = {"near": 0.2, "far": math.inf}
 
 
 @pytest.fixture(autouse=True)
 def nothing_chosen(monkeypatch):
-    for choice in (FORM, ROTATION):
+    for choice in CHOICES:
         monkeypatch.delenv(choice.variable, raising=False)
     yield
     package.returns(None)
@@ -206,3 +208,9 @@ def test_a_campos_that_is_no_place_is_refused(campos, text):
     scene = random_scene()
     with pytest.raises(ValueError, match=text):
         call(GaussianRasterizer(settings_of(scene, campos=campos)), scene)
+
+
+def test_the_page_names_the_variables_and_every_form():
+    page = PAGE.read_text()
+    assert all(choice.variable in page for choice in CHOICES)
+    assert all(form in page for form in set(FORMS) - {"color_depth_normal_alpha_radii_extra"})

@@ -56,8 +56,8 @@ struct DgrImage {
 // Gradients in (of the image; null = none) and out (null = not wanted).
 struct DgrGradients {
   const void *color, *depth, *alpha;
-  void *means, *quats, *scales, *covariances, *opacities, *sh, *colors, *means2d, *viewmat,
-      *background;
+  void *means, *quats, *scales, *covariances, *opacities, *sh, *colors, *means2d, *means2d_abs,
+      *viewmat, *background;
 };
 }
 
