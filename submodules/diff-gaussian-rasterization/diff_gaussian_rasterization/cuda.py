@@ -85,9 +85,14 @@ class Projected(NamedTuple):
 def forward(inputs: Inputs, kernels: KernelsFactory) -> Saved:
     """Draw; waits for the device once, to learn the number of pairs.
 
-    Raises ValueError for a camera that is not finite or has no focal length, and for pairs as
-    `check_pairs` does.
+    Raises ValueError for a camera that is not finite or has no focal length, for `means2d_abs` with
+    more channels than one pass takes, and for pairs as `check_pairs` does.
     """
+    if inputs.means2d_abs is not None and inputs.channels > _CHANNELS_AT_ONCE:
+        raise ValueError(
+            f"means2d_abs with {inputs.channels} channels: a GPU adds its gradient up in one pass, "
+            f"of at most {_CHANNELS_AT_ONCE} channels"
+        )
     inputs = dense(inputs)
     projected = project(inputs, kernels)
     pairs = check_pairs(int(projected.pairs), inputs.means.device)
@@ -185,17 +190,16 @@ def backward(
     gradients, held = gradients_struct(image_grads, results)
     named = Inputs(*results, *inputs[len(results) :])
     with_depth = held[1] is not None or held[2] is not None
-    absolute = named.means2d_abs is not None and named.means2d_abs.numel() > 0
-    if absolute and inputs.channels > _CHANNELS_AT_ONCE:
-        raise ValueError(
-            f"means2d_abs with {inputs.channels} channels: a GPU adds its gradient up in one pass, "
-            f"of at most {_CHANNELS_AT_ONCE} channels"
-        )
+    absolute = named.means2d_abs.numel() > 0
     kinds = {"AUX": int(with_depth), "ABSOLUTE": int(absolute)}
     sums = _blend_backward(inputs, saved, gradients, kinds, named.background, kernels)
     poses = _project_backward(inputs, saved, gradients, sums, named.viewmat, kernels)
     if named.colors.numel():
         named.colors.copy_(sums[:, _MOMENTS : _MOMENTS + inputs.channels])
+    if absolute:
+        column = _MOMENTS + inputs.channels + 1
+        for axis, size in enumerate((inputs.width, inputs.height)):
+            torch.mul(sums[:, column + axis], size / 2, out=named.means2d_abs[:, axis])
     if named.viewmat.numel():
         named.viewmat[:3, :3] = poses[:9].reshape(3, 3)
         named.viewmat[:3, 3] = poses[9:]

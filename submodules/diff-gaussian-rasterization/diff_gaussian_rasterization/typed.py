@@ -58,7 +58,7 @@ def rasterize(
     in for quats and scales. means2d "N 3" is a holder whose gradient becomes d loss / d mean in
     NDC (third component 0), as 3DGS densification reads it. means2d_abs "N 3" is another, for the
     sum over pixels of the absolute values of what each pixel adds to that gradient (gsplat's
-    absgrad); on a GPU with at most 32 channels.
+    absgrad, in NDC); on a GPU with at most 32 channels.
 
     Every footprint S is widened to S' = S + 0.3 square pixels. antialiased multiplies the opacity
     by sqrt(det S / det S') (Mip-Splatting; gsplat's mode of that name): what is smaller than a

@@ -124,7 +124,7 @@ def test_rows_that_are_not_drawn_have_none():
 def test_a_gpu_refuses_more_channels_than_one_pass_draws():
     scene = scene_with_holders(channels=33)
     with pytest.raises(ValueError, match="means2d_abs with 33 channels: a GPU"):
-        with_gradients(draw_with(emulated(cuda.PROGRAM)), scene)
+        draw_with(emulated(cuda.PROGRAM))(scene)
     _, gradients = with_gradients(draw_native, scene)
     _, expected = with_gradients(draw_twin, scene)
     assert worst(gradients["means2d_abs"], expected["means2d_abs"]) < 1e-12

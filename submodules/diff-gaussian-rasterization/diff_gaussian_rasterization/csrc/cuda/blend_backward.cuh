@@ -83,10 +83,9 @@ struct Shares {
       for (int warp = 0; warp < kWarps; ++warp)
         if (written[i] >> warp & 1) total += rows[i][warp][k];
       // A row's columns: moments, all channels, depth, absolute gradients.
-      const int column = k < kMomentSums                    ? k
-                         : k < kMomentSums + CHANNELS       ? first_channel + k
-                         : k < kMomentSums + CHANNELS + AUX ? kMomentSums + channels
-                                                            : k + channels + 1 - CHANNELS - AUX;
+      const int column = k < kMomentSums              ? k
+                         : k < kMomentSums + CHANNELS ? first_channel + k
+                                                      : k + channels - CHANNELS + 1 - AUX;
       Real& to = out[(int64_t)slots[i] * stride + column];
       // Later passes over further channels add to the moments of the first.
       to = first_channel > 0 ? to + total : total;

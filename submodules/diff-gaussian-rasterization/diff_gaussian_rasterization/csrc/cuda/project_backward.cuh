@@ -112,10 +112,6 @@ __device__ inline void project_one_backward(const DgrScene& scene, const DgrStat
   // 3DGS measures this gradient in NDC, which spans two units over the image.
   store3({Real(0.5) * scene.width * grad_u, Real(0.5) * scene.height * grad_v, Real(0)},
          out.means2d, i);
-  if (!out.means2d_abs) return;
-  const Real* absolute = sums + kColorSums + scene.channels + 1;
-  store3({Real(0.5) * scene.width * absolute[0], Real(0.5) * scene.height * absolute[1], Real(0)},
-         out.means2d_abs, i);
 }
 
 }  // namespace dgr
