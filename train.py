@@ -78,7 +78,10 @@ def train_stage(stage: Stage, run: Run) -> None:
         optimizers.set_learning_rates(step)
         frames = [method.prepare(run.loader.load(f, method.background)) for f in next(batches)]
         shown = frames if stage.pose else []
-        renders = [render(f.camera, stage.pose(f), f.background) for f in shown]
+        renders = [
+            render(f.camera, stage.pose(f), f.background, antialiased=method.antialiased)
+            for f in shown
+        ]
         losses = {term.name: term(renders, frames, step) for term in stage.losses}
         watch.losses(step, losses, frames, renders)
         loss = sum(losses.values())

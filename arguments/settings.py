@@ -111,7 +111,13 @@ class ModelParams:
 
 @dataclass(frozen=True)
 class PipelineParams:
-    """How frames are drawn. Nothing to choose yet; 4DGS configs may hold the section."""
+    """How frames are drawn, in training and ever after."""
+
+    antialiased: bool = setting(
+        False,
+        "Gaussians smaller than a pixel get fainter as they shrink (Mip-Splatting's 2D filter); "
+        "otherwise they stay dots of their opacity",
+    )
 
     without_effect: ClassVar[dict[str, str]] = {
         "convert_SHs_python": "the rasterizer evaluates SH, in the reference it crashes",

@@ -22,21 +22,30 @@ if TYPE_CHECKING:
     from scene.facts import SceneFacts
 
 EDGE = 2.0**-24  # from 0 and from 1, whose logits are infinite; 1 - EDGE is float32's last below 1
+ANTIALIASED = "SplatRenderMode: mip"  # the comment that Brush and splat-transform read
 
 
-def write(path: Path, frames: Iterable[Gaussians], facts: SceneFacts | None = None) -> None:
+def write(
+    path: Path,
+    frames: Iterable[Gaussians],
+    facts: SceneFacts | None = None,
+    *,
+    antialiased: bool = False,
+) -> None:
     """Write posed Gaussians: the first frame to `path`, further ones beside it as `name_00001.ply`.
 
     62 floats a row at SH degree 3, little endian; f_rest is channel-major (all coefficients of red,
     then green, then blue); nx, ny, nz are zero. Axes and units are the dataset's own, as `facts`
-    says; places far from its origin are doubles.
+    says; places far from its origin are doubles. antialiased: how the Gaussians were trained, which
+    viewers read from a comment.
     """
     world = facts.world if facts else AS_IT_IS
     for k, gaussians in enumerate(frames):
-        _write_one(path.with_stem(f"{path.stem}_{k:05d}") if k else path, gaussians, world)
+        file = path.with_stem(f"{path.stem}_{k:05d}") if k else path
+        _write_one(file, gaussians, world, [ANTIALIASED] if antialiased else [])
 
 
-def _write_one(path: Path, gaussians: Gaussians, world: World) -> None:
+def _write_one(path: Path, gaussians: Gaussians, world: World, comments: list[str]) -> None:
     n = len(gaussians.means)
     blocks = {
         "x y z": world.theirs(gaussians.means),
@@ -58,7 +67,8 @@ def _write_one(path: Path, gaussians: Gaussians, world: World) -> None:
     for name, (column, _) in columns.items():
         rows[name] = column
     with replacing(path) as part:
-        PlyData([PlyElement.describe(rows, "vertex")], byte_order="<").write(str(part))
+        elements = [PlyElement.describe(rows, "vertex")]
+        PlyData(elements, byte_order="<", comments=comments).write(str(part))
 
 
 def read(path: Path, sh_degree: int) -> dict[str, Tensor]:

@@ -28,14 +28,18 @@ class Render:
     gaussians: Gaussians
 
 
-def render(camera: Camera, gaussians: Gaussians, background: Tensor) -> Render:
+def render(
+    camera: Camera, gaussians: Gaussians, background: Tensor, *, antialiased: bool = False
+) -> Render:
     """Draw Gaussians in front of a colour (C,) or a picture (C, H, W).
 
-    Differentiable in every field of `gaussians`.
+    Differentiable in every field of `gaussians`. antialiased: what is smaller than a pixel gets
+    fainter as it shrinks; otherwise it stays a dot of 0.3 square pixels and of its opacity.
     """
     means2d = torch.zeros_like(gaussians.means, requires_grad=torch.is_grad_enabled())
     size = {"width": camera.width, "height": camera.height}
-    out = rasterize(**_inputs(camera, gaussians, background), **size, means2d=means2d)
+    inputs = _inputs(camera, gaussians, background, antialiased)
+    out = rasterize(**inputs, **size, means2d=means2d)
     return _finished(out, gaussians, background, means2d)
 
 
@@ -50,13 +54,15 @@ class Painter:
         self._painters: dict[tuple[int, int, int], painter.Painter] = {}
 
     @torch.no_grad()
-    def __call__(self, camera: Camera, gaussians: Gaussians, background: Tensor) -> Render:
+    def __call__(
+        self, camera: Camera, gaussians: Gaussians, background: Tensor, *, antialiased: bool = False
+    ) -> Render:
         """As `render`; `means2d` is None."""
         channels = 3 if gaussians.colors is None else gaussians.colors.shape[1]
         size = (camera.width, camera.height, channels)
         if size not in self._painters:
             self._painters[size] = painter.Painter(*size)
-        out = self._painters[size].paint(**_inputs(camera, gaussians, background))
+        out = self._painters[size].paint(**_inputs(camera, gaussians, background, antialiased))
         return _finished(out, gaussians, background, None)
 
 
@@ -71,7 +77,9 @@ def pair_budget(device: torch.device) -> int:
         raise InputError(str(error)) from None
 
 
-def _inputs(camera: Camera, gaussians: Gaussians, background: Tensor) -> dict[str, object]:
+def _inputs(
+    camera: Camera, gaussians: Gaussians, background: Tensor, antialiased: bool
+) -> dict[str, object]:
     """What the rasterizer is given. It knows colours; a picture is put behind by `_finished`."""
     return {
         "means": gaussians.means,
@@ -86,6 +94,7 @@ def _inputs(camera: Camera, gaussians: Gaussians, background: Tensor) -> dict[st
         "near": camera.near,
         "far": camera.far,
         "background": background if background.ndim == 1 else None,
+        "antialiased": antialiased,
     }
 
 

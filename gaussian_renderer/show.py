@@ -18,6 +18,7 @@ class Poses(Protocol):
     """What is asked of a trained model."""
 
     background: Tensor  # (3,)
+    antialiased: bool  # how it was trained
 
     def prepare(self, frame: Frame) -> Frame: ...
     def __call__(self, frame: Frame) -> Gaussians: ...
@@ -53,7 +54,9 @@ class Show:
         start = clock(device)
         gaussians = self.pose(frame)
         posed = clock(device)
-        view = self.paint(frame.camera, gaussians, frame.background)
+        view = self.paint(
+            frame.camera, gaussians, frame.background, antialiased=self.model.antialiased
+        )
         self.seconds.append((posed - start, clock(device) - posed))
         return view
 

@@ -79,6 +79,7 @@ class Still:
     """A model that poses one Gaussian where the frame's time says."""
 
     background = torch.tensor([0.1, 0.2, 0.3])
+    antialiased = False
 
     def prepare(self, frame):
         return replace(frame, time=frame.time + 0.5)
@@ -100,6 +101,26 @@ def test_a_shown_frame_is_prepared_posed_and_drawn_to_the_bits_of_training():
     assert torch.equal(
         view.image, render(CAMERA, one_gaussian((-0.5, 0.0, 4.0)), torch.ones(3)).image
     )
+
+
+def test_what_is_smaller_than_a_pixel_is_faint_where_the_drawing_is_antialiased():
+    tiny = one_gaussian(mean=(0.05, 0.05, 4.0), scale=0.01)  # a tenth of a pixel
+    dot, faint = (render(CAMERA, tiny, torch.ones(3), antialiased=a) for a in (False, True))
+    assert dot.alpha.max() > 0.9
+    assert faint.alpha.max().item() == pytest.approx(0.99 * 0.01 / 0.31, rel=1e-3)
+    view = Painter()(CAMERA, tiny, torch.ones(3), antialiased=True)
+    for name in ("image", "alpha", "depth", "radii"):
+        assert torch.equal(getattr(view, name), getattr(faint, name)), name
+
+
+def test_a_model_is_shown_as_it_was_trained():
+    model = Still()
+    model.antialiased = True
+    show = Show(model, FrameLoader(0, torch.device("cpu")), lambda frame: one_gaussian(scale=0.01))
+    view = show(show.load(Frame(CAMERA, 0, 0.0)))
+    expected = render(CAMERA, one_gaussian(scale=0.01), model.background, antialiased=True)
+    assert torch.equal(view.image, expected.image)
+    assert view.alpha.max() < 0.1
 
 
 def test_the_first_view_shown_does_not_count_for_the_speed():

@@ -11,11 +11,14 @@ import imageio.v2 as iio
 import numpy as np
 import pytest
 import torch
+from plyfile import PlyData
 from safetensors.torch import load_file
 
 from arguments import parse_render_args, parse_train_args
 from export import ply
 from render import render_model
+from scene.facts import SceneFacts
+from scene.methods import model_folder, read_method
 from scoring.curves import draw_curves
 from tests.methods import CASES, EVERY, ROOT
 from train import train
@@ -104,6 +107,20 @@ def test_a_run_leaves_what_the_page_on_data_flow_promises(case, unbroken):
     assert len(columns["means"]) == len(table[f"table.columns.{case.place}"])
     if case.place == "means":
         assert torch.equal(columns["means"], table["table.columns.means"])
+
+
+def test_a_model_trained_antialiased_says_so_to_whoever_draws_it(
+    case, tiny_folder, unbroken, tmp_path
+):
+    run(case, tiny_folder, tmp_path, "--antialiased")
+    assert model_bytes(tmp_path) != model_bytes(unbroken)
+    for out, antialiased in ((tmp_path, True), (unbroken, False)):
+        settings, _ = parse_render_args(["--model_path", str(out)])
+        folder = model_folder(out, -1)
+        method = read_method(folder, SceneFacts.read(folder), settings, torch.device("cpu"))
+        assert method.antialiased is antialiased
+        comments = PlyData.read(folder / "point_cloud.ply").comments
+        assert (ply.ANTIALIASED in comments) is antialiased
 
 
 @pytest.mark.long

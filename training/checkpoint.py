@@ -155,7 +155,8 @@ class Checkpoints:
             write_tensors(part / "model.safetensors", method.state_dict())
             facts.write(part)
             if len(method.table):
-                ply.write(part / "point_cloud.ply", [method.exported()], facts)
+                shown, mode = method.exported(), method.antialiased
+                ply.write(part / "point_cloud.ply", [shown], facts, antialiased=mode)
         return folder
 
     def finished(self, last: Stage) -> Path | None:

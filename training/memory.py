@@ -156,7 +156,8 @@ def _pairs(method: MethodBase, stages: list[Stage], frames: list[Frame]) -> int:
         posed = pose(frame)
         opaque = replace(posed, opacities=torch.ones_like(posed.opacities))
         with suppress(OutOfMemoryError):  # they are counted all the same
-            render(frame.camera, opaque, method.background.to(frame.camera.K))
+            behind = method.background.to(frame.camera.K)
+            render(frame.camera, opaque, behind, antialiased=method.antialiased)
         most = max(most, BUDGET.last)
     return most
 

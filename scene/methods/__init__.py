@@ -50,6 +50,7 @@ class MethodBase(nn.Module):
         self.facts, self.hidden, self.optim = facts, settings.hidden, settings.optim
         self.seed, self.sh_degree = settings.run.seed, settings.model.sh_degree
         self.background = torch.full((3,), float(settings.model.white_background))
+        self.antialiased = settings.pipeline.antialiased
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
         self.register_buffer("active_sh_degree", torch.zeros((), dtype=torch.int64))
         # The same as numbers: to read a buffer would make a GPU wait.

@@ -84,9 +84,13 @@ def draw_native(scene: dict) -> Tensor:
     return rasterizer.rasterize(**scene).color
 
 
+def draw_antialiased(scene: dict) -> Tensor:
+    return rasterizer.rasterize(**scene, antialiased=True).color
+
+
 def draw_twin(scene: dict) -> Tensor:
-    rest = {"covariances": None, "colors": None, "near": 0.01, "far": 100.0}
-    return reference.forward(*((scene | rest)[name] for name in ops.Inputs._fields))[0]
+    rest = {"covariances": None, "colors": None, "means2d_abs": None, "near": 0.01, "far": 100.0}
+    return reference.forward(*ops.Inputs(**scene, **rest))[0]
 
 
 def draw_gsplat(scene: dict) -> Tensor:
@@ -126,6 +130,7 @@ def measure(draw: Draw, size: Size, device: torch.device, repeats: int) -> dict[
 def measure_all(sizes: Sequence[Size], device: torch.device, repeats: int) -> Iterator[dict]:
     ours = f"ours ({rasterizer.variant()})" if device.type == "cpu" else "ours"
     jobs = [(ours, draw_native, size, repeats) for size in (*sizes, TWIN_SIZE)]
+    jobs += [(f"{ours}, antialiased", draw_antialiased, size, repeats) for size in sizes]
     jobs.append(("slow twin", draw_twin, TWIN_SIZE, max(3, repeats // 4)))
     for name, draw in OTHERS.items():
         if find_spec(name):

@@ -56,7 +56,10 @@ class FineStep:
         tick("load")
         posed = [stage.pose(frame) for frame in frames]
         tick("pose")
-        renders = [render(f.camera, g, f.background) for f, g in zip(frames, posed, strict=True)]
+        renders = [
+            render(f.camera, g, f.background, antialiased=self.method.antialiased)
+            for f, g in zip(frames, posed, strict=True)
+        ]
         tick("render")
         losses = [term(renders, frames, step) for term in stage.losses]
         tick("losses")

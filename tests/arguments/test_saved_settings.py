@@ -50,9 +50,10 @@ def test_a_broken_file_is_named(tmp_path, text, message):
 
 
 def test_only_settings_that_change_the_result_are_differences():
-    one = train("--iterations", "5", "--seed", "1", "--no-white_background", "--multires", "1")
+    flags = ("--iterations", "5", "--seed", "1", "--no-white_background", "--multires", "1")
+    one = train(*flags, "--antialiased")
     other = train("--port", "1", "--quiet", "--save_iterations", "1", "-m", "x", "--cache_mb", "9")
-    names = {"iterations", "seed", "white_background", "multires"}
+    names = {"iterations", "seed", "white_background", "multires", "antialiased"}
     assert set(differences(one, other)) == names
     assert differences(train(), train("--port", "1", "--debug", "--expname", "y")) == []
 

@@ -43,6 +43,14 @@ def test_the_layout_is_the_usual_62_floats(table, tmp_path):
     assert data["vertex"]["f_rest_17"][4] == rest[4, 2, 1].item()  # channel-major: 1 * 15 + 2
 
 
+def test_an_antialiased_model_says_so_to_viewers(table, tmp_path):
+    for antialiased, comments in ((False, []), (True, ["SplatRenderMode: mip"])):
+        file = tmp_path / "a.ply"
+        ply.write(file, [activate(table.columns, 3)], antialiased=antialiased)
+        assert PlyData.read(file).comments == comments
+    assert ply.read(file, 3).keys() == table.columns.keys()
+
+
 def test_what_is_written_is_read_back(table, tmp_path):
     ply.write(tmp_path / "a.ply", [activate(table.columns, 3)])
     columns = ply.read(tmp_path / "a.ply", 3)

@@ -26,6 +26,7 @@ class Inputs(NamedTuple):
     sh: Tensor | None
     colors: Tensor | None
     means2d: Tensor | None
+    means2d_abs: Tensor | None
     viewmat: Tensor
     background: Tensor | None
     K: Tensor
@@ -34,6 +35,7 @@ class Inputs(NamedTuple):
     sh_degree: int
     near: float
     far: float
+    antialiased: bool = False
 
     @property
     def channels(self) -> int:
@@ -58,8 +60,8 @@ class Saved(NamedTuple):
     tiles: Tensor
 
 
-TENSORS = 11  # leading fields of Inputs that are tensors
-DIFFERENTIABLE = Inputs._fields[:10]
+TENSORS = 12  # leading fields of Inputs that are tensors
+DIFFERENTIABLE = Inputs._fields[:11]
 
 
 def dense(inputs: Inputs) -> Inputs:
@@ -104,6 +106,7 @@ def scene_struct(inputs: Inputs) -> native.Scene:
         sh_degree=inputs.sh_degree,
         threads=torch.get_num_threads(),
         is_double=inputs.means.dtype == torch.float64,
+        antialiased=inputs.antialiased,
         near_plane=inputs.near,
         far_plane=inputs.far,
         **{name: native.pointer(tensors[name]) for name in native.SCENE_TENSORS},

@@ -29,7 +29,7 @@ class Scene(ctypes.Structure):
     _fields_: ClassVar = [
         ("count", _I64),
         *((name, _I32) for name in ("width", "height", "channels", "sh_bases", "sh_degree")),
-        *((name, _I32) for name in ("threads", "is_double", "unused")),
+        *((name, _I32) for name in ("threads", "is_double", "antialiased")),
         *((name, _F64) for name in ("near_plane", "far_plane")),
         *((name, _P) for name in SCENE_TENSORS),
     ]
@@ -55,7 +55,8 @@ class Gradients(ctypes.Structure):
     _fields_: ClassVar = [
         *((name, _P) for name in ("color", "depth", "alpha")),
         *((name, _P) for name in ("means", "quats", "scales", "covariances", "opacities")),
-        *((name, _P) for name in ("sh", "colors", "means2d", "viewmat", "background")),
+        *((name, _P) for name in ("sh", "colors", "means2d", "means2d_abs")),
+        *((name, _P) for name in ("viewmat", "background")),
     ]
 
 

@@ -22,8 +22,9 @@ from diff_gaussian_rasterization.layout import (
 
 _INPUTS = (
     "Tensor means, Tensor? quats, Tensor? scales, Tensor? covariances, Tensor opacities, "
-    "Tensor? sh, Tensor? colors, Tensor? means2d, Tensor viewmat, Tensor? background, Tensor K, "
-    "SymInt width, SymInt height, SymInt sh_degree, float near, float far"
+    "Tensor? sh, Tensor? colors, Tensor? means2d, Tensor? means2d_abs, "
+    "Tensor viewmat, Tensor? background, Tensor K, "
+    "SymInt width, SymInt height, SymInt sh_degree, float near, float far, bool antialiased"
 )
 _SAVED = ", ".join(f"Tensor {name}" for name in Saved._fields)
 _GRADS = "Tensor? grad_color, Tensor? grad_depth, Tensor? grad_alpha, SymInt wanted"

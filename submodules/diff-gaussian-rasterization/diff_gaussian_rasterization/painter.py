@@ -46,14 +46,15 @@ class Painter:
         near: float = 0.01,
         far: float = 100.0,
         covariances: Tensor | None = None,
+        antialiased: bool = False,
     ) -> typed.RasterOutput:
         """One frame; arguments and errors as `rasterize` has them.
 
         The tensors of the result are valid until the next call: copy what must last longer.
         """
         inputs = Inputs(
-            means, quats, scales, covariances, opacities, sh, colors, None, viewmat, background, K,
-            self.width, self.height, sh_degree, float(near), float(far),
+            means, quats, scales, covariances, opacities, sh, colors, None, None, viewmat,
+            background, K, self.width, self.height, sh_degree, float(near), float(far), antialiased,
         )  # fmt: skip
         typed.check_inputs(inputs)
         if inputs.channels != self.channels:

@@ -4,12 +4,13 @@ import math
 
 import pytest
 import torch
-from diff_gaussian_rasterization import ops, rasterize
+from diff_gaussian_rasterization import layout, ops, rasterize
 
 from tests.submodules.diff_gaussian_rasterization.raster_scenes import (
     cast,
     draw_native,
     draw_twin,
+    inputs_of,
     random_scene,
     with_gradients,
     worst,
@@ -223,11 +224,9 @@ def test_empty_colors_are_refused():
 
 
 def test_operators_keep_torch_contracts():
-    scene = random_scene(8) | {"colors": None, "covariances": None, "near": 0.01, "far": 100.0}
-    arguments = [scene[name] for name in ops.Inputs._fields]
-    arguments = [
-        a.requires_grad_() if isinstance(a, torch.Tensor) and a is not scene["K"] else a
-        for a in arguments
-    ]
+    arguments = list(inputs_of(random_scene(8)))
+    for tensor in arguments[: len(layout.DIFFERENTIABLE)]:
+        if tensor is not None:
+            tensor.requires_grad_()
     tests = ("test_schema", "test_autograd_registration", "test_faketensor")
     torch.library.opcheck(ops.forward, arguments, test_utils=tests)

@@ -100,6 +100,19 @@ def test_scale_modifier_scales():
     assert torch.equal(a, b)
 
 
+def test_antialiasing_is_the_typed_mode():
+    scene = random_scene()
+    scene["scales"] = 0.2 * scene["scales"]
+    arguments = (scene["means"], None, scene["opacities"], scene["sh"], None,
+                 scene["scales"], scene["quats"])  # fmt: skip
+    found = GaussianRasterizer(settings_of(scene, antialiasing=True))(*arguments)
+    expected = rasterize(**scene, near=0.2, far=math.inf, antialiased=True)
+    torch.testing.assert_close(found[0], expected.color, rtol=1e-9, atol=1e-9)
+    assert torch.equal(found[1], expected.radii)
+    plain, _ = GaussianRasterizer(settings_of(scene))(*arguments)
+    assert (found[0] - plain).abs().max() > 0.1
+
+
 def test_a_dot_on_a_pixel_centre_is_symmetric_about_it():
     """3DGS counts pixel centres as integers: NDC 0 lies between the middle pixels of an even
     image."""
@@ -176,8 +189,6 @@ def test_what_would_be_drawn_otherwise_than_asked_is_refused():
     scene = random_scene()
     given = {"means3D": scene["means"], "means2D": None, "opacities": scene["opacities"],
              "scales": scene["scales"], "rotations": scene["quats"]}  # fmt: skip
-    with pytest.raises(ValueError, match="antialiasing=True is not available"):
-        GaussianRasterizer(settings_of(scene, antialiasing=True))(**given, shs=scene["sh"])
     rasterizer = GaussianRasterizer(settings_of(scene))
     with pytest.raises(ValueError, match="neither of sh and colors given"):
         rasterizer(**given)

@@ -244,11 +244,13 @@ struct Footprint {
 
 // From scales and rotation: the 2-D covariance is M Mᵀ + 0.3 I, M = J W R S with rows m0 and m1. By
 // Lagrange's identity its determinant is |m0 × m1|² + 0.3 (|m0|² + |m1|²) + 0.09: nothing cancels.
+// k: what is added in place of the 0.3.
 template <class T>
-DGR_FN Footprint<T> footprint(const Projected<T>& out, const Mat3<T>& R, const Vec3<T>& scales) {
+DGR_FN Footprint<T> footprint(const Projected<T>& out, const Mat3<T>& R, const Vec3<T>& scales,
+                              T k = T(kDilation)) {
   const Vec3<T> m0 = times(transposed_times(R, out.du), scales);
   const Vec3<T> m1 = times(transposed_times(R, out.dv), scales);
-  const T k(kDilation), variance = dot(m0, m0) + k, inverse = T(1) / variance;
+  const T variance = dot(m0, m0) + k, inverse = T(1) / variance;
   const Vec3<T> minors = root(inverse) * cross(m0, m1);
   return {variance, inverse * dot(m0, m1), dot(minors, minors) + k * inverse * dot(m1, m1) + k};
 }
@@ -256,10 +258,10 @@ DGR_FN Footprint<T> footprint(const Projected<T>& out, const Mat3<T>& R, const V
 template <class T>
 DGR_FN void footprint_vjp(const Projected<T>& out, const Mat3<T>& R, const Vec3<T>& scales,
                           const Footprint<T>& grad, Vec3<T>& grad_du, Vec3<T>& grad_dv,
-                          Mat3<T>& grad_R, Vec3<T>& grad_scales) {
+                          Mat3<T>& grad_R, Vec3<T>& grad_scales, T k = T(kDilation)) {
   const Vec3<T> r0 = transposed_times(R, out.du), r1 = transposed_times(R, out.dv);
   const Vec3<T> m0 = times(r0, scales), m1 = times(r1, scales);
-  const T two(2), k(kDilation), inverse = T(1) / (dot(m0, m0) + k), slope = inverse * dot(m0, m1);
+  const T two(2), inverse = T(1) / (dot(m0, m0) + k), slope = inverse * dot(m0, m1);
   // m1 - slope m0, again without cancellation: ((m0 × m1) × m0 + 0.3 m1) / variance.
   const Vec3<T> unit = root(inverse) * m0;
   const Vec3<T> across = cross(cross(unit, m1), unit) + (k * inverse) * m1;
@@ -289,18 +291,20 @@ DGR_FN Vec3<T> operator*(const Cov3<T>& s, const Vec3<T>& v) {
 }
 
 template <class T>
-DGR_FN Footprint<T> footprint(const Projected<T>& out, const Cov3<T>& sigma) {
+DGR_FN Footprint<T> footprint(const Projected<T>& out, const Cov3<T>& sigma,
+                              T k = T(kDilation)) {
   const Vec3<T> s0 = sigma * out.du;
-  const T k(kDilation), a = dot(out.du, s0) + k, b = dot(out.dv, s0), slope = b / a;
+  const T a = dot(out.du, s0) + k, b = dot(out.dv, s0), slope = b / a;
   return {a, slope, dot(out.dv, sigma * out.dv) + k - slope * b};
 }
 
 template <class T>
 DGR_FN void footprint_vjp(const Projected<T>& out, const Cov3<T>& sigma, const Footprint<T>& grad,
-                          Vec3<T>& grad_du, Vec3<T>& grad_dv, Cov3<T>& grad_sigma) {
+                          Vec3<T>& grad_du, Vec3<T>& grad_dv, Cov3<T>& grad_sigma,
+                          T k = T(kDilation)) {
   const Vec3<T>&p = out.du, &q = out.dv;
   const Vec3<T> s0 = sigma * p, s1 = sigma * q;
-  const T two(2), inverse = T(1) / (dot(p, s0) + T(kDilation)), slope = inverse * dot(q, s0);
+  const T two(2), inverse = T(1) / (dot(p, s0) + k), slope = inverse * dot(q, s0);
   const T turn = inverse * grad.slope, c = grad.spread;
   const T a = grad.variance - turn * slope + c * slope * slope, b = turn - two * c * slope;
   grad_du = (two * a) * s0 + b * s1;
@@ -316,6 +320,43 @@ DGR_FN void footprint_vjp(const Projected<T>& out, const Cov3<T>& sigma, const F
 template <class T>
 DGR_FN T variance_y(const Footprint<T>& f) {
   return f.spread + f.slope * f.slope * f.variance;
+}
+
+// In the antialiased mode (Mip-Splatting, Yu et al. 2024) the opacity is multiplied by
+// sqrt(det S / det S'), where S is the bare footprint, without dilation (k = 0), and S' the one
+// with it: the dilation then spreads a Gaussian's light and adds none. Where S has no area this is
+// 0, or NaN from 0 / 0, and the row is not drawn. A drawn row has at least 1/255 of its light left,
+// so its gradient, that of the logarithm, is finite, and the root's at 0 is never asked for.
+template <class T>
+DGR_FN T compensation(const Footprint<T>& bare, const Footprint<T>& f) {
+  return root((bare.variance / f.variance) * (bare.spread / f.spread));
+}
+
+// Adds the gradients of `grad` times log sqrt(variance spread), of a footprint with k added.
+template <class T>
+DGR_FN void add_log_area_vjp(const Projected<T>& out, const Mat3<T>& R, const Vec3<T>& scales, T k,
+                             T grad, Vec3<T>& grad_du, Vec3<T>& grad_dv, Mat3<T>& grad_R,
+                             Vec3<T>& grad_scales) {
+  const Footprint<T> f = footprint(out, R, scales, k);
+  const T half = T(0.5) * grad;
+  Vec3<T> du, dv, s;
+  Mat3<T> r;
+  footprint_vjp(out, R, scales, {half / f.variance, T(0), half / f.spread}, du, dv, r, s, k);
+  grad_du = grad_du + du, grad_dv = grad_dv + dv, grad_scales = grad_scales + s;
+  for (int i = 0; i < 3; ++i) grad_R.row[i] = grad_R.row[i] + r.row[i];
+}
+
+template <class T>
+DGR_FN void add_log_area_vjp(const Projected<T>& out, const Cov3<T>& sigma, T k, T grad,
+                             Vec3<T>& grad_du, Vec3<T>& grad_dv, Cov3<T>& grad_sigma) {
+  const Footprint<T> f = footprint(out, sigma, k);
+  const T half = T(0.5) * grad;
+  Vec3<T> du, dv;
+  Cov3<T> s;
+  footprint_vjp(out, sigma, {half / f.variance, T(0), half / f.spread}, du, dv, s, k);
+  grad_du = grad_du + du, grad_dv = grad_dv + dv;
+  grad_sigma = {grad_sigma.xx + s.xx, grad_sigma.xy + s.xy, grad_sigma.xz + s.xz,
+                grad_sigma.yy + s.yy, grad_sigma.yz + s.yz, grad_sigma.zz + s.zz};
 }
 
 // The 3DGS radius: three standard deviations along the longer axis, in pixels.

@@ -90,17 +90,24 @@ uint32_t finite_colors(const DgrScene& scene, int64_t first, int valid) {
   return bits;
 }
 
-// The footprints of W rows; clears mask lanes that have no finite footprint or no rotation.
-template <class S>
+// The footprints of W rows, and their opacities compensated; clears mask lanes that have no finite
+// footprint or no rotation.
+template <class S, bool kAntialiased>
 DGR_FN Footprint<Vec<S>> load_footprint(const DgrScene& scene, const Projected<Vec<S>>& seen,
-                                        int64_t first, int valid, Mask<S>& drawn) {
+                                        int64_t first, int valid, Vec<S>& opacity,
+                                        Mask<S>& drawn) {
   const Vec<S> zero(S(0));
   Footprint<Vec<S>> f;
   if (scene.covariances) {
-    f = footprint(seen, load_cov3<S>(scene.covariances, first, valid));
+    const Cov3<Vec<S>> sigma = load_cov3<S>(scene.covariances, first, valid);
+    f = footprint(seen, sigma);
+    if (kAntialiased) opacity = opacity * compensation(footprint(seen, sigma, zero), f);
   } else {
     const Quat<Vec<S>> quat = load_quat<S>(scene.quats, first, valid);
-    f = footprint(seen, rotation(quat), load3<S>(scene.scales, first, valid));
+    const Mat3<Vec<S>> R = rotation(quat);
+    const Vec3<Vec<S>> scales = load3<S>(scene.scales, first, valid);
+    f = footprint(seen, R, scales);
+    if (kAntialiased) opacity = opacity * compensation(footprint(seen, R, scales, zero), f);
     drawn = drawn & (norm(quat) > zero);
   }
   drawn = drawn & (f.variance > zero) & (f.spread > zero) & is_finite(f.variance);
@@ -127,7 +134,7 @@ inline float log_2(float x) { return __builtin_log2f(x); }
 inline double log_2(double x) { return __builtin_log2(x); }
 
 // Lanes of one group that are drawn; writes their splats, features, radii and outline.
-template <class S>
+template <class S, bool kAntialiased>
 DGR_FN uint32_t project_group(const DgrScene& scene, const DgrState& state,
                               const Camera<Vec<S>>& camera, int64_t first, int valid, Vec<S>& radii,
                               Outline<Vec<S>>& shown) {
@@ -138,10 +145,13 @@ DGR_FN uint32_t project_group(const DgrScene& scene, const DgrState& state,
   Mask<S> drawn = (z > V(S(scene.near_plane))) & (V(S(scene.far_plane)) > z);
   drawn = drawn & is_finite(seen.u) & is_finite(seen.v);
   if (!any(drawn)) return 0;
-  const V opacity = load1<S>(scene.opacities, first, valid), faintest{S(kMinAlpha)}, zero{S(0)};
+  const V faintest{S(kMinAlpha)}, zero{S(0)};
+  V opacity = load1<S>(scene.opacities, first, valid);
   drawn = drawn & (opacity >= faintest) & is_finite(opacity);
   if (!any(drawn)) return 0;
-  const Footprint<V> shape = load_footprint(scene, seen, first, valid, drawn);
+  const Footprint<V> shape =
+      load_footprint<S, kAntialiased>(scene, seen, first, valid, opacity, drawn);
+  if (kAntialiased) drawn = drawn & (opacity >= faintest) & is_finite(opacity);
   alignas(kVectorBytes) S log_opacity[V::kLanes];
   maximum(opacity, faintest).store(log_opacity);
   for (S& x : log_opacity) x = log_2(x);
@@ -157,7 +167,7 @@ DGR_FN uint32_t project_group(const DgrScene& scene, const DgrState& state,
                           : finite_colors<S>(scene, first, valid));
 }
 
-template <class S>
+template <class S, bool kAntialiased>
 void project_rows(const DgrScene& scene, const DgrState& state, void* outlines, PlacedList& list,
                   int64_t begin, int64_t end) {
   constexpr int W = Vec<S>::kLanes;
@@ -167,7 +177,8 @@ void project_rows(const DgrScene& scene, const DgrState& state, void* outlines, 
     Vec<S> radii(S(0));
     auto& outline = ((Outline<Vec<S>>*)outlines)[first / W];
     uint32_t counts[W] = {};
-    const uint32_t bits = project_group<S>(scene, state, camera, first, valid, radii, outline);
+    const uint32_t bits =
+        project_group<S, kAntialiased>(scene, state, camera, first, valid, radii, outline);
     if (bits) list_group<S>(outline, bits, scene.width, scene.height, list, counts);
     alignas(kVectorBytes) S wide[W];
     radii.store(wide);

@@ -28,6 +28,7 @@ template <class S>
 void clear_group(const DgrScene& scene, const DgrGradients& out, int64_t first, int valid) {
   clear_rows<S>(out.means, first, 3, valid);
   clear_rows<S>(out.means2d, first, 3, valid);
+  clear_rows<S>(out.means2d_abs, first, 3, valid);
   clear_rows<S>(out.quats, first, 4, valid);
   clear_rows<S>(out.scales, first, 3, valid);
   clear_rows<S>(out.covariances, first, 6, valid);
@@ -92,17 +93,22 @@ Vec3<Vec<S>> sh_backward(const DgrScene& scene, const DgrState& state, const Cam
 }
 
 // From the exponent's gradient to the image position, the shape inputs (written) and the Jacobian.
-template <class S>
+template <class S, bool kAntialiased>
 DGR_FN void shape_backward(const DgrScene& scene, const DgrGradients& out,
                            const Projected<Vec<S>>& seen, const Moments<Vec<S>>& moments,
                            Mask<S> drawn, int64_t first, int valid, Vec<S>& grad_u, Vec<S>& grad_v,
                            Vec3<Vec<S>>& grad_du, Vec3<Vec<S>>& grad_dv) {
   typedef Vec<S> V;
+  const V zero(S(0)), dilation{S(kDilation)};
   if (scene.covariances) {
     const Cov3<V> sigma = load_cov3<S>(scene.covariances, first, valid);
     const Footprint<V> grad = exponent_vjp(footprint(seen, sigma), moments, grad_u, grad_v);
     Cov3<V> g;
     footprint_vjp(seen, sigma, grad, grad_du, grad_dv, g);
+    if (kAntialiased) {
+      add_log_area_vjp(seen, sigma, zero, moments.one, grad_du, grad_dv, g);
+      add_log_area_vjp(seen, sigma, dilation, zero - moments.one, grad_du, grad_dv, g);
+    }
     V columns[6] = {g.xx, g.xy, g.xz, g.yy, g.yz, g.zz};
     put(drawn, columns, 6, out.covariances, first, valid);
     return;
@@ -114,6 +120,12 @@ DGR_FN void shape_backward(const DgrScene& scene, const DgrGradients& out,
   Mat3<V> grad_R;
   Vec3<V> grad_scales;
   footprint_vjp(seen, R, scales, grad, grad_du, grad_dv, grad_R, grad_scales);
+  if (kAntialiased) {
+    add_log_area_vjp(seen, R, scales, zero, moments.one, grad_du, grad_dv, grad_R,
+                     grad_scales);
+    add_log_area_vjp(seen, R, scales, dilation, zero - moments.one, grad_du, grad_dv, grad_R,
+                     grad_scales);
+  }
   put3(drawn, grad_scales, out.scales, first, valid);
   const Quat<V> grad_quat = rotation_vjp(quat, grad_R);
   V columns[4] = {grad_quat.w, grad_quat.x, grad_quat.y, grad_quat.z};
@@ -138,7 +150,7 @@ DGR_FN void add_pose(Mask<S> drawn, const PoseGrad<Vec<S>>& pose, Vec<S>* totals
   for (int k = 0; k < kPoseNumbers; ++k) totals[k] = totals[k] + zero_unless(drawn, numbers[k]);
 }
 
-template <class S>
+template <class S, bool kAntialiased>
 void backward_group(const DgrScene& scene, const DgrState& state, const Camera<Vec<S>>& camera,
                     const DgrGradients& out, const PairGradients& pairs, Mask<S> drawn,
                     int64_t first, int valid, S* sums, Vec<S>* pose_totals) {
@@ -152,7 +164,8 @@ void backward_group(const DgrScene& scene, const DgrState& state, const Camera<V
   const Projected<V> seen = project(camera, mean);
   V grad_u, grad_v;
   Vec3<V> grad_du, grad_dv;
-  shape_backward(scene, out, seen, moments, drawn, first, valid, grad_u, grad_v, grad_du, grad_dv);
+  shape_backward<S, kAntialiased>(scene, out, seen, moments, drawn, first, valid, grad_u, grad_v,
+                                  grad_du, grad_dv);
   PoseGrad<V> pose = {{{{zero, zero, zero}, {zero, zero, zero}, {zero, zero, zero}}},
                       {zero, zero, zero}};
   Vec3<V> grad_mean =
@@ -173,11 +186,16 @@ void backward_group(const DgrScene& scene, const DgrState& state, const Camera<V
   V grad_opacity = moments.one / load1<S>(scene.opacities, first, valid);
   put(drawn, &grad_opacity, 1, out.opacities, first, valid);
   // 3DGS measures this gradient in NDC, which spans two units over the image.
-  put3(drawn, {V(S(0.5) * scene.width) * grad_u, V(S(0.5) * scene.height) * grad_v, zero},
-       out.means2d, first, valid);
+  const V half_width(S(0.5) * scene.width), half_height(S(0.5) * scene.height);
+  put3(drawn, {half_width * grad_u, half_height * grad_v, zero}, out.means2d, first, valid);
+  if (!out.means2d_abs) return;
+  V absolute[kAbsolute];
+  load_columns(sums + kMoments + scene.channels, pairs.stride, valid, kAbsolute, absolute);
+  put3(drawn, {half_width * absolute[0], half_height * absolute[1], zero}, out.means2d_abs, first,
+       valid);
 }
 
-template <class S>
+template <class S, bool kAntialiased>
 void project_backward_rows(const DgrScene& scene, const DgrState& state, const DgrGradients& out,
                            const PairGradients& pairs, int64_t begin, int64_t end, void* scratch) {
   constexpr int W = Vec<S>::kLanes;
@@ -194,8 +212,9 @@ void project_backward_rows(const DgrScene& scene, const DgrState& state, const D
       some |= one;
     }
     if (some)
-      backward_group<S>(scene, state, camera, out, pairs, Vec<S>::load(drawn) > Vec<S>(S(0)), first,
-                        valid, (S*)scratch, pairs.poses ? pose : nullptr);
+      backward_group<S, kAntialiased>(scene, state, camera, out, pairs,
+                                      Vec<S>::load(drawn) > Vec<S>(S(0)), first, valid, (S*)scratch,
+                                      pairs.poses ? pose : nullptr);
     else
       clear_group<S>(scene, out, first, valid);
   }

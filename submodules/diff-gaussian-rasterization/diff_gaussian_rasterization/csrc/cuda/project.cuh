@@ -9,15 +9,21 @@ namespace dgr {
 // A sum that contains it is negative, whatever else is added.
 constexpr int64_t kBadCamera = -(1ll << 62);
 
-// The footprint; false when it is not finite, or the quaternion is zero.
+// The footprint, and the opacity compensated; false when the one is not finite, or the quaternion
+// is zero.
 __device__ inline bool load_footprint(const DgrScene& scene, const Projected<Real>& seen, int64_t i,
-                                      Footprint<Real>& f) {
+                                      Footprint<Real>& f, Real& opacity) {
   bool good = true;
   if (scene.covariances) {
-    f = footprint(seen, load_cov3(scene.covariances, i));
+    const Cov3<Real> sigma = load_cov3(scene.covariances, i);
+    f = footprint(seen, sigma);
+    if (ANTIALIASED) opacity *= compensation(footprint(seen, sigma, Real(0)), f);
   } else {
     const Quat<Real> quat = load_quat(scene.quats, i);
-    f = footprint(seen, rotation(quat), load3(scene.scales, i));
+    const Mat3<Real> R = rotation(quat);
+    const Vec3<Real> scales = load3(scene.scales, i);
+    f = footprint(seen, R, scales);
+    if (ANTIALIASED) opacity *= compensation(footprint(seen, R, scales, Real(0)), f);
     good = norm(quat) > 0;
   }
   return good && f.variance > 0 && f.spread > 0 && is_finite(f.variance) &&
@@ -55,10 +61,11 @@ __device__ inline int64_t project_one(const DgrScene& scene, const DgrState& sta
   depth = seen.camera_point.z;
   if (!(depth > Real(scene.near_plane) && depth < Real(scene.far_plane))) return 0;
   if (!(is_finite(seen.u) && is_finite(seen.v))) return 0;
-  const Real opacity = ((const Real*)scene.opacities)[i];
+  Real opacity = ((const Real*)scene.opacities)[i];
   if (!(opacity >= Real(kMinAlpha) && is_finite(opacity))) return 0;
   Footprint<Real> shape;
-  if (!load_footprint(scene, seen, i, shape)) return 0;
+  if (!load_footprint(scene, seen, i, shape, opacity)) return 0;
+  if (ANTIALIASED && !(opacity >= Real(kMinAlpha) && is_finite(opacity))) return 0;
   const Real log_opacity = log2(opacity);
   reach = outline(seen.u, seen.v, shape, log_opacity);
   const Real half_x = reach.half_x, half_y = root(reach.square * variance_y(shape));

@@ -24,6 +24,10 @@ __device__ inline void shape_backward(const DgrScene& scene, const DgrGradients&
     const Footprint<Real> grad = exponent_vjp(footprint(seen, sigma), moments, grad_u, grad_v);
     Cov3<Real> g;
     footprint_vjp(seen, sigma, grad, grad_du, grad_dv, g);
+    if (ANTIALIASED) {
+      add_log_area_vjp(seen, sigma, Real(0), moments.one, grad_du, grad_dv, g);
+      add_log_area_vjp(seen, sigma, Real(kDilation), -moments.one, grad_du, grad_dv, g);
+    }
     if (!out.covariances) return;
     const Real row[6] = {g.xx, g.xy, g.xz, g.yy, g.yz, g.zz};
     store_row(row, (Real*)out.covariances + 6 * i);
@@ -36,6 +40,12 @@ __device__ inline void shape_backward(const DgrScene& scene, const DgrGradients&
   Mat3<Real> grad_R;
   Vec3<Real> grad_scales;
   footprint_vjp(seen, R, scales, grad, grad_du, grad_dv, grad_R, grad_scales);
+  if (ANTIALIASED) {
+    add_log_area_vjp(seen, R, scales, Real(0), moments.one, grad_du, grad_dv, grad_R,
+                     grad_scales);
+    add_log_area_vjp(seen, R, scales, Real(kDilation), -moments.one, grad_du, grad_dv, grad_R,
+                     grad_scales);
+  }
   store3(grad_scales, out.scales, i);
   if (!out.quats) return;
   const Quat<Real> q = rotation_vjp(quat, grad_R);
