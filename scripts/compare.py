@@ -2,9 +2,12 @@
 `python scripts/compare.py -s DATA --configs A.py B.py [--seeds 3] -o OUTPUT [-- -r 256]`.
 
 Writes table.md and results.json (PSNR, SSIM, LPIPS where its weights are, regions such as the
-mouth, size on disk, training time, render FPS, Gaussians), and <scene>.mp4 and <scene>.png, ground
-truth and every configuration side by side. The same command again goes on where it was
-interrupted. What stands behind `--` goes to every train.py.
+mouth, all of them on test and on val, size on disk, training time, render FPS, Gaussians), and
+<scene>.mp4 and <scene>.png, ground truth and every configuration side by side. The same command
+again goes on where it was interrupted. What stands behind `--` goes to every train.py.
+
+`-s A B C D --held_out C D` chooses on A and B and reports on C and D: each pair has its own table,
+with the mean over its scenes.
 """
 
 from __future__ import annotations
@@ -29,6 +32,8 @@ def main() -> None:
     parser.add_argument(
         "-s", "--scenes", nargs="+", type=Path, required=True, help="dataset folders"
     )
+    words = "which of these, by folder or name, had no part in choosing settings"
+    parser.add_argument("--held_out", nargs="+", type=Path, default=[], help=words)
     parser.add_argument(
         "--configs", nargs="+", type=Path, required=True, help="config files to compare"
     )
@@ -53,6 +58,7 @@ def compare(args: argparse.Namespace, flags: tuple[str, ...]) -> None:
             raise InputError(f"{path}: there is no such file or folder")
     if args.seeds < 1:
         raise InputError(f"--seeds is {args.seeds}, expected at least 1")
+    held_out = {_one_of(args.scenes, scene) for scene in args.held_out}
     runs = plan(args.scenes, args.configs, args.seeds, args.out, flags)
     make_folder(args.out)
     if args.cluster == "none":
@@ -61,13 +67,22 @@ def compare(args: argparse.Namespace, flags: tuple[str, ...]) -> None:
             complete(run)
     else:
         submit(runs, args)
-    print(write_table(args.out, runs))
+    print(write_table(args.out, runs, held_out))
     for scene in dict.fromkeys(run.scene for run in runs):
         first = [run for run in runs if run.scene == scene and run.seed == 0]
         for write, end in ((write_video, ".mp4"), (write_picture, ".png")):
             path = args.out / f"{scene.name}{end}"
             write(path, first)
             print(path)
+
+
+def _one_of(scenes: list[Path], named: Path) -> Path:
+    """The scene of that path or name, as the runs have it; raises InputError where none is."""
+    for scene in scenes:
+        if named.resolve() == scene.resolve() or str(named) == scene.resolve().name:
+            return scene.resolve()
+    known = ", ".join(map(str, scenes))
+    raise InputError(f"--held_out {named}: not one of the scenes of -s: {known}")
 
 
 def submit(runs: list[Run], args: argparse.Namespace) -> None:

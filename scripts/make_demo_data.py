@@ -1,4 +1,8 @@
-"""Make the demo dataset: a wind-up robot, drawn from code, in the folder layout of D-NeRF.
+"""Make a demo dataset: a wind-up robot, or balls, drawn from code, in the folder layout of D-NeRF.
+
+`--scene` fast, occlusion, scale, texture, split and twins are six scenes of balls, each hard to
+follow for another reason. Beside their pictures lie truth.json, the centre and radius of each mover
+in world units for every picture, and moving/<picture>.png, how much of each pixel shows a mover.
 
 The same arguments give the same bytes. A folder that is already complete is left alone; a folder
 that this script did not make is never touched.
@@ -16,25 +20,34 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import cv2
+import numpy as np
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
 from scripts.demo.folder import make_folder
-from scripts.demo.robot.raycast import render
+from scripts.demo.movers import rig
+from scripts.demo.movers.scenes import SCENES, scene
+from scripts.demo.movers.truth import MASKS, TRUTH, entry
+from scripts.demo.robot import views as robot
+from scripts.demo.robot.raycast import coverage, render
+from scripts.demo.robot.shapes import Solid
 from scripts.demo.robot.toy import toy
-from scripts.demo.robot.views import FOV_X, GAP_SHARE, View, make_views
+from scripts.demo.robot.views import GAP_SHARE, View
 from utils.errors import InputError, run_command
 
 MARKER = "demo_data.json"  # says that a folder is ours, and what it holds
 MADE_BY = "scripts/make_demo_data.py"
 VERSION = 1  # raise when the pictures change, so that old folders are made again
+ROBOT = "robot"
+COUNTS = {"train": 84, "val": 14, "test": 14}  # views of the other scenes, unless flags say more
 
 
 @dataclass(frozen=True)
 class DemoSettings:
     """What the dataset depends on; sizes in pixels, counts in views."""
 
+    scene: str = ROBOT
     width: int = 200
     train: int = 100
     val: int = 10
@@ -42,6 +55,9 @@ class DemoSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if self.scene not in (ROBOT, *SCENES):
+            known = ", ".join((ROBOT, *SCENES))
+            raise InputError(f"--scene is {self.scene!r}; choose one of {known}")
         for name, low, high in (
             ("width", 8, 4096),
             ("train", 2, 1000),
@@ -53,9 +69,30 @@ class DemoSettings:
             if not low <= value <= high:
                 raise InputError(f"--{name} is {value}; choose a number from {low} to {high}")
 
+    @property
+    def fov_x(self) -> float:
+        """Of every camera, radians."""
+        return robot.FOV_X if self.scene == ROBOT else rig.FOV_X
+
     def views(self) -> list[View]:
         """Every view of the dataset."""
+        make_views = robot.make_views if self.scene == ROBOT else rig.make_views
         return make_views({"train": self.train, "val": self.val, "test": self.test}, self.seed)
+
+    def solids(self, time: float) -> tuple[list[Solid], list[Solid]]:
+        """What there is at `time` in [0, 1], and what of it moves as the truth is to say."""
+        if self.scene == ROBOT:
+            return toy(time), []
+        found = scene(self.scene, self.seed)
+        movers = found.movers(time)
+        return [*found.still, *movers], movers
+
+    def content(self) -> dict:
+        """What the marker says; the robot was there before scenes had names."""
+        settings = asdict(self)
+        if self.scene == ROBOT:
+            del settings["scene"]
+        return {"made_by": MADE_BY, "version": VERSION, **settings}
 
 
 def make_demo_data(out: Path, settings: DemoSettings, *, workers: int) -> bool:
@@ -63,21 +100,26 @@ def make_demo_data(out: Path, settings: DemoSettings, *, workers: int) -> bool:
 
     The folder appears at once and whole. Raises InputError when `out` exists and is not ours.
     """
-    content = {"made_by": MADE_BY, "version": VERSION, **asdict(settings)}
-    views = settings.views()
     return make_folder(
-        out, MARKER, content, lambda folder: _write_dataset(folder, views, settings.width, workers)
+        out, MARKER, settings.content(), lambda folder: _write_dataset(folder, settings, workers)
     )
 
 
-def _write_dataset(folder: Path, views: list[View], width: int, workers: int) -> None:
+def _write_dataset(folder: Path, settings: DemoSettings, workers: int) -> None:
+    views = settings.views()
     for split in GAP_SHARE:
         (folder / split).mkdir()
         frames = [_frame_entry(view) for view in views if view.split == split]
         _write_json(
-            folder / f"transforms_{split}.json", {"camera_angle_x": FOV_X, "frames": frames}
+            folder / f"transforms_{split}.json",
+            {"camera_angle_x": settings.fov_x, "frames": frames},
         )
-    jobs = [(folder, view, width) for view in views]
+    if settings.scene != ROBOT:
+        for split in GAP_SHARE:
+            (folder / MASKS / split).mkdir(parents=True)
+        entries = [entry(view, settings.solids(view.time)[1]) for view in views]
+        _write_json(folder / TRUTH, {"frames": entries})
+    jobs = [(folder, view, settings) for view in views]
     with ExitStack() as stack:
         drawn = map(_draw, jobs)
         if workers > 1:
@@ -98,11 +140,19 @@ def _frame_entry(view: View) -> dict:
     }
 
 
-def _draw(job: tuple[Path, View, int]) -> None:
-    folder, view, width = job
-    image = render(toy(view.time), view.c2w, FOV_X, width)
-    _, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGBA2BGRA))
-    (folder / f"{view.file_path}.png").write_bytes(data.tobytes())
+def _draw(job: tuple[Path, View, DemoSettings]) -> None:
+    folder, view, settings = job
+    solids, movers = settings.solids(view.time)
+    seen = solids, view.c2w, settings.fov_x, settings.width
+    _write_png(folder / view.file_path, cv2.cvtColor(render(*seen), cv2.COLOR_RGBA2BGRA))
+    if movers:
+        mask = coverage({mover.name for mover in movers}, *seen)
+        _write_png(folder / MASKS / view.file_path, mask)
+
+
+def _write_png(stem: Path, pixels: np.ndarray) -> None:
+    _, data = cv2.imencode(".png", pixels)
+    stem.with_suffix(".png").write_bytes(data.tobytes())
 
 
 def _write_json(path: Path, content: dict) -> None:
@@ -112,17 +162,22 @@ def _write_json(path: Path, content: dict) -> None:
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path("data/demo"), help="folder to make")
+    known = ", ".join((ROBOT, *SCENES))
+    parser.add_argument("--scene", default=ROBOT, help=f"default {ROBOT}; one of {known}")
+    parser.add_argument("--out", type=Path, help="folder; default data/demo, data/demo_<scene>")
     for name, value in asdict(DemoSettings()).items():
-        parser.add_argument(f"--{name}", type=int, default=value, help=f"default {value}")
+        if name != "scene":
+            words = f"default {value}" + (f", balls {COUNTS[name]}" if name in COUNTS else "")
+            parser.add_argument(f"--{name}", type=int, default=argparse.SUPPRESS, help=words)
     parser.add_argument(
         "--workers", type=int, default=_cores(), help="processes; default: all cores"
     )
     flags = vars(parser.parse_args(argv))
     out, workers = flags.pop("out"), max(1, flags.pop("workers"))
+    out = out or Path("data/demo" if flags["scene"] == ROBOT else f"data/demo_{flags['scene']}")
 
     def run() -> None:
-        settings = DemoSettings(**flags)
+        settings = DemoSettings(**({} if flags["scene"] == ROBOT else COUNTS) | flags)
         made = make_demo_data(out, settings, workers=workers)
         counts = f"{settings.train} train, {settings.val} val, {settings.test} test views"
         print(f"{out}: {counts} {'written' if made else 'are there already'}")

@@ -1,13 +1,16 @@
-"""What a comparison shows: a table of all runs, a video and a picture of them side by side."""
+"""What a comparison shows: a table of all runs, a video and a picture of them side by side.
+
+Where some scenes are held out there are two tables, each with the mean over its scenes.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from scoring.views_file import read_views
-from scripts.comparison.runs import Run, measures, views
+from scripts.comparison.runs import VAL, Run, measures, views
 from utils.files import write_json, write_text
 from utils.images import Pixels, contact_sheet, read_image, resize_premultiplied, write_image
 from utils.video import VideoWriter
@@ -16,32 +19,75 @@ FIRST = ("PSNR", "SSIM")  # columns in front, where there are such; regions and 
 LAST = ("MiB", "training s", "render FPS", "Gaussians")
 N_SHOWN = 4  # frames in the picture
 DIGITS = {"PSNR": 2, "SSIM": 4, "MiB": 1, "training s": 0, "render FPS": 1, "Gaussians": 0}
+CHOSEN, HELD_OUT = "chosen on", "held out"  # what the scenes of a table were for
+MEAN = "mean"  # in place of a scene's name
 
 Row = dict[str, "float | None"]
 
 
-def write_table(out: Path, runs: Sequence[Run]) -> str:
-    """Write results.json (every run) and table.md (means over seeds); returns the table."""
+def write_table(out: Path, runs: Sequence[Run], held_out: Collection[Path] = ()) -> str:
+    """Write results.json (every run) and table.md (means over seeds); returns the table.
+
+    With scenes `held_out`, whose paths are those of the runs, results.json also says the group of
+    each run and holds the means of each group, in place of whose scene stands "mean".
+    """
     found = {run: measures(run) for run in runs}
-    entries = [
-        {
-            "scene": str(run.scene),
-            "config": str(run.config),
-            "seed": run.seed,
-            "flags": list(run.flags),
-            **found[run],
-        }
-        for run in runs
-    ]
-    write_json(out / "results.json", entries)
     columns = _columns(list(found.values()))
-    lines = [["scene", "config", "seeds", *columns], ["---"] * (3 + len(columns))]
-    for scene, label in dict.fromkeys((run.scene.name, run.label) for run in runs):
-        same = [found[run] for run in runs if (run.scene.name, run.label) == (scene, label)]
-        lines.append([scene, label, str(len(same)), *(_cell(same, name) for name in columns)])
-    text = "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+    entries, tables = [], []
+    for group in (CHOSEN, HELD_OUT) if held_out else (None,):
+        rows = [
+            (str(run.scene), run, found[run])
+            for run in runs
+            if group is None or (run.scene in held_out) == (group == HELD_OUT)
+        ]
+        if group:
+            rows += _means(rows)
+        entries += [
+            {
+                "scene": scene,
+                "config": str(run.config),
+                "seed": run.seed,
+                "flags": list(run.flags),
+                **({"group": group} if group else {}),
+                **row,
+            }
+            for scene, run, row in rows
+        ]
+        tables.append((f"{group}\n\n" if group and rows else "") + _table(rows, columns))
+    write_json(out / "results.json", entries)
+    text = "\n".join(filter(None, tables))
     write_text(out / "table.md", text)
     return text
+
+
+def _means(rows: Sequence[tuple[str, Run, Row]]) -> list[tuple[str, Run, Row]]:
+    """Of each config and seed the mean over scenes; none of what some scene has no number for."""
+    groups: dict[tuple[Path, int], list[tuple[Run, Row]]] = {}
+    for _, run, row in rows:
+        groups.setdefault((run.config, run.seed), []).append((run, row))
+    means = []
+    for group in groups.values():
+        values = {name: [row.get(name) for _, row in group] for name in group[0][1]}
+        mean = {
+            name: None if None in column else math.fsum(column) / len(column)
+            for name, column in values.items()
+        }
+        means.append((MEAN, group[0][0], mean))
+    return means
+
+
+def _table(rows: Sequence[tuple[str, Run, Row]], columns: Sequence[str]) -> str:
+    """A line for each scene and config; nothing where there are no rows."""
+    if not rows:
+        return ""
+    lines = [["scene", "config", "seeds", *columns], ["---"] * (3 + len(columns))]
+    same: dict[tuple[str, str], list[Row]] = {}
+    for scene, run, row in rows:
+        same.setdefault((scene, run.label), []).append(row)
+    for (scene, label), seeds in same.items():
+        cells = [_cell(seeds, name) for name in columns]
+        lines.append([Path(scene).name, label, str(len(seeds)), *cells])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
 def write_video(path: Path, runs: Sequence[Run]) -> None:
@@ -90,7 +136,8 @@ def _columns(rows: Sequence[Row]) -> list[str]:
         dict.fromkeys(name for row in rows for name, value in row.items() if value is not None)
     )
     scores = [name for name in known if name.startswith(("PSNR-", "LPIPS"))]
-    return [name for name in (*FIRST, *scores, *LAST) if name in known]
+    val = [VAL + name for name in (*FIRST, *scores)]
+    return [name for name in (*FIRST, *scores, *val, *LAST) if name in known]
 
 
 def _cell(rows: Sequence[Row], name: str) -> str:
@@ -98,9 +145,14 @@ def _cell(rows: Sequence[Row], name: str) -> str:
     values = [row[name] for row in rows if row.get(name) is not None]
     if not values:
         return "-"
-    mean, digits = math.fsum(values) / len(values), DIGITS.get(name.split("-")[0], 4)
+    mean, digits = math.fsum(values) / len(values), DIGITS.get(_quantity(name), 4)
     text = f"{mean:.{digits}f}"
     if len(values) == 1:
         return text
     spread = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
     return f"{text} ± {spread:.{digits}f}"
+
+
+def _quantity(name: str) -> str:
+    """PSNR, of `val PSNR-mouth`."""
+    return name.removeprefix(VAL).split("-")[0]

@@ -15,6 +15,7 @@ from utils.files import read_json, write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 MEASURES = "compared.json"  # in a run's folder, when everything else is there
+VAL = "val "  # before the name of what was measured on the val split
 MIB = 2**20
 
 
@@ -74,7 +75,7 @@ def complete(run: Run) -> None:
           "--seed", str(run.seed), "--quiet", *run.flags)  # fmt: skip
     if (run.folder / MEASURES).is_file():
         return
-    _call(run, "render.py", "-m", model, "--skip_train", "--skip_val", "--skip_video", "--quiet")
+    _call(run, "render.py", "-m", model, "--skip_train", "--skip_video", "--quiet")
     _call(run, "metrics.py", "-m", model, "--quiet")
     write_json(run.folder / MEASURES, _measures(run))
 
@@ -90,18 +91,25 @@ def _call(run: Run, command: str, *flags: str) -> None:
 
 
 def _measures(run: Run) -> dict[str, float | None]:
-    """Numbers of a whole run by the name of their column."""
+    """Numbers of a whole run by the name of their column; those of val begin with "val "."""
     iteration = saved_iterations(run.folder)[-1]
-    results = read_json(run.folder / "results.json")[f"ours_{iteration}"]
+    scores = _scores(run.folder / "results.json", iteration)
+    val = run.folder / "results_val.json"
+    if val.is_file():  # there is none where a scene has no such split
+        scores |= {f"{VAL}{name}": value for name, value in _scores(val, iteration).items()}
     model = run.folder / f"point_cloud/iteration_{iteration}/model.safetensors"
     rows = [row for row in read_rows(run.folder / "log.jsonl") if "it_per_s" in row]
-    scores = {name: value for name, value in results.items() if name != "protocol"}
     return scores | {
         "MiB": model.stat().st_size / MIB,
         "training s": _training_seconds(rows),
         "render FPS": read_views(views(run)).timing.get("posed_and_drawn_fps"),
         "Gaussians": rows[-1]["n_gaussians"] if rows else None,
     }
+
+
+def _scores(file: Path, iteration: int) -> dict[str, float | None]:
+    results = read_json(file)[f"ours_{iteration}"]
+    return {name: value for name, value in results.items() if name != "protocol"}
 
 
 def _training_seconds(rows: list[dict]) -> float:

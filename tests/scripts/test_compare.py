@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import imageio.v2 as iio
+import numpy as np
 import pytest
 
 from scoring.views_file import VIEWS, ViewsFile, read_views
@@ -13,7 +14,7 @@ from scripts import compare
 from scripts.comparison.results import write_table
 from scripts.comparison.runs import MEASURES, Run, plan, views
 from tests.methods import ROOT
-from tests.tiny_scene import SIZE, write_tiny_head
+from tests.tiny_scene import SIZE, write_tiny_head, write_tiny_scene
 from utils.errors import InputError
 from utils.files import write_json
 from utils.images import CAPTION_HEIGHT, GUTTER
@@ -171,6 +172,107 @@ def test_seeds_are_averaged_with_their_deviation(tmp_path):
         "| --- | --- | --- | --- | --- |",
         "| head | own-four | 3 | 21.00 ± 1.00 | 10 ± 0 |",
     ]
+
+
+def test_held_out_scenes_have_their_own_table_and_both_have_means(tmp_path):
+    numbers = {  # PSNR and val PSNR of seeds 0 and 1
+        "a": ((20.0, 30.0), (22.0, 34.0)),
+        "b": ((30.0, 32.0), (30.0, 34.0)),
+        "mean": ((40.0, None), (42.0, None)),
+    }
+    runs = []
+    for scene, seeds in numbers.items():
+        for seed, (psnr, val) in enumerate(seeds):
+            folder = tmp_path / f"{scene}{seed}"
+            folder.mkdir()
+            write_json(folder / MEASURES, {"PSNR": psnr, "val PSNR": val, "MiB": 2})
+            runs.append(Run(Path("/data") / scene, Path("/own/four.py"), seed, folder))
+    head = ["", "| scene | config | seeds | PSNR | val PSNR | MiB |"]
+    head.append("| --- | --- | --- | --- | --- | --- |")
+    assert write_table(tmp_path, runs, {Path("/data/mean")}).splitlines() == [
+        "chosen on",
+        *head,
+        "| a | own-four | 2 | 21.00 ± 1.41 | 32.00 ± 2.83 | 2.0 ± 0.0 |",
+        "| b | own-four | 2 | 30.00 ± 0.00 | 33.00 ± 1.41 | 2.0 ± 0.0 |",
+        "| mean | own-four | 2 | 25.50 ± 0.71 | 32.50 ± 2.12 | 2.0 ± 0.0 |",
+        "",
+        "held out",
+        *head,
+        "| mean | own-four | 2 | 41.00 ± 1.41 | - | 2.0 ± 0.0 |",
+        "| mean | own-four | 2 | 41.00 ± 1.41 | - | 2.0 ± 0.0 |",
+    ]
+    entries = json.loads((tmp_path / "results.json").read_text())
+    said = [(entry["group"], entry["scene"], entry["seed"], entry["PSNR"]) for entry in entries]
+    assert said == [
+        ("chosen on", "/data/a", 0, 20.0),
+        ("chosen on", "/data/a", 1, 22.0),
+        ("chosen on", "/data/b", 0, 30.0),
+        ("chosen on", "/data/b", 1, 30.0),
+        ("chosen on", "mean", 0, 25.0),
+        ("chosen on", "mean", 1, 26.0),
+        ("held out", "/data/mean", 0, 40.0),
+        ("held out", "/data/mean", 1, 42.0),
+        ("held out", "mean", 0, 40.0),
+        ("held out", "mean", 1, 42.0),
+    ]
+
+
+def test_a_mean_leaves_out_what_one_of_its_scenes_has_no_number_for(tmp_path):
+    runs = []
+    for scene, val in (("a", 30.0), ("b", None), ("c", 31.0)):
+        (tmp_path / scene).mkdir()
+        write_json(tmp_path / scene / MEASURES, {"PSNR": 20.0, "val PSNR": val})
+        runs.append(Run(Path("/data") / scene, Path("/own/four.py"), 0, tmp_path / scene))
+    lines = write_table(tmp_path, runs, {Path("/data/c")}).splitlines()
+    assert lines[6] == "| mean | own-four | 1 | 20.00 | - |"
+    assert lines[-1] == "| mean | own-four | 1 | 20.00 | 31.00 |"
+
+
+def test_two_scenes_are_scored_on_test_and_on_val(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("scripts.comparison.runs._call", called)
+    for name in ("a", "b"):
+        write_tiny_scene(tmp_path / name)
+    config = tmp_path / "short.py"
+    config.write_text(
+        "method = 'fourdgs'\nOptimizationParams = dict(coarse_iterations=3, iterations=6)\n"
+        "ModelHiddenParams = dict(multires=[1])\n"
+    )
+    flags = ["-s", tmp_path / "a", tmp_path / "b", "--held_out", "b", "--configs", config]
+    more = ["-o", tmp_path / "out", "--", "--init_points", "60", "--dataset", "dnerf"]
+    monkeypatch.setattr(sys, "argv", ["compare.py", *map(str, (*flags, *more))])
+    compare.main()
+    table = (tmp_path / "out/table.md").read_text()
+    assert table in capsys.readouterr().out
+    rows = [line.split(" | ")[0] for line in table.splitlines() if "-short |" in line]
+    assert rows == ["| a", "| mean", "| b", "| mean"]
+    for entry in json.loads((tmp_path / "out/results.json").read_text()):
+        if entry["scene"] == "mean":
+            continue
+        (run,) = (tmp_path / "out" / Path(entry["scene"]).name).glob("*/seed_0")
+        for split, column in (("test", "PSNR"), ("val", "val PSNR")):
+            assert entry[column] == pytest.approx(psnr(next(run.glob(f"{split}/ours_*"))), abs=1e-3)
+        assert entry["PSNR"] != entry["val PSNR"]
+
+
+def psnr(folder):
+    """Mean over the pictures of a split, by the formula."""
+    values = []
+    for file in (folder / "renders").glob("*.png"):
+        a, b = (iio.imread(folder / part / file.name) / 255.0 for part in ("renders", "gt"))
+        values.append(-10 * np.log10(((a - b) ** 2).mean()))
+    return np.mean(values)
+
+
+def test_a_held_out_scene_must_be_one_of_the_scenes(tmp_path, monkeypatch, capsys):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "four.py").write_text("")
+    flags = ["-s", tmp_path / "a", "--held_out", "b", "--configs", tmp_path / "four.py", "-o"]
+    monkeypatch.setattr(sys, "argv", ["compare.py", *map(str, (*flags, tmp_path / "out"))])
+    with pytest.raises(SystemExit) as caught:
+        compare.main()
+    assert caught.value.code == 2
+    assert f"--held_out b: not one of the scenes of -s: {tmp_path / 'a'}" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_views_say_their_fps_and_regions(tmp_path):

@@ -25,8 +25,7 @@ OCCLUDER_RADIUS = 0.1  # solids with a smaller half extent are too thin to darke
 
 def render(solids: list[Solid], c2w: NDArray[np.float64], fov_x: float, size: int) -> NDArray:
     """RGBA (size, size, 4) uint8 with straight alpha; `c2w` (4, 4), `fov_x` in radians."""
-    n = size * SAMPLES
-    offsets = ((np.arange(n) + 0.5) / n * 2 - 1) * np.tan(fov_x / 2)
+    n, offsets = size * SAMPLES, _offsets(fov_x, size)
     ids, depth = _first_hits(solids, c2w, offsets)
     hits = np.flatnonzero(ids >= 0)
     row, column = np.divmod(hits, n)
@@ -43,6 +42,22 @@ def render(solids: list[Solid], c2w: NDArray[np.float64], fov_x: float, size: in
             color[hits[group], :3] = lights.shade(index, points[group], rays[group])
     color[hits, 3] = 1
     return _box_filter(color.reshape(size, SAMPLES, size, SAMPLES, 4))
+
+
+def coverage(
+    names: set[str], solids: list[Solid], c2w: NDArray[np.float64], fov_x: float, size: int
+) -> NDArray[np.uint8]:
+    """How much of each pixel of `render` shows solids of `names`, (size, size), 255: all."""
+    ids, _ = _first_hits(solids, c2w, _offsets(fov_x, size))
+    named = np.array([solid.name in names for solid in solids] + [False])  # the last: no solid
+    shown = named[ids].reshape(size, SAMPLES, size, SAMPLES).mean((1, 3))
+    return (shown * 255 + 0.5).astype(np.uint8)
+
+
+def _offsets(fov_x: float, size: int) -> NDArray[np.float64]:
+    """Where the rays of a row or column meet the plane at depth 1, (size * SAMPLES,)."""
+    n = size * SAMPLES
+    return ((np.arange(n) + 0.5) / n * 2 - 1) * np.tan(fov_x / 2)
 
 
 def _first_hits(solids: list[Solid], c2w: NDArray, offsets: NDArray) -> tuple[NDArray, Array]:

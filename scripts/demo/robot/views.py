@@ -39,12 +39,12 @@ def make_views(counts: dict[str, int], seed: int) -> list[View]:
     views = []
     for number, split in enumerate(GAP_SHARE):
         rng = np.random.default_rng([seed, number])  # a split's views do not depend on the others
-        times = _times(counts[split], counts["train"] - 1, GAP_SHARE[split])
+        times = times_of(counts[split], counts["train"] - 1, GAP_SHARE[split])
         views += [View(split, i, time, _random_camera(rng)) for i, time in enumerate(times)]
     return views
 
 
-def _times(count: int, gaps: int, share: float) -> list[float]:
+def times_of(count: int, gaps: int, share: float) -> list[float]:
     """`count` times over [0, 1], each `share` of the way through one of `gaps` equal gaps."""
     if share == 0:
         return [i / gaps for i in range(gaps + 1)]
@@ -55,9 +55,19 @@ def _random_camera(rng: np.random.Generator) -> NDArray[np.float64]:
     """A camera on the sphere, uniform by area between the elevations, looking at the origin."""
     low, high = np.sin(np.radians(ELEVATION))
     sine, azimuth = rng.uniform(low, high), rng.uniform(0, 2 * np.pi)
+    return looking_at(np.zeros(3), azimuth, sine, RADIUS)
+
+
+def looking_at(
+    target: NDArray[np.float64], azimuth: float, sine: float, distance: float
+) -> NDArray[np.float64]:
+    """Camera-to-world (4, 4) of a camera at `distance` from `target` (3,), in its middle.
+
+    `azimuth` in radians from x towards y; `sine` is that of the elevation. World z is up.
+    """
     cosine = np.sqrt(1 - sine**2)
     back = np.array([cosine * np.cos(azimuth), cosine * np.sin(azimuth), sine])
     right = np.array([-np.sin(azimuth), np.cos(azimuth), 0.0])
     c2w = np.eye(4)
-    c2w[:3] = np.stack([right, np.cross(back, right), back, RADIUS * back], 1)
+    c2w[:3] = np.stack([right, np.cross(back, right), back, target + distance * back], 1)
     return c2w
