@@ -2,7 +2,8 @@
 # make demo    setup, then: make a scene, train, render, score, report
 # make demo-head   the same with a talking head: make the head, train an avatar of it, render, score, report
 # make test    setup, then: the test suite (what .ci/run runs), and its 20 slowest tests
-# make test FAST=1   the same, but tests that start a process or a compiler, or take seconds, are skipped
+# make test FAST=1   the same without tests that start a process or a compiler, or take long while quicker ones of
+#             their kind run
 # make gpu     setup, then: the wheels that an NVIDIA GPU needs
 # make lint    ruff
 # Every target may be repeated: what is done is skipped. PYTHON=python3.12 chooses the interpreter.

@@ -7,7 +7,13 @@ with the protocol beside the numbers.
 
 from __future__ import annotations
 
+from utils.terminal import begin_command, started  # isort: skip
+
+if __name__ == "__main__":
+    begin_command()
+
 import utils.threads  # isort: skip  # noqa: F401  (must come before torch)
+
 import argparse
 import platform
 import subprocess
@@ -197,4 +203,5 @@ def print_table(model: Path, scored: list[tuple[Views, Scores]], metrics: list[M
 
 
 if __name__ == "__main__":
+    started()
     main()

@@ -61,13 +61,13 @@ def render_model(settings: Settings, options: RenderParams) -> None:
     shots |= avatar_shots(facts, settings, options)
     method = read_method(folder, facts, settings, device)
     iteration = folder.name.removeprefix("iteration_")
-    for name, frames in shots.items():
-        if frames:
-            out = model_path / name / f"ours_{iteration}"
-            for part in PARTS:
-                own_folder(model_path, out / part)
-            show = Show(method, FrameLoader(0, device))
-            write_shot(out, frames, show, facts, settings, options)
+    outs = {name: model_path / name / f"ours_{iteration}" for name in shots if shots[name]}
+    for out in outs.values():
+        for part in PARTS:
+            own_folder(model_path, out / part)
+    for name, out in outs.items():
+        show = Show(method, FrameLoader(0, device))
+        write_shot(out, shots[name], show, facts, settings, options)
     if missing:
         line = (
             f"{source}: the dataset is not there, so {', '.join(pictured)} views, which need its "

@@ -27,7 +27,7 @@ from training.memory import expected_memory
 from training.model_folder import begin_run, open_model_folder
 from training.numerics import Watch
 from training.optimizers import Optimizers
-from training.run import Run, StopRequest
+from training.run import Run, StopRequest, finished_before
 from training.stage import Stage
 from utils.devices import choose_device, describe
 from utils.errors import run_command
@@ -46,8 +46,7 @@ def train(settings: Settings) -> Path:
         logger = Logger(model_path, quiet=settings.run.quiet)
         folder = checkpoints.finished(stages[-1])
         if folder:
-            logger.say(f"{folder}: this run is finished; --restart begins it anew")
-            return folder
+            return finished_before(folder, stages[-1], logger)
         bound = expected_memory(scene, method, stages, settings.run.cache_mb)
         warnings = [f"doubt: {doubt}" for doubt in doubts(scene)]
         for line in (*warnings, f"device: {describe(device)}", str(bound)):

@@ -79,6 +79,8 @@ def _mismatch(value: Any, kind: Any, name: str) -> ValueError:
     found = f"{shown(value)} ({type(value).__name__})"
     if kind is str and isinstance(value, str):
         return ValueError(f"{name} is {found}, expected at most {MAX_TEXT:,} letters and no NUL")
+    if kind is int and isinstance(value, int) and not isinstance(value, bool):
+        return ValueError(f"{name} is {found}, expected one of at most 64 bits")
     return ValueError(f"{name} is {found}, expected {describe(kind)}")
 
 

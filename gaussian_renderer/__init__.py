@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 import torch
 from diff_gaussian_rasterization import RasterOutput, painter, rasterize
+from diff_gaussian_rasterization.budget import BUDGET
 from torch import Tensor
 
 from scene.cameras import Camera
 from scene.gaussian_model import Gaussians
+from utils.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,17 @@ class Painter:
             self._painters[size] = painter.Painter(*size)
         out = self._painters[size].paint(**_inputs(camera, gaussians, background, antialiased))
         return _finished(out, gaussians, background, None)
+
+
+def pair_budget(device: torch.device) -> int:
+    """Bytes that the pairs of tiles and Gaussians of one view may take; 0 = any number.
+
+    Raises InputError where the environment variable that sets it holds no number of bytes.
+    """
+    try:
+        return BUDGET.bytes_on(device)
+    except ValueError as error:
+        raise InputError(str(error)) from None
 
 
 def _inputs(

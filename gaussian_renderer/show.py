@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from gaussian_renderer import Painter, Render
+from gaussian_renderer import Painter, Render, pair_budget
 from scene.frames import Frame, FrameLoader
 from scene.gaussian_model import Gaussians
 from utils.devices import clock
@@ -33,7 +33,11 @@ class Show:
         loader: FrameLoader,
         pose: Callable[[Frame], Gaussians] | None = None,
     ) -> None:
-        """`pose` in place of the model's own, such as that of a stage of its training."""
+        """`pose` in place of the model's own, such as that of a stage of its training.
+
+        Raises InputError as `pair_budget` does, before anything is drawn.
+        """
+        pair_budget(loader.device)
         self.model, self.loader, self.pose = model, loader, pose or model
         self.paint = Painter()
         self.seconds: list[tuple[float, float]] = []  # of posing and of drawing, per view

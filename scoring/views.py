@@ -16,6 +16,7 @@ from scene.regions import Rectangle, crop
 from scoring.metrics import MS_SSIM_MIN_SIDE, d_ssim, fg_psnr, ms_ssim, psnr, ssim
 from scoring.perceptual import HOW_TO_GET, MIN_SIDE, load_lpips
 from utils.errors import InputError
+from utils.files import inside
 from utils.images import read_image, to_tensor
 
 PARTS = ("renders", "gt")  # the two folders of images, as render.py writes them
@@ -153,7 +154,7 @@ def score_views(
 
 def read_pair(folder: Path, name: str, device: torch.device) -> tuple[Tensor, Tensor]:
     """Render and ground truth of one view, (3, H, W) in [0, 1]."""
-    image, truth = (read_image(folder / part / name) for part in PARTS)
+    image, truth = (read_image(inside(folder, folder / part / name)) for part in PARTS)
     if image.shape != truth.shape or image.shape[2] != 3:
         found, expected = ("x".join(map(str, (x.shape[1::-1]))) for x in (image, truth))
         raise InputError(

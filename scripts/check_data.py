@@ -13,9 +13,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from utils.terminal import begin_command, started  # isort: skip
+
+if __name__ == "__main__":
+    begin_command()
+
+import utils.threads  # isort: skip  # noqa: F401  (before torch, as in the commands)
+
 import torch
 
-import utils.threads  # noqa: F401  (before torch, as in the commands)
 from arguments import parse_train_args
 from arguments.settings import Settings
 from scene import load_scene
@@ -129,4 +135,5 @@ def show(told: list[Problem]) -> int:
 
 
 if __name__ == "__main__":
+    started()
     main()

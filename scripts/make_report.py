@@ -8,7 +8,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import utils.threads  # isort: skip  # noqa: F401  (Ctrl-C from here on is one line)
+from utils.terminal import begin_command, started  # isort: skip
+
+if __name__ == "__main__":
+    begin_command()
+
+import utils.threads  # isort: skip  # noqa: F401  (too little memory is one line)
+
 from scoring.report import write_report
 from utils.errors import run_command
 from utils.files import user_path
@@ -29,4 +35,5 @@ def make_reports(models: list[Path]) -> None:
 
 
 if __name__ == "__main__":
+    started()
     main()

@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(config, items):
     """--fast skips what is marked as long."""
     for item in items:
         if config.getoption("--fast") and item.get_closest_marker("long"):
-            item.add_marker(pytest.mark.skip(reason="takes seconds, which --fast leaves out"))
+            item.add_marker(pytest.mark.skip(reason="takes long, which --fast leaves out"))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,12 +2,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+from diff_gaussian_rasterization.budget import VARIABLE
 
 from gaussian_renderer import Painter, render
 from gaussian_renderer.show import Show
 from scene.cameras import Camera, intrinsics
 from scene.frames import Frame, FrameLoader
 from scene.gaussian_model import Gaussians
+from utils.errors import InputError
 
 CAMERA = Camera(torch.eye(4), intrinsics(40.0, 40.0, 16.0, 12.0), 32, 24)
 
@@ -129,3 +131,9 @@ def test_the_first_view_shown_does_not_count_for_the_speed():
     assert found["drawn_fps"] == pytest.approx(10.0)
     show.seconds = [(0.25, 0.25)]  # a single view is better than nothing
     assert show.frames_per_second() == {"posed_and_drawn_fps": 2.0, "drawn_fps": 4.0}
+
+
+def test_a_model_is_not_shown_where_the_pair_budget_is_no_number(monkeypatch):
+    monkeypatch.setenv(VARIABLE, "many")
+    with pytest.raises(InputError, match=f"^{VARIABLE} is 'many', expected bytes, or 0 for no"):
+        Show(Still(), FrameLoader(0, torch.device("cpu")))

@@ -105,6 +105,7 @@ def test_a_perfect_view_is_left_out_of_the_mean_and_said_so(tmp_path, monkeypatc
     assert result["protocol"]["notes"][0].startswith("PSNR: no number for 1 of 2 views: infinite")
 
 
+@pytest.mark.long
 def test_lpips_is_scored_in_both_forms_from_a_weights_file(tmp_path, monkeypatch):
     write_views(tmp_path, "test", count=1)
     tensors = {}

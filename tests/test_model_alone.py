@@ -14,6 +14,8 @@ from train import train
 from utils.errors import run_command
 from utils.tensors import read_tensors, write_tensors
 
+pytestmark = pytest.mark.long
+
 SHORT = "--init_points 60 --quiet"
 STEPS = 12
 NEWER = {"fourdgs": "step", "gaussianhead": "active_sh_degree"}  # what older versions did not save

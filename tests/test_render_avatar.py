@@ -14,6 +14,8 @@ from scoring.sweep_grid import CELL
 from tests.tiny_scene import COUNTS, SIZE, write_tiny_head
 from train import train
 
+pytestmark = pytest.mark.long
+
 AVATARS = {
     "fourdgs": "--coarse_iterations 5 --multires 1 --expression_input true --time_input false",
     "gaussianhead": "--warm_up 5 --lambda_vgg 0 --deform_width 16",

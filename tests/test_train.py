@@ -229,12 +229,19 @@ def ended_in_doubt(tmp_path, capsys, *flags):
     return line, rows
 
 
+@pytest.mark.long
 def test_a_model_that_ends_blank_is_a_warning_and_code_3(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("training.run.BLANK", 1e6)  # as if nothing that is drawn were enough
-    line, _ = ended_in_doubt(tmp_path, capsys)
+    line, rows = ended_in_doubt(tmp_path, capsys)
     assert f"{tmp_path}/out/point_cloud/iteration_60: the model ends blank" in line
+    with pytest.raises(SystemExit) as ended:  # the same command again
+        run(CASES["fourdgs"], tmp_path / "data", tmp_path / "out")
+    assert ended.value.code == 3
+    assert capsys.readouterr().err == f"{line}\n"
+    assert log_rows(tmp_path / "out") == rows
 
 
+@pytest.mark.long
 def test_a_model_that_ends_far_below_its_first_score_is_one_too(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("training.run.LOST", -100)  # as if it had gained too little
     line, rows = ended_in_doubt(tmp_path, capsys)
@@ -267,9 +274,10 @@ def test_nothing_is_drawn_through_a_link(case, unbroken, tmp_path):
     shutil.rmtree(model / "test", ignore_errors=True)
     (model / "test/ours_60").mkdir(parents=True)
     (model / "test/ours_60/renders").symlink_to(mine)
-    flags = ["-m", str(model), "--skip_train", "--skip_val", "--skip_video", "--quiet"]
+    before = sorted(model.rglob("*"))
     with pytest.raises(InputError, match="test/ours_60/renders: it is a link"):
-        render_model(*parse_render_args(flags))
+        render_model(*parse_render_args(["-m", str(model), "--quiet"]))
+    assert sorted(model.rglob("*")) == before  # not even the pictures of other splits
     assert [path.name for path in mine.iterdir()] == ["a.png"]
 
 

@@ -21,7 +21,7 @@ from training.numerics import require_finite
 from training.optimizers import Optimizers
 from training.stage import Stage
 from utils.errors import InputError
-from utils.files import PART, new_folder, remove_folder
+from utils.files import MAX_JSON, PART, new_folder, reading, regular, remove_folder
 from utils.tensors import read_tensors, under, write_tensors
 
 if TYPE_CHECKING:
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 REMEDY = (
     "make room or choose another -m, then run the same command again: it goes on from the last "
     "checkpoint"
+)
+DAMAGED = (
+    "delete the folder it is in and run the same command again, which goes on from what is left"
 )
 
 
@@ -184,20 +187,11 @@ def _listed(losses: Mapping[str, list[str]]) -> str:
 
 def _read_saved(folder: Path) -> Saved:
     file = folder / "state.json"
-    try:
-        state = json.loads(file.read_text())
+    regular(file, MAX_JSON, remedy="a checkpoint is a folder checkpoints/<stage>_<step>")
+    with reading(file, "a checkpoint's state", DAMAGED):
+        state = json.loads(file.read_bytes())
         found = {"losses": None} | {name: state[name] for name in STATE if name in state}
         _listed(found["losses"] or {})
         if not isinstance(found["scene"], str | dict):
             raise TypeError("scene")
         return Saved(folder, **found | {"step": int(state["step"])})
-    except OSError as error:
-        raise InputError(
-            f"{file}: cannot be read ({error.strerror}); a checkpoint is a folder "
-            "checkpoints/<stage>_<step> as train.py wrote it"
-        ) from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(
-            f"{file}: not a checkpoint's state ({error!r}); delete the folder it is in and run the "
-            "same command again, which goes on from what is left"
-        ) from None

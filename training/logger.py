@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from gaussian_renderer import Render
 from scene.frames import Frame
-from scoring.curves import draw_curves
+from scoring.curves import draw_curves, read_rows
 from scoring.evaluate import Evaluation
 from scoring.metrics import psnr
 from utils.files import append_text, write_text
@@ -135,15 +135,9 @@ class Logger:
         """Drop lines of steps that a resumed run is about to take again."""
         if not self.file.exists():
             return
-        kept = []
-        for line in self.file.read_text().splitlines(keepends=True):
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError:
-                continue
-            if row["stage"] != stage or row["step"] <= step:
-                kept.append(line)
-        write_text(self.file, "".join(kept))
+        rows = read_rows(self.file)
+        kept = [row for row in rows if row["stage"] != stage or row["step"] <= step]
+        write_text(self.file, "".join(json.dumps(row) + "\n" for row in kept))
 
 
 def _tensorboard(folder: Path) -> SummaryWriter | None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import math
+import re
 import resource
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from diff_gaussian_rasterization import OutOfMemoryError
+from diff_gaussian_rasterization.budget import BUDGET, PAIR_BYTES
 
-from gaussian_renderer import render
+from gaussian_renderer import pair_budget, render
 from scene import Scene
 from scene.frames import RGBA_BYTES, Frame
 from training.stage import Stage
@@ -25,10 +29,11 @@ COPIES = 4  # of every learned number: value, gradient, two Adam moments
 LIBRARIES = 128 * MIB  # loaded on first use: torch's compiler (by its optimizers), matplotlib
 DECODE_BYTES = 21  # of a pixel of a file that is shrunk: two copies, floats and their product
 WHOLE_BYTES = 9  # of one that is taken as it is
-TILE = 16  # pixels; a pair is a tile and a Gaussian that reaches it
-PAIR_BYTES = 32  # sorted, drawn, and its gradients
-PAIRS_PER_ROW = 4  # of the rows that are born: they are small
-WORKING_IMAGES = 24  # RGBA pictures of floats alive at once: frame, render, losses, their gradients
+PAIRS_PER_ROW = 4  # of the rows that are born: they are small; a pair is a tile and a Gaussian
+SAMPLE = 8  # views whose pairs are counted
+# Of a pixel at work: 7 of its frame and 7 drawn; 18 that losses keep, SSIM's 9 and the differences
+# among them; 12 of gradients, those that are added up among them.
+PICTURE_FLOATS = 44
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,8 @@ class MemoryBound:
     pictures: int
     gaussians: int
     networks: int
-    pairs: int
+    pairs: int  # from the forward to the backward pass
+    adding: int  # while the backward pass adds gradients up
     max_gaussians: int
     device: torch.device
 
@@ -53,6 +59,7 @@ class MemoryBound:
             f"up to {self.max_gaussians:,} Gaussians and their optimizer": self.gaussians,
             "networks and their optimizer": self.networks,
             "tiles that Gaussians reach": self.pairs,
+            "gradients being added up": self.adding,
         }
 
     @property
@@ -87,28 +94,41 @@ def expected_memory(
     scene: Scene, method: MethodBase, stages: list[Stage], cache_mb: int
 ) -> MemoryBound:
     """Bound the peak from the pictures' sizes, the most Gaussians allowed, the networks' sizes and
-    how many tiles the Gaussians of a first view reach."""
+    how many tiles the Gaussians reach in a few views.
+
+    Raises InputError as `pair_budget` does.
+    """
     frames, device = scene.train + scene.test, next(method.parameters()).device
     pixels = [frame.camera.width * frame.camera.height for frame in frames]
     per_row = COPIES * FLOAT * sum(c.shape[1:].numel() for c in method.table.columns.values())
     own = sum(p.numel() for p in method.table.parameters())
+    networks = sum(p.numel() for p in method.parameters()) - own
     rows, views = method.max_rows, max(stage.sampler.views for stage in stages)
-    born = PAIRS_PER_ROW * (rows - len(method.table))
-    program = peak() + LIBRARIES  # before a view is drawn, whose memory is counted below
+    # In the program's peak so far, and in what is learned, too.
+    there = FLOAT * (own + networks) if device.type == "cpu" else 0
+    program = peak() + LIBRARIES - there  # before a view is drawn, whose memory is counted below
+    each, budget = PAIR_BYTES.get(device.type, PAIR_BYTES["cpu"]), pair_budget(device)
+    sample = scene.train[:: -(-len(scene.train) // SAMPLE)]
+    pairs = _pairs(method, stages, [frame.to(device) for frame in sample])
+    pairs += PAIRS_PER_ROW * (rows - len(method.table))
+    if budget:  # what would take more is refused
+        pairs = min(pairs, budget // (each.kept + each.adding()))
     bound = MemoryBound(
         images=min(cache_mb * MIB, RGBA_BYTES * sum(pixels)),
         reading=_reading(frames),
-        pictures=views * WORKING_IMAGES * 4 * FLOAT * max(pixels),
+        pictures=views * PICTURE_FLOATS * FLOAT * max(pixels),
         gaussians=rows * (per_row + views * method.working_bytes_per_row),
-        networks=COPIES * FLOAT * (sum(p.numel() for p in method.parameters()) - own),
-        pairs=views * PAIR_BYTES * (_pairs(method, stages, scene.train[0].to(device)) + born),
+        networks=COPIES * FLOAT * networks,
+        pairs=views * each.kept * pairs,
+        # One view's shares at a time; after them the networks' gradients beside those there are.
+        adding=max(each.adding() * pairs, FLOAT * networks),
         program=program,
         max_gaussians=rows,
         device=device,
     )
     if RGBA_BYTES * sum(pixels) <= cache_mb * MIB and device.type == "cpu":
         # All are read before training begins, and what was taken for it is free again.
-        left = max(bound.reading - sum(bound.learned.values()), 0)
+        left = max(bound.reading + there - sum(bound.learned.values()), 0)
         return replace(bound, reading=left)
     return bound
 
@@ -124,19 +144,22 @@ def _reading(frames: list[Frame]) -> int:
 
 
 @torch.no_grad()
-def _pairs(method: MethodBase, stages: list[Stage], frame: Frame) -> int:
-    """About how many pairs of tiles and Gaussians the untrained model has in a view."""
+def _pairs(method: MethodBase, stages: list[Stage], frames: list[Frame]) -> int:
+    """The most pairs of tiles and Gaussians that the untrained model has in one of the views, were
+    its Gaussians as opaque as training may make them."""
     pose = next((stage.pose for stage in stages if stage.pose), None)
     if pose is None or not len(method.table):
         return 0
-    frame = method.prepare(frame)
-    behind = method.background.to(frame.camera.K)
-    view = render(frame.camera, pose(frame), behind, antialiased=method.antialiased)
-    across = 2 * view.radii[view.radii > 0].double() / TILE
-    tiles = (frame.camera.width / TILE + 1) * (frame.camera.height / TILE + 1)
-    # What a disc of this width, anywhere on the grid, reaches on average.
-    reached = math.pi / 4 * across.square() + 2 * across + 1
-    return int(reached.clamp(max=tiles).sum())
+    most = 0
+    for frame in frames:
+        frame = method.prepare(frame)
+        posed = pose(frame)
+        opaque = replace(posed, opacities=torch.ones_like(posed.opacities))
+        with suppress(OutOfMemoryError):  # they are counted all the same
+            behind = method.background.to(frame.camera.K)
+            render(frame.camera, opaque, behind, antialiased=method.antialiased)
+        most = max(most, BUDGET.last)
+    return most
 
 
 def gpu_peak(device: torch.device) -> int:
@@ -146,5 +169,9 @@ def gpu_peak(device: torch.device) -> int:
 
 def peak() -> int:
     """Bytes of memory that this process has held at most so far."""
+    # What getrusage tells on Linux includes the process that started this one.
+    status = Path("/proc/self/status")
+    if status.is_file() and (found := re.search(r"VmHWM:\s+(\d+) kB", status.read_text())):
+        return 1024 * int(found[1])
     unit = 1 if sys.platform == "darwin" else 1024
     return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -57,6 +57,11 @@ def open_model_folder(settings: Settings) -> Iterator[Path]:
     removed.
     """
     folder = Path(settings.model.model_path)
+    if not _is_utf8(folder):
+        raise InputError(
+            f"{folder}: the name of this output folder is not UTF-8, which safetensors and "
+            "TensorBoard need; choose another with -m"
+        )
     require_apart(folder, settings.model.source_path)
     is_new = not folder.exists()
     try:
@@ -94,6 +99,13 @@ def begin_run(settings: Settings, folder: Path) -> None:
                 (folder / name).rmdir()  # refused where there is something of others in it
     remove_leftovers(folder)
     save_settings(settings, folder / "config.json")
+
+
+def _is_utf8(path: Path) -> bool:
+    try:
+        return bool(str(path).encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def _lock(held: int, folder: Path) -> None:

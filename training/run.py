@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from gaussian_renderer.show import Show
 from scene.facts import SceneFacts, evenly
-from scoring.curves import read_curves
+from scoring.curves import read_curves, read_rows
 from scoring.evaluate import evaluate
 
 if TYPE_CHECKING:
@@ -88,6 +89,21 @@ class Run:
             first, *_, last = [scores.values[0], *scores.values]
             return f"the training views end at {last:.2f} dB, they had {first:.2f} dB at first"
         return ""
+
+
+def finished_before(folder: Path, last: Stage, logger: Logger) -> Path:
+    """Say once more how a run ended that has nothing left to do; `folder`: its model, returned.
+
+    Exits with code 3 where the model went wrong, as the run did.
+    """
+    logger.say(f"{folder}: this run is finished; --restart begins it anew")
+    end = (last.name, last.iterations)
+    rows = (row for row in read_rows(logger.file) if (row["stage"], row["step"]) == end)
+    warnings = [row["warning"] for row in rows if isinstance(row.get("warning"), str)]
+    if warnings:
+        print(f"warning: {warnings[-1]}", file=sys.stderr)
+        raise SystemExit(DOUBTFUL)
+    return folder
 
 
 class StopRequest:

@@ -7,7 +7,7 @@ import reprlib
 import sys
 from collections.abc import Callable
 from io import TextIOWrapper
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 T = TypeVar("T")
 
@@ -17,6 +17,7 @@ FOR_THE_USER = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPE
 PATHS = {errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EIO, errno.ESTALE}
 # torch has no error of its own
 FULL_MEMORY = ("can't allocate memory", "not enough memory", "Storage size calculation overflowed")
+FULL_MEMORY += ("failed to map segment",)  # nor has the loader of libraries
 
 
 class InputError(ValueError):
@@ -38,10 +39,22 @@ def run_command(main: Callable[[], T], *, debug: bool) -> T:
         print("interrupted", file=sys.stderr)
         raise SystemExit(130) from None
     except (InputError, OSError, RuntimeError, MemoryError) as error:
-        if debug or not _can_be_mended(error):
+        if debug or not can_be_mended(error):
             raise
-        print(f"error: {' '.join(_sentence(error).split())}", file=sys.stderr)
-        raise SystemExit(2) from None
+        leave(error)
+
+
+def can_be_mended(error: BaseException) -> bool:
+    """Whether it lies outside: with the input, the disk or the memory."""
+    if isinstance(error, OSError):
+        return error.errno in FOR_THE_USER | PATHS
+    return isinstance(error, InputError) or _is_full_gpu(error) or _is_full(error)
+
+
+def leave(error: BaseException) -> NoReturn:
+    """Say in one line what can be mended, and exit with code 2."""
+    print(f"error: {' '.join(_sentence(error).split())}", file=sys.stderr)
+    raise SystemExit(2) from None
 
 
 def shown(value: object) -> str:
@@ -51,22 +64,16 @@ def shown(value: object) -> str:
     return short.repr(value)
 
 
-def _can_be_mended(error: Exception) -> bool:
-    if isinstance(error, OSError):
-        return error.errno in FOR_THE_USER | PATHS
-    return isinstance(error, InputError) or _is_full_gpu(error) or _is_full(error)
-
-
-def _is_full_gpu(error: Exception) -> bool:
+def _is_full_gpu(error: BaseException) -> bool:
     """By name: scripts that need no torch should not load it for its error."""
     return type(error).__name__ == "OutOfMemoryError"
 
 
-def _is_full(error: Exception) -> bool:
+def _is_full(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or any(words in str(error) for words in FULL_MEMORY)
 
 
-def _sentence(error: Exception) -> str:
+def _sentence(error: BaseException) -> str:
     if isinstance(error, InputError):
         return str(error)
     if _is_full_gpu(error):
@@ -77,7 +84,8 @@ def _sentence(error: Exception) -> str:
     if _is_full(error):
         return (
             f"there is not enough memory ({str(error)[:200] or 'MemoryError'}); lower "
-            "--max_gaussians and --cache_mb, or take smaller pictures with -r"
+            "--max_gaussians and --cache_mb, take smaller pictures with -r, or raise a limit set "
+            "by ulimit -v"
         )
     remedy = "check the path" if error.errno in PATHS else "check free space and permissions"
     name = str(error.filename or "writing")

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -16,12 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from utils.errors import InputError
+from utils.files import reading, regular
 
 MAX_BYTES = 2**28  # of all arrays of a file: cameras, coefficients, some million points
-NOT_AN_ARRAY = (  # what numpy was seen to raise at damaged files
-    OSError, ValueError, KeyError, EOFError, SyntaxError, TokenError, MemoryError, OverflowError,
-    NotImplementedError, zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -49,27 +44,18 @@ class Arrays:
 
 def read_arrays(file: Path) -> Arrays:
     """What a .npz or .npy file holds. Raises InputError naming the file."""
-    try:
+    with reading(file, "numpy arrays"):
         _require_small(file)
         content = np.load(file, allow_pickle=False)
         single = isinstance(content, np.ndarray)
         return Arrays(file, {"": content} if single else dict(content.items()))
-    except InputError:
-        raise
-    except FileNotFoundError:
-        raise InputError(f"{file}: no such file; check the path") from None
-    except NOT_AN_ARRAY as error:
-        said = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(
-            f"{file}: cannot be read as numpy arrays ({said}); write it again"
-        ) from None
 
 
 def _require_small(file: Path) -> None:
     """InputError where the arrays would take more than `MAX_BYTES`, as the file itself says."""
+    size = regular(file)
     with file.open("rb") as opened:
         zipped = opened.read(4) == b"PK\x03\x04"
-        size = file.stat().st_size
     if zipped:
         with zipfile.ZipFile(file) as members:
             size = sum(member.file_size for member in members.infolist())

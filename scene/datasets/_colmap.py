@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from utils.errors import InputError
+from utils.files import read_bytes, reading
 
 # Model number -> name and what its parameters are, in order; "f" is both focal lengths.
 MODELS = {
@@ -80,11 +81,7 @@ class Bytes:
     """A binary file read from front to back."""
 
     def __init__(self, file: Path) -> None:
-        self.file, self.at = file, 0
-        try:
-            self.data = file.read_bytes()
-        except OSError as error:
-            raise InputError(f"{file}: cannot be read ({error.strerror}); check the file") from None
+        self.file, self.at, self.data = file, 0, read_bytes(file)
 
     def take(self, form: str) -> tuple:
         form = f"<{form}"
@@ -227,12 +224,8 @@ class Line:
 
 def _lines(file: Path, *, empty: bool = False) -> Iterator[Line]:
     """The lines that are no comments; those without words only where `empty`."""
-    try:
-        content = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{file}: cannot be read as text ({error}); export the sparse model again"
-        ) from None
+    with reading(file, "text", "export the sparse model again"):
+        content = read_bytes(file).decode()
     for number, text in enumerate(content.splitlines(), 1):
         if not text.startswith("#") and (empty or text.split()):
             yield Line(file, number, text)

@@ -14,6 +14,7 @@ from scene.cameras import Camera, target_size
 from scene.datasets._files import natural, pictures
 from scene.world import Placed
 from utils.errors import InputError
+from utils.files import regular
 from utils.video_frames import extract_frames
 
 MAX_STRETCH = 0.01  # between width and height, of pictures that were resized before
@@ -56,6 +57,7 @@ def videos_of(path: Path, cameras: dict[str, Camera], params: Placed) -> dict[st
                 f"{path / name / 'images'}: no PNG or JPEG file here, and no video {name}.mp4; "
                 "each camera needs one of them"
             )
+        regular(files[name])
         size = target_size(camera.width, camera.height, params.resolution)
         found[name] = Video(files[name], _folder(files[name], size, params), *size, camera)
     return found

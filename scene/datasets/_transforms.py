@@ -19,6 +19,7 @@ from utils.errors import InputError
 # COLMAP's names, which instant-ngp, nerfstudio and others write beside the coefficients.
 PINHOLES = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "PERSPECTIVE")
 COEFFICIENTS = ("k1", "k2", "p1", "p2", "k3")
+MAX_BEND = 1e4  # of a coefficient; those of narrow lenses reach hundreds
 OTHER_LENSES = ("is_fisheye", "k4", "k5", "k6", "equirectangular", "latlong", "ftheta_p0")
 
 
@@ -94,6 +95,11 @@ def straightened(frame: Frame, entry: Entry, camera: Camera) -> Frame:
     coefficients = tuple(entry.number(key, 0.0) for key in COEFFICIENTS)
     if not any(coefficients):
         return frame
+    if max(map(abs, coefficients)) > MAX_BEND:
+        raise InputError(
+            f"{entry.where}: its lens has the coefficients {coefficients}; expected at most "
+            f"{MAX_BEND:g}: correct {' '.join(COEFFICIENTS)}"
+        )
     (fx, _, cx), (_, fy, cy) = camera.K[:2].tolist()
     return replace(frame, lens=Lens((fx, fy, cx, cy), coefficients))
 

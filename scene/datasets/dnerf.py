@@ -62,7 +62,7 @@ def read(path: Path, params: Placed, data: DataParams) -> Scene:
     fused = path / "fused.ply"
     points = (
         usable_points(fused, params.world)
-        if fused.is_file()
+        if fused.exists()
         else cube_in_view(cameras, params.init_points)
     )
     video = along(orbit(cameras, N_VIDEO_FRAMES, VIDEO_ELEVATION))
@@ -77,7 +77,7 @@ def _read_split(file: Path, params: Placed, data: DataParams, *, required: bool)
             f"{file}: not found; a D-NeRF folder holds transforms_train.json and "
             "transforms_test.json"
         )
-    _, frames = read_transforms(file, may_be_empty=not required)
+    _, frames = read_transforms(file, may_be_empty=file.name != "transforms_train.json")
     return [_read_frame(file, frame, params, data) for frame in frames]
 
 

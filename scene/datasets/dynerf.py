@@ -157,6 +157,6 @@ def _fitted(camera: Camera, paths: list[Path], params: Placed) -> Camera:
 
 def _points(path: Path, cameras: list[Camera], params: Placed, rig: Rig) -> PointCloud:
     for name in POINT_FILES:
-        if (path / name).is_file():
+        if (path / name).exists():
             return usable_points(path / name, params.world)
     return points_in_view(cameras, params.init_points, near=rig.near, far=rig.far)

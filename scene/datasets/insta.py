@@ -34,6 +34,7 @@ from scene.datasets._transforms import (
 from scene.frames import Frame
 from scene.world import Placed
 from utils.errors import InputError
+from utils.files import read_bytes, reading
 from utils.images import image_size
 
 LOOKED_FOR = "transforms_train.json or transforms.json whose frames have 'exp_path'"
@@ -163,14 +164,9 @@ def _rotation_vector(file: Path, rows: Tensor) -> Tensor:
 
 def _coefficients(file: Path) -> Tensor:
     """(E,) numbers of a text file, one a line."""
-    try:
-        with file.open("rb") as opened:
-            words = opened.read(MAX_BYTES).split()
+    with reading(file, "a list of numbers"):
+        words = read_bytes(file, MAX_BYTES).split()
         values = torch.tensor([float(word) for word in words], dtype=torch.float64)
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{file}: it cannot be read as a list of numbers ({error}); write it again"
-        ) from None
     if not len(values) or not torch.isfinite(values).all():
         found = "NaN or infinite numbers" if len(values) else "no numbers"
         raise InputError(f"{file}: it holds {found}; write it again")

@@ -88,7 +88,7 @@ def _entries(path: Path, split: str) -> list[Entry]:
             f"{file}: not found; a NeRFace folder holds transforms_train.json and "
             "transforms_test.json"
         )
-    return in_order(read_transforms(file, may_be_empty=split == "val")[1])
+    return in_order(read_transforms(file, may_be_empty=split != "train")[1])
 
 
 def _mirrored(entry: Entry) -> bool:

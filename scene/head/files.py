@@ -17,7 +17,7 @@ from torch import Tensor
 from scene.head.array_files import read_array_file
 from scene.head.model import JOINTS, HeadModel, Landmarks
 from utils.errors import InputError
-from utils.files import read_bytes, reading, replacing
+from utils.files import read_bytes, reading, replacing, short
 
 FREE_HEAD = Path(__file__).resolve().parents[2] / "data" / "models" / "free_head.npz"
 HOW_TO_GET = "run python scripts/make_head_model.py for a free one"
@@ -138,7 +138,7 @@ class _Tree:
 
     def get(self, key: str) -> np.ndarray:
         if key not in self.arrays:
-            there = ", ".join(sorted(str(k) for k in self.arrays)) or "nothing"
+            there = short(", ".join(sorted(str(k) for k in self.arrays)) or "nothing")
             raise InputError(f"{self.path}: no '{key}' among {there}; is it a head model?")
         try:
             array = np.asarray(self.arrays[key])

@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 MAX_OPCODES = 200_000  # a head model has thousands; a stream of more is not one
-MAX_KEY = 2**32  # of integers: larger ones can be chosen to have one hash, a dict of them is slow
-# Nested tuples are no keys: their hash takes time without bound, and can exhaust the stack of C.
-KEYS = (str, bytes, int, float, type(None))
+# Of integers: larger ones can be chosen to meet in a dict, which takes quadratic time.
+MAX_KEY = MAX_OPCODES
+# Floats may have one hash, too. Nested tuples are no keys: their hash takes time without bound, and
+# can exhaust the stack of C.
+KEYS = (str, bytes, int, type(None))
 # Objects registered by number, buffers outside the stream, sets, calls with named arguments.
 REFUSED = (
     *(pickle.EXT1, pickle.EXT2, pickle.EXT4, pickle.NEXT_BUFFER, pickle.READONLY_BUFFER),
@@ -70,7 +72,7 @@ def parse_pickle(stream: BinaryIO, allowed: Callable[[Global], bool]) -> object:
 def with_plain_keys(pairs: list[tuple]) -> list[tuple]:
     """`pairs`, whose first parts may then be keys of a dict."""
     if not all(isinstance(key, KEYS) for key, _ in pairs):
-        raise RefusedPickle("a dict has a key that is neither text nor a number")
+        raise RefusedPickle("a dict has a key that is neither text nor an integer")
     if any(isinstance(key, int) and abs(key) > MAX_KEY for key, _ in pairs):
         raise RefusedPickle(f"a dict has a key beyond {MAX_KEY:,}")
     return pairs
@@ -82,6 +84,7 @@ class _Recorder(pickle._Unpickler):
     def __init__(self, stream: BinaryIO, allowed: Callable[[Global], bool]):
         super().__init__(stream, encoding="latin1")  # texts of Python 2 hold the bytes of arrays
         self.allowed = allowed
+        self.memo = _Memo()
         self.dispatch = _Instructions(HANDLERS)
 
     def find_class(self, module: str, name: str) -> Global:
@@ -136,6 +139,15 @@ class _Recorder(pickle._Unpickler):
     def load_bytearray8(self) -> None:
         count = int.from_bytes(self.read(8), "little")
         self.append(bytearray(self.read(count)))  # Python's own allocates first and then reads
+
+
+class _Memo(dict):
+    """What a stream stores to refer to it again, by numbers that writers count from 0."""
+
+    def __setitem__(self, number: int, value: object) -> None:
+        if number > MAX_KEY:
+            raise RefusedPickle(f"it stores something under a number beyond {MAX_KEY:,}")
+        super().__setitem__(number, value)
 
 
 class _Instructions(dict):

@@ -100,7 +100,7 @@ class MethodBase(nn.Module):
         """Memory of a step beside parameters and optimizer: the row posed, activated, drawn, and
         the gradients of these; what networks keep of it."""
         columns = sum(c.shape[1:].numel() for c in self.table.columns.values())
-        return FLOAT * (5 * columns + self.activations_per_row)
+        return FLOAT * (4 * columns + self.activations_per_row)
 
     def load(self, state: dict[str, Tensor]) -> None:
         """Take over a saved state of any number of rows.

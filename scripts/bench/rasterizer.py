@@ -89,7 +89,7 @@ def draw_antialiased(scene: dict) -> Tensor:
 
 
 def draw_twin(scene: dict) -> Tensor:
-    rest = {"covariances": None, "colors": None, "near": 0.01, "far": 100.0}
+    rest = {"covariances": None, "colors": None, "means2d_abs": None, "near": 0.01, "far": 100.0}
     return reference.forward(*ops.Inputs(**scene, **rest))[0]
 
 

@@ -203,6 +203,7 @@ def test_a_wrong_flag_is_refused(argv, message):
     assert message in answer
 
 
+@pytest.mark.long
 @every_method
 def test_every_boolean_can_be_set_and_unset_on_the_command_line(method):
     specs = [spec for spec in schema_of(method).specs.values() if spec.kind is bool]

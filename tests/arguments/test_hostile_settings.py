@@ -12,7 +12,7 @@ from utils.errors import InputError
 FLAGS = {
     ("--resolution", "100000"): "resolution is 100000, expected -1 or from 1 to 16384",
     ("-r", "99999999999"): "resolution is 99999999999",
-    ("-r", "9" * 400): "resolution is 999.*expected int",
+    ("-r", "9" * 400): "resolution is 999.*expected one of at most 64 bits",
     ("--iterations", "9" * 5_000): "iterations is '999.*expected int",
     ("--lambda_l2", "9" * 400): "lambda_l2 is .*expected float",
     ("--position_lr_init", "1e10"): r"position_lr_init is 1.*expected from 0 to 10",

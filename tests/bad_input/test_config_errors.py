@@ -56,7 +56,7 @@ def test_a_broken_config_names_file_finding_and_remedy(broken, tmp_path, train_r
         (("--iteratoins", "5"), "--iterations"),
         (("--iterations", "many"), "iterations is 'many', expected int"),
         (("--device", "tpu"), "--device tpu"),
-        (("--start_checkpoint", "gone"), "gone/state.json: cannot be read"),
+        (("--start_checkpoint", "gone"), "gone/state.json: no such file; a checkpoint"),
     ],
 )
 def test_a_bad_flag_is_named(flags, words, train_refused):
@@ -80,6 +80,7 @@ def test_a_setting_that_only_other_methods_have_is_refused_by_name(case, tmp_pat
         assert repr(name) in line
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("program", ["train.py", "render.py"])
 def test_debug_in_a_config_keeps_the_traceback(program, run, model, tmp_path):
     (tmp_path / "config.py").write_text("RunParams = dict(debug=True)\n")

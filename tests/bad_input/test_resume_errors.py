@@ -55,7 +55,7 @@ def test_a_broken_checkpoint_state_is_named(content, refused, training, model, c
     (checkpoint / "state.json").write_text(content)
     before = files(model)
     line = refused(*training(model))
-    assert f"{checkpoint.name}/state.json: not a checkpoint's state" in line
+    assert f"{checkpoint.name}/state.json: cannot be read as a checkpoint's state" in line
     assert "delete the folder it is in and run the same command again" in line
     assert files(model) == before
 

@@ -11,6 +11,8 @@ from arguments.settings import at_least
 from tests.methods import CASES, EVERY
 from training.stage import Loss
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module", params=EVERY)
 def case(request):

@@ -94,6 +94,7 @@ def test_gradients_of_a_twist_equal_finite_differences_and_reach_its_own_moment_
     )
 
 
+@pytest.mark.long
 def test_a_displaced_camera_is_found_again_within_a_tenth_of_its_displacement(frames, gaussians):
     given, true = frames
     codes = codes_for(given)

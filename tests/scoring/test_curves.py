@@ -50,6 +50,7 @@ def test_the_running_mean_of_a_line_is_the_line(tmp_path):
     assert series.smoothed()[10:-10] == pytest.approx(series.values[10:-10])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("numbers", [{}, {"psnr": 20.0, "n_gaussians": 7, "it_per_s": 3.0}])
 def test_a_picture_is_drawn_and_nothing_else_left(tmp_path, numbers):
     write_log(tmp_path, [row("coarse", s, **numbers) for s in (1, 2)])

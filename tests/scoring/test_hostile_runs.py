@@ -7,9 +7,11 @@ import runpy
 import sys
 
 import pytest
+import torch
 
 from metrics import find_views
 from scoring.report import write_report
+from scoring.views import PARTS, read_pair
 from scoring.views_file import read_views
 from tests.border import refused_cheaply
 from tests.methods import ROOT
@@ -105,6 +107,7 @@ HARMLESS = [
 ]
 
 
+@pytest.mark.long
 def test_a_log_of_odd_rows_is_drawn_without_them(whole_run):  # noqa: F811
     rows = [json.dumps(row) for row in HARMLESS] + [NESTED, "9" * 5_000, '{"stage": 1, "step": ']
     rows += ['{"stage": "a", "step": ' + "9" * 400 + "}", "\x00\udcff"]
@@ -115,6 +118,7 @@ def test_a_log_of_odd_rows_is_drawn_without_them(whole_run):  # noqa: F811
     assert page.says("Training")
 
 
+@pytest.mark.long
 def test_settings_of_any_depth_are_shown(whole_run):  # noqa: F811
     deep = "[" * 400 + "]" * 400
     (whole_run / "config.json").write_text(f'{{"method": {deep}, "A": {{"b": {deep}}}}}')
@@ -137,6 +141,11 @@ def test_scores_are_of_the_models_own_pictures(tmp_path):
     (tmp_path / "model" / "test").symlink_to(tmp_path / "other" / "test")
     with pytest.raises(InputError, match="test: it is a link in"):
         find_views(tmp_path / "model")
+    render = tmp_path / "other" / "test" / "ours_30" / PARTS[0] / "00000.png"
+    render.rename(tmp_path / "mine.png")
+    render.symlink_to(tmp_path / "mine.png")
+    with pytest.raises(InputError, match=r"00000\.png: it is a link in"):
+        read_pair(render.parents[1], render.name, torch.device("cpu"))
 
 
 @pytest.mark.parametrize(
@@ -155,6 +164,7 @@ def test_views_of_other_types_are_one_line(tmp_path, content):
     refused_cheaply(lambda: read_views(tmp_path), r"views\.json: cannot be read as", len(content))
 
 
+@pytest.mark.long
 def test_the_video_of_the_page_is_the_file(whole_run):  # noqa: F811
     address = next(a for a in read(write_report(whole_run)).addresses if "video/mp4" in a)
     assert base64.b64decode(address.partition(",")[2]) == VIDEO

@@ -133,6 +133,7 @@ def test_a_batch_gives_each_image_its_own_score(score):
     assert score(images, truths).tolist() == pytest.approx(alone, abs=1e-5)
 
 
+@pytest.mark.long
 def test_ssim_gradient_agrees_with_finite_differences():
     image, truth = (x[:, :12, :14].double() for x in picture_pair(48, 61))
     image.requires_grad_(True)

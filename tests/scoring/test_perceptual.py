@@ -86,8 +86,11 @@ def twin_lpips(image: Tensor, truth: Tensor, lpips: Lpips, net: str, rescale: bo
     return total
 
 
+NETS = ["alex", pytest.param("vgg", marks=pytest.mark.long)]
+
+
 @pytest.mark.parametrize("rescale", [True, False])
-@pytest.mark.parametrize("net", ["alex", "vgg"])
+@pytest.mark.parametrize("net", NETS)
 def test_lpips_agrees_with_a_numpy_twin(net, rescale):
     lpips = random_lpips(net)
     image, truth = analytic_pair(35, 44)
@@ -95,7 +98,7 @@ def test_lpips_agrees_with_a_numpy_twin(net, rescale):
     assert float(lpips(image, truth, rescale=rescale)) == pytest.approx(expected, rel=1e-4)
 
 
-@pytest.mark.parametrize("net", ["alex", "vgg"])
+@pytest.mark.parametrize("net", NETS)
 def test_lpips_is_zero_for_equal_images_and_grows_with_noise(net):
     lpips = random_lpips(net)
     _, truth = analytic_pair(40, 40)

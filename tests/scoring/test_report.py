@@ -79,6 +79,7 @@ def whole_run(tmp_path):
     return tmp_path
 
 
+@pytest.mark.long
 def test_a_whole_run_is_one_file_without_outside_addresses(whole_run):
     page = read(write_report(whole_run))
     assert page.addresses

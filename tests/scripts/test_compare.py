@@ -86,6 +86,7 @@ def compared(workplace):
     return workplace / "out"
 
 
+@pytest.mark.long
 def test_the_table_has_a_row_for_each_config_with_scores_and_costs(compared):
     head, _, *rows = (compared / "table.md").read_text().splitlines()
     for name in ("PSNR", "SSIM", "PSNR-mouth", "MiB", "training s", "render FPS", "Gaussians"):
@@ -98,6 +99,7 @@ def test_the_table_has_a_row_for_each_config_with_scores_and_costs(compared):
     assert all(entry["flags"] == SHORT[1:] and entry["training s"] > 0 for entry in entries)
 
 
+@pytest.mark.long
 def test_the_video_shows_the_test_frames_of_all_side_by_side(compared):
     frames = iio.mimread(compared / "head.mp4")
     assert len(frames) == 3
@@ -105,6 +107,7 @@ def test_the_video_shows_the_test_frames_of_all_side_by_side(compared):
     assert iio.get_reader(compared / "head.mp4").get_meta_data()["fps"] == 12
 
 
+@pytest.mark.long
 def test_the_picture_shows_frames_and_below_each_its_mouth(compared):
     picture = iio.imread(compared / "head.png").astype(float)
     run = next(compared.glob("head/own-head/seed_0/test/*"))
@@ -117,6 +120,7 @@ def test_the_picture_shows_frames_and_below_each_its_mouth(compared):
         assert abs(shown - truth).max() < 2
 
 
+@pytest.mark.long
 def test_the_same_command_again_trains_and_renders_nothing(
     workplace, compared, monkeypatch, capsys
 ):
@@ -130,6 +134,7 @@ def test_the_same_command_again_trains_and_renders_nothing(
     assert (compared / "table.md").read_text() in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_jobs_of_submitit_give_the_same_table(workplace, compared, monkeypatch):
     pytest.importorskip("submitit", reason="submitit is not installed")
     before = (compared / "table.md").read_text()
@@ -139,6 +144,7 @@ def test_jobs_of_submitit_give_the_same_table(workplace, compared, monkeypatch):
     assert len(list((compared / "jobs").glob("*_result.pkl"))) == 2
 
 
+@pytest.mark.long
 def test_a_command_that_fails_is_told_by_its_own_last_line(
     workplace, tmp_path, monkeypatch, capsys
 ):

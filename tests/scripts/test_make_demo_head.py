@@ -292,6 +292,7 @@ def test_complete_folder_is_left_alone_and_a_damaged_one_is_made_again(demo, tmp
     assert [path.name for path in tmp_path.iterdir()] == ["demo_head"]
 
 
+@pytest.mark.long
 def test_another_head_replaces_our_own_folder(tmp_path):
     settings = replace(SETTINGS, size=16, frames=10, driving=2)
     for shapes in (100, 20):

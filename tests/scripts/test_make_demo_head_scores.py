@@ -11,6 +11,8 @@ from scripts.make_demo_head import DemoSettings, make_demo_head
 from utils.errors import InputError
 from utils.files import write_json
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):

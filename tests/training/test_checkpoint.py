@@ -238,7 +238,7 @@ def test_a_checkpoint_that_kept_the_older_fingerprint_is_gone_on_from(
         opened("0123456789abcdef")
     with pytest.raises(InputError, match="the poses and codes of the scene changed"):
         opened(now | {"poses": "x", "codes": None})
-    with pytest.raises(InputError, match="not a checkpoint's state"):
+    with pytest.raises(InputError, match="cannot be read as a checkpoint's state"):
         opened(3)
 
 

@@ -1,5 +1,6 @@
 """A run's folder: held, apart from the data, and never emptied of what is not ours."""
 
+import os
 from dataclasses import replace
 
 import pytest
@@ -154,3 +155,11 @@ def test_a_file_where_a_folder_is_expected_is_one_line(settings, tmp_path):
     with pytest.raises(InputError, match="sheets: it is no folder"):
         own_folder(folder, folder / "sheets" / "deeper")
     assert own_folder(folder, folder / "new" / "deeper") == folder / "new" / "deeper"
+
+
+def test_a_folder_that_is_not_utf8_is_refused_before_it_is_made(tmp_path):
+    folder = tmp_path / os.fsdecode(b"\xff\xfe")
+    settings = parse_train_args(["-s", "data/none", "-m", str(folder)])
+    with pytest.raises(InputError, match="is not UTF-8"), open_model_folder(settings):
+        pass
+    assert not folder.exists()

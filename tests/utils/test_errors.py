@@ -83,3 +83,28 @@ def test_ctrl_c_while_the_rest_is_imported_is_one_line():
     code = "import utils.threads; 1 / 0"
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True)
     assert b"ZeroDivisionError" in run.stderr
+
+
+@pytest.mark.parametrize(
+    "error", ["MemoryError", "ImportError('libtorch.so: failed to map segment from shared object')"]
+)
+def test_too_little_memory_while_the_rest_is_imported_is_one_line(error):
+    for flags in ([], ["--debug"]):
+        command = [sys.executable, "-c", f"import utils.threads; raise {error}", *flags]
+        run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        assert ("Traceback" in run.stderr) == bool(flags)
+    run = subprocess.run(command[:-1], cwd=ROOT, capture_output=True, text=True)
+    (line,) = run.stderr.splitlines()
+    assert line.startswith("error: there is not enough memory")
+    assert run.returncode == 2
+
+
+def test_a_limit_that_no_start_fits_in_is_one_line():
+    code = (
+        "import resource; limit = 600 * 2**20; "
+        "resource.setrlimit(resource.RLIMIT_AS, (limit, limit)); import utils.threads, torch"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    (line,) = run.stderr.splitlines()
+    assert line.startswith("error: there is not enough memory (ulimit -v allows less than the 700")
+    assert run.returncode == 2

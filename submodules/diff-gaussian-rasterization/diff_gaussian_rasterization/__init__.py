@@ -2,6 +2,7 @@
 calls."""
 
 from diff_gaussian_rasterization.budget import OutOfMemoryError, set_pair_budget
+from diff_gaussian_rasterization.choices import quaternions, returns
 from diff_gaussian_rasterization.dropin import GaussianRasterizationSettings, GaussianRasterizer
 from diff_gaussian_rasterization.native import choose_variant, variant
 from diff_gaussian_rasterization.painter import Painter
@@ -14,7 +15,9 @@ __all__ = [
     "Painter",
     "RasterOutput",
     "choose_variant",
+    "quaternions",
     "rasterize",
+    "returns",
     "set_pair_budget",
     "variant",
 ]

@@ -1,4 +1,4 @@
-"""Per-Gaussian values that some forks draw beside colour, in plain PyTorch on any device.
+"""Per-Gaussian values that some forks draw or pass, in plain PyTorch on any device.
 
 A row that holds NaN, Inf or numbers whose squares overflow gets NaN, which the rasterizer does not
 draw, and zero gradient: the kernels' own contract, kept where autograd would give 0 · NaN.
@@ -33,6 +33,21 @@ def facing_axes_of_covariances(means: Tensor, covariances: Tensor, viewmat: Tens
     full = _keep(usable, covariances)[:, [0, 1, 2, 1, 3, 4, 2, 4, 5]].reshape(-1, 3, 3)
     axes = torch.linalg.eigh(full).eigenvectors[..., 0]  # eigenvalues ascend
     return torch.where(usable[:, None], _towards_camera(axes, means, viewmat), torch.nan)
+
+
+def seen_colors(means: Tensor, sh: Tensor, camera: Tensor, degree: int) -> Tensor:
+    """Colours "N 3" of sh "N B 3" seen from `camera` "3", which need not be the camera's centre."""
+    usable = _tame(means) & _tame(sh)
+    colors = reference.sh_colors(_keep(usable, sh), _keep(usable, means), camera, degree)
+    return torch.where(usable[:, None], colors, torch.nan)
+
+
+def stretched_covariances(quats: Tensor, scales: Tensor) -> Tensor:
+    """Covariances "N 6" of R(q) S, with the formula's R(q) for quaternions of any length."""
+    usable = _tame(quats) & _tame(scales)
+    factor = reference.rotation_formula(_keep(usable, quats)) * _keep(usable, scales)[:, None]
+    flat = (factor @ factor.mT).reshape(-1, 9)[:, [0, 1, 2, 4, 5, 8]]
+    return torch.where(usable[:, None], flat, torch.nan)
 
 
 def inverse_depths(means: Tensor, viewmat: Tensor, near: float) -> Tensor:

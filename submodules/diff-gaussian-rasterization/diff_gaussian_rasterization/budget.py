@@ -3,12 +3,36 @@
 from __future__ import annotations
 
 import os
+from typing import NamedTuple
 
 import torch
 
 VARIABLE = "DIFF_GAUSSIAN_RASTERIZATION_PAIR_BUDGET"  # bytes; 0 = any number
 CPU_BUDGET = 2 << 30  # bytes: 107 million pairs drawn, 27 million with gradients of 3 channels
 MANY = 1 << 20  # pairs; room for fewer is kept between frames whatever they need
+
+
+class PairBytes(NamedTuple):
+    """What a pair of a tile and a Gaussian takes on a kind of device."""
+
+    sorting: int  # bytes at most while a view is drawn
+    kept: int  # bytes from then until its backward pass: a DgrPair
+    marked: int  # bytes beside its share of the gradients
+    packet: int  # numbers; a share is padded to a multiple of them
+
+    def share(self, channels: int) -> int:
+        """Numbers of its share of the gradients."""
+        return -(-(_MOMENTS + channels) // self.packet) * self.packet
+
+    def adding(self, channels: int = 3, number: int = 4) -> int:
+        """Bytes beside `kept` during the backward pass; `number` = bytes of a number."""
+        return self.marked + self.share(channels) * number
+
+
+_MOMENTS = 7  # numbers of a share beside its colours, kMoments of csrc/rasterizer.h
+# While sorting, a CPU holds Placed and DgrPair, a GPU key, order and DgrPair, all twice. Shares are
+# padded to 16 numbers, as by pair_stride of csrc/rasterizer.h, and to 16 bytes of float.
+PAIR_BYTES = {"cpu": PairBytes(20, 12, 1, 16), "cuda": PairBytes(48, 12, 0, 4)}
 
 
 class OutOfMemoryError(RuntimeError):
@@ -20,6 +44,7 @@ class PairBudget:
 
     def __init__(self):
         self._set: int | None = None
+        self.last = 0  # pairs of the view that was checked last, refused or not
 
     def set(self, n_bytes: int | None) -> None:
         """See `set_pair_budget`."""
@@ -41,6 +66,7 @@ class PairBudget:
 
     def check(self, pairs: int, each: int, device: torch.device) -> None:
         """OutOfMemoryError where so many pairs of `each` bytes are beyond the budget."""
+        self.last = pairs
         budget = self.bytes_on(device)
         if budget and pairs * each > budget:
             raise OutOfMemoryError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from diff_gaussian_rasterization import native
-from diff_gaussian_rasterization.budget import BUDGET, room_for
+from diff_gaussian_rasterization.budget import BUDGET, PAIR_BYTES, room_for
 from diff_gaussian_rasterization.layout import (
     PAIR,
     Inputs,
@@ -18,10 +18,7 @@ from diff_gaussian_rasterization.layout import (
     struct,
 )
 
-# Bytes of a pair while pairs are sorted: Placed and DgrPair. While gradients are added up: DgrPair,
-# its mark, and the numbers of its share, pair_stride of csrc/rasterizer.h.
-_SORTED, _MARKED = 20, 13
-_MOMENTS, _SHARE = 7, 16
+_PAIR = PAIR_BYTES["cpu"]
 
 
 def forward(inputs: Inputs, room: Saved | None = None) -> Saved:
@@ -38,10 +35,11 @@ def forward(inputs: Inputs, room: Saved | None = None) -> Saved:
     def allocate(pairs: int) -> int | None:
         length = max(pairs, 1) if room is None else room_for(pairs, len(saved["pairs"]))
         try:  # no exception may cross native code
-            BUDGET.check(pairs, _SORTED, inputs.means.device)
+            BUDGET.check(pairs, _PAIR.sorting, inputs.means.device)
             if pairs >= 2**32:
                 raise ValueError(native.TOO_MANY_PAIRS.format(32))
             if length != len(saved["pairs"]):
+                saved["pairs"].set_()  # the old room is given back before the new one is taken
                 saved["pairs"] = saved["pairs"].new_empty((length, PAIR))
         except (RuntimeError, ValueError) as error:
             refused.append(error)
@@ -68,8 +66,8 @@ def backward(
     image_grads: of color "C H W", depth "1 H W", alpha "1 H W"; None = zeros. Errors as forward.
     """
     inputs = dense(inputs)
-    share = -(-(_MOMENTS + inputs.channels) // _SHARE) * _SHARE * inputs.means.element_size()
-    BUDGET.check(len(saved.pairs), _MARKED + share, inputs.means.device)
+    each = _PAIR.kept + _PAIR.adding(inputs.channels, inputs.means.element_size())
+    BUDGET.check(len(saved.pairs), each, inputs.means.device)
     results = empty_gradients(inputs, wanted)
     gradients, _held = gradients_struct(image_grads, results)
     tensors = saved._asdict()

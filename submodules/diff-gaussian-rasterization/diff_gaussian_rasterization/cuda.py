@@ -17,7 +17,7 @@ from nvrtc_launch import Kernels, Program
 from torch import Tensor
 
 from diff_gaussian_rasterization import native
-from diff_gaussian_rasterization.budget import BUDGET
+from diff_gaussian_rasterization.budget import BUDGET, PAIR_BYTES
 from diff_gaussian_rasterization.layout import (
     PAIR,
     Inputs,
@@ -36,20 +36,19 @@ VARIANTS = [  # for a compile gate: every preprocessor branch, few and many chan
     {"REAL": "float", "SH_DEGREE": 3, "ANTIALIASED": 1},
     {"REAL": "double", "SH_DEGREE": 3, "ANTIALIASED": 1},
     *({"REAL": "float", "CHANNELS": channels} for channels in (1, 3, 64)),
-    *({"REAL": "float", "CHANNELS": channels, "AUX": 1} for channels in (1, 3, 64)),
-    {"REAL": "float", "CHANNELS": 3, "AUX": 0},
+    *({"REAL": "float", "CHANNELS": channels, "AUX": 1, "ABSOLUTE": 0} for channels in (1, 3, 64)),
+    {"REAL": "float", "CHANNELS": 3, "AUX": 0, "ABSOLUTE": 0},
+    {"REAL": "float", "CHANNELS": 3, "AUX": 0, "ABSOLUTE": 1},
     {"REAL": "double", "CHANNELS": 32},
-    {"REAL": "double", "CHANNELS": 32, "AUX": 1},
+    {"REAL": "double", "CHANNELS": 32, "AUX": 1, "ABSOLUTE": 1},
 ]
 
 _THREADS = 256  # kThreads of device.cuh
 _CHANNELS_AT_ONCE = 32  # more take several passes over the image: registers and shared memory end
 _MOMENTS = 6  # columns of a pair's share before its colours, kMomentSums
-_PACKET = 4  # a share's columns are padded to so many: 16 bytes of float, 32 of double
 _OUTLINE = 8  # numbers of an Outline
 _POSE = 12  # kPoseNumbers
-# Bytes of a pair while pairs are sorted (key, order and DgrPair, all twice), and after that.
-_SORTED, _KEPT = 48, 12
+_PAIR = PAIR_BYTES["cuda"]
 _MOST_PAIRS_LOG2 = 31  # torch sorts no more at once
 NARROW_TILES = 2**15  # fewer fit into 16-bit keys: half the key bits are half the sort
 
@@ -84,9 +83,14 @@ class Projected(NamedTuple):
 def forward(inputs: Inputs, kernels: KernelsFactory) -> Saved:
     """Draw; waits for the device once, to learn the number of pairs.
 
-    Raises ValueError for a camera that is not finite or has no focal length, and for pairs as
-    `check_pairs` does.
+    Raises ValueError for a camera that is not finite or has no focal length, for `means2d_abs` with
+    more channels than one pass takes, and for pairs as `check_pairs` does.
     """
+    if inputs.means2d_abs is not None and inputs.channels > _CHANNELS_AT_ONCE:
+        raise ValueError(
+            f"means2d_abs with {inputs.channels} channels: a GPU adds its gradient up in one pass, "
+            f"of at most {_CHANNELS_AT_ONCE} channels"
+        )
     inputs = dense(inputs)
     projected = project(inputs, kernels)
     pairs = check_pairs(int(projected.pairs), inputs.means.device)
@@ -113,7 +117,7 @@ def check_pairs(pairs: int, device: torch.device) -> int:
     more than a sort takes, OutOfMemoryError for more than the budget allows."""
     if pairs < 0:
         raise ValueError(native.BAD_CAMERA)
-    BUDGET.check(pairs, _SORTED, device)
+    BUDGET.check(pairs, _PAIR.sorting, device)
     if pairs >= 2**_MOST_PAIRS_LOG2:
         raise ValueError(native.TOO_MANY_PAIRS.format(_MOST_PAIRS_LOG2))
     return pairs
@@ -184,10 +188,16 @@ def backward(
     gradients, held = gradients_struct(image_grads, results)
     named = Inputs(*results, *inputs[len(results) :])
     with_depth = held[1] is not None or held[2] is not None
-    sums = _blend_backward(inputs, saved, gradients, with_depth, named.background, kernels)
+    absolute = named.means2d_abs.numel() > 0
+    kinds = {"AUX": int(with_depth), "ABSOLUTE": int(absolute)}
+    sums = _blend_backward(inputs, saved, gradients, kinds, named.background, kernels)
     poses = _project_backward(inputs, saved, gradients, sums, named.viewmat, kernels)
     if named.colors.numel():
         named.colors.copy_(sums[:, _MOMENTS : _MOMENTS + inputs.channels])
+    if absolute:
+        column = _MOMENTS + inputs.channels + 1
+        for axis, size in enumerate((inputs.width, inputs.height)):
+            torch.mul(sums[:, column + axis], size / 2, out=named.means2d_abs[:, axis])
     if named.viewmat.numel():
         named.viewmat[:3, :3] = poses[:9].reshape(3, 3)
         named.viewmat[:3, 3] = poses[9:]
@@ -198,19 +208,26 @@ def _blend_backward(
     inputs: Inputs,
     saved: Saved,
     gradients: native.Gradients,
-    with_depth: bool,
+    kinds: dict[str, int],
     background: Tensor,
     kernels: KernelsFactory,
 ) -> Tensor:
-    """Each Gaussian's sums over pixels "N stride": moments, colours, depth; fills `background`."""
+    """Each Gaussian's sums over pixels "N stride": moments, colours, depth, absolute gradients;
+    fills `background`.
+
+    kinds: the defines AUX and ABSOLUTE of the pass over the first channels.
+    """
     means, channels = inputs.means, inputs.channels
-    stride = -(-(_MOMENTS + channels + 1) // _PACKET) * _PACKET
-    BUDGET.check(len(saved.pairs), _KEPT + stride * means.element_size(), means.device)
+    columns = channels + 2 * kinds["ABSOLUTE"]
+    stride = _PAIR.share(columns)
+    each = _PAIR.kept + _PAIR.adding(columns, means.element_size())
+    BUDGET.check(len(saved.pairs), each, means.device)
     rows = means.new_zeros((len(saved.pairs), stride))
     parts = means.new_zeros((inputs.tiles, channels)) if background.numel() else None
     image = struct(native.Image, saved._asdict())
     for first in range(0, channels, _CHANNELS_AT_ONCE):
-        _per_pixel(inputs, kernels, first, AUX=int(with_depth and first == 0)).launch(
+        of_pass = kinds if first == 0 else {"AUX": 0, "ABSOLUTE": 0}
+        _per_pixel(inputs, kernels, first, **of_pass).launch(
             "blend_pixels_backward", inputs.tiles, _THREADS,
             scene_struct(inputs), _state(saved), image, gradients, ctypes.c_int32(first),
             rows, ctypes.c_int32(stride), parts,
@@ -261,8 +278,8 @@ def _per_gaussian(inputs: Inputs, kernels: KernelsFactory) -> Kernels:
     return kernels(REAL=_real(inputs), SH_DEGREE=degree, ANTIALIASED=int(inputs.antialiased))
 
 
-def _per_pixel(inputs: Inputs, kernels: KernelsFactory, first: int = 0, **aux: int) -> Kernels:
+def _per_pixel(inputs: Inputs, kernels: KernelsFactory, first: int = 0, **kinds: int) -> Kernels:
     """The forward kernels of the pass that begins with channel `first`; the backward one with
-    AUX."""
+    AUX and ABSOLUTE."""
     channels = min(inputs.channels - first, _CHANNELS_AT_ONCE)
-    return kernels(REAL=_real(inputs), CHANNELS=channels, **aux)
+    return kernels(REAL=_real(inputs), CHANNELS=channels, **kinds)

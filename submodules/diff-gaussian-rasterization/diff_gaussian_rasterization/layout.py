@@ -26,6 +26,7 @@ class Inputs(NamedTuple):
     sh: Tensor | None
     colors: Tensor | None
     means2d: Tensor | None
+    means2d_abs: Tensor | None
     viewmat: Tensor
     background: Tensor | None
     K: Tensor
@@ -59,8 +60,8 @@ class Saved(NamedTuple):
     tiles: Tensor
 
 
-TENSORS = 11  # leading fields of Inputs that are tensors
-DIFFERENTIABLE = Inputs._fields[:10]
+TENSORS = 12  # leading fields of Inputs that are tensors
+DIFFERENTIABLE = Inputs._fields[:11]
 
 
 def dense(inputs: Inputs) -> Inputs:

@@ -55,7 +55,8 @@ class Gradients(ctypes.Structure):
     _fields_: ClassVar = [
         *((name, _P) for name in ("color", "depth", "alpha")),
         *((name, _P) for name in ("means", "quats", "scales", "covariances", "opacities")),
-        *((name, _P) for name in ("sh", "colors", "means2d", "viewmat", "background")),
+        *((name, _P) for name in ("sh", "colors", "means2d", "means2d_abs")),
+        *((name, _P) for name in ("viewmat", "background")),
     ]
 
 

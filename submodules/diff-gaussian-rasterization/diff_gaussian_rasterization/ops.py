@@ -22,7 +22,8 @@ from diff_gaussian_rasterization.layout import (
 
 _INPUTS = (
     "Tensor means, Tensor? quats, Tensor? scales, Tensor? covariances, Tensor opacities, "
-    "Tensor? sh, Tensor? colors, Tensor? means2d, Tensor viewmat, Tensor? background, Tensor K, "
+    "Tensor? sh, Tensor? colors, Tensor? means2d, Tensor? means2d_abs, "
+    "Tensor viewmat, Tensor? background, Tensor K, "
     "SymInt width, SymInt height, SymInt sh_degree, float near, float far, bool antialiased"
 )
 _SAVED = ", ".join(f"Tensor {name}" for name in Saved._fields)

@@ -53,9 +53,8 @@ class Painter:
         The tensors of the result are valid until the next call: copy what must last longer.
         """
         inputs = Inputs(
-            means, quats, scales, covariances, opacities, sh, colors, None, viewmat, background, K,
-            self.width, self.height, sh_degree, float(near), float(far),
-            antialiased,
+            means, quats, scales, covariances, opacities, sh, colors, None, None, viewmat,
+            background, K, self.width, self.height, sh_degree, float(near), float(far), antialiased,
         )  # fmt: skip
         typed.check_inputs(inputs)
         if inputs.channels != self.channels:

@@ -29,6 +29,7 @@ def forward(
     sh: Tensor | None,
     colors: Tensor | None,
     means2d: Tensor | None,
+    means2d_abs: Tensor | None,
     viewmat: Tensor,
     background: Tensor | None,
     K: Tensor,
@@ -61,7 +62,8 @@ def forward(
     cov2d = bare + DILATION * torch.eye(2, dtype=cov.dtype)
     if antialiased:
         opacities = opacities * _compensation(bare, cov2d)
-    features = pick(colors) if sh is None else sh_colors(pick(sh), means, viewmat, sh_degree)
+    camera = -viewmat[:3, :3].T @ viewmat[:3, 3]
+    features = pick(colors) if sh is None else sh_colors(pick(sh), means, camera, sh_degree)
     with torch.no_grad():
         reach, wide = _extent(cov2d, opacities)
         size = uv.new_tensor([width, height])
@@ -70,7 +72,8 @@ def forward(
             seen &= torch.isfinite(x).all(1)
         order = torch.nonzero(seen)[:, 0][torch.argsort(z[seen], stable=True)]
     splats = (x[order] for x in (uv, cov2d, z, opacities, features))
-    image, drawn = _blend(*splats, width, height)
+    absolute = None if means2d_abs is None else pick(means2d_abs)[order, :2] * (size / 2)
+    image, drawn = _blend(*splats, width, height, absolute)
     radii = torch.zeros(n, dtype=torch.int32, device=means.device)
     radii[rows[order[drawn]]] = wide[order[drawn]].ceil().clamp(max=1e9).to(torch.int32)
     color, depth, alpha = image[:channels], image[channels : channels + 1], image[channels + 1 :]
@@ -81,7 +84,12 @@ def forward(
 
 def rotation(quats: Tensor) -> Tensor:
     """Rotation matrices "N 3 3" of quaternions "N 4" wxyz, normalised first."""
-    w, x, y, z = (quats / quats.norm(dim=1, keepdim=True)).unbind(1)
+    return rotation_formula(quats / quats.norm(dim=1, keepdim=True))
+
+
+def rotation_formula(quats: Tensor) -> Tensor:
+    """Matrices "N 3 3": those of the rotations where quaternions "N 4" wxyz have length 1."""
+    w, x, y, z = quats.unbind(1)
     rows = [
         *(1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
         *(2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
@@ -90,9 +98,8 @@ def rotation(quats: Tensor) -> Tensor:
     return torch.stack(rows, 1).reshape(-1, 3, 3)
 
 
-def sh_colors(sh: Tensor, means: Tensor, viewmat: Tensor, degree: int) -> Tensor:
-    """Colours "N 3" of sh "N B 3" seen from the camera: max(0, 1/2 + Σ basis · coefficient)."""
-    camera = -viewmat[:3, :3].T @ viewmat[:3, 3]
+def sh_colors(sh: Tensor, means: Tensor, camera: Tensor, degree: int) -> Tensor:
+    """Colours "N 3" of sh "N B 3" seen from `camera` "3": max(0, 1/2 + Σ basis · coefficient)."""
     direction = torch.nn.functional.normalize(means - camera, dim=1)
     basis = _sh_basis(direction, degree)
     return (0.5 + torch.einsum("nb,nbc->nc", basis, sh[:, : basis.shape[1]])).clamp_min(0)
@@ -157,9 +164,26 @@ def _extent(cov2d: Tensor, opacities: Tensor) -> tuple[Tensor, Tensor]:
     return (square[:, None] * variances).sqrt(), wide
 
 
-def _blend(uv, cov2d, z, opacities, features, width: int, height: int) -> tuple[Tensor, Tensor]:
-    """Image "C+2 H W" (colour, depth, alpha) of splats sorted by depth, and which were drawn
-    "N"."""
+class _EachPixelsOwn(torch.autograd.Function):
+    """Copies "N H W" of x "N 1 1", one a pixel; `holder` "N" gets the sum of the absolute values of
+    their gradients, where x gets their sum."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, holder: Tensor, height: int, width: int) -> Tensor:
+        return x.expand(-1, height, width).clone()
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        return grad.sum((1, 2), keepdim=True), grad.abs().sum((1, 2)), None, None
+
+
+def _blend(
+    uv, cov2d, z, opacities, features, width: int, height: int, absolute: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Image "C+2 H W" (colour, depth, alpha) of splats sorted by depth, and which were drawn "N".
+
+    absolute: a holder "N 2" for the sums of the absolute gradients to uv, or None.
+    """
     det = _determinant(cov2d)
     a, b, c = cov2d[:, 1, 1] / det, -cov2d[:, 0, 1] / det, cov2d[:, 0, 0] / det
     values = torch.cat([features, z[:, None], torch.ones_like(z)[:, None]], 1)
@@ -168,7 +192,13 @@ def _blend(uv, cov2d, z, opacities, features, width: int, height: int) -> tuple[
     bands, drawn = [], torch.zeros(len(uv), dtype=torch.bool, device=uv.device)
     a, b, c, u, v, opacities = (t[:, None, None] for t in (a, b, c, *uv.unbind(1), opacities))
     for band in y.split(rows_at_once):
-        dx, dy = x - u, band[:, None] - v
+        at_u, at_v = u, v
+        if absolute is not None:
+            at_u, at_v = (
+                _EachPixelsOwn.apply(place, holder, len(band), width)
+                for place, holder in zip((u, v), absolute.unbind(1), strict=True)
+            )
+        dx, dy = x - at_u, band[:, None] - at_v
         power = -0.5 * (a * dx**2 + c * dy**2) - b * dx * dy
         alpha = (opacities * torch.exp(power)).clamp_max(MAX_ALPHA)
         reached = alpha >= MIN_ALPHA

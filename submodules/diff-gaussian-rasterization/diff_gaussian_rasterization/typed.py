@@ -45,6 +45,7 @@ def rasterize(
     near: float = 0.01,
     far: float = 100.0,
     means2d: Tensor | None = None,
+    means2d_abs: Tensor | None = None,
     covariances: Tensor | None = None,
     antialiased: bool = False,
 ) -> RasterOutput:
@@ -55,7 +56,9 @@ def rasterize(
     "N B 3" (the first (sh_degree + 1)² bases are read) and colors "N C"; background "C" (None =
     zeros). Gaussians with near < z < far are drawn. covariances "N 6" (xx xy xz yy yz zz) may stand
     in for quats and scales. means2d "N 3" is a holder whose gradient becomes d loss / d mean in
-    NDC (third component 0), as 3DGS densification reads it.
+    NDC (third component 0), as 3DGS densification reads it. means2d_abs "N 3" is another, for the
+    sum over pixels of the absolute values of what each pixel adds to that gradient (gsplat's
+    absgrad, in NDC); on a GPU with at most 32 channels.
 
     Every footprint S is widened to S' = S + 0.3 square pixels. antialiased multiplies the opacity
     by sqrt(det S / det S') (Mip-Splatting; gsplat's mode of that name): what is smaller than a
@@ -69,8 +72,8 @@ def rasterize(
     OutOfMemoryError where pairs of tiles and Gaussians exceed `set_pair_budget`, backward too.
     """
     inputs = ops.Inputs(
-        means, quats, scales, covariances, opacities, sh, colors, means2d, viewmat, background, K,
-        width, height, sh_degree, float(near), float(far), antialiased,
+        means, quats, scales, covariances, opacities, sh, colors, means2d, means2d_abs,
+        viewmat, background, K, width, height, sh_degree, float(near), float(far), antialiased,
     )  # fmt: skip
     check_inputs(inputs)
     return RasterOutput(*backend(means.device)(*inputs)[:4])
@@ -78,12 +81,12 @@ def rasterize(
 
 def check_inputs(inputs: ops.Inputs) -> None:
     """TypeError or ValueError, as `rasterize` raises them, without reading any tensor's numbers."""
-    means, quats, scales, covariances, opacities, sh, colors, means2d, viewmat, background, K = (
+    means, quats, scales, covariances, opacities, sh, colors, *holders, viewmat, background, K = (
         inputs[: ops.TENSORS]
     )
     _check_tensors(inputs)
     _check_choices(quats, scales, covariances, sh, colors, inputs.sh_degree)
-    _check_shapes(means, quats, scales, covariances, opacities, sh, colors, means2d)
+    _check_shapes(means, quats, scales, covariances, opacities, sh, colors, *holders)
     _check_camera(viewmat, K, inputs.width, inputs.height, inputs.near, inputs.far)
     if not isinstance(inputs.antialiased, bool):
         raise TypeError(f"antialiased is {type(inputs.antialiased).__name__}, expected bool")
@@ -158,13 +161,15 @@ def _check_choices(quats, scales, covariances, sh, colors, sh_degree: int) -> No
         )
 
 
-def _check_shapes(means, quats, scales, covariances, opacities, sh, colors, means2d) -> None:
+def _check_shapes(
+    means, quats, scales, covariances, opacities, sh, colors, means2d, means2d_abs
+) -> None:
     if means.dim() != 2 or means.shape[1] != 3:
         raise _shape_error("means", means, "(N, 3)")
     n = means.shape[0]
-    rows = {"quats": 4, "scales": 3, "covariances": 6, "means2d": 3}
+    rows = {"quats": 4, "scales": 3, "covariances": 6, "means2d": 3, "means2d_abs": 3}
     for (name, columns), tensor in zip(
-        rows.items(), (quats, scales, covariances, means2d), strict=True
+        rows.items(), (quats, scales, covariances, means2d, means2d_abs), strict=True
     ):
         if tensor is not None and tuple(tensor.shape) != (n, columns):
             raise _shape_error(name, tensor, f"({n}, {columns})")

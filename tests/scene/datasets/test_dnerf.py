@@ -121,9 +121,9 @@ BROKEN = {
     "JSON cut in half": (cut_json, "transforms_train.json"),
     "no test file": (lambda d: (d / "transforms_test.json").unlink(), "transforms_test.json"),
     "no frames": (lambda d: edit(d, lambda c: c["frames"].clear()), "lists no frames"),
-    "empty test split": (
-        lambda d: edit(d, lambda c: c["frames"].clear(), "test"),
-        "transforms_test.json",
+    "no list of test frames": (
+        lambda d: edit(d, lambda c: c.pop("frames"), "test"),
+        "transforms_test.json: 'frames' is nothing",
     ),
     "no pose": (
         lambda d: edit(d, lambda c: c["frames"][1].pop("transform_matrix")),
@@ -138,6 +138,7 @@ BROKEN = {
     "no time": (lambda d: edit(d, lambda c: c["frames"][1].pop("time")), "frame 1.*'time'"),
     "no angle": (lambda d: edit(d, lambda c: c.pop("camera_angle_x")), "camera_angle_x"),
     "size differs": (lambda d: edit(d, lambda c: c["frames"][1].update(w=16, h=8)), "8x8.*16x8"),
+    "a folder as points": (lambda d: (d / "fused.ply").mkdir(), "fused.ply.*it is a folder"),
 }
 
 

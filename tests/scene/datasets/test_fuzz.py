@@ -3,6 +3,7 @@ names a place in the folder. Seeded: a failure prints the cases, which repeat.""
 
 import io
 import json
+import os
 import random
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 
 from scene.frames import NO_ROW
 from tests.scene.datasets.reading import decode, read
-from tests.scene.datasets.tiny_folders import TINY
+from tests.scene.datasets.tiny_folders import TINY, film
 from utils.errors import InputError
 
 pytestmark = pytest.mark.long
@@ -204,3 +205,24 @@ def test_broken_folders_read_sanely_or_end_in_one_error(name, tmp_path):
 @pytest.mark.parametrize("name", TINY)
 def test_many_broken_folders_read_sanely_or_end_in_one_error(name, tmp_path):
     check_cases(name, tmp_path, MANY_CASES)
+
+
+@pytest.mark.parametrize("name", [*TINY, "videos"])
+@pytest.mark.timeout(60)  # of a reader that waits; nothing else does
+def test_a_pipe_in_the_place_of_any_file_is_not_waited_for(name, tmp_path):
+    family = "dynerf" if name == "videos" else name
+    folder, aside = tmp_path / "scene", tmp_path / "aside"
+    folder.mkdir()
+    TINY[family](folder)
+    if name == "videos":
+        film(folder)
+    unnamed = []
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        file.rename(aside)
+        os.mkfifo(file)
+        try:
+            check_sane(read(family, folder, model_path=str(tmp_path / "out" / "run")))
+        except InputError as error:
+            unnamed += [] if str(folder) in str(error) else [str(error)]
+        aside.replace(file)
+    assert not unnamed

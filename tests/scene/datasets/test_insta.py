@@ -105,6 +105,7 @@ BROKEN = {
     "words": (words("smile"), "00001.txt.*numbers"),
     "empty": (words(""), "00001.txt.*no numbers"),
     "NaN": (words("nan"), "00001.txt.*NaN"),
+    "a file of pictures": (words("1 " * 99_999), "00001.txt: .* bytes, expected at most 100,000"),
     "huge": (words("1e30 " * 5), "00001.txt.*beyond"),
     "one too few": (words("1 2 3 4"), "00001.png.*4 expression"),
     "a jaw of four numbers": (jaw(1, 0, 0, 0), "jaw.00000.txt.*4 numbers; expected 1 x 6"),

@@ -91,6 +91,7 @@ def test_the_plate_stands_behind_the_whole_picture(folder):
     np.testing.assert_allclose(loaded.background, plate, atol=1e-6)
 
 
+@pytest.mark.long
 def test_the_last_500_test_where_there_are_more(folder):
     def repeat(content):
         one = content["frames"][0]

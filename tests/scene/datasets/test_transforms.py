@@ -59,6 +59,14 @@ def test_other_lenses_are_refused_by_name(name, lens, tmp_path):
         read(name, folder)
 
 
+@pytest.mark.parametrize("name", FILES)
+def test_coefficients_of_no_lens_are_refused(name, tmp_path):
+    folder, file = folder_of(name, tmp_path)
+    edit(file, lambda content: content.update(k2=1e308))
+    with pytest.raises(InputError, match=r"coefficients .*1e\+308.*correct k1 k2"):
+        read(name, folder)
+
+
 @pytest.mark.parametrize("suffix", [".jpg", ".JPG", ".jpeg"])
 def test_a_suffix_that_names_a_picture_is_kept(suffix, tmp_path):
     folder, _ = folder_of("dnerf", tmp_path)
@@ -118,10 +126,20 @@ def test_an_empty_val_file_reads_as_none(name, tmp_path):
     assert [f.time for f in scene.train] == [f.time for f in without.train]
 
 
-def test_an_empty_test_file_of_an_avatar_leaves_no_test_frames(tmp_path):
-    folder, _ = folder_of("gaussianavatars", tmp_path)
+@pytest.mark.parametrize("name", ["gaussianavatars", "dnerf", "nerface", "insta"])
+def test_an_empty_test_file_leaves_no_test_frames(name, tmp_path):
+    folder, file = folder_of(name, tmp_path)
+    if name == "insta":
+        for split in ("train", "test"):
+            shutil.copy(file, folder / f"transforms_{split}.json")
+    shown = [frame.image_path for frame in read(name, folder).train]
     edit(folder / "transforms_test.json", lambda content: content["frames"].clear())
-    assert read("gaussianavatars", folder).test == []
+    scene = read(name, folder)
+    assert scene.test == []
+    assert [frame.image_path for frame in scene.train] == shown
+    edit(folder / "transforms_train.json", lambda content: content["frames"].clear())
+    with pytest.raises(InputError, match=r"transforms_train\.json: it lists no frames"):
+        read(name, folder)
 
 
 def test_imavatar_s_focal_length_of_the_wrong_sign_is_named_before_the_pose(tmp_path):

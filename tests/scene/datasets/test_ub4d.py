@@ -133,6 +133,7 @@ def test_broken_input_is_one_clear_error(folder, name):
         decode(read("ub4d", folder))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("file", ["projection_matrix.npz", "points.npy"])
 def test_an_archive_that_unfolds_to_gigabytes_is_refused_unread(tmp_path, file):
     if file.endswith("npz"):

@@ -16,6 +16,7 @@ from scene.head.files import FREE_HEAD, load_head_model, save_head_model
 from scene.head.landmarks import dynamic_landmarks, landmarks
 from scene.head.model import pose_head
 from scripts.demo.toy_head import toy_head
+from tests.border import refused_cheaply
 from utils.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -202,6 +203,14 @@ def test_wrong_arrays_are_named(model, fault, tmp_path):
 def test_missing_model_says_how_to_get_one(tmp_path):
     with pytest.raises(InputError, match=r"generic_model.pkl: .*make_head_model.py"):
         load_head_model(tmp_path / "generic_model.pkl")
+
+
+@pytest.mark.long
+def test_a_file_of_many_names_is_one_short_line(tmp_path):
+    path = tmp_path / "head.pkl"
+    path.write_bytes(pickle.dumps(dict.fromkeys(range(99_000)), 2))
+    said = "no 'v_template' among 0, 1, 10, .* is it a head model"
+    refused_cheaply(lambda: load_head_model(path), said, path.stat().st_size)
 
 
 def test_chumpy_formula_is_refused(foreign, tmp_path):

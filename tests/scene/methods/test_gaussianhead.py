@@ -324,6 +324,7 @@ def test_the_perceptual_loss_is_off_with_one_line_where_there_are_no_weights(
     assert len([line for line in said if "lambda_vgg=0.01 is off: no weights" in line]) == 1
 
 
+@pytest.mark.long
 def test_the_perceptual_loss_is_the_distance_of_four_blocks_features(monkeypatch):
     torch.manual_seed(0)
     net = losses.load_lpips.__globals__["Lpips"]("vgg")

@@ -9,6 +9,7 @@ from scripts.bench.timing import WARM_UP, machine, measure, print_table
 from utils.devices import CPU
 
 
+@pytest.mark.long
 def test_the_parts_of_a_step_are_told_apart_and_the_first_steps_do_not_count():
     calls = []
 

@@ -66,7 +66,7 @@ def inputs_of(scene):
     """The operators' arguments, with the defaults of `rasterize`."""
     defaults = {"sh": None, "colors": None, "covariances": None, "sh_degree": 0}
     defaults |= {"near": 0.01, "far": 100.0, "background": None, "means2d": None}
-    defaults |= {"antialiased": False}
+    defaults |= {"means2d_abs": None, "antialiased": False}
     scene = defaults | scene
     return ops.Inputs(*(scene[name] for name in ops.Inputs._fields))
 

@@ -60,13 +60,31 @@ def test_a_view_beyond_the_budget_is_refused_with_its_number(allow, draw):
         draw(filling())
 
 
-@pytest.mark.parametrize("draw", [draw_native, DRAWS["GPU backend"]])
-def test_gradients_count_with_their_own_bytes(allow, draw):
+@pytest.mark.parametrize(
+    ("draw", "kind", "each"),
+    [(draw_native, "cpu", 12 + 1 + 4 * 16), (DRAWS["GPU backend"], "cuda", 12 + 4 * 12)],
+)
+def test_gradients_count_with_their_own_bytes(allow, draw, kind, each):
+    pair = budget.PAIR_BYTES[kind]
+    assert pair.kept + pair.adding() == each
     scene = filling()
-    allow(5_000 * 50)
+    allow(5_000 * each)
+    with_gradients(draw, scene)
+    allow(5_000 * each - 1)
     draw(scene)
     with pytest.raises(package.OutOfMemoryError, match=f"^5,000 {SAID}"):
         with_gradients(draw, scene)
+
+
+@pytest.mark.parametrize("draw", DRAWS.values(), ids=DRAWS)
+def test_the_count_of_the_last_view_can_be_read_even_when_it_was_refused(allow, draw):
+    allow(100)
+    with pytest.raises(package.OutOfMemoryError):
+        draw(filling())
+    assert budget.BUDGET.last == 50 * 100
+    allow(0)
+    draw(filling(count=20))
+    assert budget.BUDGET.last == 20 * 100
 
 
 def test_the_budget_is_exact(allow):
@@ -154,3 +172,12 @@ def test_a_painter_gives_back_the_room_of_a_crowded_frame(monkeypatch, brush):
         brush(inputs_of(scene))
         found = brush.capacity if isinstance(brush, GpuBrush) else len(brush._room.pairs)
         assert found == room if room > 1000 else found < room
+
+
+def test_a_painter_gives_back_the_old_room_before_it_takes_more():
+    brush = CpuBrush()
+    room = brush(inputs_of(filling() | {"scales": torch.full((50, 3), 1e-3)})).pairs
+    assert room.numel() > 0
+    picture = brush(inputs_of(filling())).color.clone()
+    assert room.numel() == 0
+    assert torch.equal(picture, CpuBrush()(inputs_of(filling())).color)

@@ -130,6 +130,7 @@ def test_nothing_to_step_is_no_error():
               rows=torch.zeros(0, dtype=torch.bool))  # fmt: skip
 
 
+@pytest.mark.long
 def test_operator_keeps_the_rules_of_torch_library():
     params, exp_avgs, exp_avg_sqs, grads = make_tensors()
     rows, count = random_rows(0.5)[0], len(params)

@@ -143,6 +143,7 @@ def test_strided_inputs_are_read_correctly():
     )
 
 
+@pytest.mark.long
 def test_operator_keeps_the_rules_of_torch():
     net = network(6, 8, 1, [3, 4])
     features, _ = random_inputs(9, 6, [])

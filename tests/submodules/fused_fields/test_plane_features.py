@@ -184,6 +184,7 @@ def test_planes_need_not_be_contiguous():
     )
 
 
+@pytest.mark.long
 def test_operator_keeps_the_rules_of_torch_library():
     field, points, _ = make_field("tri-plane", n=20)
     axes = [axis for pair in TRIPLANE_PAIRS for axis in pair]

@@ -68,6 +68,7 @@ def test_rows_and_cols_are_the_axes_of_the_tensor():
     torch.testing.assert_close(found.rows, swapped.cols)
 
 
+@pytest.mark.long
 def test_operator_keeps_the_rules_of_torch_library():
     torch.library.opcheck(penalties._penalties, (make_planes(4),))
 

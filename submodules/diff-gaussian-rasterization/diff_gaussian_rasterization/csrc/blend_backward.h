@@ -48,14 +48,18 @@ bool load_gradient(const DgrScene& scene, const DgrImage& image, const DgrGradie
 
 // One pair's share of the gradients, one partial sum per lane. Named fields, no arrays of them:
 // these live in registers.
-template <class S, int kC, bool kAux>
+template <class S, int kC, bool kAux, bool kAbs>
 class PairSums {
  public:
   typedef Vec<S> V;
 
   // `many` holds the channels' sums when their number is not known to the compiler.
-  DGR_FN PairSums(V* many, int channels) : many_(many), channels_(channels) {
+  DGR_FN PairSums(V* many, int channels, const S* splat) : many_(many), channels_(channels) {
     for (int c = 0; c < this->channels(); ++c) channel(c) = V(S(0));
+    if (!kAbs) return;
+    // As exponent_vjp has them: 1 / variance, 1 / spread.
+    per_x = V(S(-2 * kLn2) * splat[kWeightX]), per_y = V(S(-2 * kLn2) * splat[kWeightY]);
+    slope = V(splat[kSlope]);
   }
 
   // One block: g = gradient to the exponent, weight = the Gaussian's part in the pixel.
@@ -67,6 +71,11 @@ class PairSums {
     xx_ = fma(g_x, dx, xx_);
     x_off_ = fma(g_x, off, x_off_);
     off_off_ = fma(g_off, off, off_off_);
+    if (kAbs) {
+      const V along_y = per_y * g_off;
+      abs_u_ = abs_u_ + magnitude(per_x * g_x - slope * along_y);
+      abs_v_ = abs_v_ + magnitude(along_y);
+    }
     if (kAux) depth_ = fma(weight, V::load(block + kDepthSum * V::kLanes), depth_);
     for (int c = 0; c < channels(); ++c)
       channel(c) = fma(weight, V::load(block + (kColors + c) * V::kLanes), channel(c));
@@ -77,10 +86,15 @@ class PairSums {
     V all[kSumsAtOnce] = {one_, x_,   off_, xx_,  x_off_, off_off_, depth_, zero,
                           zero, zero, zero, zero, zero,   zero,     zero,   zero};
     for (int c = 0; c < kC; ++c) all[kMoments + c] = few_[c];
+    if (kC && kAbs) all[kMoments + kC] = abs_u_, all[kMoments + kC + 1] = abs_v_;
     sum_each(all, out);
     if (kC) return;
     for (int c = 0; c < channels_; ++c) out[kMoments + c] = sum(many_[c]);
     for (int k = kMoments + channels_; k < stride; ++k) out[k] = 0;
+    if (kAbs) {
+      out[kMoments + channels_] = sum(abs_u_);
+      out[kMoments + channels_ + 1] = sum(abs_v_);
+    }
   }
 
  private:
@@ -88,6 +102,7 @@ class PairSums {
   DGR_FN V& channel(int c) { return kC ? few_[c] : many_[c]; }
 
   V one_{S(0)}, x_{S(0)}, off_{S(0)}, xx_{S(0)}, x_off_{S(0)}, off_off_{S(0)}, depth_{S(0)};
+  V abs_u_{S(0)}, abs_v_{S(0)}, per_x{S(0)}, per_y{S(0)}, slope{S(0)};  // with kAbs
   V few_[kC ? kC : 1];
   V* const many_;
   const int channels_;
@@ -108,8 +123,8 @@ void background_gradient(const Tile<S, kC>& tile, S* out) {
   }
 }
 
-// kAux: the loss sees depth or alpha, too.
-template <class S, int kC, bool kAux>
+// kAux: the loss sees depth or alpha, too. kAbs: absolute gradients are wanted.
+template <class S, int kC, bool kAux, bool kAbs>
 void blend_tile_backward(const DgrScene& scene, const DgrState& state, const DgrImage& image,
                          const DgrGradients& grad, const PairGradients& pairs, int number,
                          void* scratch) {
@@ -124,7 +139,7 @@ void blend_tile_backward(const DgrScene& scene, const DgrState& state, const Dgr
   const auto pair_backward = [&](const DgrPair& pair, const DgrPair& next, const S* splat,
                                  const S* color) DGR_INLINE {
     __builtin_prefetch(rows + (int64_t)next.slot * pairs.stride, 1);
-    PairSums<S, kC, kAux> sums(many, channels);
+    PairSums<S, kC, kAux, kAbs> sums(many, channels, splat);
     uint32_t touched = 0;
     visit_blocks(tile, lanes, pair, splat,
                  [&](S* block, int number, V dx, V off, V exponent) DGR_INLINE {

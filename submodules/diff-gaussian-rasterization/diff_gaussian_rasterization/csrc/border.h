@@ -15,7 +15,7 @@ struct DgrScene {
   int32_t sh_degree;      // active degree
   int32_t threads;
   int32_t is_double;
-  int32_t antialiased;  // 1: opacities are multiplied by `compensation` of gaussian_math.h
+  int32_t antialiased;    // 1: opacities are multiplied by `compensation` of gaussian_math.h
   double near_plane, far_plane;
   const void* means;        // N 3
   const void* quats;        // N 4 wxyz, with scales; or null
@@ -56,8 +56,8 @@ struct DgrImage {
 // Gradients in (of the image; null = none) and out (null = not wanted).
 struct DgrGradients {
   const void *color, *depth, *alpha;
-  void *means, *quats, *scales, *covariances, *opacities, *sh, *colors, *means2d, *viewmat,
-      *background;
+  void *means, *quats, *scales, *covariances, *opacities, *sh, *colors, *means2d, *means2d_abs,
+      *viewmat, *background;
 };
 }
 

@@ -322,17 +322,17 @@ DGR_FN T variance_y(const Footprint<T>& f) {
   return f.spread + f.slope * f.slope * f.variance;
 }
 
-// In the antialiased mode (Mip-Splatting, Yu et al. 2024) the opacity is multiplied by sqrt(det S /
-// det S'), where S' is S, the footprint without dilation (k = 0), with it: the dilation then spreads
-// a Gaussian's light and adds none. Where S has no area this is 0, or NaN from 0 / 0, and the row is
-// not drawn. A drawn row has at least 1/255 of its opacity left, so its gradient is finite: that of
-// the logarithm, and never the root's at 0.
+// In the antialiased mode (Mip-Splatting, Yu et al. 2024) the opacity is multiplied by
+// sqrt(det S / det S'), where S is the bare footprint, without dilation (k = 0), and S' the one
+// with it: the dilation then spreads a Gaussian's light and adds none. Where S has no area this is
+// 0, or NaN from 0 / 0, and the row is not drawn. A drawn row has at least 1/255 of its light left,
+// so its gradient, that of the logarithm, is finite, and the root's at 0 is never asked for.
 template <class T>
 DGR_FN T compensation(const Footprint<T>& bare, const Footprint<T>& f) {
   return root((bare.variance / f.variance) * (bare.spread / f.spread));
 }
 
-// Adds the gradients of `grad` times log sqrt(variance spread), the area of a footprint with k added.
+// Adds the gradients of `grad` times log sqrt(variance spread), of a footprint with k added.
 template <class T>
 DGR_FN void add_log_area_vjp(const Projected<T>& out, const Mat3<T>& R, const Vec3<T>& scales, T k,
                              T grad, Vec3<T>& grad_du, Vec3<T>& grad_dv, Mat3<T>& grad_R,

@@ -10,7 +10,7 @@ namespace dgr {
 template <class S>
 int64_t scratch_bytes(const DgrScene& scene) {
   const int64_t tile = Tile<S, 0>::bytes(scene.channels) + scene.channels * (int64_t)sizeof(Vec<S>);
-  const int64_t rows = (int64_t)sizeof(S) * Vec<S>::kLanes * pair_stride(scene.channels);
+  const int64_t rows = (int64_t)sizeof(S) * Vec<S>::kLanes * pair_stride(scene.channels + kAbsolute);
   return tile > rows ? tile : rows;
 }
 
@@ -39,9 +39,12 @@ void blend(const DgrScene& scene, const DgrState& state, const DgrImage& image, 
 template <class S>
 void blend_backward(const DgrScene& scene, const DgrState& state, const DgrImage& image,
                     const DgrGradients& grad, const PairGradients& pairs, int tile, void* scratch) {
-  const auto run = scene.channels != 3        ? blend_tile_backward<S, 0, true>
-                   : grad.depth || grad.alpha ? blend_tile_backward<S, 3, true>
-                                              : blend_tile_backward<S, 3, false>;
+  const auto plain = scene.channels != 3        ? blend_tile_backward<S, 0, true, false>
+                     : grad.depth || grad.alpha ? blend_tile_backward<S, 3, true, false>
+                                                : blend_tile_backward<S, 3, false, false>;
+  const auto absolute = scene.channels != 3 ? blend_tile_backward<S, 0, true, true>
+                                            : blend_tile_backward<S, 3, true, true>;
+  const auto run = grad.means2d_abs ? absolute : plain;
   run(scene, state, image, grad, pairs, tile, scratch);
 }
 

@@ -149,7 +149,8 @@ DGR_FN uint32_t project_group(const DgrScene& scene, const DgrState& state,
   V opacity = load1<S>(scene.opacities, first, valid);
   drawn = drawn & (opacity >= faintest) & is_finite(opacity);
   if (!any(drawn)) return 0;
-  const Footprint<V> shape = load_footprint<S, kAntialiased>(scene, seen, first, valid, opacity, drawn);
+  const Footprint<V> shape =
+      load_footprint<S, kAntialiased>(scene, seen, first, valid, opacity, drawn);
   if (kAntialiased) drawn = drawn & (opacity >= faintest) & is_finite(opacity);
   alignas(kVectorBytes) S log_opacity[V::kLanes];
   maximum(opacity, faintest).store(log_opacity);

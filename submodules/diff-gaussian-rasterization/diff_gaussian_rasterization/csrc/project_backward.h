@@ -28,6 +28,7 @@ template <class S>
 void clear_group(const DgrScene& scene, const DgrGradients& out, int64_t first, int valid) {
   clear_rows<S>(out.means, first, 3, valid);
   clear_rows<S>(out.means2d, first, 3, valid);
+  clear_rows<S>(out.means2d_abs, first, 3, valid);
   clear_rows<S>(out.quats, first, 4, valid);
   clear_rows<S>(out.scales, first, 3, valid);
   clear_rows<S>(out.covariances, first, 6, valid);
@@ -185,8 +186,13 @@ void backward_group(const DgrScene& scene, const DgrState& state, const Camera<V
   V grad_opacity = moments.one / load1<S>(scene.opacities, first, valid);
   put(drawn, &grad_opacity, 1, out.opacities, first, valid);
   // 3DGS measures this gradient in NDC, which spans two units over the image.
-  put3(drawn, {V(S(0.5) * scene.width) * grad_u, V(S(0.5) * scene.height) * grad_v, zero},
-       out.means2d, first, valid);
+  const V half_width(S(0.5) * scene.width), half_height(S(0.5) * scene.height);
+  put3(drawn, {half_width * grad_u, half_height * grad_v, zero}, out.means2d, first, valid);
+  if (!out.means2d_abs) return;
+  V absolute[kAbsolute];
+  load_columns(sums + kMoments + scene.channels, pairs.stride, valid, kAbsolute, absolute);
+  put3(drawn, {half_width * absolute[0], half_height * absolute[1], zero}, out.means2d_abs, first,
+       valid);
 }
 
 template <class S, bool kAntialiased>

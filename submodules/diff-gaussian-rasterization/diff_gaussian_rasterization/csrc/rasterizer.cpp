@@ -184,7 +184,7 @@ int64_t backward(const DgrScene& scene, const DgrState& state, const DgrImage& i
   const int64_t number = number_bytes(scene), pair_count = state.offsets[scene.count],
                 chunk_total = chunk_count(scene);
   const int tiles_count = tile_count(scene), threads = team_size(scene, tiles_count);
-  const int stride = pair_stride(scene.channels);
+  const int stride = pair_stride(scene.channels + (grad.means2d_abs ? kAbsolute : 0));
   static thread_local KeptBuffer rows;
   const Buffer touched = aligned(pair_count);
   const Buffer poses = aligned(grad.viewmat ? chunk_total * kPoseNumbers * number : 0);

@@ -12,6 +12,7 @@ typedef DgrPair* (*DgrAllocate)(int64_t pairs);
 
 constexpr int kChunk = 512;  // Gaussians per task; fixed, so that sums never depend on the threads
 constexpr int kOutlineNumbers = 8;  // of an Outline
+constexpr int kAbsolute = 2;  // sums of the absolute gradients to u and v
 constexpr int kMoments = 7;  // six moments of the exponent's gradient, and the depth's gradient
 
 // A pair before sorting, in Gaussian order.
@@ -27,7 +28,8 @@ struct PlacedList {
   int64_t size, capacity;  // size: of all pairs, kept or not
 };
 
-// Scratch of one backward pass: one row of `stride` numbers per pair, written only where `touched`.
+// Scratch of one backward pass: one row of `stride` numbers per pair, written only where `touched`:
+// moments, channels and, where `means2d_abs` is wanted, kAbsolute more.
 struct PairGradients {
   void* rows;
   uint8_t* touched;
@@ -36,7 +38,7 @@ struct PairGradients {
   void* backgrounds;  // C per tile, or null
 };
 
-inline int pair_stride(int channels) { return (kMoments + channels + 15) / 16 * 16; }
+inline int pair_stride(int columns) { return (kMoments + columns + 15) / 16 * 16; }
 
 struct Kernels {
   // Bytes of 64-aligned scratch that one thread needs.

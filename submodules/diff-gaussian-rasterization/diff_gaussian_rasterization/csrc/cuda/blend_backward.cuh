@@ -7,9 +7,9 @@
 namespace dgr {
 
 // One pair's share of the gradients: six moments of the exponent's gradient (Moments), the
-// colour's, and with AUX the depth's.
+// colour's, with AUX the depth's, and with ABSOLUTE those to u and v without their signs.
 constexpr int kMomentSums = 6;
-constexpr int kShare = kMomentSums + CHANNELS + AUX;
+constexpr int kShare = kMomentSums + CHANNELS + AUX + 2 * ABSOLUTE;
 constexpr int kBackwardBytes = kStagedBytes + kWarps * kShare * (int)sizeof(Real);  // of one pair
 constexpr int kBackwardBatch = kBackwardBytes <= 640    ? 64
                                : kBackwardBytes <= 1280 ? 32
@@ -59,7 +59,13 @@ __device__ inline void pixel_share(const Hit& hit, const Splat& splat, const Rea
   share[3] = g_x * hit.dx, share[4] = g_x * hit.off, share[5] = g_off * hit.off;
 #pragma unroll
   for (int c = 0; c < CHANNELS; ++c) share[kMomentSums + c] = weight * grad.color[c];
-  if (AUX) share[kShare - 1] = weight * grad.depth;
+  if (AUX) share[kMomentSums + CHANNELS] = weight * grad.depth;
+  if (ABSOLUTE) {
+    // As exponent_vjp has them, with 1 / variance and 1 / spread from the weights.
+    const Real grad_v = Real(-2 * kLn2) * splat.weight_y * g_off;
+    const Real grad_u = Real(-2 * kLn2) * splat.weight_x * g_x - splat.slope * grad_v;
+    share[kShare - 2] = abs(grad_u), share[kShare - 1] = abs(grad_v);
+  }
 }
 
 // Shares of a batch's pairs, one row per warp that drew the pair.
@@ -76,10 +82,10 @@ struct Shares {
       Real total = 0;
       for (int warp = 0; warp < kWarps; ++warp)
         if (written[i] >> warp & 1) total += rows[i][warp][k];
-      // A row's columns: moments, all channels, depth.
+      // A row's columns: moments, all channels, depth, absolute gradients.
       const int column = k < kMomentSums              ? k
                          : k < kMomentSums + CHANNELS ? first_channel + k
-                                                      : kMomentSums + channels;
+                                                      : k + channels - CHANNELS + 1 - AUX;
       Real& to = out[(int64_t)slots[i] * stride + column];
       // Later passes over further channels add to the moments of the first.
       to = first_channel > 0 ? to + total : total;

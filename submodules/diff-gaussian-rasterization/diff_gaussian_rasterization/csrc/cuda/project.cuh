@@ -9,8 +9,8 @@ namespace dgr {
 // A sum that contains it is negative, whatever else is added.
 constexpr int64_t kBadCamera = -(1ll << 62);
 
-// The footprint, and the opacity compensated; false when the one is not finite, or the quaternion is
-// zero.
+// The footprint, and the opacity compensated; false when the one is not finite, or the quaternion
+// is zero.
 __device__ inline bool load_footprint(const DgrScene& scene, const Projected<Real>& seen, int64_t i,
                                       Footprint<Real>& f, Real& opacity) {
   bool good = true;
