@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from fused_fields import ssim
 from torch import Tensor
-from torch.nn.functional import interpolate
+from torch.nn.functional import avg_pool2d, interpolate
 
 from gaussian_renderer import Render
 from scene.frames import Frame
@@ -28,6 +28,21 @@ def l1(image: Tensor, truth: Tensor) -> Tensor:
 
 def l2(image: Tensor, truth: Tensor) -> Tensor:
     return (image - truth).square().mean()
+
+
+def blurred_l2(cells: Sequence[int]) -> Callable[[Tensor, Tensor], Tensor]:
+    """Mean square of differences averaged over square cells, summed over their sizes: sides in
+    parts of a picture's longest, 5 = a fifth. A thing is pulled to its place from a cell away."""
+
+    def distance(image: Tensor, truth: Tensor) -> Tensor:
+        longest = max(image.shape[1:])
+        error, found = (image - truth)[None], []
+        for part in cells:
+            side = min(max(round(longest / part), 1), *image.shape[1:])
+            found.append(avg_pool2d(error, side).square().mean())
+        return torch.stack(found).sum()
+
+    return distance
 
 
 def dssim(image: Tensor, truth: Tensor) -> Tensor:

@@ -160,6 +160,9 @@ class Densification:
         valid=at_least(0),
     )
     pruning_from_iter: int = setting(500, "first step of pruning")
+    prune_until_iter: int = setting(
+        0, "last step of pruning; 0 is that of densification", valid=at_least(0)
+    )
     pruning_interval: int = setting(100, "steps between prunings", valid=at_least(1))
     max_gaussians: int = setting(360_000, "densification stops here", valid=at_least(1))
 
@@ -192,7 +195,11 @@ class Densification:
         return GradientDensify(
             DensifySettings(
                 grow=Every(self.densification_interval, self.densify_from_iter, until),
-                prune=Every(self.pruning_interval, self.pruning_from_iter, until),
+                prune=Every(
+                    self.pruning_interval,
+                    self.pruning_from_iter,
+                    min(self.prune_until_iter or until, iterations),
+                ),
                 reset=Every(self.opacity_reset_interval, 0, last_reset),
                 choose=above(grad_threshold),
                 rules=[

@@ -8,7 +8,8 @@ unbroken one would have seen.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 from typing import Protocol
 
 import torch
@@ -54,3 +55,47 @@ def first_moment(frames: list[Frame]) -> list[Frame]:
     """The frames of the earliest moment."""
     earliest = min(frame.time for frame in frames)
     return [frame for frame in frames if frame.time == earliest]
+
+
+@dataclass(frozen=True)
+class GrowingWindow:
+    """Frames of a window of time that grows, small pictures of them.
+
+    What moves is nearly still in a short window, where several cameras see it; from there it is
+    followed. While the window grows, `edge` of the steps show its first or last moments.
+    """
+
+    window: Callable[[int], tuple[float, float]]  # step to the first and the last time in it
+    longest: int  # side of a picture, pixels, at most
+    edge: float = 0.3
+    views: int = 1
+
+    def __call__(
+        self, frames: list[Frame], stage: str, seed: int, start: int
+    ) -> Iterator[list[Frame]]:
+        ordered = sorted((shrunk(frame, self.longest) for frame in frames), key=lambda f: f.time)
+        for step in count(start + 1):
+            low, high = self.window(step)
+            middle = (low + high) / 2
+            seen = [frame for frame in ordered if low <= frame.time <= high]
+            seen = seen or sorted(ordered, key=lambda f: abs(f.time - middle))[:FEWEST]
+            source = generator(seed, stage, "window", step)
+            whole = low <= ordered[0].time and high >= ordered[-1].time
+            where, which = torch.rand(2, generator=source).tolist()
+            if where < self.edge and not whole:
+                seen = seen[:FEWEST] if which < 0.5 else seen[-FEWEST:]
+            chosen = torch.randint(len(seen), (self.views,), generator=source)
+            yield [seen[k] for k in chosen.tolist()]
+
+
+FEWEST = 6  # frames at an edge of a window
+
+
+def shrunk(frame: Frame, longest: int) -> Frame:
+    """The frame in a size whose sides are at most `longest` pixels."""
+    camera = frame.camera
+    factor = longest / max(camera.width, camera.height)
+    if factor >= 1:
+        return frame
+    width, height = (max(round(side * factor), 1) for side in (camera.width, camera.height))
+    return replace(frame, camera=camera.resized(width, height))

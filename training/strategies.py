@@ -241,3 +241,46 @@ class GradientDensify:
         if len(self.grad_sum) != len(rows):
             self.grad_sum, self.count, self.idle = rows.new_zeros(3, len(rows)).unbind()
             self.seen_opacity = torch.full_like(self.idle, UNSEEN)
+
+
+FAINT = 0.05  # opacity under which a control point is worth nothing where it is
+REBORN_OPACITY, REBORN_SHRINK = 0.1, 0.2  # of one that begins again; the latter of its log-scale
+
+
+@dataclass(frozen=True)
+class Relocate:
+    """A fixed number of Gaussians: faint ones begin again beside opaque ones, as their smaller
+    copies (after Kheradmand et al., "3D Gaussian Splatting as Markov Chain Monte Carlo", NeurIPS
+    2024, section 3.3)."""
+
+    columns: Mapping[str, Tensor]  # parameters, (P, ...): means, log_scales, opacity_logits, ...
+    when: Every
+    seed: int
+
+    def observe(self, renders: list[Render]) -> None: ...
+
+    @torch.no_grad()
+    def update(self, step: int, table: GaussianTable, optimizers: Optimizers) -> None:
+        opacities = self.columns["opacity_logits"][:, 0].sigmoid()
+        faint = (opacities < FAINT).nonzero()[:, 0]
+        good = (opacities >= FAINT).nonzero()[:, 0]
+        if not (self.when(step) and len(faint) and len(good)):
+            return
+        source = generator(self.seed, "relocate", step)
+        chances = opacities[good].cpu()
+        parents = good[torch.multinomial(chances, len(faint), True, generator=source).to(good)]
+        noise = torch.randn(len(faint), 3, generator=source).to(opacities)
+        width = self.columns["log_scales"][parents].exp()
+        for column in self.columns.values():
+            column[faint] = column[parents]
+            if found := optimizers.moments.get(column):
+                found.exp_avg[faint] = 0
+                found.exp_avg_sq[faint] = found.exp_avg_sq[parents]
+        self.columns["means"][faint] += noise * width
+        self.columns["log_scales"][faint] -= REBORN_SHRINK
+        self.columns["opacity_logits"][faint] = float(torch.tensor(REBORN_OPACITY).logit())
+
+    def state(self) -> dict[str, Tensor]:
+        return {}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None: ...

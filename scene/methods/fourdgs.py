@@ -13,7 +13,7 @@ from torch import Tensor
 from arguments.legacy import HIDDEN_4DGS, OPTIMIZATION_4DGS
 from arguments.settings import between, count, setting, weight
 from scene.deformation.hexplane import HexPlane
-from scene.deformation.mlp import OffsetMLP
+from scene.deformation.mlp import OffsetMLP, bounded
 from scene.facts import SceneFacts
 from scene.frame_codes import ConditionCode, FrameCodes, condition_inputs
 from scene.frames import Frame, PointCloud
@@ -63,6 +63,10 @@ class ModelHiddenParams:
     no_dr: bool = setting(False, "rotations do not change")
     no_do: bool = setting(True, "opacities do not change")
     no_dshs: bool = setting(True, "SH coefficients do not change")
+    max_offset: float = weight(
+        0.0, "the furthest that a position may move, in longest sides of the scene's box; 0: any"
+    )
+    max_stretch: float = weight(0.0, "the most that a log-scale may change; 0: any")
     apply_rotation: bool = setting(False, "compose quaternions instead of adding them")
     time_input: bool = setting(True, "the deformation knows the time; a driven avatar must not")
     expression_input: bool = setting(False, "the deformation knows the expression coefficients")
@@ -128,6 +132,11 @@ class Method(MethodBase):
             self.grid = self._planes()
             self.frames, self.condition = self._conditioning()
             self.mlp = self._heads()
+        side = float((self.facts.box[1] - self.facts.box[0]).amax())
+        self.limits = {
+            "means": self.hidden.max_offset * side,
+            "log_scales": self.hidden.max_stretch,
+        }
         self.activations_per_row = 2 * self.grid.n_features  # and gradients; the MLP keeps nothing
 
     def prepare(self, frame: Frame) -> Frame:
@@ -142,7 +151,7 @@ class Method(MethodBase):
         if self.hidden.apply_rotation and "quats" in offsets:
             columns["quats"] = compose(columns["quats"], as_turn(offsets.pop("quats")))
         for name, offset in offsets.items():
-            columns[name] = columns[name] + offset
+            columns[name] = columns[name] + bounded(offset, self.limits.get(name, 0.0))
         return activate(columns, self.drawn_sh_degree)
 
     def canonical(self, frame: Frame) -> Gaussians:
