@@ -39,6 +39,8 @@ class Case:
     views: dict[str, int]  # pictures of each split
     video: int
     draws: str = ""  # the first stage that draws; the first of all if empty
+    # the first stage whose losses are those of the last one; the first that draws if empty
+    measures: str = ""
     place: str = "means"  # column of the table that says where a row is
 
     @property
@@ -86,6 +88,21 @@ CASES = {
         growing="--warm_up 1 --lambda_vgg 0 --deform_width 64 --densify_grad_threshold 1e-12",
         views={"train": 12, "test": 3},
         video=3,
+    ),
+    "controlpoints": Case(
+        "controlpoints",
+        write_tiny_scene,
+        frames="transforms_train.json",
+        stages=("track", "fine"),
+        small="--n_control 60 --n_knots 8 --init_rows 600",
+        first="--track_iterations",
+        wider="--n_knots 10",
+        everything="",
+        growing="--track_iterations 8 --n_control 20 --init_rows 3000 "
+        "--densify_grad_threshold 1e-12",
+        views={"train": 12, "test": 3, "val": 2},
+        video=160,
+        measures="fine",
     ),
     "anchored": Case(
         "anchored",

@@ -44,8 +44,8 @@ class Run:
     stop: StopRequest
 
     def score(self, stage: Stage, step: int) -> None:
-        """Scores and a contact sheet of some train and test views, if the stage draws any."""
-        if stage.pose is None:
+        """Scores and a contact sheet of some train and test views, if the stage draws the model."""
+        if stage.pose is None or stage.sketch:
             return
         show = Show(self.method, self.loader, stage.pose)
         for split in ("train", "test"):

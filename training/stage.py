@@ -44,6 +44,7 @@ class Stage:
     begin: Callable[[], None] = lambda: None
     # rows of the table that no view of a step drew skip the optimizer's step
     only_drawn: bool = False
+    sketch: bool = False  # it draws something else than the model: its pictures are not scored
 
     def drawn(self, renders: list[Render]) -> Tensor | None:
         """(N,) which rows a step moves; None for all."""

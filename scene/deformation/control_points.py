@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
+from torch.nn.functional import embedding, normalize
 
 from utils.rotations import compose, quats_to_matrices
 
@@ -15,9 +15,9 @@ DEGREE = 3
 N_SAMPLES = 16  # moments at which two trajectories are compared
 
 
-def span(time: float, n_knots: int) -> tuple[int, Tensor]:
+def span(time: float, n_knots: int) -> tuple[int, list[float]]:
     """The first of the four knots that shape a uniform cubic B-spline at `time` in [0, 1], and
-    their weights (4,)."""
+    their weights."""
     place = min(max(time, 0.0), 1.0) * (n_knots - DEGREE)
     first = min(int(place), n_knots - DEGREE - 1)
     u = place - first
@@ -27,13 +27,13 @@ def span(time: float, n_knots: int) -> tuple[int, Tensor]:
         -3 * u**3 + 3 * u**2 + 3 * u + 1,
         u**3,
     ]
-    return first, torch.tensor(weights) / 6
+    return first, [weight / 6 for weight in weights]
 
 
 def at(knots: Tensor, time: float) -> Tensor:
     """Splines (P, M, C) of P points at a time: (P, C)."""
     first, weights = span(time, knots.shape[1])
-    return torch.einsum("k,pkc->pc", weights.to(knots), knots[:, first : first + DEGREE + 1])
+    return sum(weight * knots[:, first + k] for k, weight in enumerate(weights))
 
 
 def widened(knots: Tensor, known: tuple[int, int], wanted: tuple[int, int]) -> None:
@@ -99,6 +99,7 @@ def ride(
     """Raw columns moved by the blend of what their control points do (linear blend skinning of
     similarities).
 
+    Rows are gathered by `embedding`, whose gradient is the same for any number of threads.
     nearest: (N, K) int64 the control points of each row; weights: (N, K), sum 1. A row at x goes
     to the mean of s R (x - a) + a + m over its points; its quaternion and its log-scales follow.
     """
@@ -107,7 +108,7 @@ def ride(
     linear = quats_to_matrices(quats) * grow.exp()[:, :, None] - eye  # (P, 3, 3)
     shift = motion["move"] - (linear @ anchors[:, :, None])[:, :, 0]
     packed = torch.cat([linear.flatten(1), shift, quats, grow], dim=1)
-    blend = (packed[nearest] * weights[:, :, None]).sum(1)
+    blend = (embedding(nearest, packed) * weights[:, :, None]).sum(1)
     means = columns["means"]
     turned = (blend[:, :9].unflatten(1, (3, 3)) @ means[:, :, None])[:, :, 0]
     return {
@@ -128,13 +129,13 @@ def rigidity(
     nearest: (P, K) int64 neighbours; near: (P, K) their weights.
     """
     places = [anchors + motion["move"] for motion in (one, other)]
-    edges, moved = (place[nearest] - place[:, None] for place in places)
+    edges, moved = (embedding(nearest, place) - place[:, None] for place in places)
     turn = quats_to_matrices(other["quats"]) @ quats_to_matrices(one["quats"]).mT
     turn = turn * (other["grow"] - one["grow"]).exp()[:, :, None]
     carried = (turn[:, None] @ edges[..., None])[..., 0]
     stretch = (near * (carried - moved).square().sum(-1)).mean()
     unlike = sum(
-        (near * (one[name][nearest] - one[name][:, None]).square().sum(-1)).mean()
+        (near * (embedding(nearest, one[name]) - one[name][:, None]).square().sum(-1)).mean()
         for name in ("quats", "grow")
     )
     return stretch, unlike

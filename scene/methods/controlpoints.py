@@ -36,6 +36,7 @@ SLOW = 0.05  # sides of the box per clip: a speed at which a thing may as well r
 CELLS = (5, 10, 25, 50)  # of a picture's side, coarse to fine, that control points are fitted to
 LONGEST = 200  # pixels of a side of the pictures they see
 WIDTH = 0.06  # of a control point at first, in sides of the box
+STRIDES = 0.7548776662, 0.5698402910  # Roberts' sequence: pairs of moments, evenly over all
 BORN_WIDTH = 0.05  # of a Gaussian at most, the same
 
 
@@ -99,14 +100,17 @@ class Method(MethodBase):
         )
         sizes = [self.side] * 3 + [TURNS] * (cp.N_NUMBERS - 3)
         self.register_buffer("units", torch.tensor(sizes), persistent=False)
-        self.register_buffer("known", torch.tensor(self._knots(*self._window(1))))
+        self.register_buffer("upright", torch.tensor([1.0, 0, 0, 0]).repeat(n, 1), persistent=False)
+        # Knots that have learned something, first and last; the same as numbers.
+        self.known_knots = self._knots(*self._window(1))
+        self.register_buffer("known", torch.tensor(self.known_knots))
         self.register_buffer("nearest", torch.zeros(n, k, dtype=torch.int64))
         self.register_buffer("near", torch.ones(n, k))
         self.register_buffer("anchors", torch.zeros(n, 3))
-        columns = GaussianTable.from_points(PointCloud.empty(), self.sh_degree).columns
+        columns = GaussianTable.from_points(points, self.sh_degree, facts.extent).columns
         columns = {name: value.detach() for name, value in columns.items()}
-        none = torch.zeros(0, k)
-        self.table = GaussianTable({**columns, "blend": none}, {"riding": none.long()})
+        alike = torch.zeros(len(points.xyz), k)
+        self.table = GaussianTable({**columns, "blend": alike}, {"riding": alike.long()})
         self.activations_per_row = 60 * k  # gathered similarities and their gradients
 
     @property
@@ -127,23 +131,30 @@ class Method(MethodBase):
     def follow(self, frame: Frame) -> Gaussians:
         """The control points themselves, round, where the clip is known; elsewhere they go on
         straight ahead."""
-        c, n = self.control, self.hidden.n_control
-        wanted = self._knots(*self._window(self.at_step))
-        known = tuple(self.known.tolist())
-        if wanted[0] < known[0] or wanted[1] > known[1]:
-            with torch.no_grad():
-                cp.widened(c["knots"], known, wanted)
-            both = min(known[0], wanted[0]), max(known[1], wanted[1])
-            self.known.copy_(torch.tensor(both))
+        self._widen()
+        c = self.control
         moved = cp.at(c["knots"][..., cp.MOVE], frame.time) * self.side
-        upright = torch.tensor([1.0, 0.0, 0.0, 0.0], device=moved.device).repeat(n, 1)
         return Gaussians(
             means=c["means"] + moved,
-            quats=upright,
+            quats=self.upright,
             scales=c["log_scales"].exp().expand(-1, 3),
             opacities=c["opacity_logits"].sigmoid(),
             colors=c["rgb"],
         )
+
+    @torch.no_grad()
+    def _widen(self) -> None:
+        """Let the splines reach as far as the window of the step."""
+        known, wanted = self.known_knots, self._knots(*self._window(self.at_step))
+        if wanted[0] < known[0] or wanted[1] > known[1]:
+            cp.widened(self.control["knots"], known, wanted)
+            self.known_knots = min(known[0], wanted[0]), max(known[1], wanted[1])
+            for place, knot in enumerate(self.known_knots):
+                self.known[place].fill_(knot)
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        super().load(state)
+        self.known_knots = tuple(self.known.tolist())
 
     def stages(self) -> list[Stage]:
         o, c = self.optim, self.control
@@ -168,7 +179,8 @@ class Method(MethodBase):
         blurred = Loss("blurred", constant(1.0), over_views(of_picture(blurred_l2(CELLS))))
         return [
             Stage("track", track, self.follow, o.cooled(points, track),
-                  [blurred, *self._followed()], Relocate(c, moving, self.seed), window),
+                  [blurred, *self._followed()], Relocate(c, moving, self.seed), window,
+                  sketch=True),
             Stage("fine", fine, self.forward, o.cooled(groups, fine),
                   [*o.pictures(1.0), *self._ridden()],
                   o.densify(self.facts, fine, threshold, opaque, seed=self.seed),
@@ -239,7 +251,7 @@ class Method(MethodBase):
         o, c = self.optim, self.control
 
         def known() -> Tensor:
-            first, last = self.known.tolist()
+            first, last = self.known_knots
             return c["knots"][:, first : last + 1, cp.MOVE]
 
         def bend(renders: list[Render], frames: list[Frame], step: int) -> Tensor:
@@ -264,8 +276,7 @@ class Method(MethodBase):
         o, c = self.optim, self.control
 
         def rigid(renders: list[Render], frames: list[Frame], step: int) -> Tensor:
-            source = generator(self.seed, "rigid", step)
-            one, other = map(self._motions, torch.rand(2, generator=source).tolist())
+            one, other = (self._motions(step * stride % 1) for stride in STRIDES)
             stretch, unlike = cp.rigidity(self.anchors, one, other, self.nearest, self.near)
             return o.lambda_rigid * stretch / self.side**2 + o.lambda_alike * unlike
 

@@ -6,6 +6,7 @@ import torch
 from arguments import parse_train_args
 from gaussian_renderer import render
 from scene import load_scene
+from scene.deformation.mlp import bounded
 from tests.building import built
 from tests.tiny_scene import write_tiny_scene
 from utils.errors import InputError
@@ -247,3 +248,23 @@ def test_noise_disturbs_the_condition_only_where_gradients_are_taken_and_the_sam
     assert not torch.equal(first, pose(frame).means)
     with torch.no_grad():
         assert torch.equal(method(frame).means, still)
+
+
+def test_no_gaussian_moves_or_stretches_beyond_its_bounds(folder):
+    method, scene = build(folder, "--max_offset", "0.25", "--max_stretch", "0.5")
+    with torch.no_grad():
+        for layer in method.mlp.out.values():
+            layer.bias.fill_(1e3)
+    side = float((method.facts.box[1] - method.facts.box[0]).amax())
+    still, posed = method.canonical(scene.train[0]), method(scene.train[0])
+    moved = (posed.means - still.means).detach().abs()
+    assert float(moved.max()) <= 0.25 * side + 1e-5
+    stretched = (posed.scales / still.scales).detach().log().abs()
+    assert float(stretched.max()) <= 0.5 + 1e-5
+    assert float(moved.min()) > 0.24 * side
+
+
+def test_small_offsets_are_hardly_bounded():
+    offset = torch.tensor([0.01, -0.02, 0.0])
+    assert torch.allclose(bounded(offset, 1.0), offset, atol=1e-5)
+    assert bounded(offset, 0.0) is offset
