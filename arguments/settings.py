@@ -237,6 +237,32 @@ class RenderParams:
 
 
 @dataclass(frozen=True)
+class ExportParams:
+    """What export.py writes."""
+
+    output: str = setting("", "file to write; its suffix says the format", is_path=True)
+    iteration: int = setting(-1, "step of the saved model; -1 is the last", valid=at_least(-1))
+    time: float = setting(
+        -1.0,
+        "moment of the performance, 0 to 1, of a format that stands still; -1 is the canonical one",
+        valid=between(-1, 1),
+    )
+    frame: int = setting(-1, "held-out moment by its number, in place of time", valid=at_least(-1))
+    all: bool = setting(False, "a numbered sequence of files, one a moment")
+    moments: int = setting(
+        30, "moments of a sequence and of a format that moves", valid=between(2, 1_000)
+    )
+    pad: bool = setting(False, "pad the harmonics to degree 3, which some viewers insist on")
+    axes: str = setting(
+        "upright",
+        "upright: turned as the viewers of the format expect; dataset: as the dataset has it",
+        valid=one_of("upright", "dataset"),
+    )
+
+    short_flags: ClassVar[dict[str, str]] = {"output": "-o"}
+
+
+@dataclass(frozen=True)
 class Settings:
     """One run's settings, complete: defaults, config file and command line merged."""
 

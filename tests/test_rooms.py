@@ -19,7 +19,7 @@ PACKAGES = sorted(
     for path in ROOT.glob("submodules/*/*/__init__.py")
     if "build" not in path.parts
 )
-COMMANDS = ("train", "render", "metrics")
+COMMANDS = ("train", "render", "metrics", "export_command")
 # Rooms within a room, which have rules of their own.
 INNER = ("scene.datasets", "scene.deformation", "scene.head", "scene.methods")
 NEVERS = {
@@ -41,6 +41,7 @@ NEVERS = {
 def modules():
     """Every file of the rooms by its dotted name."""
     found = {name: ROOT / f"{name}.py" for name in COMMANDS}
+    found["export_command"] = ROOT / "export.py"  # the room has the same name
     for room in ROOMS:
         for file in (ROOT / room).rglob("*.py"):
             parts = file.relative_to(ROOT).with_suffix("").parts

@@ -1,0 +1,156 @@
+"""Write a trained model as other programs read it: python export.py -m output/NAME -o FILE"""
+
+from utils.terminal import begin_command, started  # isort: skip
+
+if __name__ == "__main__":
+    begin_command()
+
+import utils.threads  # isort: skip  # noqa: F401  (must come before torch)
+
+import math
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from arguments import parse_model_args
+from arguments.settings import ExportParams, Settings
+from export.axes import padded, turned, upright, with_harmonics
+from export.formats import format_of, numbered
+from export.loss import decibels
+from gaussian_renderer.show import Show
+from scene import performance
+from scene.facts import SceneFacts, evenly
+from scene.frames import Frame, FrameLoader
+from scene.gaussian_model import Gaussians
+from scene.methods import MethodBase, open_model
+from training.model_folder import require_apart
+from utils.devices import choose_device
+from utils.errors import InputError, run_command
+from utils.images import make_folder
+
+N_VIEWS = 5  # that tell what a file lost
+
+
+@torch.no_grad()
+def export_model(settings: Settings, options: ExportParams) -> None:
+    """Write the file, or the numbered sequence, and say its size and what it lost."""
+    path, kind = _target(settings, options)
+    device = choose_device(settings.run.device)
+    facts, method = open_model(settings, options.iteration, device)
+    show = Show(method, FrameLoader(0, device))
+
+    def pose(frame: Frame) -> Gaussians:
+        return with_harmonics(method(show.load(frame)))
+
+    place = Place.of(facts, kind.AXES, options.axes)
+    make_folder(path.parent)
+    ends = [k / (options.moments - 1) for k in range(options.moments)]
+    if kind.MOVES:
+        frames = (place.there(pose(performance.at(facts, end))) for end in ends)
+        kind.write_moving(path, list(frames), seconds=facts.n_moments / facts.fps)
+        files, moments = [path], [k / (N_VIEWS - 1) for k in range(N_VIEWS)]
+        pairs = [
+            (pose(performance.at(facts, part)), place.back(kind.read_moving(path, part)))
+            for part in moments
+        ]
+    else:
+        moments = [performance.at(facts, end) for end in ends] if options.all else [None]
+        files = [numbered(path, k) for k in range(len(moments))] if options.all else [path]
+        wanted = _still(facts, method, options, pose)
+        for file, moment in zip(files, moments, strict=True):
+            written = wanted if moment is None else pose(moment)
+            shown = place.there(padded(written) if options.pad else written)
+            kind.write_one(file, shown, antialiased=method.antialiased)
+        pairs = [(written, place.back(kind.read_one(files[-1])))] * N_VIEWS  # of the last file
+    cameras = _cameras(facts, device)
+    loss = decibels(pairs, cameras, method.background.to(device), antialiased=method.antialiased)
+    _report(files, pairs[-1][0], loss)
+
+
+def _target(settings: Settings, options: ExportParams) -> tuple[Path, object]:
+    """The file and the module of its format; InputError where they or the flags do not fit."""
+    if not options.output:
+        raise InputError("no file given: name it with -o FILE; its suffix says the format")
+    path = Path(options.output)
+    kind = format_of(path)
+    still = options.time >= 0 or options.frame >= 0
+    if still and (options.all or kind.MOVES):
+        raise InputError(f"{path}: --time and --frame choose one moment, this writes all of them")
+    if options.time >= 0 and options.frame >= 0:
+        raise InputError("--time and --frame both choose the moment; give one of them")
+    if -1 < options.time < 0:
+        raise InputError(f"--time {options.time:g}: expected 0 to 1, or -1 for the canonical model")
+    if Path(settings.model.source_path).is_dir():
+        require_apart(path, settings.model.source_path)
+    return path, kind
+
+
+def _still(
+    facts: SceneFacts,
+    method: MethodBase,
+    options: ExportParams,
+    pose: Callable[[Frame], Gaussians],
+) -> Gaussians:
+    """The moment that the flags choose, or the canonical model."""
+    if options.frame >= 0:
+        return pose(performance.shown_moment(facts, options.frame))
+    if options.time >= 0:
+        return pose(performance.at(facts, options.time))
+    return with_harmonics(method.exported())
+
+
+class Place:
+    """From the scene's world to that of a file, and back."""
+
+    def __init__(self, rotation: Tensor, unit: float, origin: Tensor) -> None:
+        self.rotation, self.unit, self.origin = rotation, unit, origin
+
+    @classmethod
+    def of(cls, facts: SceneFacts, axes: Tensor, wanted: str) -> "Place":
+        """Upright as the format's `axes` say, about the scene's own origin; or where the dataset
+        has it. Sizes are the dataset's."""
+        world = facts.world
+        if wanted == "dataset":
+            origin = torch.tensor(world.origin, dtype=torch.float64)
+            return cls(torch.eye(3, dtype=torch.float64), world.unit, origin)
+        return cls(axes @ upright(facts), world.unit, torch.zeros(3, dtype=torch.float64))
+
+    def there(self, gaussians: Gaussians) -> Gaussians:
+        moved = turned(gaussians, self.rotation, self.unit)
+        if not self.origin.any():
+            return moved
+        return replace(moved, means=moved.means.double() + self.origin.to(moved.means.device))
+
+    def back(self, gaussians: Gaussians) -> Gaussians:
+        means = (gaussians.means.double() - self.origin).float()
+        near = replace(gaussians, means=means / self.unit, scales=gaussians.scales / self.unit)
+        return turned(near, self.rotation.mT)
+
+
+def _cameras(facts: SceneFacts, device: torch.device) -> list:
+    """Five of the video's views, or of those shown; fewer are repeated."""
+    frames = evenly(facts.video or facts.shown, N_VIEWS)
+    return [frames[k % len(frames)].camera.to(device) for k in range(N_VIEWS)]
+
+
+def _report(files: list[Path], written: Gaussians, loss: float) -> None:
+    size = sum(file.stat().st_size for file in files)
+    name = str(files[0]) if len(files) == 1 else f"{files[0]} to {files[-1].name}"
+    lost = "exact" if math.isinf(loss) else f"{loss:.1f} dB"
+    print(
+        f"{name}: {size / 1e6:.2f} MB, {len(written.means):,} Gaussians; read again and drawn from "
+        f"{N_VIEWS} views: {lost}"
+    )
+
+
+if __name__ == "__main__":
+    started()
+    settings, options = run_command(
+        lambda: parse_model_args("export.py", ExportParams, sys.argv[1:]),
+        debug="--debug" in sys.argv,
+    )
+    run_command(lambda: export_model(settings, options), debug=settings.run.debug)
