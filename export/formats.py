@@ -16,6 +16,8 @@ MODULES = {
     ".spz": "spz",
     ".sog": "sog",
     ".glb": "glb",
+    ".usdc": "usdc",
+    ".4dgs": "keyframes",
 }
 
 
