@@ -176,12 +176,11 @@ class RunParams:
     cache_mb: int = setting(
         1_024, "memory for decoded images, in MiB", valid=at_least(0), changes_result=False
     )
-    ip: str = setting(
-        "127.0.0.1", "address of the live viewer, which will read it", changes_result=False
-    )
+    viewer: bool = setting(False, "follow the training in a browser", changes_result=False)
+    ip: str = setting("127.0.0.1", "address that the live viewer listens on", changes_result=False)
     port: int = setting(
         6_009,
-        "port of the live viewer, which will read it",
+        "port of the live viewer; 0 takes any free one",
         valid=between(0, 65_535),
         changes_result=False,
     )
@@ -224,6 +223,11 @@ class RenderParams:
         "metrics.py scores it",
         is_path=True,
     )
+    path: str = setting(
+        "",
+        "camera path that the viewer saved (JSON), to be drawn; writes a folder path",
+        is_path=True,
+    )
     video_only: bool = setting(False, "write videos and no pictures; metrics.py needs pictures")
     turn: float = setting(
         30.0, "degrees that novel_view turns to either side", valid=between(0, 180)
@@ -260,6 +264,14 @@ class ExportParams:
     )
 
     short_flags: ClassVar[dict[str, str]] = {"output": "-o"}
+
+
+@dataclass(frozen=True)
+class ViewParams:
+    """What view.py shows."""
+
+    iteration: int = setting(-1, "step of the saved model; -1 is the last", valid=at_least(-1))
+    beside: str = setting("", "output folder of a second model, shown beside", is_path=True)
 
 
 @dataclass(frozen=True)

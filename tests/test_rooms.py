@@ -13,26 +13,44 @@ import pytest
 
 from tests.methods import ROOT
 
-ROOMS = ("arguments", "export", "gaussian_renderer", "scene", "scoring", "training", "utils")
+ROOMS = (
+    "arguments",
+    "export",
+    "gaussian_renderer",
+    "scene",
+    "scoring",
+    "training",
+    "utils",
+    "viewer",
+)
 PACKAGES = sorted(
     path.parent.name
     for path in ROOT.glob("submodules/*/*/__init__.py")
     if "build" not in path.parts
 )
-COMMANDS = ("train", "render", "metrics", "export_command")
+COMMANDS = ("train", "render", "metrics", "view", "export_command")
 # Rooms within a room, which have rules of their own.
 INNER = ("scene.datasets", "scene.deformation", "scene.head", "scene.methods")
 NEVERS = {
     "utils": (*(room for room in ROOMS if room != "utils"), *COMMANDS),
-    "scene": ("training", "scoring", "gaussian_renderer", "export", "scene.methods", *COMMANDS),
+    "scene": (
+        "training",
+        "scoring",
+        "gaussian_renderer",
+        "export",
+        "viewer",
+        "scene.methods",
+        *COMMANDS,
+    ),
     "scene.datasets": ("scene.methods", "training", "scoring", "gaussian_renderer", "export"),
     "scene.deformation": ("scene.methods", "scene.datasets", "training", "export"),
     "scene.head": ("scene.methods", "scene.datasets", "training", "export"),
     "scene.methods": ("scene.datasets", "export", *COMMANDS),
     "gaussian_renderer": ("scene.methods", "scene.datasets", "training", "scoring", "export"),
-    "training": ("scene.methods", "scene.datasets", *COMMANDS),
+    "training": ("scene.methods", "scene.datasets", "viewer", *COMMANDS),
     "scoring": ("scene.methods", "scene.datasets", "training", *COMMANDS),
-    "export": ("scene.methods", "scene.datasets", "training", *COMMANDS),
+    "export": ("scene.methods", "scene.datasets", "training", "viewer", *COMMANDS),
+    "viewer": ("scene.methods", "scene.datasets", "training", "scoring", "export", *COMMANDS),
     "arguments": ("training", "gaussian_renderer", "scoring", "export", *COMMANDS),
 }
 
