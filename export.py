@@ -18,11 +18,13 @@ from torch import Tensor
 
 from arguments import parse_model_args
 from arguments.settings import ExportParams, Settings
+from export.about import About, Face
 from export.axes import padded, turned, upright, with_harmonics
 from export.formats import format_of, numbered
 from export.loss import decibels
 from gaussian_renderer.show import Show
 from scene import performance
+from scene.controls import control_names
 from scene.facts import SceneFacts, evenly
 from scene.frames import Frame, FrameLoader
 from scene.gaussian_model import Gaussians
@@ -33,6 +35,7 @@ from utils.errors import InputError, run_command
 from utils.images import make_folder
 
 N_VIEWS = 5  # that tell what a file lost
+N_SEQUENCE = 30  # moments of a numbered sequence
 
 
 @torch.no_grad()
@@ -48,10 +51,15 @@ def export_model(settings: Settings, options: ExportParams) -> None:
 
     place = Place.of(facts, kind.AXES, options.axes)
     make_folder(path.parent)
-    ends = [k / (options.moments - 1) for k in range(options.moments)]
+    count = options.moments or (kind.MOMENTS if kind.MOVES else N_SEQUENCE)
+    ends = [k / (count - 1) for k in range(count)]
     if kind.MOVES:
-        frames = (place.there(pose(performance.at(facts, end))) for end in ends)
-        kind.write_moving(path, list(frames), seconds=facts.n_moments / facts.fps)
+
+        def placed(frame: Frame) -> Gaussians:
+            return place.there(pose(frame))
+
+        frames = [placed(performance.at(facts, end)) for end in ends]
+        kind.write_moving(path, frames, _about(facts, method, place, placed))
         files, moments = [path], [k / (N_VIEWS - 1) for k in range(N_VIEWS)]
         pairs = [
             (pose(performance.at(facts, part)), place.back(kind.read_moving(path, part)))
@@ -103,6 +111,56 @@ def _still(
     return with_harmonics(method.exported())
 
 
+def _about(
+    facts: SceneFacts, method: MethodBase, place: "Place", pose: Callable[[Frame], Gaussians]
+) -> About:
+    """How long it lasts, where one looks from, and what its face follows, if it has one."""
+    camera = (facts.video or facts.shown)[0].camera
+    ahead = float((facts.middle - camera.center) @ camera.forward)
+    target = camera.center + max(ahead, 1e-2) * camera.forward
+    return About(
+        seconds=facts.n_moments / facts.fps,
+        antialiased=method.antialiased,
+        background=tuple(method.background.tolist()),
+        eye=place.point(camera.center),
+        target=place.point(target),
+        fov=camera.fov_y,
+        face=_face(facts, pose) if facts.conditions else None,
+    )
+
+
+def _face(facts: SceneFacts, pose: Callable[[Frame], Gaussians]) -> Face:
+    """What the model does at rest, in the moments shown, and where each control goes alone."""
+    known = list(facts.conditions.values())
+    rest, low, high = (
+        torch.cat([getattr(found, end) for found in known]) for end in ("mean", "low", "high")
+    )
+    shown = torch.stack([_controls(facts, frame) for frame in facts.shown])
+    alone = [rest.clone().index_fill_(0, torch.tensor([k]), float(end[k]))
+             for end in (low, high) for k in range(len(rest))]  # fmt: skip
+    controls = torch.stack([rest, *shown, *alone])
+    return Face(
+        names=control_names(facts),
+        low=low,
+        high=high,
+        rest=rest,
+        performance=shown if len(shown) > 1 else shown.repeat(2, 1),
+        controls=controls,
+        samples=[pose(_told(facts, row)) for row in controls],
+    )
+
+
+def _controls(facts: SceneFacts, frame: Frame) -> Tensor:
+    return torch.cat([getattr(frame, name) for name in facts.conditions])
+
+
+def _told(facts: SceneFacts, row: Tensor) -> Frame:
+    """The first moment shown, its conditions those of the row."""
+    parts = row.split([len(found.mean) for found in facts.conditions.values()])
+    told = dict(zip(facts.conditions, parts, strict=True))
+    return replace(performance.at(facts, 0.0), **told)
+
+
 class Place:
     """From the scene's world to that of a file, and back."""
 
@@ -118,6 +176,10 @@ class Place:
             origin = torch.tensor(world.origin, dtype=torch.float64)
             return cls(torch.eye(3, dtype=torch.float64), world.unit, origin)
         return cls(axes @ upright(facts), world.unit, torch.zeros(3, dtype=torch.float64))
+
+    def point(self, xyz: Tensor) -> tuple[float, ...]:
+        """A place (3,) of the scene, in the file."""
+        return tuple((self.unit * self.rotation @ xyz.double() + self.origin).tolist())
 
     def there(self, gaussians: Gaussians) -> Gaussians:
         moved = turned(gaussians, self.rotation, self.unit)

@@ -254,7 +254,9 @@ class ExportParams:
     frame: int = setting(-1, "held-out moment by its number, in place of time", valid=at_least(-1))
     all: bool = setting(False, "a numbered sequence of files, one a moment")
     moments: int = setting(
-        30, "moments of a sequence and of a format that moves", valid=between(2, 1_000)
+        0,
+        "moments of a sequence and of a format that moves; 0: 30, or 60 for a page",
+        valid=(lambda value: value == 0 or 2 <= value <= 1_000, "0 or from 2 to 1000"),
     )
     pad: bool = setting(False, "pad the harmonics to degree 3, which some viewers insist on")
     axes: str = setting(

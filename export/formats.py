@@ -18,6 +18,7 @@ MODULES = {
     ".glb": "glb",
     ".usdc": "usdc",
     ".4dgs": "keyframes",
+    ".html": "page",
 }
 
 

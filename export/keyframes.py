@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from export.about import About
 from export.axes import Y_UP
 from export.columns import Columns, columns_of, gaussians_of
 from scene.gaussian_model import Gaussians
@@ -19,15 +20,16 @@ from utils.errors import InputError
 from utils.files import read_bytes, reading, replacing
 from utils.sh import C0
 
-AXES, MOVES = Y_UP, True
+AXES, MOVES, MOMENTS = Y_UP, True, 30
 FOREVER = 1.0  # seconds after the end: the last moment is in its Gaussians' window, too
 STEADY = 100.0  # widths in time, in lengths of the whole: nothing fades between two moments
 
 
-def write_moving(path: Path, frames: Sequence[Gaussians], *, seconds: float) -> None:
-    """Write moments with the same rows, evenly over `seconds`."""
+def write_moving(path: Path, frames: Sequence[Gaussians], about: About) -> None:
+    """Write moments with the same rows, evenly over its seconds."""
     library = _library()
     moments = [columns_of(gaussians) for gaussians in frames]
+    seconds = about.seconds
     step = seconds / (len(moments) - 1)
     samples = []
     for k, columns in enumerate(moments):

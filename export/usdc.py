@@ -14,19 +14,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from export.about import About
 from export.axes import Y_UP
 from export.columns import Columns, columns_of, gaussians_of
 from scene.gaussian_model import Gaussians
 from utils.errors import InputError
 from utils.files import reading, regular, replacing
 
-AXES, MOVES = Y_UP, True
+AXES, MOVES, MOMENTS = Y_UP, True, 30
 PRIM = "/Gaussians"
 MARGIN = 3.0  # standard deviations beyond the means that the extent holds
 
 
-def write_moving(path: Path, frames: Sequence[Gaussians], *, seconds: float) -> None:
-    """Write moments with the same rows, evenly over `seconds`; a time code is a moment."""
+def write_moving(path: Path, frames: Sequence[Gaussians], about: About) -> None:
+    """Write moments with the same rows, evenly over its seconds; a time code is a moment."""
     pxr = _pxr()
     moments = [columns_of(gaussians) for gaussians in frames]
     for before, after in pairwise(moments):
@@ -35,7 +36,7 @@ def write_moving(path: Path, frames: Sequence[Gaussians], *, seconds: float) -> 
     stage = pxr.Usd.Stage.CreateInMemory()
     pxr.UsdGeom.SetStageUpAxis(stage, pxr.UsdGeom.Tokens.y)
     pxr.UsdGeom.SetStageMetersPerUnit(stage, 1.0)
-    stage.SetTimeCodesPerSecond((len(moments) - 1) / seconds)
+    stage.SetTimeCodesPerSecond((len(moments) - 1) / about.seconds)
     stage.SetStartTimeCode(0)
     stage.SetEndTimeCode(len(moments) - 1)
     splat = pxr.UsdVol.ParticleField3DGaussianSplat.Define(stage, PRIM)

@@ -30,7 +30,9 @@ class Look:
 def camera_of(look: Look, width: int, height: int) -> Camera:
     """The pinhole in the middle of a picture."""
     focal = height / 2 / math.tan(look.fov / 2)
-    eye, target, up = (torch.tensor(v) for v in (look.eye, look.target, look.up))
+    eye, target, up = (
+        torch.tensor(v, dtype=torch.float32) for v in (look.eye, look.target, look.up)
+    )
     K = intrinsics(focal, focal, width / 2, height / 2)
     return Camera(look_at(eye, target, up), K, width, height)
 

@@ -82,14 +82,14 @@ class Page:
     def pixels(self, canvas: str) -> np.ndarray:
         """(H, W, 3) of a canvas that still holds what was drawn."""
         url = self.run(f"document.querySelector({canvas!r}).toDataURL('image/png')")
-        return _decoded(url.split(",")[1])
+        return decoded(url.split(",")[1])
 
     def screenshot(self) -> np.ndarray:
         """(H, W, 3) of the window."""
-        return _decoded(self.call("Page.captureScreenshot", format="png")["data"])
+        return decoded(self.call("Page.captureScreenshot", format="png")["data"])
 
 
-def _decoded(text: str) -> np.ndarray:
+def decoded(text: str) -> np.ndarray:
     data = np.frombuffer(base64.b64decode(text), np.uint8)
     return cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1]
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from scene.controls import name_of
 from scene.facts import SceneFacts
 from scene.frames import Frame
 
-JOINTS = ("head", "neck", "jaw", "left eye", "right eye")
-AXES = ("pitch", "yaw", "roll")
 HALF = 0.5  # radians that neck, jaw and eyes may be turned to either side
 MAX_CAMERAS = 400  # that a page lists
 
@@ -43,7 +42,6 @@ def _expressions(facts: SceneFacts) -> list[dict]:
     known = facts.conditions.get("expression")
     if known is None:
         return []
-    names = facts.names.get("expression", ())
     rows = []
     for k in range(len(known.mean)):
         low, high = float(known.low[k]), float(known.high[k])
@@ -51,7 +49,7 @@ def _expressions(facts: SceneFacts) -> list[dict]:
         rows.append(
             {
                 "control": "expression", "place": k,
-                "name": names[k] if k < len(names) else f"expression {k}",
+                "name": name_of(facts, "expression", k),
                 "low": low - reach, "high": high + reach, "trained": [low, high],
                 "rest": float(known.mean[k]),
             }
@@ -65,11 +63,10 @@ def _joints(facts: SceneFacts) -> list[dict]:
         return []
     rows = []
     for k in range(len(known.mean)):
-        joint, axis = divmod(k, 3)
-        reach = math.pi if joint == 0 else HALF
+        reach = math.pi if k < 3 else HALF  # the head itself turns all around
         rows.append(
             {
-                "control": "flame_pose", "place": k, "name": f"{JOINTS[joint]} {AXES[axis]}",
+                "control": "flame_pose", "place": k, "name": name_of(facts, "flame_pose", k),
                 "low": -reach, "high": reach,
                 "trained": [float(known.low[k]), float(known.high[k])],
                 "rest": float(known.mean[k]),

@@ -5,12 +5,14 @@ import pytest
 import torch
 
 from export import keyframes, usdc
+from export.about import About
 from export.columns import columns_of
 from scene.gaussian_model import Gaussians
 from tests.border import refused_cheaply
 from tests.export.test_formats import cloud, degrees_between
 
 SECONDS = 2.0
+ABOUT = About(SECONDS, False, (1.0, 1.0, 1.0), (0.0, 0.0, 4.0), (0.0, 0.0, 0.0), 0.8)
 
 
 def walk(n=50, moments=5, degree=3):
@@ -33,7 +35,7 @@ def test_usd_reads_every_moment_and_what_is_between(tmp_path):
     from pxr import Usd, UsdGeom, UsdVol
 
     frames = walk()
-    usdc.write_moving(tmp_path / "a.usdc", frames, seconds=SECONDS)
+    usdc.write_moving(tmp_path / "a.usdc", frames, ABOUT)
     stage = Usd.Stage.Open(str(tmp_path / "a.usdc"))
     assert UsdGeom.GetStageUpAxis(stage) == "Y"
     assert stage.GetEndTimeCode() / stage.GetTimeCodesPerSecond() == SECONDS
@@ -59,7 +61,7 @@ def test_fourdgs_reads_the_first_moment_of_our_usd(tmp_path):
     fourdgs = pytest.importorskip("fourdgs")
     pytest.importorskip("pxr")
     frames = walk()
-    usdc.write_moving(tmp_path / "a.usdc", frames, seconds=SECONDS)
+    usdc.write_moving(tmp_path / "a.usdc", frames, ABOUT)
     read, truth = fourdgs.from_usd(str(tmp_path / "a.usdc")).gaussians, columns_of(frames[0])
     np.testing.assert_allclose(read.positions, truth.means, atol=1e-6)
     np.testing.assert_allclose(read.scales, truth.scales, rtol=1e-5)
@@ -72,7 +74,7 @@ def test_a_4dgs_file_is_valid_and_moves_in_straight_lines(tmp_path):
     validate = pytest.importorskip("fourdgs.validate")
     frames = walk(degree=0)
     file = tmp_path / "a.4dgs"
-    keyframes.write_moving(file, frames, seconds=SECONDS)
+    keyframes.write_moving(file, frames, ABOUT)
     report = validate.validate(file.read_bytes())
     assert report.ok, report
     for part, truth in (
@@ -93,7 +95,7 @@ def test_damaged_files_are_refused_in_one_line(module, tmp_path):
     pytest.importorskip("pxr")
     pytest.importorskip("fourdgs")
     file = tmp_path / ("a.usdc" if module is usdc else "a.4dgs")
-    module.write_moving(file, walk(degree=0), seconds=SECONDS)
+    module.write_moving(file, walk(degree=0), ABOUT)
     data = file.read_bytes()
     for broken in (data[: len(data) // 2], b"", b"no such thing" * 100):
         file.write_bytes(broken)
