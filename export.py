@@ -62,7 +62,10 @@ def export_model(settings: Settings, options: ExportParams) -> None:
         kind.write_moving(path, frames, _about(facts, method, place, placed))
         files, moments = [path], [k / (N_VIEWS - 1) for k in range(N_VIEWS)]
         pairs = [
-            (pose(performance.at(facts, part)), place.back(kind.read_moving(path, part)))
+            (
+                pose(performance.at(facts, part)),
+                place.back(_on(device, kind.read_moving(path, part))),
+            )
             for part in moments
         ]
     else:
@@ -73,7 +76,8 @@ def export_model(settings: Settings, options: ExportParams) -> None:
             written = wanted if moment is None else pose(moment)
             shown = place.there(padded(written) if options.pad else written)
             kind.write_one(file, shown, antialiased=method.antialiased)
-        pairs = [(written, place.back(kind.read_one(files[-1])))] * N_VIEWS  # of the last file
+        read = place.back(_on(device, kind.read_one(files[-1])))  # the last file stands for all
+        pairs = [(written, read)] * N_VIEWS
     cameras = _cameras(facts, device)
     loss = decibels(pairs, cameras, method.background.to(device), antialiased=method.antialiased)
     _report(files, pairs[-1][0], loss)
@@ -188,9 +192,14 @@ class Place:
         return replace(moved, means=moved.means.double() + self.origin.to(moved.means.device))
 
     def back(self, gaussians: Gaussians) -> Gaussians:
-        means = (gaussians.means.double() - self.origin).float()
+        means = (gaussians.means.double() - self.origin.to(gaussians.means.device)).float()
         near = replace(gaussians, means=means / self.unit, scales=gaussians.scales / self.unit)
         return turned(near, self.rotation.mT)
+
+
+def _on(device: torch.device, gaussians: Gaussians) -> Gaussians:
+    names = ("means", "quats", "scales", "opacities", "sh")
+    return replace(gaussians, **{name: getattr(gaussians, name).to(device) for name in names})
 
 
 def _cameras(facts: SceneFacts, device: torch.device) -> list:

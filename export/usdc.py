@@ -50,6 +50,7 @@ def write_moving(path: Path, frames: Sequence[Gaussians], about: About) -> None:
             for k, value in enumerate(values):
                 attribute.Set(value[name], k)
     with replacing(path) as part:
+        part.touch()  # what the disk refuses, it refuses here, in words of the system
         stage.GetRootLayer().Export(str(part))
 
 

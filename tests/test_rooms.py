@@ -6,12 +6,13 @@ executed: it may close a circle, but it may not name what a room must not know.
 """
 
 import ast
+import re
 from functools import cache
 from pathlib import Path
 
 import pytest
 
-from tests.methods import ROOT
+from tests.methods import METHODS, ROOT
 
 ROOMS = (
     "arguments",
@@ -168,6 +169,16 @@ def test_the_packages_in_submodules_know_nothing_of_the_toolkit(package):
             else:
                 continue
             assert not {name.split(".")[0] for name in named} & {*ROOMS, *COMMANDS}, file
+
+
+def test_what_shows_and_exports_names_no_method():
+    """All of them go the same way. `fourdgs` is also a package that writes files."""
+    files = [ROOT / "view.py", ROOT / "export.py"]
+    files += [f for room in ("viewer", "export") for f in (ROOT / room).rglob("*.*")]
+    for file in (file for file in files if file.suffix in (".py", ".html")):
+        for line in file.read_text().splitlines():
+            if not line.strip().startswith("from fourdgs"):
+                assert not set(METHODS) & set(re.findall(r"\w+", line)), f"{file}: {line}"
 
 
 def test_every_folder_of_code_is_a_room_of_the_map():

@@ -14,9 +14,10 @@ from gaussian_renderer import Render
 from gaussian_renderer.show import Show
 from scene import performance
 from scene.cameras import Camera
-from scene.facts import SceneFacts
+from scene.facts import SceneFacts, without_picture
 from scene.frames import Frame
 from scene.looks import camera_of, with_sliders
+from utils.errors import InputError
 from utils.images import Pixels, error_map, to_pixels
 from viewer.wishes import Wish
 
@@ -62,7 +63,7 @@ def draw(models: Sequence[Model], wish: Wish) -> Pixels:
     panes = []
     share = replace(wish, width=max(1, wish.width // len(models)))
     for model in models:
-        loaded = model.show.load(moment_of(model.facts, share, model.frames))
+        loaded = _loaded(model.show, moment_of(model.facts, share, model.frames))
         view = model.show(loaded)
         panes.append(_shown(view, loaded, share.mode))
         if share.split and loaded.image is not None:
@@ -79,6 +80,15 @@ def packed(pixels: Pixels, *, sharp: bool) -> bytes:
         flags += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
     _, data = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), flags)
     return data.tobytes()
+
+
+def _loaded(show: Show, frame: Frame) -> Frame:
+    """The frame with its picture; without, where the picture is damaged or gone: a page that asks
+    for it must not end a training run."""
+    try:
+        return show.load(frame)
+    except InputError:
+        return show.load(without_picture(frame))
 
 
 def _shown(view: Render, frame: Frame, mode: str) -> Pixels:

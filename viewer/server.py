@@ -15,6 +15,7 @@ import secrets
 import struct
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -44,6 +45,12 @@ class Client:
 
     socket: object
     wish: Wish | None = None  # the last one, until it is taken
+    sending: Future | None = None  # the last answer
+
+    @property
+    def waits(self) -> bool:
+        """Whether it wishes something and has got all that it wished before."""
+        return self.wish is not None and (self.sending is None or self.sending.done())
 
 
 class Server:
@@ -104,14 +111,14 @@ class Server:
         with self.news:
             self.news.wait_for(self._is_wanted, timeout)
             for client in self.clients:
-                if client.wish is not None:
+                if client.waits:
                     wish, client.wish = client.wish, None
                     self.clients.append(self.clients.pop(self.clients.index(client)))
                     return client, wish
         return None
 
     def _is_wanted(self) -> bool:
-        return any(client.wish is not None for client in self.clients)
+        return any(client.waits for client in self.clients)
 
     @property
     def is_wanted(self) -> bool:
@@ -122,8 +129,13 @@ class Server:
         """Send a picture; a page that is gone gets nothing."""
         text = json.dumps(head).encode()
         data = struct.pack("<I", len(text)) + text + picture
-        future = asyncio.run_coroutine_threadsafe(client.socket.send(data), self._loop)
-        future.add_done_callback(lambda done: done.exception())
+        client.sending = asyncio.run_coroutine_threadsafe(client.socket.send(data), self._loop)
+        client.sending.add_done_callback(self._sent)
+
+    def _sent(self, done: Future) -> None:
+        done.exception()  # a page that is gone is no error
+        with self.news:
+            self.news.notify_all()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)

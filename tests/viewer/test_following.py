@@ -3,6 +3,8 @@
 import json
 import struct
 import threading
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -21,6 +23,7 @@ from viewer import following as module
 from viewer.drawing import Model, draw
 from viewer.following import Follower, following
 from viewer.hello import hello
+from viewer.wishes import parse
 
 pytest.importorskip("websockets")
 from websockets.sync.client import connect
@@ -112,8 +115,6 @@ class FakeServer:
         self.clients, self.answers, self.is_wanted = [1], [], True
 
     def take(self, timeout):
-        from viewer.wishes import parse
-
         return 1, parse(json.dumps(WISH))
 
     def answer(self, client, head, picture):
@@ -158,8 +159,6 @@ def test_a_pause_ends_when_the_run_is_asked_to_stop(model):
 
 @pytest.mark.parametrize("mode", ["color", "alpha", "depth", "error"])
 def test_every_mode_is_drawn_at_its_size(model, mode):
-    from viewer.wishes import parse
-
     known = Model(model.facts, Show(model.method, FrameLoader(0, CPU)), model.frames)
     free = parse(json.dumps({**WISH, "mode": mode}))
     assert draw([known], free).shape == (24, 32, 3)
@@ -167,6 +166,13 @@ def test_every_mode_is_drawn_at_its_size(model, mode):
     split = parse(json.dumps({**WISH, "mode": mode, "camera": 1, "split": True}))
     assert draw([known], split).shape == (24, 48, 3)
     assert draw([known], parse(json.dumps({**WISH, "camera": 10**6}))).shape == (24, 32, 3)
+
+
+def test_a_picture_that_is_gone_is_left_out(model):
+    lost = [replace(frame, image_path=Path("gone.png")) for frame in model.frames]
+    known = Model(model.facts, Show(model.method, FrameLoader(0, CPU)), lost)
+    split = parse(json.dumps({**WISH, "camera": 1, "split": True}))
+    assert draw([known], split).shape == (24, 24, 3)
 
 
 def test_a_page_is_told_in_standard_json_where_it_may_look(model):

@@ -4,6 +4,7 @@ import json
 import struct
 import urllib.error
 import urllib.request
+from concurrent.futures import Future
 from email.message import Message
 
 import pytest
@@ -100,6 +101,22 @@ def test_only_the_last_wish_is_answered(server):
         length = struct.unpack_from("<I", data)[0]
         assert json.loads(data[4 : 4 + length]) == {"id": 99}
         assert data[4 + length :] == b"picture"
+
+
+def test_a_page_that_reads_nothing_gets_nothing_more(server):
+    """Its answers would pile up: it is asked again when it has got the last one."""
+    with socket_of(server) as page:
+        page.recv()
+        page.send(json.dumps(WISH))
+        client, _ = server.take(60)
+        client.sending = Future()  # still on its way
+        page.send(json.dumps({**WISH, "id": 2}))
+        with server.news:
+            assert server.news.wait_for(lambda: client.wish is not None, 60)
+        assert server.take(0) is None
+        assert not server.is_wanted
+        client.sending.set_result(None)
+        assert server.take(0)[1].id == 2
 
 
 def test_pages_take_turns(server):
