@@ -19,7 +19,7 @@ from torch import Tensor
 from arguments import parse_model_args
 from arguments.settings import ExportParams, Settings
 from export.about import About, Face
-from export.axes import padded, turned, upright, with_harmonics
+from export.axes import Place, padded, with_harmonics
 from export.formats import format_of, numbered
 from export.loss import decibels
 from gaussian_renderer.show import Show
@@ -116,7 +116,7 @@ def _still(
 
 
 def _about(
-    facts: SceneFacts, method: MethodBase, place: "Place", pose: Callable[[Frame], Gaussians]
+    facts: SceneFacts, method: MethodBase, place: Place, pose: Callable[[Frame], Gaussians]
 ) -> About:
     """How long it lasts, where one looks from, and what its face follows, if it has one."""
     camera = (facts.video or facts.shown)[0].camera
@@ -163,38 +163,6 @@ def _told(facts: SceneFacts, row: Tensor) -> Frame:
     parts = row.split([len(found.mean) for found in facts.conditions.values()])
     told = dict(zip(facts.conditions, parts, strict=True))
     return replace(performance.at(facts, 0.0), **told)
-
-
-class Place:
-    """From the scene's world to that of a file, and back."""
-
-    def __init__(self, rotation: Tensor, unit: float, origin: Tensor) -> None:
-        self.rotation, self.unit, self.origin = rotation, unit, origin
-
-    @classmethod
-    def of(cls, facts: SceneFacts, axes: Tensor, wanted: str) -> "Place":
-        """Upright as the format's `axes` say, about the scene's own origin; or where the dataset
-        has it. Sizes are the dataset's."""
-        world = facts.world
-        if wanted == "dataset":
-            origin = torch.tensor(world.origin, dtype=torch.float64)
-            return cls(torch.eye(3, dtype=torch.float64), world.unit, origin)
-        return cls(axes @ upright(facts), world.unit, torch.zeros(3, dtype=torch.float64))
-
-    def point(self, xyz: Tensor) -> tuple[float, ...]:
-        """A place (3,) of the scene, in the file."""
-        return tuple((self.unit * self.rotation @ xyz.double() + self.origin).tolist())
-
-    def there(self, gaussians: Gaussians) -> Gaussians:
-        moved = turned(gaussians, self.rotation, self.unit)
-        if not self.origin.any():
-            return moved
-        return replace(moved, means=moved.means.double() + self.origin.to(moved.means.device))
-
-    def back(self, gaussians: Gaussians) -> Gaussians:
-        means = (gaussians.means.double() - self.origin.to(gaussians.means.device)).float()
-        near = replace(gaussians, means=means / self.unit, scales=gaussians.scales / self.unit)
-        return turned(near, self.rotation.mT)
 
 
 def _on(device: torch.device, gaussians: Gaussians) -> Gaussians:

@@ -41,6 +41,38 @@ def upright(facts: SceneFacts) -> Tensor:
     return torch.stack([torch.linalg.cross(up, front), up, front])
 
 
+class Place:
+    """From the scene's world to that of a file, and back."""
+
+    def __init__(self, rotation: Tensor, unit: float, origin: Tensor) -> None:
+        self.rotation, self.unit, self.origin = rotation, unit, origin
+
+    @classmethod
+    def of(cls, facts: SceneFacts, axes: Tensor, wanted: str) -> Place:
+        """Upright as the format's `axes` say, about the scene's own origin; or where the dataset
+        has it. Sizes are the dataset's."""
+        world = facts.world
+        if wanted == "dataset":
+            origin = torch.tensor(world.origin, dtype=torch.float64)
+            return cls(torch.eye(3, dtype=torch.float64), world.unit, origin)
+        return cls(axes @ upright(facts), world.unit, torch.zeros(3, dtype=torch.float64))
+
+    def point(self, xyz: Tensor) -> tuple[float, ...]:
+        """A place (3,) of the scene, in the file."""
+        return tuple((self.unit * self.rotation @ xyz.double() + self.origin).tolist())
+
+    def there(self, gaussians: Gaussians) -> Gaussians:
+        moved = turned(gaussians, self.rotation, self.unit)
+        if not self.origin.any():
+            return moved
+        return replace(moved, means=moved.means.double() + self.origin.to(moved.means.device))
+
+    def back(self, gaussians: Gaussians) -> Gaussians:
+        means = (gaussians.means.double() - self.origin.to(gaussians.means.device)).float()
+        near = replace(gaussians, means=means / self.unit, scales=gaussians.scales / self.unit)
+        return turned(near, self.rotation.mT)
+
+
 def turned(gaussians: Gaussians, rotation: Tensor, unit: float = 1.0) -> Gaussians:
     """Gaussians with harmonics in a world turned by `rotation` (3, 3) and enlarged by `unit`."""
     turn = rotation.to(gaussians.means).double()
