@@ -54,9 +54,9 @@ def train(settings: Settings) -> Path:
             logger.say(line)
         loader = FrameLoader(settings.run.cache_mb, device)
         loader.preload(scene.train + scene.test)
-        begin_run(settings, model_path)
         watched = following(settings.run, facts, method, scene.train, device)
-        with StopRequest() as stop, watched as viewer:
+        with watched as viewer, StopRequest() as stop:  # a taken port is told before --restart acts
+            begin_run(settings, model_path)
             run = Run(settings, scene, facts, method, loader, checkpoints, logger, stop, viewer)
             for stage in stages:
                 train_stage(stage, run)

@@ -1,6 +1,7 @@
 """A page may follow a training run, which does not feel it."""
 
 import json
+import socket
 import struct
 import threading
 from dataclasses import replace
@@ -19,6 +20,7 @@ from scene.methods import make_method
 from tests.methods import CASES, EVERY
 from train import train
 from utils.devices import CPU
+from utils.errors import InputError
 from viewer import following as module
 from viewer.drawing import Model, draw
 from viewer.following import Follower, following
@@ -87,6 +89,15 @@ def test_training_bytes_are_equal_with_a_page_that_looks_and_without(
     assert {"id", "stage", "step", "of", "paused"} <= heads[0].keys()
     assert heads[-1]["step"] <= 30
     assert "viewer: http://127.0.0.1:" in capfd.readouterr().out
+
+
+def test_a_taken_port_is_told_before_a_restart_empties_the_folder(case, tiny_folder, tmp_path):
+    before = trained(case, tiny_folder, tmp_path / "run")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        with pytest.raises(InputError, match=f"port {port}"):
+            trained(case, tiny_folder, tmp_path / "run", "--viewer", "--port", port, "--restart")
+    assert all((tmp_path / "run" / name).read_bytes() == data for name, data in before.items())
 
 
 def test_nobody_asked_and_nothing_is_served(case, monkeypatch):
