@@ -19,7 +19,7 @@ from tqdm import tqdm
 from arguments import parse_render_args
 from arguments.settings import RenderParams, Settings
 from gaussian_renderer.show import Show
-from scene import SPLITS, Scene, avatar, found_folder, load_scene
+from scene import SPLITS, Scene, avatar, camera_path, found_folder, load_scene
 from scene.facts import SceneFacts
 from scene.frames import Frame, FrameLoader
 from scene.methods import model_folder, read_method
@@ -59,6 +59,8 @@ def render_model(settings: Settings, options: RenderParams) -> None:
     if not options.skip_video:
         shots["video"] = facts.video
     shots |= avatar_shots(facts, settings, options)
+    if options.path:
+        shots["path"] = camera_path.frames_of(Path(options.path), facts)
     method = read_method(folder, facts, settings, device)
     iteration = folder.name.removeprefix("iteration_")
     outs = {name: model_path / name / f"ours_{iteration}" for name in shots if shots[name]}

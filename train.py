@@ -31,6 +31,7 @@ from training.run import Run, StopRequest, finished_before
 from training.stage import Stage
 from utils.devices import choose_device, describe
 from utils.errors import run_command
+from viewer.following import following
 
 
 def train(settings: Settings) -> Path:
@@ -53,9 +54,10 @@ def train(settings: Settings) -> Path:
             logger.say(line)
         loader = FrameLoader(settings.run.cache_mb, device)
         loader.preload(scene.train + scene.test)
-        begin_run(settings, model_path)
-        with StopRequest() as stop:
-            run = Run(settings, scene, facts, method, loader, checkpoints, logger, stop)
+        watched = following(settings.run, facts, method, scene.train, device)
+        with watched as viewer, StopRequest() as stop:  # a taken port is told before --restart acts
+            begin_run(settings, model_path)
+            run = Run(settings, scene, facts, method, loader, checkpoints, logger, stop, viewer)
             for stage in stages:
                 train_stage(stage, run)
         return run.end(stages[-1], bound)
@@ -94,6 +96,7 @@ def train_stage(stage: Stage, run: Run) -> None:
         optimizers.step(stage.drawn(renders))
         watch.model(step)
         logger.step(stage.name, step, losses, renders, frames, len(method.table))
+        run.viewer.after(stage, step, logger.shown, run.stop)
         last = step == stage.iterations
         if last or step in options.test_iterations:
             run.score(stage, step)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from arguments.config_file import Config, read_config
 from arguments.flags import early_flags, flag_layer
@@ -20,10 +20,12 @@ from utils.errors import InputError
 from utils.files import inside, read_json, write_json
 
 MAX_JSON = 2**22  # bytes of a stored config
+Options = TypeVar("Options")
 
 __all__ = [
     "differences",
     "load_settings",
+    "parse_model_args",
     "parse_render_args",
     "parse_train_args",
     "read_config",
@@ -49,7 +51,17 @@ def parse_train_args(argv: list[str] | None = None) -> Settings:
 
 
 def parse_render_args(argv: list[str] | None = None) -> tuple[Settings, RenderParams]:
-    """The settings of a trained model, and what render.py shall draw of it.
+    """The settings of a trained model, and what render.py shall draw of it; as
+    `parse_model_args`."""
+    settings, options = parse_model_args("render.py", RenderParams, argv)
+    choose("dataset", {"dataset": options.drive_dataset}, "drive_dataset")
+    return settings, options
+
+
+def parse_model_args(
+    command: str, section: type[Options], argv: list[str] | None = None
+) -> tuple[Settings, Options]:
+    """The settings of a trained model, and the command's own `section` of settings.
 
     The model folder's config.json comes first, then `--configs`, then flags. How the training
     run was run (RunParams) is not taken over. Raises InputError as `parse_train_args` does, and
@@ -66,11 +78,11 @@ def parse_render_args(argv: list[str] | None = None) -> tuple[Settings, RenderPa
         for name in ("RunParams", "RenderParams"):  # whoever renders says how
             config.values.pop(name, None)
         stored.append(config)
-    settings, values = _parse(argv, "render.py", stored, RenderParams=RenderParams)
+    name = section.__name__
+    settings, values = _parse(argv, command, stored, **{name: section})
     if not folder:
         raise InputError("no model given: name its folder with --model_path PATH")
-    choose("dataset", {"dataset": values["RenderParams"].drive_dataset}, "drive_dataset")
-    return settings, values["RenderParams"]
+    return settings, values[name]
 
 
 def _parse(

@@ -176,12 +176,11 @@ class RunParams:
     cache_mb: int = setting(
         1_024, "memory for decoded images, in MiB", valid=at_least(0), changes_result=False
     )
-    ip: str = setting(
-        "127.0.0.1", "address of the live viewer, which will read it", changes_result=False
-    )
+    viewer: bool = setting(False, "follow the training in a browser", changes_result=False)
+    ip: str = setting("127.0.0.1", "address that the live viewer listens on", changes_result=False)
     port: int = setting(
         6_009,
-        "port of the live viewer, which will read it",
+        "port of the live viewer; 0 takes any free one",
         valid=between(0, 65_535),
         changes_result=False,
     )
@@ -224,6 +223,11 @@ class RenderParams:
         "metrics.py scores it",
         is_path=True,
     )
+    path: str = setting(
+        "",
+        "camera path that the viewer saved (JSON), to be drawn; writes a folder path",
+        is_path=True,
+    )
     video_only: bool = setting(False, "write videos and no pictures; metrics.py needs pictures")
     turn: float = setting(
         30.0, "degrees that novel_view turns to either side", valid=between(0, 180)
@@ -234,6 +238,42 @@ class RenderParams:
     drive_dataset: str = setting("auto", "reader of the dataset of drive and reenact")
     drive_mean: bool = setting(True, "replace the driver's mean expression by the avatar's own")
     drive_clamp: bool = setting(True, "hold every coefficient in the range that training showed")
+
+
+@dataclass(frozen=True)
+class ExportParams:
+    """What export.py writes."""
+
+    output: str = setting("", "file to write; its suffix says the format", is_path=True)
+    iteration: int = setting(-1, "step of the saved model; -1 is the last", valid=at_least(-1))
+    time: float = setting(
+        -1.0,
+        "moment of the performance, 0 to 1, of a format that stands still; -1 is the canonical one",
+        valid=between(-1, 1),
+    )
+    frame: int = setting(-1, "held-out moment by its number, in place of time", valid=at_least(-1))
+    all: bool = setting(False, "a numbered sequence of files, one a moment")
+    moments: int = setting(
+        0,
+        "moments of a sequence and of a format that moves; 0: 30, or 60 for a page",
+        valid=(lambda value: value == 0 or 2 <= value <= 1_000, "0 or from 2 to 1000"),
+    )
+    pad: bool = setting(False, "pad the harmonics to degree 3, which some viewers insist on")
+    axes: str = setting(
+        "upright",
+        "upright: turned as the viewers of the format expect; dataset: as the dataset has it",
+        valid=one_of("upright", "dataset"),
+    )
+
+    short_flags: ClassVar[dict[str, str]] = {"output": "-o"}
+
+
+@dataclass(frozen=True)
+class ViewParams:
+    """What view.py shows."""
+
+    iteration: int = setting(-1, "step of the saved model; -1 is the last", valid=at_least(-1))
+    beside: str = setting("", "output folder of a second model, shown beside", is_path=True)
 
 
 @dataclass(frozen=True)

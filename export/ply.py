@@ -12,7 +12,8 @@ import torch
 from plyfile import PlyData, PlyElement
 from torch import Tensor
 
-from scene.gaussian_model import Gaussians
+from export.axes import Y_DOWN
+from scene.gaussian_model import Gaussians, activate
 from scene.world import AS_IT_IS, World
 from utils.errors import InputError
 from utils.files import replacing
@@ -21,6 +22,7 @@ from utils.ply import read_vertices, vertex_columns
 if TYPE_CHECKING:
     from scene.facts import SceneFacts
 
+AXES, MOVES = Y_DOWN, False
 EDGE = 2.0**-24  # from 0 and from 1, whose logits are infinite; 1 - EDGE is float32's last below 1
 ANTIALIASED = "SplatRenderMode: mip"  # the comment that Brush and splat-transform read
 
@@ -45,6 +47,18 @@ def write(
         _write_one(file, gaussians, world, [ANTIALIASED] if antialiased else [])
 
 
+def write_one(path: Path, gaussians: Gaussians, *, antialiased: bool = False) -> None:
+    """Write Gaussians where they are; places in float64 are written as doubles."""
+    _write_one(path, gaussians, AS_IT_IS, [ANTIALIASED] if antialiased else [])
+
+
+def read_one(path: Path) -> Gaussians:
+    """What `write_one` wrote, of any SH degree; raises InputError as `read` does."""
+    n_rest = sum(name.startswith("f_rest_") for name in read_vertices(path).dtype.names)
+    degree = round((n_rest / 3 + 1) ** 0.5 - 1)
+    return activate(read(path, degree), degree)
+
+
 def _write_one(path: Path, gaussians: Gaussians, world: World, comments: list[str]) -> None:
     n = len(gaussians.means)
     blocks = {
@@ -57,7 +71,8 @@ def _write_one(path: Path, gaussians: Gaussians, world: World, comments: list[st
         "rot_": gaussians.quats,
     }
     flat = {key: block.detach().cpu().reshape(n, -1).numpy() for key, block in blocks.items()}
-    places = "<f8" if any(world.origin) else "<f4"
+    is_far = any(world.origin) or gaussians.means.dtype == torch.float64
+    places = "<f8" if is_far else "<f4"
     columns = {
         name: (column, places if key == "x y z" else "<f4")
         for key, block in flat.items()

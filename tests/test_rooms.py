@@ -6,33 +6,52 @@ executed: it may close a circle, but it may not name what a room must not know.
 """
 
 import ast
+import re
 from functools import cache
 from pathlib import Path
 
 import pytest
 
-from tests.methods import ROOT
+from tests.methods import METHODS, ROOT
 
-ROOMS = ("arguments", "export", "gaussian_renderer", "scene", "scoring", "training", "utils")
+ROOMS = (
+    "arguments",
+    "export",
+    "gaussian_renderer",
+    "scene",
+    "scoring",
+    "training",
+    "utils",
+    "viewer",
+)
 PACKAGES = sorted(
     path.parent.name
     for path in ROOT.glob("submodules/*/*/__init__.py")
     if "build" not in path.parts
 )
-COMMANDS = ("train", "render", "metrics")
+COMMANDS = ("train", "render", "metrics", "view", "export_command")
 # Rooms within a room, which have rules of their own.
 INNER = ("scene.datasets", "scene.deformation", "scene.head", "scene.methods")
 NEVERS = {
     "utils": (*(room for room in ROOMS if room != "utils"), *COMMANDS),
-    "scene": ("training", "scoring", "gaussian_renderer", "export", "scene.methods", *COMMANDS),
+    "scene": (
+        "training",
+        "scoring",
+        "gaussian_renderer",
+        "export",
+        "viewer",
+        "scene.methods",
+        *COMMANDS,
+    ),
     "scene.datasets": ("scene.methods", "training", "scoring", "gaussian_renderer", "export"),
     "scene.deformation": ("scene.methods", "scene.datasets", "training", "export"),
     "scene.head": ("scene.methods", "scene.datasets", "training", "export"),
     "scene.methods": ("scene.datasets", "export", *COMMANDS),
     "gaussian_renderer": ("scene.methods", "scene.datasets", "training", "scoring", "export"),
-    "training": ("scene.methods", "scene.datasets", *COMMANDS),
+    "training": ("scene.methods", "scene.datasets", "viewer", *COMMANDS),
     "scoring": ("scene.methods", "scene.datasets", "training", *COMMANDS),
-    "export": ("scene.methods", "scene.datasets", "training", *COMMANDS),
+    "export": ("scene.methods", "scene.datasets", "training", "viewer", *COMMANDS),
+    "viewer": ("scene.methods", "scene.datasets", "training", "scoring", "export", *COMMANDS),
     "arguments": ("training", "gaussian_renderer", "scoring", "export", *COMMANDS),
 }
 
@@ -41,6 +60,7 @@ NEVERS = {
 def modules():
     """Every file of the rooms by its dotted name."""
     found = {name: ROOT / f"{name}.py" for name in COMMANDS}
+    found["export_command"] = ROOT / "export.py"  # the room has the same name
     for room in ROOMS:
         for file in (ROOT / room).rglob("*.py"):
             parts = file.relative_to(ROOT).with_suffix("").parts
@@ -149,6 +169,16 @@ def test_the_packages_in_submodules_know_nothing_of_the_toolkit(package):
             else:
                 continue
             assert not {name.split(".")[0] for name in named} & {*ROOMS, *COMMANDS}, file
+
+
+def test_what_shows_and_exports_names_no_method():
+    """All of them go the same way. `fourdgs` is also a package that writes files."""
+    files = [ROOT / "view.py", ROOT / "export.py"]
+    files += [f for room in ("viewer", "export") for f in (ROOT / room).rglob("*.*")]
+    for file in (file for file in files if file.suffix in (".py", ".html")):
+        for line in file.read_text().splitlines():
+            if not line.strip().startswith("from fourdgs"):
+                assert not set(METHODS) & set(re.findall(r"\w+", line)), f"{file}: {line}"
 
 
 def test_every_folder_of_code_is_a_room_of_the_map():

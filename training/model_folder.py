@@ -26,6 +26,7 @@ WRITTEN = (
     "test/ours_*",
     "val/ours_*",
     "video/ours_*",
+    "path/ours_*",
     "log.jsonl",
     "report.html",
     "curves.png",

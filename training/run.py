@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from training.logger import Logger
     from training.memory import MemoryBound
     from training.stage import Stage
+    from viewer.following import Follower
 
 N_TEST_VIEWS = 17  # views per split that are scored while training
 BLANK = 1e-3  # of the pictures' coverage: a model that covers less shows nothing
@@ -42,6 +43,7 @@ class Run:
     checkpoints: Checkpoints
     logger: Logger
     stop: StopRequest
+    viewer: Follower
 
     def score(self, stage: Stage, step: int) -> None:
         """Scores and a contact sheet of some train and test views, if the stage draws the model."""

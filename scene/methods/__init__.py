@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from scene import Scene
+from scene import Scene, load_scene
 from scene.facts import SceneFacts
 from scene.frames import Frame, PointCloud
 from scene.gaussian_model import Gaussians, GaussianTable, activate
@@ -182,6 +182,21 @@ def read_method(
     method = make_method(facts, settings, device)
     method.read(folder / "model.safetensors")
     return method
+
+
+def open_model(
+    settings: Settings, iteration: int, device: torch.device
+) -> tuple[SceneFacts, MethodBase]:
+    """A trained model and what it knows of its scene; that of an older version asks its dataset.
+
+    Raises InputError as `model_folder` and `read_method` do.
+    """
+    folder = model_folder(Path(settings.model.model_path), iteration)
+    facts = SceneFacts.read(folder)
+    if facts is None:
+        scene = load_scene(settings.dataset, settings.model, settings.data)
+        facts = SceneFacts.from_scene(scene, settings.dataset)
+    return facts, read_method(folder, facts, settings, device)
 
 
 def saved_iterations(model_path: Path) -> list[int]:

@@ -1,0 +1,49 @@
+"""A trained model's sequence as a line from 0 to 1: what is between two of its moments, too."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from scene.facts import CARRIED, SceneFacts, given
+from scene.frames import NO_ROW, Frame
+from utils.errors import InputError
+
+
+def at(facts: SceneFacts, part: float) -> Frame:
+    """The moment at `part` in [0, 1] of the performance, before the first camera shown.
+
+    Where frames carry nothing but a time this is that time; otherwise the performance is the
+    moments shown, and what they carry is interpolated between the two nearest.
+    """
+    shown = facts.shown
+    carried = [name for name in CARRIED if given(shown, name)]
+    if not carried:
+        return replace(shown[0], time=part, index=NO_ROW)
+    place = part * (len(shown) - 1)
+    k = min(int(place), max(len(shown) - 2, 0))
+    here, after = shown[k], shown[min(k + 1, len(shown) - 1)]
+    share = place - k
+    between = {n: torch.lerp(getattr(here, n), getattr(after, n), share) for n in carried}
+    if "head_to_world" in between:
+        between["head_to_world"] = _rigid(between["head_to_world"])
+    time = (1 - share) * here.time + share * after.time
+    return replace(shown[0], time=time, index=NO_ROW, **between)
+
+
+def shown_moment(facts: SceneFacts, number: int) -> Frame:
+    """The held-out moment of that number, as it is; InputError says how many there are."""
+    if number >= len(facts.shown):
+        last = len(facts.shown) - 1
+        raise InputError(f"--frame {number}: the model knows the moments 0 to {last}")
+    return replace(facts.shown[number], camera=facts.shown[0].camera)
+
+
+def _rigid(pose: Tensor) -> Tensor:
+    """(4, 4) with the rotation nearest to its first three columns."""
+    u, _, v = torch.linalg.svd(pose[:3, :3])
+    pose = pose.clone()
+    pose[:3, :3] = u @ v
+    return pose
