@@ -160,6 +160,5 @@ def with_random_points(points: PointCloud, count: int) -> PointCloud:
     """`points` and `count` more, uniform in their box, of random colours (4DGS's --add_points)."""
     low, high = points.xyz.amin(0), points.xyz.amax(0)
     place, rgb = torch.rand(2, count, 3, generator=generator(0, "added points"))
-    return PointCloud(
-        torch.cat([points.xyz, torch.lerp(low, high, place)]), torch.cat([points.rgb, rgb])
-    )
+    xyz = torch.cat([points.xyz, torch.lerp(low, high, place)])
+    return replace(points, xyz=xyz, rgb=torch.cat([points.rgb, rgb]))

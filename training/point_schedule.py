@@ -38,10 +38,14 @@ class PointSchedule:
         copy: Callable[[Rows, torch.Generator], Rows],
         seed: int,
         visible: Callable[[Render], Tensor] = lambda render: render.radii > 0,
+        *,
+        until: int | None = None,
+        keeps_moments: bool = True,
     ) -> None:
-        """`visible` says which rows (N,) of a view count as drawn."""
+        """`visible` says which rows (N,) of a view count as drawn; after step `until` the rows stay
+        as they are. Without `keeps_moments` every optimizer starts afresh at each refill."""
         self.refills, self.interval, self.copy, self.seed = refills, interval, copy, seed
-        self.visible = visible
+        self.visible, self.until, self.keeps_moments = visible, until, keeps_moments
         self.seen = torch.zeros(0, dtype=torch.bool)
 
     def observe(self, renders: list[Render]) -> None:
@@ -55,6 +59,8 @@ class PointSchedule:
         count = next((r.count for r in reversed(self.refills) if r.step <= step), None)
         if step % self.interval or count is None or len(self.seen) != len(table):
             return
+        if self.until is not None and step > self.until:
+            return
         if not bool(self.seen.any()):
             raise InputError(
                 f"no view of the last {self.interval} steps showed any of the {len(table)} points; "
@@ -65,6 +71,8 @@ class PointSchedule:
         picked = torch.randint(len(kept), (max(count - len(kept), 0),), generator=source)
         born = self.copy(table.rows(kept[picked.to(kept.device)]), source)
         table.resize(self.seen, born, optimizers)
+        if not self.keeps_moments:
+            optimizers.moments.clear()
         self.seen = self.seen.new_zeros(len(table))
 
     def state(self) -> dict[str, Tensor]:

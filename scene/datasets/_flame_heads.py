@@ -21,6 +21,7 @@ from scene.datasets._points import cube_about, grey
 from scene.frames import Frame, PointCloud
 from scene.head.files import load_head_model
 from scene.head.model import HeadModel, axis_angle_to_matrices, joint_transforms, pose_head
+from scene.head.points import on_surface as surface_points
 from scene.world import Placed
 from utils.random import generator
 
@@ -70,8 +71,9 @@ class FlameHead:
         mouth = self.subject.scale * torch.tensor(FLAME_MOUTH, dtype=torch.float64)
         cameras = [frame.camera for frame in train]
         points = self._points(train[0], cameras, params.init_points)
+        subject = replace(self.subject, model=self.model)
         return head_scene(
-            train, test, params, data, mouth=mouth, val=val, points=points, subject=self.subject
+            train, test, params, data, mouth=mouth, val=val, points=points, subject=subject
         )
 
     def _points(self, frame: Frame, cameras: list[Camera], count: int) -> PointCloud | None:
@@ -86,7 +88,8 @@ class FlameHead:
         if frame.head_to_world is not None:
             xyz = xyz @ frame.head_to_world[:3, :3].T + frame.head_to_world[:3, 3]
         loose = cube_about(head_center([frame]), cameras, count // LOOSE_POINTS)
-        return PointCloud(torch.cat([xyz, loose.xyz]), torch.cat([surface.rgb, loose.rgb]))
+        rgb = torch.cat([surface.rgb, loose.rgb])
+        return PointCloud(torch.cat([xyz, loose.xyz]), rgb, self.model)
 
     def _known(self, expression: Tensor) -> Tensor:
         return expression[: self.model.expression_basis.shape[-1]]
@@ -124,16 +127,6 @@ def on_surface(vertices: Tensor, faces: Tensor, colors: Tensor | None, count: in
 
     Grey where no `colors` (V, 3) are given.
     """
-    source = generator(0, "points on a head")
-    corners = vertices[faces]
-    areas = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]).norm(
-        dim=1
-    )
-    chosen = torch.multinomial(areas, count, replacement=True, generator=source)
-    u, v = torch.rand(2, count, generator=source)
-    u = u.sqrt()  # uniform in a triangle (Turk, Graphics Gems, 1990)
-    weights = torch.stack([1 - u, u * (1 - v), u * v], dim=1)[..., None]
-    xyz = (corners[chosen] * weights).sum(1)
-    return (
-        grey(xyz) if colors is None else PointCloud(xyz, (colors[faces[chosen]] * weights).sum(1))
-    )
+    points = surface_points(vertices, faces, count, generator(0, "points on a head"))
+    xyz = points.interpolate(vertices)
+    return grey(xyz) if colors is None else PointCloud(xyz, points.interpolate(colors))

@@ -1,0 +1,17 @@
+# MonoGaussianAvatar on subjects in the layout of IMavatar, made for two cores: points of their own
+# looks in place of the published network, and parts of a run in place of epochs.
+# --head_model names your FLAME file; its kind is the one that the coefficients were fitted with.
+dataset = "imavatar"
+method = "monogaussian"
+
+ModelParams = dict(init_points=10_000, sh_degree=1)
+
+# The camera moves about a head that stands still, so that harmonics turn with it.
+DataParams = dict(fixed_head=True)
+
+OptimizationParams = dict(
+    iterations=14_000,
+    position_lr_max_steps=0,  # the length of the stage
+    max_gaussians=40_000,
+    cooldown=0.3,
+)
