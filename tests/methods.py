@@ -92,7 +92,7 @@ CASES = {
         write_tiny_flame_head,
         frames="transforms.json",
         stages=("main",),
-        small="--field_width 16 --correction_width 16",
+        small="--field_width 16 --correction_width 0",
         first="--refine_after",
         wider="--field_width 32",
         everything="--refine_camera --attribute_width 48 --anchored false --canonical_offset "
