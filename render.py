@@ -107,8 +107,10 @@ def avatar_shots(
 
 
 def _other_scene(path: str, settings: Settings, options: RenderParams) -> Scene:
-    params = replace(settings.model, source_path=path)
-    return load_scene(options.drive_dataset, params, settings.data)
+    params, data = replace(settings.model, source_path=path), settings.data
+    if "test_videos" in vars(data):  # names folders of the avatar's own dataset
+        data = replace(data, test_videos=[])
+    return load_scene(options.drive_dataset, params, data)
 
 
 def write_shot(
