@@ -20,6 +20,7 @@ from utils.tensors import read_tensors
 
 if TYPE_CHECKING:
     from arguments.settings import Settings
+    from scene.frame_codes import FrameCodes
 
 SH_RAMP = 1000  # steps between one SH degree and the next (3DGS)
 FLOAT = 4  # bytes
@@ -92,6 +93,11 @@ class MethodBase(nn.Module):
         """Draw spherical harmonics up to this degree from now on."""
         self.drawn_sh_degree = degree
         self.active_sh_degree.fill_(degree)
+
+    @property
+    def codes(self) -> FrameCodes | None:
+        """What is learned per moment, if anything is."""
+        return None
 
     @property
     def max_rows(self) -> int:

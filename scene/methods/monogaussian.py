@@ -215,6 +215,10 @@ class Method(MethodBase):
     def settle(self) -> None:
         self.baked = self._every_point()
 
+    @property
+    def codes(self) -> FrameCodes | None:
+        return self.frames
+
     def stages(self) -> list[Stage]:
         o = self.optim
         losses = [*o.pictures(1.0), *perceptual(o.lambda_vgg)]
