@@ -84,6 +84,9 @@ class ModelHiddenParams:
     )
     canonical_jaw: float = setting(0.4, "radians that the canonical jaw is open")
     canonical_offset: bool = setting(False, "the field moves the canonical points, too")
+    start_on_sphere: bool = setting(
+        False, "points start on a sphere within the head, as published; otherwise on its skin"
+    )
     attribute_width: int = setting(
         0,
         "width of the network that says what a point looks like; 0: every point learns it",
@@ -241,6 +244,9 @@ class Method(MethodBase):
         """`count` points on the canonical head and about it."""
         h = self.hidden
         xyz, rgb = self.surface.start(count, self.seed) if count else torch.zeros(2, 0, 3)
+        if h.start_on_sphere:
+            xyz = torch.rand(count, 3, generator=generator(self.seed, "sphere")) - 0.5
+            xyz = 0.5 * self.unit * nn.functional.normalize(xyz, dim=1)
         columns = dict(GaussianTable.from_points(PointCloud(xyz, rgb), self.sh_degree).columns)
         columns = {name: column.detach().clone() for name, column in columns.items()}
         columns["opacity_logits"].fill_(math.log(OPACITY / (1 - OPACITY)))
