@@ -10,10 +10,12 @@ from gaussian_renderer import render
 from scene import load_scene
 from scene.facts import SceneFacts
 from scene.head.files import save_head_model
+from scene.head.landmarks import landmarks
 from scene.head.model import pose_head
 from scene.methods import make_method, model_folder, read_method
 from scripts.demo.toy_head import toy_head
 from tests.building import CPU, built
+from tests.scene.datasets.reading import edit
 from tests.scene.datasets.tiny_folders import imavatar
 from tests.tiny_scene import write_tiny_flame_head
 from train import train
@@ -302,3 +304,45 @@ def test_a_run_that_stops_at_a_border_of_the_table_ends_in_the_same_bytes(folder
     name = "model.safetensors"
     assert (resumed / name).read_bytes() == (whole / name).read_bytes()
     assert len(load_file(whole / name)["table.columns.means"]) == 400
+
+
+@pytest.fixture
+def tracked(tmp_path):
+    """A subject whose file holds the landmarks of the toy head, and that head's file."""
+    imavatar(tmp_path / "person")
+    model = toy_head()
+    file = tmp_path / "toy.npz"
+    save_head_model(model, file)
+    settings = parse_train_args(["-s", str(tmp_path / "person")])
+    scene = load_scene("imavatar", settings.model)
+    person = model.scaled(4).personal(scene.subject.shape[: model.shape_basis.shape[-1]])
+    frame = scene.train[0]
+    posed = pose_head(person, frame.flame_pose, expression=frame.expression)
+    camera, marks = frame.camera, landmarks(person, posed.vertices)
+    seen = (marks @ camera.viewmat[:3, :3].T + camera.viewmat[:3, 3]) @ camera.K.T
+    size = torch.tensor([camera.width, camera.height])
+    keypoints = 2 * seen[:, :2] / seen[:, 2:] / size - 1
+
+    def write(content):
+        content["frames"][0]["flame_keypoints"] = keypoints.tolist()
+
+    edit(tmp_path / "person/person/train/flame_params.json", write)
+    return tmp_path / "person", file, model
+
+
+def test_a_head_model_whose_landmarks_lie_where_the_tracker_saw_them_is_taken(tracked):
+    folder, file, _ = tracked
+    assert build(folder, "--head_model", str(file))[1].subject.misfit == ""
+
+
+def test_a_head_model_of_other_coefficients_is_refused(tracked):
+    folder, file, model = tracked
+    other = replace(model, shape_basis=-3 * model.shape_basis, template=1.3 * model.template)
+    save_head_model(other, file)
+    with pytest.raises(InputError) as caught:
+        build(folder, "--head_model", str(file))
+    assert "toy.npz lie" in str(caught.value)
+    assert "of the face's size from where the tracker saw them" in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+    other_method = parse_train_args(["-s", str(folder), "--head_model", str(file)])
+    load_scene("imavatar", other_method.model, other_method.data)  # others may start from it
