@@ -68,22 +68,23 @@ def bones_in_world(transforms: Tensor, base: Tensor) -> Tensor:
 
 
 def blended(weights: Tensor, bones: Tensor) -> Tensor:
-    """(N, 3, 4) of weights (N, J) and bones (J, 4, 4)."""
-    return (weights @ bones[:, :3].flatten(1)).unflatten(1, (3, 4))
+    """(3, 4, N) of weights (N, J) and bones (J, 4, 4): points last, so that each number of a motion
+    is one row."""
+    return (bones[:, :3].flatten(1).T @ weights.T).unflatten(0, (3, 4))
 
 
 def transformed(motions: Tensor, points: Tensor) -> Tensor:
-    """Each of the points (N, 3) by its own motion (N, 3, 4)."""
-    return (motions[..., :3] * points[:, None]).sum(-1) + motions[..., 3]
+    """Each of the points (N, 3) by its own motion (3, 4, N)."""
+    return ((motions[:, :3] * points.T).sum(1) + motions[:, 3]).T.contiguous()
 
 
 def untransformed(motions: Tensor, points: Tensor) -> Tensor:
     """What `transformed` takes to the points; by the adjugate, for a blend does not only turn."""
-    a, b, c = motions[..., :3].unbind(-1)  # columns
+    a, b, c = motions[:, :3].unbind(1)  # columns, (3, N)
     pairs = ((b, c), (c, a), (a, b))
-    rows = torch.stack([torch.linalg.cross(*pair) for pair in pairs], 1)
-    determinant = (a * rows[:, 0]).sum(-1, keepdim=True)
-    return (rows * (points - motions[..., 3])[:, None]).sum(-1) / determinant
+    rows = torch.stack([torch.linalg.cross(*pair, dim=0) for pair in pairs])
+    determinant = (a * rows[0]).sum(0)
+    return ((rows * (points.T - motions[:, 3])).sum(1) / determinant).T.contiguous()
 
 
 def turns(weights: Tensor, bones: Tensor, canonical: Tensor) -> Tensor:
@@ -94,15 +95,17 @@ def turns(weights: Tensor, bones: Tensor, canonical: Tensor) -> Tensor:
     return nn.functional.normalize(weights @ (sign * quats), dim=-1)
 
 
-def pose_points(
-    places: Tensor, weights: Tensor, blend: Tensor, bones: Tensor, canonical: Tensor
-) -> Tensor:
-    """Canonical places (N, 3) in the world: un-posed, moved by blendshapes, posed.
+def at_rest(places: Tensor, weights: Tensor, canonical: Tensor) -> Tensor:
+    """Canonical places (N, 3) un-posed by the canonical bones (6, 4, 4)."""
+    return untransformed(blended(weights, canonical), places)
+
+
+def posed(rest: Tensor, weights: Tensor, blend: Tensor, bones: Tensor) -> Tensor:
+    """Points of `at_rest` (N, 3) in the world, moved by blendshapes, then by bones (6, 4, 4).
 
     `blend` (N, 3) is what blendshapes and correctives add at rest, less what they add in the
-    canonical state, whose bones are `canonical` (6, 4, 4); there the result is `places`.
+    canonical state; there the result are the canonical places.
     """
-    rest = untransformed(blended(weights, canonical), places)
     return transformed(blended(weights, bones), rest + blend)
 
 

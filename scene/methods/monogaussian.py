@@ -25,9 +25,10 @@ from scene.deformation.skinning import (
     Bases,
     Rig,
     SkinField,
+    at_rest,
     bones_in_world,
     distance,
-    pose_points,
+    posed,
     rigid_inverse,
     turns,
 )
@@ -152,6 +153,7 @@ class Points:
     """The table's points as a frame, or any frame, needs them."""
 
     places: Tensor  # (N, 3) in canonical space
+    rest: Tensor  # (N, 3) un-posed
     skin: Tensor  # (N, 6) weights of ghost and joints
     blend: Tensor  # (N, 3), or of any frame (N, 3, E + 36): world units
     look: dict[str, Tensor]  # raw columns
@@ -193,14 +195,14 @@ class Method(MethodBase):
         return replace(frame, head_to_world=base @ neck)
 
     def forward(self, frame: Frame) -> Gaussians:
-        (bones, coefficients), (rest, known) = self._bones(frame), self._canonical()
+        (bones, coefficients), (still, known) = self._bones(frame), self._canonical()
         moved = coefficients - known
         p = self._points(moved) if self.baked is None else self.baked
         blend = p.blend if self.baked is None else p.blend @ moved
-        columns = p.look | {"means": pose_points(p.places, p.skin, blend, bones, rest)}
+        columns = p.look | {"means": posed(p.rest, p.skin, blend, bones)}
         if not self.hidden.reference_rotation:
             own = nn.functional.normalize(p.look["quats"], dim=-1)
-            columns["quats"] = compose(turns(p.skin, bones, rest), own)
+            columns["quats"] = compose(turns(p.skin, bones, still), own)
         if self.corrections is not None:
             way = (columns["means"] - p.places).detach() / self.unit
             known = torch.cat([way, columns.pop("features")], 1) if "features" in columns else way
@@ -312,12 +314,16 @@ class Method(MethodBase):
         blend, skin, offset = self.field(means, moved, skin)
         if self.hidden.anchored:
             blend = blend + fixed.blend @ moved
-        return Points(self._placed(means, offset), skin, blend, self._look())
+        return self._of(self._placed(means, offset), skin, blend)
 
     def _every_point(self) -> Points:
         """The points as any frame needs them."""
         means, found, offset = self._bases(slice(None))
-        return Points(self._placed(means, offset), found.skin, found.blend, self._look())
+        return self._of(self._placed(means, offset), found.skin, found.blend)
+
+    def _of(self, places: Tensor, skin: Tensor, blend: Tensor) -> Points:
+        rest = at_rest(places, skin, self._canonical()[0])
+        return Points(places, rest, skin, blend, self._look())
 
     def _bases(self, rows: Tensor | slice) -> tuple[Tensor, Bases, Tensor]:
         """Places, bases and canonical offsets of some rows."""

@@ -12,10 +12,11 @@ from scene.deformation.skinning import (
     Bases,
     Rig,
     SkinField,
+    at_rest,
     blended,
     bones_in_world,
     distance,
-    pose_points,
+    posed,
     rigid_inverse,
     transformed,
     turns,
@@ -67,7 +68,8 @@ def test_with_the_head_model_s_own_numbers_it_is_the_head_model_s_skinning(head,
     rest, known = state_of(rig, pose, expression)
     other, turned = random(seed, E, size=0.4), random(seed + 50, 15, size=0.4)
     bones, coefficients = state_of(rig, turned, other)
-    found = pose_points(places, skin, blend @ (coefficients - known), bones, rest)
+    moved = blend @ (coefficients - known)
+    found = posed(at_rest(places, skin, rest), skin, moved, bones)
     expected = pose_head(head, turned, expression=other).vertices
     assert (expected - places).norm(dim=1).max() > 0.1
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
@@ -79,7 +81,7 @@ def test_the_canonical_state_gives_the_canonical_points(head):
     places = random(1, 400, 3)
     weights = torch.softmax(random(2, 400, N_BONES, size=3.0), 1)
     blend = random(3, 400, 3, E + N_CORRECTIVES) @ (known - known)
-    found = pose_points(places, weights, blend, rest, rest)
+    found = posed(at_rest(places, weights, rest), weights, blend, rest)
     torch.testing.assert_close(found, places, atol=1e-6, rtol=0)
 
 
@@ -99,7 +101,8 @@ def test_untransformed_undoes_blends_that_also_shear():
     bones[:, :3, :3] = axis_angle_to_matrices(random(6, N_BONES, 3, size=0.5).double())
     bones[:, :3, 3] = random(7, N_BONES, 3).double()
     motions, points = blended(weights, bones), random(8, 300, 3).double()
-    expected = torch.linalg.solve(motions[..., :3], (points - motions[..., 3])[..., None])[..., 0]
+    turn, shift = motions[:, :3].permute(2, 0, 1), motions[:, 3].T
+    expected = torch.linalg.solve(turn, (points - shift)[..., None])[..., 0]
     torch.testing.assert_close(untransformed(motions, points), expected)
     torch.testing.assert_close(transformed(motions, untransformed(motions, points)), points)
 
