@@ -24,6 +24,25 @@ class Refill:
     count: int
 
 
+def refills(
+    start: int, steps: Sequence[float], counts: Sequence[int], *, every: int, most: int
+) -> list[Refill]:
+    """`start` rows at first, then `counts`, or twice as many each time, from the first refill on
+    that is not before each of `steps`; refills are `every` so many steps, rows `most` at most.
+
+    Raises InputError where there are counts, but not one for each step.
+    """
+    if counts and len(counts) != len(steps):
+        raise InputError(
+            f"grow_to has {len(counts)} numbers, grow_at {len(steps)}; give as many, or no grow_to"
+        )
+    found = [Refill(0, start)]
+    for k, step in enumerate(steps):
+        count = counts[k] if counts else 2 * found[-1].count
+        found.append(Refill(-(-round(step) // every) * every, min(count, most)))
+    return found
+
+
 class PointSchedule:
     """Every `interval` steps: rows that no view drew since go, copies of the others take their
     place.

@@ -11,9 +11,16 @@ from torch.nn.functional import softplus
 from torch.nn.utils.parametrizations import weight_norm
 
 from scene.deformation.positional import encode
+from utils.sh import rgb_to_sh
 
 HEADS = {"color": 3, "scale": 3, "quat": 4, "opacity": 1}
 SMOOTH = 100.0  # of the softplus, as published
+LARGEST = 0.025  # unit of a scale, before the radius (published)
+# Published, of 100 epochs: the radius that is added to every scale, and from which part of a run it
+# is multiplied by what.
+RADIUS = 0.084375
+SHRINKS = [(k / 100, 0.75) for k in (5, 10, 15, 20, 25, 30, 40, 50)] + [(0.6, 0.9)]
+SHRINKS += [(k / 100, 0.75) for k in range(65, 101, 5)]
 INNER = 0.6  # bias of the last layer, the radius of the sphere that it starts as
 
 
@@ -60,6 +67,27 @@ class AttributeNet(nn.Module):
                 features = torch.cat([features, inputs], 1) / math.sqrt(2)
             features = softplus(layer(features), SMOOTH)
         return {name: head(features) for name, head in self.heads.items()}
+
+
+def radius(part: float) -> float:
+    """What is added to every scale when `part` of a run is done, in `unit`."""
+    return RADIUS * math.prod(factor for at, factor in SHRINKS if part >= at)
+
+
+def as_columns(
+    raw: dict[str, Tensor], radius: float, unit: float, *, reference_rotation: bool
+) -> dict[str, Tensor]:
+    """Columns for `activate` of what stands raw under their names; `unit` in world units."""
+    columns = {
+        "log_scales": (unit * (LARGEST * raw["log_scales"].sigmoid() + radius)).log(),
+        "sh_dc": rgb_to_sh(raw["sh_dc"].sigmoid()),
+    }
+    if reference_rotation:
+        # parity: a rasterizer that is given quaternions as short as these hardly turns at all
+        quats = nn.functional.normalize(raw["quats"], dim=0)
+        ones = torch.ones_like(quats[:, :1])
+        columns["quats"] = torch.cat([ones, quats[:, :1] * quats[:, 1:]], 1)
+    return columns
 
 
 def _head(width: int, size: int) -> nn.Sequential:

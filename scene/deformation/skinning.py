@@ -117,6 +117,12 @@ class Bases:
     skin: Tensor  # (N, 6) weights of ghost and joints; rows sum to 1
     gate: Tensor  # (N, 1) in [0, 1]: how far the head model binds the point
 
+    @classmethod
+    def none(cls, n_expressions: int) -> Bases:
+        """Of no points."""
+        blend = torch.zeros(0, 3, n_expressions + N_CORRECTIVES)
+        return cls(blend, torch.zeros(0, N_BONES), torch.zeros(0, 1))
+
 
 def distance(found: Bases, wanted: Bases, spread: Tensor, unit: float) -> Tensor:
     """How far points are from the head model, as published, each as far as it is bound.

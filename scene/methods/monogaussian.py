@@ -15,12 +15,10 @@ from torch import Tensor, nn
 
 from arguments.legacy import NO_DELAY
 from arguments.settings import at_least, between, count, setting, weight
-from scene.deformation.attributes import AttributeNet
+from scene.deformation.attributes import AttributeNet, as_columns, radius
 from scene.deformation.head_surface import HeadSurface
 from scene.deformation.mlp import OffsetMLP
 from scene.deformation.skinning import (
-    N_BONES,
-    N_CORRECTIVES,
     NECK,
     Bases,
     Rig,
@@ -41,13 +39,12 @@ from training.births import Rows
 from training.losses import in_regions, perceptual
 from training.optimizers import ParamGroup
 from training.options import CommonOptions, TableRates
-from training.point_schedule import PointSchedule, Refill
+from training.point_schedule import PointSchedule, Refill, refills
 from training.samplers import Shuffled
 from training.schedules import Schedule, constant, log_linear
 from training.stage import Loss, Stage
 from utils.random import generator
 from utils.rotations import compose
-from utils.sh import rgb_to_sh
 
 if TYPE_CHECKING:
     from arguments.settings import Settings
@@ -58,15 +55,10 @@ REFINED = ("expression", "flame_pose", "camera")
 CORRECTED = {"log_scales": 3, "quats": 4, "opacity_logits": 1, "sh_dc": 3}
 OPACITY = 0.5  # of the first points
 OCTAVES = 6  # of the attribute network's encoding (published)
-LARGEST = 0.025  # unit of a scale that the attribute network gives, before the radius (published)
 NEAR, SHRINK = 0.5, 1.3  # a copy is born so far from its parent, in its sizes, and so much smaller
 SHORTEST = 10  # steps between refills: fewer views say little about what is never seen
 SAMPLE = 1_024  # points at which a step holds the field to the head model
-# Published, of 100 epochs: the radius that is added to every scale of the attribute network, and
-# from when it is multiplied by what; from when the field is held half as much.
-RADIUS = 0.084375
-SHRINKS = [(k / 100, 0.75) for k in (5, 10, 15, 20, 25, 30, 40, 50)] + [(0.6, 0.9)]
-SHRINKS += [(k / 100, 0.75) for k in range(65, 101, 5)]
+# Parts of a run from which the field is held half as much (published, of 100 epochs).
 HALVED = (0.2, 0.3, 0.5, 0.7)
 
 
@@ -256,12 +248,8 @@ class Method(MethodBase):
             columns = {name: columns[name] for name in ("means", "sh_rest")}
         if h.feature_width and h.correction_width:
             columns["features"] = torch.zeros(count, h.feature_width)
-        anchors = self._targets(xyz) if count else self._no_bases()
+        anchors = self._targets(xyz) if count else Bases.none(len(self.spread))
         return GaussianTable(columns, vars(anchors) if h.anchored else None)
-
-    def _no_bases(self) -> Bases:
-        width = len(self.spread) + N_CORRECTIVES
-        return Bases(torch.zeros(0, 3, width), torch.zeros(0, N_BONES), torch.zeros(0, 1))
 
     @torch.no_grad()
     def _anchor(self) -> None:
@@ -352,20 +340,12 @@ class Method(MethodBase):
         """What the attribute network gave, after corrections, as `activate` wants it."""
         if self.attributes is None:
             return columns
-        scales = LARGEST * columns["log_scales"].sigmoid() + self.radius()
-        changed = {"log_scales": (self.unit * scales).log()}
-        changed["sh_dc"] = rgb_to_sh(columns["sh_dc"].sigmoid())
-        if self.hidden.reference_rotation:
-            # parity: a rasterizer that is given such short quaternions hardly turns at all
-            quats = nn.functional.normalize(columns["quats"], dim=0)
-            ones = torch.ones_like(quats[:, :1])
-            changed["quats"] = torch.cat([ones, quats[:, :1] * quats[:, 1:]], 1)
-        return columns | changed
+        still = self.hidden.reference_rotation
+        return columns | as_columns(columns, self.radius(), self.unit, reference_rotation=still)
 
     def radius(self) -> float:
         """What is added to every scale of the attribute network, in `unit`."""
-        part = max(self.at_step - 1, 0) / self.optim.iterations
-        return RADIUS * math.prod(factor for at, factor in SHRINKS if part >= at)
+        return radius(max(self.at_step - 1, 0) / self.optim.iterations)
 
     @property
     def _interval(self) -> int:
@@ -373,13 +353,9 @@ class Method(MethodBase):
         return max(self.optim.iterations // self.optim.refills, SHORTEST)
 
     def _refills(self) -> list[Refill]:
-        """How many points there are from when on."""
-        o, every, number = self.optim, self._interval, self.start
-        found = [Refill(0, number)]
-        for k, part in enumerate(o.grow_at):
-            number = min(o.grow_to[k] if o.grow_to else 2 * number, self.max_rows)
-            found.append(Refill(-(-round(part * o.iterations) // every) * every, number))
-        return found
+        o = self.optim
+        steps = [part * o.iterations for part in o.grow_at]
+        return refills(self.start, steps, o.grow_to, every=self._interval, most=self.max_rows)
 
     def _schedule(self) -> PointSchedule:
         o = self.optim
