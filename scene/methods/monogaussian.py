@@ -362,7 +362,11 @@ class Method(MethodBase):
 
         def visible(render: Render) -> Tensor:
             opaque = render.gaussians.opacities[:, 0] >= o.prune_opacity
-            return opaque if o.reference_pruning else opaque & (render.radii > 0)
+            pull = render.means2d.grad
+            if o.reference_pruning:
+                return opaque
+            # A row behind others has a gradient of exactly zero.
+            return opaque & (render.radii > 0 if pull is None else pull[:, :2].any(1))
 
         return PointSchedule(
             self._refills(), self._interval, self._copies, self.seed, visible,

@@ -224,6 +224,10 @@ def test_the_published_pruning_and_moments(folder):
     hidden = replace(view, radii=torch.zeros_like(view.radii))
     assert bool(published.visible(hidden).any())
     assert not bool(plain.visible(hidden).any())
+    (view.image[:, :, :12].sum() + 0 * view.image.sum()).backward()  # of the left half
+    seen = plain.visible(view)
+    assert 0 < seen.sum() < len(seen)
+    assert torch.equal(seen, view.means2d.grad[:, :2].norm(dim=1) > 0)
 
 
 def test_sizes_follow_the_unit_of_the_data_and_the_published_ones_do_not(folder):
