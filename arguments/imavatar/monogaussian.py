@@ -12,9 +12,10 @@ DataParams = dict(fixed_head=True)
 OptimizationParams = dict(
     iterations=14_000,
     position_lr_max_steps=0,  # the length of the stage
-    # Times a quarter metre; found on another talking head than the one that is reported.
-    position_lr_init=2e-3,
-    position_lr_final=2e-5,
+    # Times a quarter metre; found on another talking head than the one that is reported. Four times
+    # as fast gains 0.4 dB in the mouth, and points leave the true surface.
+    position_lr_init=5e-4,
+    position_lr_final=5e-6,
     feature_lr=5e-3,
     max_gaussians=40_000,
     cooldown=0.3,
