@@ -117,6 +117,9 @@ class OptimizationParams(TableRates, CommonOptions):
     field_lr: float = setting(1e-3, "of the field and of the corrections")
     attribute_lr: float = setting(1e-4, "of the network of attributes")
     lr_final: float = setting(0.1, "of these rates at the end, as a factor", valid=between(0, 1))
+    network_warm_up: float = setting(
+        0.1, "part of the run in which these rates rise from 0", valid=between(0, 1)
+    )
     frame_lr: float = setting(5e-4, "of what is learned per moment")
     refine_after: int = weight(0, "steps before that is learned; 0 is a tenth of the run")
     lambda_frames: float = weight(0.01, "of the mean square of what is learned per moment")
@@ -407,14 +410,21 @@ class Method(MethodBase):
         networks = {"field": o.field_lr, "corrections": o.field_lr, "attributes": o.attribute_lr}
         for name, rate in networks.items():
             if (part := getattr(self, name)) is not None:
-                falling = log_linear(rate, rate * o.lr_final, o.iterations)
-                groups.append(ParamGroup(name, part.parameters, falling))
+                groups.append(ParamGroup(name, part.parameters, self._rate(rate)))
         groups = o.cooled(groups, o.iterations)
         if self.frames is not None:
             begin = o.refine_after or o.iterations // 10
             rate = lambda step: o.frame_lr * (step > begin)  # noqa: E731
             groups.append(ParamGroup("frames", self.frames.parameters, rate, rows="touched"))
         return groups
+
+    def _rate(self, rate: float) -> Schedule:
+        """Of a network: it rises while the looks settle, for a wrong look is best moved out of the
+        picture; then it falls."""
+        o = self.optim
+        falling = log_linear(rate, rate * o.lr_final, o.iterations)
+        rise = max(o.network_warm_up * o.iterations, 1)
+        return lambda step: falling(step) * min(step / rise, 1)
 
     @property
     def activations_per_row(self) -> int:
