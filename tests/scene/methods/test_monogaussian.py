@@ -133,6 +133,14 @@ def test_the_head_model_binds_less_and_less(folder):
     ]
 
 
+def test_networks_begin_slowly_and_end_slowly(folder):
+    for flags, first in (([], 1e-5), (["--network_warm_up", "0"], 1e-3)):
+        method, _ = build(folder, "--iterations", "1000", *flags)
+        (group,) = [group for group in method.stages()[0].params if group.name == "field"]
+        assert group.lr(1) == pytest.approx(first, rel=0.01)
+        assert group.lr(1000) == pytest.approx(1e-4)
+
+
 def test_expression_and_pose_decide_and_neither_time_nor_index_does(folder):
     method, scene = build(folder, disturbed=True)
     first, other = scene.train[0], scene.train[-1]
