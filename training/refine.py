@@ -24,7 +24,8 @@ def fit_moments(
 ) -> list[float]:
     """Fit the rows of the frames' moments to their pictures, `steps` each, and nothing else.
 
-    Every frame is fitted by itself, so their order says nothing. Returns the last loss of each.
+    Every moment is fitted by itself, so their order says nothing; frames of one moment come one
+    after the other. Returns the last loss of each frame.
     Raises InputError where the model learned nothing per moment.
     """
     rows = method.codes

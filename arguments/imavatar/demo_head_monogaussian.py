@@ -7,4 +7,4 @@ DataParams = dict(head_model="data/demo_head/head_model.npz", test_videos=["test
 # Its coefficients are the truth; there is nothing to refine.
 ModelHiddenParams = dict(refine_expression=False, refine_flame_pose=False)
 
-OptimizationParams = dict(iterations=6_000, max_gaussians=20_000)
+OptimizationParams = dict(iterations=4_000, max_gaussians=20_000)
