@@ -36,7 +36,6 @@ OptimizationParams = dict(
     field_lr=1e-4,
     attribute_lr=1e-4,
     lr_final=0.5,
-    network_warm_up=0.0,
     cooldown=0.0,
     lambda_frames=0.0,
     lambda_vgg=0.1,

@@ -118,7 +118,10 @@ class OptimizationParams(TableRates, CommonOptions):
     attribute_lr: float = setting(1e-4, "of the network of attributes")
     lr_final: float = setting(0.1, "of these rates at the end, as a factor", valid=between(0, 1))
     network_warm_up: float = setting(
-        0.1, "part of the run in which these rates rise from 0", valid=between(0, 1)
+        0.0,
+        "part of the run in which these rates rise from 0: 0.1 keeps points in the picture where "
+        "lambda_targets is 0",
+        valid=between(0, 1),
     )
     frame_lr: float = setting(5e-4, "of what is learned per moment")
     refine_after: int = weight(0, "steps before that is learned; 0 is a tenth of the run")
@@ -419,8 +422,8 @@ class Method(MethodBase):
         return groups
 
     def _rate(self, rate: float) -> Schedule:
-        """Of a network: it rises while the looks settle, for a wrong look is best moved out of the
-        picture; then it falls."""
+        """Of a network: it may rise while the looks settle, for a wrong look is best moved out of
+        the picture where no target holds it; then it falls."""
         o = self.optim
         falling = log_linear(rate, rate * o.lr_final, o.iterations)
         rise = max(o.network_warm_up * o.iterations, 1)
