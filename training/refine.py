@@ -50,5 +50,5 @@ def fit_moments(
             loss = l1(view.image, loaded.image) + DSSIM * dssim(view.image, loaded.image)
             loss.backward()
             optimizers.step()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
     return losses
