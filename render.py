@@ -24,9 +24,10 @@ from scene.facts import SceneFacts
 from scene.frames import Frame, FrameLoader
 from scene.methods import model_folder, read_method
 from scoring.sweep_grid import write_grid
-from scoring.views import REENACTMENT
+from scoring.views import REENACTMENT, REFINED
 from scoring.views_file import view_name, write_views
 from training.model_folder import require_apart
+from training.refine import fit_moments
 from utils.devices import choose_device
 from utils.errors import InputError, run_command
 from utils.files import own_folder
@@ -61,6 +62,8 @@ def render_model(settings: Settings, options: RenderParams) -> None:
     shots |= avatar_shots(facts, settings, options)
     if options.path:
         shots["path"] = camera_path.frames_of(Path(options.path), facts)
+    if options.refine_test:
+        shots[REFINED] = shots.get("test", [])
     method = read_method(folder, facts, settings, device)
     iteration = folder.name.removeprefix("iteration_")
     outs = {name: model_path / name / f"ours_{iteration}" for name in shots if shots[name]}
@@ -69,6 +72,8 @@ def render_model(settings: Settings, options: RenderParams) -> None:
             own_folder(model_path, out / part)
     for name, out in outs.items():
         show = Show(method, FrameLoader(0, device))
+        if name == REFINED:  # the last of all that is drawn
+            fit_moments(method, shots[name], show.loader, options.refine_test)
         write_shot(out, shots[name], show, facts, settings, options)
     if missing:
         line = (
@@ -109,8 +114,10 @@ def avatar_shots(
 
 
 def _other_scene(path: str, settings: Settings, options: RenderParams) -> Scene:
-    params = replace(settings.model, source_path=path)
-    return load_scene(options.drive_dataset, params, settings.data)
+    params, data = replace(settings.model, source_path=path), settings.data
+    if "test_videos" in vars(data):  # names folders of the avatar's own dataset
+        data = replace(data, test_videos=[])
+    return load_scene(options.drive_dataset, params, data)
 
 
 def write_shot(

@@ -228,6 +228,12 @@ class RenderParams:
         "camera path that the viewer saved (JSON), to be drawn; writes a folder path",
         is_path=True,
     )
+    refine_test: int = setting(
+        0,
+        "draw the test frames once more, after so many steps in which what was learned per moment "
+        "is fitted to their pictures, and score them as test_refined (MonoGaussianAvatar: 20)",
+        valid=at_least(0),
+    )
     video_only: bool = setting(False, "write videos and no pictures; metrics.py needs pictures")
     turn: float = setting(
         30.0, "degrees that novel_view turns to either side", valid=between(0, 180)

@@ -31,6 +31,7 @@ class Subject:
     shape: Tensor  # (S,) identity coefficients of the head model, maybe none
     scale: float = 1.0  # world units per metre of the head model (IMavatar: 4)
     model: HeadModel | None = None  # with this shape, in world units; None where no file was named
+    misfit: str = ""  # why the coefficients are not those of the model; "" where they may be
 
 
 @dataclass(frozen=True)
@@ -160,6 +161,5 @@ def with_random_points(points: PointCloud, count: int) -> PointCloud:
     """`points` and `count` more, uniform in their box, of random colours (4DGS's --add_points)."""
     low, high = points.xyz.amin(0), points.xyz.amax(0)
     place, rgb = torch.rand(2, count, 3, generator=generator(0, "added points"))
-    return PointCloud(
-        torch.cat([points.xyz, torch.lerp(low, high, place)]), torch.cat([points.rgb, rgb])
-    )
+    xyz = torch.cat([points.xyz, torch.lerp(low, high, place)])
+    return replace(points, xyz=xyz, rgb=torch.cat([points.rgb, rgb]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,6 +24,9 @@ from utils.images import (
     to_tensor,
     undistort,
 )
+
+if TYPE_CHECKING:
+    from scene.head.model import HeadModel
 
 NO_ROW = -1  # `Frame.index` of a moment that the dataset does not have
 RGBA_BYTES = 4  # of a pixel in the cache; pictures without alpha take 3
@@ -80,6 +84,7 @@ class PointCloud:
 
     xyz: Tensor
     rgb: Tensor
+    head: HeadModel | None = None  # the person's, in world units, on which they lie
 
     @classmethod
     def empty(cls) -> PointCloud:

@@ -22,7 +22,9 @@ from utils.images import read_image, to_tensor
 PARTS = ("renders", "gt")  # the two folders of images, as render.py writes them
 # What stands after "results" and "per_view" in the file names of a split; the family scores "test".
 REENACTMENT = "reenactment"  # another sequence of the same subject, performed by its avatar
-SPLIT_SUFFIXES = {"test": "", "val": "_val", "train": "_train", REENACTMENT: f"_{REENACTMENT}"}
+REFINED = "test_refined"  # the test frames, whose moments were fitted to their pictures
+SPLIT_SUFFIXES = {"test": "", "val": "_val", "train": "_train"}
+SPLIT_SUFFIXES |= {name: f"_{name}" for name in (REENACTMENT, REFINED)}
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from scene.head.model import HeadModel
 from scripts.demo.folder import make_folder
 from scripts.demo.talking_head.layouts import LAYOUTS
 from scripts.demo.talking_head.looks import Looks
-from scripts.demo.talking_head.record import Record, draw, make_record
+from scripts.demo.talking_head.record import Record, draw, make_beyond, make_record
 from scripts.demo.toy_head import toy_head
 from scripts.make_head_model import make as make_free_head
 from utils.errors import InputError, run_command
@@ -35,8 +35,9 @@ from utils.files import write_json, write_text
 from utils.images import write_image
 
 MARKER, MADE_BY = "demo_head.json", "scripts/make_demo_head.py"
-VERSION = 1  # raise when the data changes, so that old folders are made again
+VERSION = 2  # raise when the data changes, so that old folders are made again
 MODEL_FILE, TRUTH_FILE = "head_model.npz", "truth.safetensors"
+BEYOND = "beyond"  # folder of the sequence that no training range holds: a subject of IMavatar's
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class DemoSettings:
     size: int = 256
     frames: int = 400
     driving: int = 50
+    beyond: int = 50
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -53,6 +55,7 @@ class DemoSettings:
             "size": (16, 2048),
             "frames": (10, 10_000),
             "driving": (2, 10_000),
+            "beyond": (2, 10_000),
             "seed": (0, 2**31),
         }
         for name, (low, high) in limits.items():
@@ -80,13 +83,22 @@ def make_demo_head(out: Path, model: HeadModel, settings: DemoSettings, *, worke
 def _write(folder: Path, model: HeadModel, settings: DemoSettings, workers: int) -> None:
     save_head_model(model, folder / MODEL_FILE, basis_dtype="float16")
     # Performed by what the file holds: rounding to float16 must not stand between data and truth.
-    record = make_record(load_head_model(folder / MODEL_FILE), settings.frames, settings.driving,
-                         settings.size, settings.seed)  # fmt: skip
+    model, s = load_head_model(folder / MODEL_FILE), settings
+    _write_record(folder, make_record(model, s.frames, s.driving, s.size, s.seed),
+                  {name: name for name in LAYOUTS}, workers)  # fmt: skip
+    (folder / BEYOND).mkdir()
+    _write_record(folder / BEYOND, make_beyond(model, s.beyond, s.size, s.seed),
+                  {"imavatar": "."}, workers)  # fmt: skip
+
+
+def _write_record(folder: Path, record: Record, places: dict[str, str], workers: int) -> None:
+    """Truth, documents and pictures of a record in the layouts of `places`: folders by layout."""
     _write_truth(folder / TRUTH_FILE, record)
-    for name, layout in LAYOUTS.items():
-        for file, content in layout.documents(record).items():
-            _write_file(folder / name / file, content)
-    _draw_all(folder, record, workers)
+    folders = {name: folder / place for name, place in places.items()}
+    for name, place in folders.items():
+        for file, content in LAYOUTS[name].documents(record).items():
+            _write_file(place / file, content)
+    _draw_all(folders, record, workers)
 
 
 def _write_truth(path: Path, record: Record) -> None:
@@ -113,36 +125,36 @@ def _write_file(path: Path, content: object) -> None:
         write_json(path, content)
 
 
-def _draw_all(folder: Path, record: Record, workers: int) -> None:
+def _draw_all(folders: dict[str, Path], record: Record, workers: int) -> None:
     moments = range(len(record.split))
     with ExitStack() as stack:
         if workers > 1:
             # A fork could copy a lock that some thread of the parent holds.
             context = multiprocessing.get_context("spawn")
-            pool = stack.enter_context(context.Pool(workers, _start, (folder, record)))
+            pool = stack.enter_context(context.Pool(workers, _start, (folders, record)))
             drawn = pool.imap_unordered(_draw, moments)
         else:
-            _start(folder, record)
+            _start(folders, record)
             drawn = map(_draw, moments)
         for _ in tqdm(drawn, "demo head", len(moments), unit="frame", disable=None):
             pass
 
 
-_job: tuple[Path, Record, Looks]  # of this process
+_job: tuple[dict[str, Path], Record, Looks]  # of this process
 
 
-def _start(folder: Path, record: Record) -> None:
+def _start(folders: dict[str, Path], record: Record) -> None:
     global _job
     torch.set_num_threads(1)
-    _job = folder, record, Looks.of(record.model, record.rest)
+    _job = folders, record, Looks.of(record.model, record.rest)
 
 
 def _draw(k: int) -> None:
-    folder, record, looks = _job
+    folders, record, looks = _job
     picture = draw(looks, record.vertices[k], record.viewmat, record.K, record.size)
-    for name, layout in LAYOUTS.items():
-        for file, pixels in layout.pictures(record, k, picture).items():
-            write_image(folder / name / file, pixels)
+    for name, folder in folders.items():
+        for file, pixels in LAYOUTS[name].pictures(record, k, picture).items():
+            write_image(folder / file, pixels)
 
 
 def head_model(archive: Path | None) -> HeadModel:
@@ -181,7 +193,8 @@ def main(argv: list[str] | None = None) -> None:
         settings = DemoSettings(**flags)
         model = toy_head() if toy else head_model(archive)
         made = make_demo_head(out, model, settings, workers=workers)
-        counts = f"{settings.frames} frames of monologue, {settings.driving} of driving"
+        counts = f"{settings.frames} frames of monologue, {settings.driving} of driving, "
+        counts += f"{settings.beyond} beyond"
         print(
             f"{out}: {counts} {'written' if made else 'are there already'}, "
             f"in {len(LAYOUTS)} layouts"

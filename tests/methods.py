@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 
 from scene.methods import MethodBase
-from tests.tiny_scene import write_tiny_head, write_tiny_scene
+from tests.tiny_scene import write_tiny_flame_head, write_tiny_head, write_tiny_scene
 from tests.with_more_methods import know_more_methods
 
 ROOT = Path(__file__).parents[1]
@@ -103,6 +103,20 @@ CASES = {
         views={"train": 12, "test": 3, "val": 2},
         video=160,
         measures="fine",
+    ),
+    "monogaussian": Case(
+        "monogaussian",
+        write_tiny_flame_head,
+        frames="transforms.json",
+        stages=("main",),
+        small="--field_width 16 --correction_width 0",
+        first="--refine_after",
+        wider="--field_width 32",
+        everything="--refine_camera --attribute_width 48 --anchored false --canonical_offset "
+        "--field_smooth",
+        growing="--grow_at 0.2 --field_width 32 --correction_width 16",
+        views={"train": 12, "test": 3},
+        video=3,
     ),
     "anchored": Case(
         "anchored",

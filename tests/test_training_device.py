@@ -16,7 +16,6 @@ from gaussian_renderer import render
 from scene import load_scene
 from scene.frames import FrameLoader
 from tests.building import built
-from tests.tiny_scene import write_tiny_scene
 from training.numerics import require_finite
 from training.optimizers import Optimizers
 
@@ -29,13 +28,14 @@ LOSSES = "--lambda_dssim 0.2 --lambda_l2 1 --lambda_alpha 0.1"
 @pytest.fixture(scope="module", params=["plain", "everything"])
 def trained(case, request, tmp_path_factory):
     """A scene and a method for it that lives elsewhere."""
-    folder = write_tiny_scene(tmp_path_factory.mktemp("scene") / "tiny")
+    folder = case.write(tmp_path_factory.mktemp("scene") / "tiny")
     own = f"--method {case.method} {case.small} {case.everything * (request.param == 'everything')}"
     flags = ["-s", str(folder), "-m", str(folder / "out"), "--init_points", "50"]
     settings = parse_train_args([*flags, *LOSSES.split(), *own.split()])
     scene = load_scene(settings.dataset, settings.model, settings.data)
     codes = {"expression": torch.rand(5), "flame_pose": torch.rand(15)}
-    scene = replace(scene, train=[replace(frame, **codes) for frame in scene.train])
+    lacking = {k: v for k, v in codes.items() if getattr(scene.train[0], k) is None}
+    scene = replace(scene, train=[replace(frame, **lacking) for frame in scene.train])
     method = built(scene, settings, ELSEWHERE)
     for step in (1000, 2000, 3000):
         method.on_step(step)

@@ -6,6 +6,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
+
+from scene.head.files import save_head_model
+from scene.head.model import pose_head
+from scripts.demo.toy_head import toy_head
 
 SIZE, ANGLE, RADIUS = 24, 0.8, 4.0
 COUNTS = {"train": 12, "test": 3, "val": 2}
@@ -66,6 +71,56 @@ def write_tiny_head(folder: Path, size: int = SIZE) -> Path:
     }
     (folder / "transforms.json").write_text(json.dumps(content))
     return folder
+
+
+def write_tiny_flame_head(folder: Path, size: int = SIZE) -> Path:
+    """Write the toy head, talking and turning, in INSTA's layout, with its model beside; return
+    the folder."""
+    model, rng = toy_head(), np.random.default_rng(0)
+    count = COUNTS["train"] + COUNTS["test"]
+    focal, camera = 3.0 * size, np.diag([1.0, -1.0, -1.0, 1.0])
+    camera[2, 3] = 1.0  # to the world, OpenCV axes: a metre before the face
+    frames = []
+    for k in range(count):
+        expression = 0.5 * rng.random(6)
+        pose = np.zeros((5, 3))
+        pose[2, 0], pose[3:, 1] = rng.uniform(0, 0.3), rng.uniform(-0.2, 0.2)
+        picture = draw_mesh(posed_vertices(model, pose, expression), model, camera, focal, size)
+        for name, values in (("exp", expression), ("jaw", pose[2]), ("eyes", pose[3:])):
+            file = folder / "flame" / name / f"{k:05d}.txt"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            np.savetxt(file, values.flatten())
+        (folder / "images").mkdir(exist_ok=True)
+        cv2.imwrite(str(folder / f"images/{k:05d}.png"), cv2.cvtColor(picture, cv2.COLOR_RGBA2BGRA))
+        frames.append(
+            {
+                "file_path": f"images/{k:05d}.png",
+                "exp_path": f"flame/exp/{k:05d}.txt",
+                "transform_matrix": camera.tolist(),
+            }
+        )
+    lens = {"fl_x": focal, "fl_y": focal, "cx": size / 2, "cy": size / 2, "w": size, "h": size}
+    (folder / "transforms.json").write_text(json.dumps({**lens, "frames": frames}))
+    save_head_model(model, folder / "head_model.npz")
+    return folder
+
+
+def posed_vertices(model, pose: np.ndarray, expression: np.ndarray) -> np.ndarray:
+    pose, expression = (torch.from_numpy(v.flatten()).float() for v in (pose, expression))
+    return pose_head(model, pose, expression=expression).vertices.numpy()
+
+
+def draw_mesh(vertices, model, camera: np.ndarray, focal: float, size: int) -> np.ndarray:
+    """RGBA of a mesh in stripes, far triangles first; `camera` (4, 4) to world, OpenCV axes."""
+    canvas = np.zeros((size, size, 4), np.uint8)
+    local = (vertices - camera[:3, 3]) @ camera[:3, :3]
+    pixels = size / 2 + focal * local[:, :2] / local[:, 2:]
+    stripes = np.clip(128 + 90 * np.sin(60 * model.template.numpy()), 0, 255)
+    faces = model.faces.numpy()
+    for face in faces[np.argsort(-local[faces, 2].mean(1))]:
+        color = (*stripes[face].mean(0).tolist(), 255)
+        cv2.fillConvexPoly(canvas, np.round(pixels[face]).astype(np.int32), color)
+    return canvas
 
 
 def look_at_origin(azimuth: float, elevation: float) -> np.ndarray:

@@ -24,6 +24,7 @@ WRITTEN = (
     "sheets/*_*.png",
     "train/ours_*",
     "test/ours_*",
+    "test_refined/ours_*",
     "val/ours_*",
     "video/ours_*",
     "path/ours_*",

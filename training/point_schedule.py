@@ -24,6 +24,25 @@ class Refill:
     count: int
 
 
+def refills(
+    start: int, steps: Sequence[float], counts: Sequence[int], *, every: int, most: int
+) -> list[Refill]:
+    """`start` rows at first, then `counts`, or twice as many each time, from the first refill on
+    that is not before each of `steps`; refills are `every` so many steps, rows `most` at most.
+
+    Raises InputError where there are counts, but not one for each step.
+    """
+    if counts and len(counts) != len(steps):
+        raise InputError(
+            f"grow_to has {len(counts)} numbers, grow_at {len(steps)}; give as many, or no grow_to"
+        )
+    found = [Refill(0, start)]
+    for k, step in enumerate(steps):
+        count = counts[k] if counts else 2 * found[-1].count
+        found.append(Refill(-(-round(step) // every) * every, min(count, most)))
+    return found
+
+
 class PointSchedule:
     """Every `interval` steps: rows that no view drew since go, copies of the others take their
     place.
@@ -38,10 +57,14 @@ class PointSchedule:
         copy: Callable[[Rows, torch.Generator], Rows],
         seed: int,
         visible: Callable[[Render], Tensor] = lambda render: render.radii > 0,
+        *,
+        until: int | None = None,
+        keeps_moments: bool = True,
     ) -> None:
-        """`visible` says which rows (N,) of a view count as drawn."""
+        """`visible` says which rows (N,) of a view count as drawn; after step `until` the rows stay
+        as they are. Without `keeps_moments` every optimizer starts afresh at each refill."""
         self.refills, self.interval, self.copy, self.seed = refills, interval, copy, seed
-        self.visible = visible
+        self.visible, self.until, self.keeps_moments = visible, until, keeps_moments
         self.seen = torch.zeros(0, dtype=torch.bool)
 
     def observe(self, renders: list[Render]) -> None:
@@ -55,6 +78,8 @@ class PointSchedule:
         count = next((r.count for r in reversed(self.refills) if r.step <= step), None)
         if step % self.interval or count is None or len(self.seen) != len(table):
             return
+        if self.until is not None and step > self.until:
+            return
         if not bool(self.seen.any()):
             raise InputError(
                 f"no view of the last {self.interval} steps showed any of the {len(table)} points; "
@@ -65,6 +90,8 @@ class PointSchedule:
         picked = torch.randint(len(kept), (max(count - len(kept), 0),), generator=source)
         born = self.copy(table.rows(kept[picked.to(kept.device)]), source)
         table.resize(self.seen, born, optimizers)
+        if not self.keeps_moments:
+            optimizers.moments.clear()
         self.seen = self.seen.new_zeros(len(table))
 
     def state(self) -> dict[str, Tensor]:

@@ -17,6 +17,24 @@ def quats_to_matrices(quats: Tensor) -> Tensor:
     return torch.stack(entries, dim=-1).reshape(*quats.shape[:-1], 3, 3)
 
 
+def matrices_to_quats(matrices: Tensor) -> Tensor:
+    """(..., 3, 3) rotation matrices to (..., 4) unit quaternions, smooth but for the sign.
+
+    Each row below is the quaternion times four times one of its parts; the longest is taken.
+    """
+    (a, b, c), (d, e, f), (g, h, i) = (row.unbind(-1) for row in matrices.unbind(-2))
+    rows = [
+        1 + a + e + i, h - f, c - g, d - b,
+        h - f, 1 + a - e - i, b + d, c + g,
+        c - g, b + d, 1 - a + e - i, f + h,
+        d - b, c + g, f + h, 1 - a - e + i,
+    ]  # fmt: skip
+    table = torch.stack(rows, -1).unflatten(-1, (4, 4))
+    longest = table.diagonal(dim1=-2, dim2=-1).argmax(-1)[..., None, None]
+    row = table.gather(-2, longest.expand(*longest.shape[:-1], 4))[..., 0, :]
+    return torch.nn.functional.normalize(row, dim=-1)
+
+
 def compose(a: Tensor, b: Tensor) -> Tensor:
     """Hamilton product (..., 4): rotate by `b`, then by `a`."""
     aw, ax, ay, az = a.unbind(-1)

@@ -20,7 +20,9 @@ from scene.datasets._heads import head_center, head_scene
 from scene.datasets._points import cube_about, grey
 from scene.frames import Frame, PointCloud
 from scene.head.files import load_head_model
+from scene.head.landmarks import landmarks
 from scene.head.model import HeadModel, axis_angle_to_matrices, joint_transforms, pose_head
+from scene.head.points import on_surface as surface_points
 from scene.world import Placed
 from utils.random import generator
 
@@ -30,6 +32,10 @@ USUAL_JOINTS = ((0.0, -0.11, -0.05), (0.0, -0.07, -0.03))
 # Metres, in FLAME's frame: lips and chin of an average head, wide enough for an open mouth and a
 # smile.
 FLAME_MOUTH = ((-0.035, -0.075, 0.050), (0.035, -0.018, 0.090))
+OWN_MODEL = "head_model.npz"  # in a subject's folder, where none is named
+WANTED = "name the head model that they were fitted with by --head_model"
+INNER = slice(17, 68)  # landmarks that do not slide along the jaw line
+FITS = 0.05  # of the face's size: how far the landmarks of a model that fits may be off
 LOOSE_POINTS = 5  # every so many points on the surface, one about it, for hair and shoulders
 
 
@@ -38,15 +44,21 @@ class FlameHead:
     """One person's head, in the world's units."""
 
     subject: Subject
-    model: HeadModel | None  # with the subject's shape; None where the user named no file
+    model: HeadModel | None  # with the subject's shape; None where there is no file
+    file: Path = Path()  # of the model
 
     @classmethod
-    def of(cls, subject: Subject, data: _settings.HeadModel) -> FlameHead:
-        """With the model of `data.head_model`; what it has no components for is left out."""
-        if not data.head_model:
+    def of(cls, subject: Subject, data: _settings.HeadModel, folder: Path) -> FlameHead:
+        """With the model of `data.head_model`, or of `OWN_MODEL` in the subject's folder; what it
+        has no components for is left out."""
+        file = Path(data.head_model) if data.head_model else folder / OWN_MODEL
+        if not (data.head_model or file.is_file()):
             return cls(subject, None)
-        model = load_head_model(Path(data.head_model)).scaled(subject.scale)
-        return cls(subject, model.personal(subject.shape[: model.shape_basis.shape[-1]]))
+        model = load_head_model(file).scaled(subject.scale)
+        known = model.shape_basis.shape[-1]
+        misfit = _too_many(subject.shape, known, "identity", file)
+        subject = replace(subject, misfit=misfit)
+        return cls(subject, model.personal(subject.shape[:known]), file)
 
     def stands(
         self, flame_pose: Tensor, expression: Tensor, translation: Tensor | None = None
@@ -70,9 +82,36 @@ class FlameHead:
         mouth = self.subject.scale * torch.tensor(FLAME_MOUTH, dtype=torch.float64)
         cameras = [frame.camera for frame in train]
         points = self._points(train[0], cameras, params.init_points)
+        subject = replace(self.subject, model=self.model, misfit=self._misfit(train))
         return head_scene(
-            train, test, params, data, mouth=mouth, val=val, points=points, subject=self.subject
+            train, test, params, data, mouth=mouth, val=val, points=points, subject=subject
         )
+
+    def unlike(self, frame: Frame, keypoints: Tensor) -> str:
+        """Why the model does not fit, seen by where it has the landmarks of a frame; "" where it
+        may. `keypoints` (68 or more, 2) are where the tracker saw its own model's, in pixels."""
+        if self.model is None or self.model.landmarks is None or len(keypoints) < INNER.stop:
+            return ""
+        known = self._known(frame.expression)
+        posed = pose_head(self.model, frame.flame_pose, expression=known)
+        points, camera = landmarks(self.model, posed.vertices)[INNER], frame.camera
+        seen = (points @ camera.viewmat[:3, :3].T + camera.viewmat[:3, 3]) @ camera.K.T
+        wanted = keypoints[INNER]
+        size = float((wanted.amax(0) - wanted.amin(0)).amax())
+        off = float((seen[:, :2] / seen[:, 2:] - wanted).norm(dim=1).median())
+        if not size or off < FITS * size:
+            return ""
+        return (
+            f"the landmarks of {self.file} lie {off / size:.0%} of the face's size from where the "
+            f"tracker saw them in {frame.image_path}; {WANTED}"
+        )
+
+    def _misfit(self, frames: list[Frame]) -> str:
+        if self.model is None or self.subject.misfit:
+            return self.subject.misfit
+        known = self.model.expression_basis.shape[-1]
+        found = (_too_many(frame.expression, known, "expression", self.file) for frame in frames)
+        return next(filter(None, found), "")
 
     def _points(self, frame: Frame, cameras: list[Camera], count: int) -> PointCloud | None:
         """`count` points on the head of `frame`, and a few about it; None without a model."""
@@ -86,7 +125,8 @@ class FlameHead:
         if frame.head_to_world is not None:
             xyz = xyz @ frame.head_to_world[:3, :3].T + frame.head_to_world[:3, 3]
         loose = cube_about(head_center([frame]), cameras, count // LOOSE_POINTS)
-        return PointCloud(torch.cat([xyz, loose.xyz]), torch.cat([surface.rgb, loose.rgb]))
+        rgb = torch.cat([surface.rgb, loose.rgb])
+        return PointCloud(torch.cat([xyz, loose.xyz]), rgb, self.model)
 
     def _known(self, expression: Tensor) -> Tensor:
         return expression[: self.model.expression_basis.shape[-1]]
@@ -100,6 +140,16 @@ class FlameHead:
             "jv,vce->jce", regressor, self.model.expression_basis[..., : len(known)]
         )
         return regressor @ self.model.template + moved @ known
+
+
+def _too_many(coefficients: Tensor, known: int, kind: str, file: Path) -> str:
+    """A line where coefficients are used that the model has no component for."""
+    if not bool(coefficients[known:].any()):
+        return ""
+    return (
+        f"it has {len(coefficients)} {kind} coefficients, the head model {file} knows {known}; "
+        f"{WANTED}"
+    )
 
 
 def in_world(frames: list[Frame], data: _settings.MovingHead) -> list[Frame]:
@@ -124,16 +174,6 @@ def on_surface(vertices: Tensor, faces: Tensor, colors: Tensor | None, count: in
 
     Grey where no `colors` (V, 3) are given.
     """
-    source = generator(0, "points on a head")
-    corners = vertices[faces]
-    areas = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]).norm(
-        dim=1
-    )
-    chosen = torch.multinomial(areas, count, replacement=True, generator=source)
-    u, v = torch.rand(2, count, generator=source)
-    u = u.sqrt()  # uniform in a triangle (Turk, Graphics Gems, 1990)
-    weights = torch.stack([1 - u, u * (1 - v), u * v], dim=1)[..., None]
-    xyz = (corners[chosen] * weights).sum(1)
-    return (
-        grey(xyz) if colors is None else PointCloud(xyz, (colors[faces[chosen]] * weights).sum(1))
-    )
+    points = surface_points(vertices, faces, count, generator(0, "points on a head"))
+    xyz = points.interpolate(vertices)
+    return grey(xyz) if colors is None else PointCloud(xyz, points.interpolate(colors))

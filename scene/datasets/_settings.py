@@ -47,7 +47,8 @@ class Plate:
 class HeadModel:
     head_model: str = setting(
         "",
-        "file of a head model in FLAME's layout, as scripts/make_head_model.py writes it or yours",
+        "file of a head model in FLAME's layout, as scripts/make_head_model.py writes it or yours; "
+        "none: head_model.npz in the dataset's folder, if it is there",
         is_path=True,
     )
 

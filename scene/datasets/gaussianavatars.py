@@ -53,7 +53,7 @@ def recognise(path: Path) -> str:
 
 def read(path: Path, params: Placed, data: DataParams) -> Scene:
     """Read the folder. Frames of one moment are those that share a file of FLAME's numbers."""
-    head = FlameHead.of(Subject(_shape(path / "transforms_train.json")), data)
+    head = FlameHead.of(Subject(_shape(path / "transforms_train.json")), data, path)
     moment_of = cache(partial(_moment, head, params.world))
     names = ["train", "test"] + ["val"] * (path / "transforms_val.json").is_file()
     read_split = partial(_read_split, moment_of=moment_of, params=params, data=data)

@@ -66,7 +66,8 @@ def read(path: Path, params: Placed, data: DataParams) -> Scene:
         )
     held_out = _held_out(path, videos, data.test_videos)
     training = [video for video in videos if video not in held_out]
-    head = FlameHead.of(_subject(training[-1] / FILE), data)
+    head = FlameHead.of(_subject(training[-1] / FILE), data, path)
+    head = _held_against(head, training[-1], params, data)
     taken, tested = (
         [frame for video in some for frame in _read_video(video, head, params, data)]
         for some in (training, held_out)
@@ -119,6 +120,18 @@ def _held_out(path: Path, videos: list[Path], wanted: list[str]) -> list[Path]:
 
 def _subject(file: Path) -> Subject:
     return Subject(coefficients(read_object(file), "shape_params"), SCALE)
+
+
+def _held_against(head: FlameHead, video: Path, params: Placed, data: DataParams) -> FlameHead:
+    """The head, with a word where the file's own landmarks say that it is another model's."""
+    entry = in_order(read_transforms(video / FILE)[1])[0]
+    if head.model is None or head.subject.misfit or "flame_keypoints" not in entry:
+        return head
+    frame = _read_frame(video, entry, head, params, data)
+    size = torch.tensor([frame.camera.width, frame.camera.height])
+    keypoints = (entry.numbers("flame_keypoints", (-1, 2)).float() + 1) / 2 * size
+    subject = replace(head.subject, misfit=head.unlike(frame, keypoints))
+    return replace(head, subject=subject)
 
 
 def _read_video(video: Path, head: FlameHead, params: Placed, data: DataParams) -> list[Frame]:

@@ -65,7 +65,7 @@ def read(path: Path, params: Placed, data: DataParams) -> Scene:
     identity has no coefficients where `shape` is not.
     """
     train, test, val = _stated(path, params, data) or _split(path, params, data)
-    head = FlameHead.of(Subject(_shape(path)), data)
+    head = FlameHead.of(Subject(_shape(path)), data, path)
     return head.scene(train, test, params, data, val)
 
 

@@ -197,7 +197,7 @@ def joint_transforms(
         places.append(place)
     turn, posed = torch.stack(turns, -3), torch.stack(places, -2)
     shift = posed - (turn @ joints[..., None])[..., 0]
-    bottom = turn.new_tensor([0.0, 0.0, 0.0, 1.0]).expand(*turn.shape[:-2], 1, 4)
+    bottom = torch.eye(4, dtype=turn.dtype, device=turn.device)[3:].expand(*turn.shape[:-2], 1, 4)
     return torch.cat((torch.cat((turn, shift[..., None]), -1), bottom), -2), posed
 
 

@@ -48,6 +48,18 @@ def point_bases(model: HeadModel, attachment: Attachment) -> PointBases:
     )
 
 
+def on_surface(vertices: Tensor, faces: Tensor, count: int, source: torch.Generator) -> Attachment:
+    """`count` random points, uniform over the area of a mesh (V, 3), (F, 3)."""
+    corners = vertices[faces]
+    sides = corners[:, 1:] - corners[:, :1]
+    areas = torch.linalg.cross(sides[:, 0], sides[:, 1]).norm(dim=1)
+    chosen = torch.multinomial(areas, count, replacement=True, generator=source)
+    u, v = torch.rand(2, count, generator=source)
+    u = u.sqrt()  # uniform in a triangle (Turk, Graphics Gems, 1990)
+    weights = torch.stack([1 - u, u * (1 - v), u * v], dim=1)
+    return Attachment(faces[chosen], weights, torch.zeros(count))
+
+
 @torch.no_grad()
 def nearest_vertex(points: Tensor, vertices: Tensor) -> Attachment:
     """Attach `points` (N, 3) to the nearest of `vertices` (V, 3) each."""

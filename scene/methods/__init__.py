@@ -20,6 +20,7 @@ from utils.tensors import read_tensors
 
 if TYPE_CHECKING:
     from arguments.settings import Settings
+    from scene.frame_codes import FrameCodes
 
 SH_RAMP = 1000  # steps between one SH degree and the next (3DGS)
 FLOAT = 4  # bytes
@@ -70,6 +71,9 @@ class MethodBase(nn.Module):
         """The table posed for the frame."""
         raise NotImplementedError
 
+    def settle(self) -> None:
+        """The model is trained and will only be drawn: compute what no frame changes."""
+
     def exported(self) -> Gaussians:
         """The canonical Gaussians with all bands of their SH, for viewers."""
         return activate(self.table.columns, self.sh_degree)
@@ -89,6 +93,11 @@ class MethodBase(nn.Module):
         """Draw spherical harmonics up to this degree from now on."""
         self.drawn_sh_degree = degree
         self.active_sh_degree.fill_(degree)
+
+    @property
+    def codes(self) -> FrameCodes | None:
+        """What is learned per moment, if anything is."""
+        return None
 
     @property
     def max_rows(self) -> int:
@@ -170,6 +179,8 @@ def require_needs(scene: Scene, settings: Settings) -> None:
                 f"{settings.model.source_path}: method {settings.method!r} needs {NEEDS[need]}, "
                 f"which dataset {settings.dataset!r} does not give; use another dataset or method"
             )
+        if need == "subject.model" and scene.subject.misfit:
+            raise InputError(f"{settings.model.source_path}: {scene.subject.misfit}")
 
 
 def read_method(
@@ -181,6 +192,7 @@ def read_method(
     """
     method = make_method(facts, settings, device)
     method.read(folder / "model.safetensors")
+    method.settle()
     return method
 
 

@@ -157,6 +157,10 @@ class Method(MethodBase):
     def canonical(self, frame: Frame) -> Gaussians:
         return activate(self.table.columns, self.drawn_sh_degree)
 
+    @property
+    def codes(self) -> FrameCodes | None:
+        return self.frames
+
     def stages(self) -> list[Stage]:
         o, views = self.optim, Shuffled(self.optim.batch_size)
         first = Shuffled(o.batch_size, first_moment) if o.zerostamp_init else views

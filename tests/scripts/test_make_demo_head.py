@@ -17,13 +17,13 @@ from scene.head.model import pose_head
 from scripts import make_demo_head as script
 from scripts.demo.talking_head.looks import LABELS, Looks, Teeth
 from scripts.demo.talking_head.mesh import visible
-from scripts.demo.talking_head.performance import FPS, GESTURES, driving, monologue
+from scripts.demo.talking_head.performance import FPS, GESTURES, beyond, driving, monologue
 from scripts.demo.talking_head.record import Picture, draw, make_record
 from scripts.demo.toy_head import toy_head
 from tests.scene.datasets.reading import read as read_scene
 from utils.errors import InputError
 
-SETTINGS = script.DemoSettings(size=48, frames=15, driving=4, seed=1)
+SETTINGS = script.DemoSettings(size=48, frames=15, driving=4, beyond=3, seed=1)
 TRAIN, TEST, DRIVING = range(12), range(12, 15), range(15, 19)
 NAMES = toy_head().expression_names
 K = np.array([[96.0, 0, 16], [0, 96, 16], [0, 0, 1]])
@@ -110,6 +110,28 @@ def test_every_layout_holds_out_the_end_of_the_monologue(demo, family):
     assert len({frame.image_path for frame in frames}) == len(frames)
     assert all(path.is_file() for path in held_out)
     assert "mouth" in scene.regions
+
+
+def test_the_sequence_beyond_goes_half_as_far_again_with_the_same_person(demo, truth):
+    folder = demo / script.BEYOND
+    arrays = safetensors.numpy.load((folder / script.TRUTH_FILE).read_bytes())
+    assert len(arrays["vertices"]) == SETTINGS.beyond
+    for name in ("shape", "viewmat", "K", "faces"):
+        assert np.array_equal(arrays[name], truth[name].numpy()), name
+    scene = read_scene("imavatar", folder / "demo_head", init_points=10, hold_out=1)
+    frames = [*scene.train, *scene.test]
+    assert len(frames) == SETTINGS.beyond
+    person = load_head_model(demo / script.MODEL_FILE).personal(truth["shape"])
+    for k, frame in enumerate(frames):
+        vertices = pose_head(person, frame.flame_pose, expression=frame.expression).vertices
+        assert np.abs(vertices.numpy() - arrays["vertices"][k]).max() < 1e-4
+    near, far = (act(NAMES, 2000, 0) for act in (monologue, beyond))
+    pose, farther = np.abs(near.flame_pose).max(0), np.abs(far.flame_pose).max(0)
+    for place in (3, 4, 6):  # the neck's nod and turn, the jaw
+        assert 1.35 < farther[place] / pose[place] < 1.65
+    assert 25 < np.degrees(farther[4]) < 33
+    lids = [name.startswith("eye") for name in NAMES]
+    assert far.expression[:, lids].max() <= 1 < far.expression.max() <= 1.5
 
 
 def test_pictures_of_all_layouts_show_the_same(demo):

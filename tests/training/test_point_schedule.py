@@ -6,7 +6,7 @@ import torch
 from scene.frames import PointCloud
 from scene.gaussian_model import GaussianTable
 from tests.scene.test_gaussian_model import optimizers_of
-from training.point_schedule import PointSchedule, Refill
+from training.point_schedule import PointSchedule, Refill, refills
 from utils.errors import InputError
 
 REFILLS = (Refill(5, 30), Refill(15, 60), Refill(25, 45))
@@ -120,3 +120,24 @@ def test_a_resumed_schedule_ends_in_the_same_bytes(table, stop):
     take_steps(resumed, table, optimizers, range(stop + 1, 31))
     for name, column in unbroken.columns.items():
         assert torch.equal(table.columns[name], column), name
+
+
+def test_refills_come_where_the_interval_lets_them_and_counts_fit_the_steps():
+    assert refills(100, [15, 30.2], [], every=10, most=350) == [
+        Refill(0, 100), Refill(20, 200), Refill(30, 350),
+    ]  # fmt: skip
+    assert refills(100, [10], [70], every=10, most=350)[1] == Refill(10, 70)
+    with pytest.raises(InputError, match="grow_to has 1 numbers, grow_at 2"):
+        refills(100, [10, 20], [70], every=10, most=350)
+
+
+def test_after_the_last_refill_rows_stay_and_moments_are_forgotten_only_on_demand(table):
+    points = PointSchedule(REFILLS, 5, jittered, 0, until=9)
+    assert take_steps(points, table, optimizers_of(table), range(1, 25))[-1] == 30
+    optimizers = optimizers_of(table)
+    forgets = PointSchedule(REFILLS, 5, jittered, 0, keeps_moments=False)
+    take_steps(forgets, table, optimizers, range(1, 5))
+    assert optimizers.moments
+    forgets.observe([half(len(table), 5)])
+    forgets.update(5, table, optimizers)
+    assert not optimizers.moments

@@ -3,13 +3,13 @@
 25 frames a second. Speech is a row of syllables, a consonant and a vowel each; blinks, gaze and
 head go on all the time. Beside them there are gestures (a smile, raised brows). The monologue
 never makes two of them at once, the driving sequence always does: no frame of it has a combination
-that was seen before.
+that was seen before. A third sequence goes beyond the range of both.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ JAW_OPEN = 0.30  # radians, the widest of speech
 HEAD_TURN = (0.20, 0.35, 0.08)  # radians: the most that the head nods, turns and tilts
 BODY_FOLLOWS = 0.1  # of the head's turn
 GAZE = (0.15, 0.25)  # radians: the most that the eyes look up or down, and sideways
+FARTHER = 1.5  # of the sequence beyond: times what the monologue shows
+LIDS = ("eyeBlink", "eyeLook", "eyeSquint", "eyeWide")  # end where they close: never beyond 1
 IDLE = (
     0.03  # every coefficient wanders this far, so that none is constant; a face tenses as a whole
 )
@@ -75,7 +77,20 @@ def monologue(names: Sequence[str], count: int, seed: int) -> Performance:
 
     A gesture rises, holds and falls, a third of its time each.
     """
-    rng = np.random.default_rng([seed, 0])
+    return _spoken(names, count, np.random.default_rng([seed, 0]))
+
+
+def beyond(names: Sequence[str], count: int, seed: int) -> Performance:
+    """`count` moments of another monologue in which jaw, neck, gaze and coefficients go half as far
+    again: the head turns by up to 30 degrees."""
+    spoken = _spoken(names, count, np.random.default_rng([seed, 3]))
+    expression = FARTHER * spoken.expression
+    lids = [name.startswith(LIDS) for name in names]
+    expression[:, lids] = expression[:, lids].clip(max=1)
+    return replace(spoken, expression=expression, flame_pose=FARTHER * spoken.flame_pose)
+
+
+def _spoken(names: Sequence[str], count: int, rng: np.random.Generator) -> Performance:
     gestures = np.zeros((count, len(GESTURES)))
     start, order = 0, []
     while start < count:

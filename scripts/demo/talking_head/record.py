@@ -1,7 +1,8 @@
 """The one record behind all layouts: who, what is performed, and where everything then is.
 
 Metres; the camera stands still, the head moves. A moment belongs to a split: "train" and "test" are
-the monologue, whose end is held out; "driving" is the sequence to drive an avatar with.
+the monologue, whose end is held out; "driving" is the sequence to drive an avatar with. "beyond"
+goes farther than both, in a record of its own.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from scene.head.landmarks import dynamic_landmarks
 from scene.head.model import HeadModel, pose_head
 from scripts.demo.talking_head.looks import GAMMA, LABELS, Looks
 from scripts.demo.talking_head.mesh import Array, visible
-from scripts.demo.talking_head.performance import driving, monologue
+from scripts.demo.talking_head.performance import Performance, beyond, driving, monologue
 
 IDENTITY_SPREAD = 0.7  # standard deviation of the shape coefficients
 DISTANCE, FOCAL = 1.0, 3.0  # metres; in widths of the picture: IMavatar's numbers
@@ -64,15 +65,27 @@ class Record:
 
 def make_record(model: HeadModel, frames: int, driving_frames: int, size: int, seed: int) -> Record:
     """A person of the model's, performing `frames` of monologue and `driving_frames` of driving."""
+    names = model.expression_names
+    spoken, driven = monologue(names, frames, seed), driving(names, driving_frames, seed)
+    n_test = round(HELD_OUT * frames)
+    split = ("train",) * (frames - n_test) + ("test",) * n_test + ("driving",) * driving_frames
+    return _record(model, [spoken, driven], split, size, seed)
+
+
+def make_beyond(model: HeadModel, frames: int, size: int, seed: int) -> Record:
+    """The same person before the same camera, going beyond what the others show."""
+    farther = beyond(model.expression_names, frames, seed)
+    return _record(model, [farther], ("beyond",) * frames, size, seed)
+
+
+def _record(
+    model: HeadModel, parts: list[Performance], split: tuple[str, ...], size: int, seed: int
+) -> Record:
     model = model.to("cpu", torch.float64)
     rng = np.random.default_rng([seed, 2])
     shape = rng.normal(0, IDENTITY_SPREAD, model.shape_basis.shape[-1])
-    spoken = monologue(model.expression_names, frames, seed)
-    driven = driving(model.expression_names, driving_frames, seed)
-    n_test = round(HELD_OUT * frames)
-    split = ("train",) * (frames - n_test) + ("test",) * n_test + ("driving",) * driving_frames
-    expression = np.concatenate((spoken.expression, driven.expression))
-    flame_pose = np.concatenate((spoken.flame_pose, driven.flame_pose))
+    expression = np.concatenate([part.expression for part in parts])
+    flame_pose = np.concatenate([part.flame_pose for part in parts])
     person = model.personal(torch.from_numpy(shape))
     posed = [
         pose_head(person, torch.from_numpy(pose), expression=torch.from_numpy(values))
