@@ -62,6 +62,21 @@ class Case:
 
 
 CASES = {
+    "controlpoints": Case(
+        "controlpoints",
+        write_tiny_scene,
+        frames="transforms_train.json",
+        stages=("track", "fine"),
+        small="--n_control 60 --n_knots 8 --init_rows 600",
+        first="--track_iterations",
+        wider="--n_knots 10",
+        everything="",
+        growing="--track_iterations 8 --n_control 20 --init_rows 3000 "
+        "--densify_grad_threshold 1e-12",
+        views={"train": 12, "test": 3, "val": 2},
+        video=160,
+        measures="fine",
+    ),
     "fourdgs": Case(
         "fourdgs",
         write_tiny_scene,
@@ -88,21 +103,6 @@ CASES = {
         growing="--warm_up 1 --lambda_vgg 0 --deform_width 64 --densify_grad_threshold 1e-12",
         views={"train": 12, "test": 3},
         video=3,
-    ),
-    "controlpoints": Case(
-        "controlpoints",
-        write_tiny_scene,
-        frames="transforms_train.json",
-        stages=("track", "fine"),
-        small="--n_control 60 --n_knots 8 --init_rows 600",
-        first="--track_iterations",
-        wider="--n_knots 10",
-        everything="",
-        growing="--track_iterations 8 --n_control 20 --init_rows 3000 "
-        "--densify_grad_threshold 1e-12",
-        views={"train": 12, "test": 3, "val": 2},
-        video=160,
-        measures="fine",
     ),
     "monogaussian": Case(
         "monogaussian",
