@@ -19,6 +19,8 @@ from train import train
 from training.refine import fit_moments
 from utils.errors import InputError
 
+pytestmark = pytest.mark.long
+
 FLAGS = "--method monogaussian --iterations 150 --init_points 300 --quiet --cache_mb 10"
 
 
