@@ -4,8 +4,6 @@ dataset = "dnerf"
 method = "controlpoints"
 
 OptimizationParams = dict(
-    iterations=3_000,
-    pruning_interval=100,
     densify_from_iter=300,
     pruning_from_iter=300,
     densify_until_iter=0,

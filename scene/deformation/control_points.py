@@ -48,9 +48,10 @@ def widened(knots: Tensor, known: tuple[int, int], wanted: tuple[int, int]) -> N
         knots[:, last:] = (2 * knots[:, last - 1] - knots[:, last - 2])[:, None]
 
 
-def bend(knots: Tensor) -> Tensor:
-    """Mean square of the acceleration, per clip squared and a 24th of a knot."""
-    scale = (knots.shape[1] / 24) ** 2
+def bend(knots: Tensor, n_knots: int) -> Tensor:
+    """Mean square of the acceleration over some knots of splines that have `n_knots` over the
+    clip; 1 is a second difference of 1 where there are 24."""
+    scale = (n_knots / 24) ** 2
     return (scale * knots.diff(n=2, dim=1)).square().sum(2).mean()
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from arguments.settings import between, count, setting, weight
-from gaussian_renderer import Render
+from arguments.settings import at_least, between, count, setting, weight
 from scene.deformation import control_points as cp
 from scene.facts import SceneFacts
 from scene.frames import Frame, PointCloud
@@ -24,11 +24,14 @@ from training.losses import blurred_l2, of_picture, over_views
 from training.optimizers import ParamGroup
 from training.options import CommonOptions, TableRates
 from training.samplers import GrowingWindow
-from training.schedules import constant, log_linear
+from training.schedules import Schedule, constant, log_linear
 from training.stage import Loss, Stage
 from training.strategies import FAINT, Every, Relocate
 from utils.random import generator
-from utils.sh import rgb_to_sh
+
+if TYPE_CHECKING:
+    from arguments.settings import Settings
+    from gaussian_renderer import Render
 
 REST = 0.5  # the moment at which the Gaussians are where their table says
 TURNS = 4.0  # a knot counts in sides of the box and in quarters of tangents: one rate fits both
@@ -38,15 +41,18 @@ LONGEST = 200  # pixels of a side of the pictures they see
 WIDTH = 0.06  # of a control point at first, in sides of the box
 STRIDES = 0.7548776662, 0.5698402910  # Roberts' sequence: pairs of moments, evenly over all
 BORN_WIDTH = 0.05  # of a Gaussian at most, the same
+MOST_NEAREST = 16
 
 
 @dataclass(frozen=True)
 class ModelHiddenParams:
     """The control points."""
 
-    n_control: int = count(400, "control points")
+    n_control: int = setting(400, "control points", valid=at_least(MOST_NEAREST))
     n_knots: int = setting(24, "knots of their cubic splines over the clip", valid=between(5, 999))
-    n_nearest: int = setting(4, "control points that a Gaussian rides on", valid=between(2, 16))
+    n_nearest: int = setting(
+        4, "control points that a Gaussian rides on", valid=between(2, MOST_NEAREST)
+    )
     init_rows: int = count(6_000, "Gaussians that are born on them")
 
 
@@ -74,15 +80,18 @@ class OptimizationParams(TableRates, CommonOptions):
     densify_grad_threshold: float = setting(1e-4, "screen-space gradient of densified Gaussians")
     opacity_threshold: float = setting(0.005, "opacity of pruned Gaussians")
 
+    def column_rates(self, extent: float, iterations: int) -> dict[str, Schedule]:
+        return {**super().column_rates(extent, iterations), "blend": constant(self.blend_lr)}
+
 
 class Method(MethodBase):
     """A few hundred control points along splines, and Gaussians that ride on them."""
 
     @classmethod
-    def needs(cls, settings: object) -> tuple[str, ...]:
+    def needs(cls, settings: Settings) -> tuple[str, ...]:
         return ("time",)
 
-    def __init__(self, facts: SceneFacts, settings: object, points: PointCloud) -> None:
+    def __init__(self, facts: SceneFacts, settings: Settings, points: PointCloud) -> None:
         super().__init__(facts, settings)
         h, low, high = self.hidden, *facts.box
         self.side = float((high - low).amax())
@@ -101,7 +110,8 @@ class Method(MethodBase):
         sizes = [self.side] * 3 + [TURNS] * (cp.N_NUMBERS - 3)
         self.register_buffer("units", torch.tensor(sizes), persistent=False)
         self.register_buffer("upright", torch.tensor([1.0, 0, 0, 0]).repeat(n, 1), persistent=False)
-        # Knots that have learned something, first and last; the same as numbers.
+        # Knots that have learned something, first and last; the same as numbers. No function of
+        # the step, which another stage may count.
         self.known_knots = self._knots(*self._window(1))
         self.register_buffer("known", torch.tensor(self.known_knots))
         self.register_buffer("nearest", torch.zeros(n, k, dtype=torch.int64))
@@ -165,12 +175,7 @@ class Method(MethodBase):
             ParamGroup(f"control.{name}", lambda name=name: [c[name]], constant(rate))
             for name, rate in rates.items()
         ]
-        columns = self.table.columns
-        of_column = o.column_rates(self.facts.extent, fine) | {"blend": constant(o.blend_lr)}
-        groups = [
-            ParamGroup(name, lambda name=name: [columns[name]], of_column[name], rows="drawn")
-            for name in columns
-        ]
+        groups = o.table_groups(self.table, self.facts.extent, fine)
         splines = log_linear(o.spline_lr_init, o.spline_lr_final, fine)
         groups.append(ParamGroup("splines", lambda: [c["knots"]], splines))
         window = GrowingWindow(self._window, LONGEST, views=o.batch_size)
@@ -198,7 +203,7 @@ class Method(MethodBase):
         distance = cp.apart(c["means"], knots)
         distance = distance + 1e3 * self.side * ~alive  # what is faint is nobody's neighbour
         distance.fill_diagonal_(-1.0)  # each comes first in its own list
-        found = distance.topk(min(h.n_nearest, h.n_control), largest=False)
+        found = distance.topk(h.n_nearest, largest=False)
         self.nearest.copy_(found.indices)
         usual = found.values[alive, 1:].median().clamp(min=1e-6 * self.side)
         self.near.copy_(torch.exp(-0.5 * (found.values.clamp(min=0) / usual).square()))
@@ -217,7 +222,6 @@ class Method(MethodBase):
         points = PointCloud(xyz, c["rgb"][parents].clamp(0.02, 0.98))
         born = dict(GaussianTable.from_points(points, self.sh_degree, self.facts.extent).columns)
         born["log_scales"].clamp_(max=math.log(BORN_WIDTH * self.side))
-        born["sh_dc"] = rgb_to_sh(points.rgb)[:, None]
         riding = self.nearest[parents]
         away = (xyz[:, None] - self.anchors[riding]).norm(dim=-1) / width[riding]
         born["blend"] = -0.5 * away.square()
@@ -250,12 +254,10 @@ class Method(MethodBase):
         """What keeps control points few and their ways plain."""
         o, c = self.optim, self.control
 
-        def known() -> Tensor:
-            first, last = self.known_knots
-            return c["knots"][:, first : last + 1, cp.MOVE]
-
         def bend(renders: list[Render], frames: list[Frame], step: int) -> Tensor:
-            return (self.hidden.n_knots / 24) ** 4 * known().diff(n=2, dim=1).square().sum(2).mean()
+            first, last = self.known_knots
+            known = c["knots"][:, first : last + 1, cp.MOVE]
+            return cp.bend(known, self.hidden.n_knots)
 
         def rest(renders: list[Render], frames: list[Frame], step: int) -> Tensor:
             if step < o.window_until * o.track_iterations:
@@ -282,6 +284,7 @@ class Method(MethodBase):
 
         def plain(renders: list[Render], frames: list[Frame], step: int) -> Tensor:
             knots = c["knots"]
-            return o.lambda_bend * cp.bend(knots) + o.lambda_rest * cp.unrest(knots, SLOW)
+            bend, unrest = cp.bend(knots, self.hidden.n_knots), cp.unrest(knots, SLOW)
+            return o.lambda_bend * bend + o.lambda_rest * unrest
 
         return [Loss("rigid", constant(1.0), rigid), Loss("plain", constant(1.0), plain)]
