@@ -1,13 +1,14 @@
-"""Settings that methods share, with what they stand for: a method's `OptimizationParams` inherits
-the groups it uses, so that a name means the same in every method."""
+"""Settings that methods share, with what they stand for: a method's `OptimizationParams` and
+`ModelHiddenParams` inherit the groups they use, so that a name means the same in every method."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from arguments.settings import at_least, between, setting
+from arguments.settings import at_least, between, setting, weight
 from scene.facts import SceneFacts
+from scene.frame_codes import FrameCodes
 from scene.gaussian_model import GaussianTable
 from training.births import Births, not_larger_than, opaque_enough, seen_within, smaller_than
 from training.losses import photometric
@@ -125,6 +126,42 @@ class PhotometricWeights:
             "alpha": self.lambda_alpha,
         }
         return photometric(l1=l1, l2=l2, **others)
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """What was measured of a moment and is corrected there: settings of a method's networks."""
+
+    refine_expression: bool = setting(False, "learn a correction of every moment's expression")
+    refine_flame_pose: bool = setting(False, "learn a correction of every moment's FLAME pose")
+    refine_camera: bool = setting(False, "learn a correction of every moment's camera pose")
+
+    def refined(self, names: Sequence[str]) -> list[str]:
+        """Those of the fields of `Frame` that are corrected."""
+        return [name for name in names if getattr(self, f"refine_{name}")]
+
+
+@dataclass(frozen=True)
+class MomentRates:
+    """How the rows of `FrameCodes`, learned per moment, are trained."""
+
+    frame_lr: float = setting(1e-3, "of latents and corrections, the rows learned per moment")
+    lambda_frames: float = weight(0.01, "of the mean square of latents and corrections")
+
+    def moment_groups(self, rows: FrameCodes | None, after: int = 0) -> list[ParamGroup]:
+        """Their group, whose rows step where a view shows their moment, from step `after` on."""
+        if rows is None:
+            return []
+        rate = lambda step: self.frame_lr * (step > after)  # noqa: E731
+        return [ParamGroup("frames", rows.parameters, rate, rows="touched")]
+
+    def moment_losses(self, rows: FrameCodes | None) -> list[Loss]:
+        """What keeps them small."""
+        if rows is None or not self.lambda_frames:
+            return []
+        return [
+            Loss("frames", constant(self.lambda_frames), lambda _, frames, step: rows.size(frames))
+        ]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from arguments.legacy import NO_DELAY
-from arguments.settings import at_least, between, count, setting, weight
+from arguments.settings import again, at_least, between, count, setting, weight
 from scene.deformation.attributes import AttributeNet, as_columns, radius
 from scene.deformation.head_surface import HeadSurface
 from scene.deformation.mlp import OffsetMLP
@@ -38,7 +38,7 @@ from scene.methods import MethodBase
 from training.births import Rows
 from training.losses import in_regions, perceptual
 from training.optimizers import ParamGroup
-from training.options import CommonOptions, TableRates
+from training.options import CommonOptions, MomentRates, Refinement, TableRates
 from training.point_schedule import PointSchedule, Refill, refills
 from training.samplers import Shuffled
 from training.schedules import Schedule, constant, log_linear
@@ -63,7 +63,7 @@ HALVED = (0.2, 0.3, 0.5, 0.7)
 
 
 @dataclass(frozen=True)
-class ModelHiddenParams:
+class ModelHiddenParams(Refinement):
     """Networks: the field of blendshapes, corrections by displacement, attributes."""
 
     field_width: int = count(64, "width of the field of blendshapes and skinning weights")
@@ -91,16 +91,15 @@ class ModelHiddenParams:
         32, "width of the network from displacements to corrections of the look; 0: there is none"
     )
     correction_depth: int = count(2, "its layers before the heads")
-    refine_expression: bool = setting(True, "learn a correction of every moment's expression")
-    refine_flame_pose: bool = setting(True, "learn a correction of every moment's FLAME pose")
-    refine_camera: bool = setting(False, "learn a correction of every moment's camera pose")
+    refine_expression: bool = again(Refinement, "refine_expression", True)
+    refine_flame_pose: bool = again(Refinement, "refine_flame_pose", True)
     # parity: a mean over points, so that nothing turns; sizes of one dataset's world
     reference_rotation: bool = setting(False, "quaternions normalised over all points; no turning")
     reference_units: bool = setting(False, "radii in world units, whatever the dataset's are")
 
 
 @dataclass(frozen=True)
-class OptimizationParams(TableRates, CommonOptions):
+class OptimizationParams(TableRates, MomentRates, CommonOptions):
     """Schedules, losses and the table of points. Parts of a run are in [0, 1]."""
 
     iterations: int = weight(30_000, "steps of the training")
@@ -123,9 +122,8 @@ class OptimizationParams(TableRates, CommonOptions):
         "lambda_targets is 0",
         valid=between(0, 1),
     )
-    frame_lr: float = setting(5e-4, "of what is learned per moment")
+    frame_lr: float = again(MomentRates, "frame_lr", 5e-4)
     refine_after: int = weight(0, "steps before that is learned; 0 is a tenth of the run")
-    lambda_frames: float = weight(0.01, "of the mean square of what is learned per moment")
     lambda_dssim: float = weight(0.25, "of 1 - SSIM")
     lambda_vgg: float = weight(0.0, "of the distance of VGG16's features; off without weights")
     lambda_targets: float = weight(
@@ -181,7 +179,7 @@ class Method(MethodBase):
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
             self._build_networks()
-        refined = [name for name in REFINED if getattr(h, f"refine_{name}")]
+        refined = h.refined(REFINED)
         self.frames = FrameCodes(facts, refined, 0) if refined else None
         self.baked: Points | None = None  # of a model that is only drawn
 
@@ -228,10 +226,7 @@ class Method(MethodBase):
         losses += in_regions(o.lambda_regions, self.facts.regions)
         if o.lambda_targets:
             losses.append(Loss("targets", self._held, self._distance))
-        if self.frames is not None and o.lambda_frames:
-            losses.append(
-                Loss("frames", constant(o.lambda_frames), lambda _, fs, step: self.frames.size(fs))
-            )
+        losses += o.moment_losses(self.frames)
         views = Shuffled(o.batch_size)
         return [Stage("main", o.iterations, self, self._groups(), losses, self._schedule(), views)]
 
@@ -414,12 +409,8 @@ class Method(MethodBase):
         for name, rate in networks.items():
             if (part := getattr(self, name)) is not None:
                 groups.append(ParamGroup(name, part.parameters, self._rate(rate)))
-        groups = o.cooled(groups, o.iterations)
-        if self.frames is not None:
-            begin = o.refine_after or o.iterations // 10
-            rate = lambda step: o.frame_lr * (step > begin)  # noqa: E731
-            groups.append(ParamGroup("frames", self.frames.parameters, rate, rows="touched"))
-        return groups
+        after = o.refine_after or o.iterations // 10
+        return o.cooled(groups, o.iterations) + o.moment_groups(self.frames, after)
 
     def _rate(self, rate: float) -> Schedule:
         """Of a network: it may rise while the looks settle, for a wrong look is best moved out of
