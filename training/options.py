@@ -6,18 +6,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from arguments.settings import at_least, between, setting, weight
+from arguments.settings import at_least, between, count, setting, weight
 from scene.facts import SceneFacts
 from scene.frame_codes import FrameCodes
 from scene.gaussian_model import GaussianTable
 from training.births import Births, not_larger_than, opaque_enough, seen_within, smaller_than
 from training.losses import photometric
 from training.optimizers import ParamGroup
+from training.point_schedule import Refill, refills
 from training.schedules import Schedule, constant, cooldown, log_linear
 from training.stage import Loss
 from training.strategies import DensifySettings, Every, GradientDensify, above
 
 TOO_LARGE = 0.1  # of the scene; such rows are pruned once opacities were reset (3DGS)
+SHORTEST_INTERVAL = 10  # steps between refills: fewer views say little about what is never seen
 FEATURE_REST = 20  # SH above degree 0 learn slower by this factor (3DGS)
 
 
@@ -250,6 +252,32 @@ class Densification:
                 opacity=opacity,
             )
         )
+
+
+@dataclass(frozen=True)
+class PointTable:
+    """Points whose number is a table in time, as `PointSchedule` does it. Parts of a run are in
+    [0, 1]."""
+
+    refills: int = count(50, "times in a run that unseen rows go and copies take their place")
+    refill_until: float = setting(0.8, "part of the run after which rows stay", valid=between(0, 1))
+    grow_at: list[float] = setting(
+        [0.1, 0.2, 0.3], "parts of the run from which there are more points", valid=between(0, 1)
+    )
+    grow_to: list[int] = setting(
+        [], "how many from each on; none: twice as many, at most max_gaussians", valid=at_least(1)
+    )
+    prune_opacity: float = setting(0.02, "rows that no view showed more opaque go")
+
+    @property
+    def refill_interval(self) -> int:
+        """Steps from one refill to the next."""
+        return max(self.iterations // self.refills, SHORTEST_INTERVAL)
+
+    def refill_table(self, start: int, most: int) -> list[Refill]:
+        """From when on there are how many points, of `start` at first and `most` at last."""
+        steps = [part * self.iterations for part in self.grow_at]
+        return refills(start, steps, self.grow_to, every=self.refill_interval, most=most)
 
 
 @dataclass(frozen=True)
