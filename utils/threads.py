@@ -1,5 +1,5 @@
-"""Import this first, before torch: idle worker threads must sleep, not spin; freed memory must stay;
-and Ctrl-C or too little memory while the rest is imported is one line.
+"""Import this first, before torch: idle worker threads must sleep, not spin; freed memory must
+stay; and Ctrl-C or too little memory while the rest is imported is one line.
 
 OpenMP's default is to busy-wait between parallel loops; beside one other job on the machine that
 made a training step 40 times slower. The choice is read when torch loads its OpenMP library, hence
