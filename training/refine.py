@@ -14,9 +14,21 @@ from training.schedules import constant
 from utils.errors import InputError
 
 if TYPE_CHECKING:
+    from scene.frame_codes import FrameCodes
     from scene.methods import MethodBase
 
 DSSIM = 0.25  # weight of 1 - SSIM beside L1; no other term, as published
+
+
+def corrections(method: MethodBase) -> FrameCodes:
+    """What the model learned per moment; InputError where that is nothing."""
+    rows = method.codes
+    if rows is None or not rows.refined:
+        raise InputError(
+            "refine_test: this model learned no corrections per moment; train it with "
+            "--refine_expression, --refine_flame_pose or --refine_camera"
+        )
+    return rows
 
 
 def fit_moments(
@@ -26,14 +38,9 @@ def fit_moments(
 
     Every moment is fitted by itself, so their order says nothing; frames of one moment come one
     after the other. Returns the last loss of each frame.
-    Raises InputError where the model learned nothing per moment.
+    Raises InputError as `corrections` does.
     """
-    rows = method.codes
-    if rows is None or not rows.refined:
-        raise InputError(
-            "refine_test: this model learned no corrections per moment; train it with "
-            "--refine_expression, --refine_flame_pose or --refine_camera"
-        )
+    rows = corrections(method)
     method.requires_grad_(False)
     learned = [rows.rows[name].requires_grad_() for name in rows.refined]
     rate = constant(method.optim.frame_lr)

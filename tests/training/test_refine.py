@@ -94,3 +94,9 @@ def test_a_model_without_corrections_is_refused(trained):
     method.frames = None
     with pytest.raises(InputError, match="learned no corrections per moment"):
         fit_moments(method, scene.test, FrameLoader(10, CPU), 1)
+
+
+def test_what_draws_no_test_frames_cannot_fit_them(trained):
+    flags = ["-m", str(trained), "--skip_train", "--skip_test", "--refine_test", "5", "--quiet"]
+    with pytest.raises(InputError, match=r"--refine_test .* --skip_test .* one of them"):
+        render.render_model(*parse_render_args(flags))
