@@ -166,7 +166,7 @@ class Method(MethodBase):
         return [
             Stage("coarse", coarse, self.canonical, self._table_groups(coarse), static + parts,
                   densify(coarse, constant(o.densify_grad_threshold_coarse),
-                          constant(o.opacity_threshold_coarse)),
+                          constant(o.opacity_threshold_coarse), last=False),
                   first, only_drawn=o.sparse_adam),
             Stage("fine", fine, self.forward,
                   o.cooled(self._table_groups(fine) + self._network_groups(fine), fine),
