@@ -65,6 +65,9 @@ class Frame:
     expression: Tensor | None = None  # (E,) coefficients of the dataset's face model
     flame_pose: Tensor | None = None  # (15,) axis-angle: global, neck, jaw, left eye, right eye
     head_to_world: Tensor | None = None  # (4, 4) where the head stands; None: the world is the head
+    # (4, 4) where a body that never moves before the camera stands in the head's frame; set where
+    # the camera stands still and the pictures show more than the head
+    body_to_world: Tensor | None = None
     image: Tensor | None = None  # (3, H, W) in [0, 1], composited on `background`; set by load
     alpha: Tensor | None = None  # (1, H, W) in [0, 1]; set by load
     flow: Tensor | None = None  # (2, H, W) pixels, x and y, from here to another moment

@@ -27,7 +27,6 @@ from scene.deformation.skinning import (
     bones_in_world,
     distance,
     posed,
-    rigid_inverse,
     turns,
 )
 from scene.facts import SceneFacts
@@ -38,13 +37,13 @@ from scene.methods import MethodBase
 from training.births import Rows
 from training.losses import in_regions, perceptual
 from training.optimizers import ParamGroup
-from training.options import CommonOptions, TableRates
+from training.options import BodyRates, BodySetting, CommonOptions, TableRates
 from training.point_schedule import PointSchedule, Refill, refills
 from training.samplers import Shuffled
 from training.schedules import Schedule, constant, log_linear
 from training.stage import Loss, Stage
 from utils.random import generator
-from utils.rotations import compose
+from utils.rotations import compose, rigid_inverse
 
 if TYPE_CHECKING:
     from arguments.settings import Settings
@@ -63,7 +62,7 @@ HALVED = (0.2, 0.3, 0.5, 0.7)
 
 
 @dataclass(frozen=True)
-class ModelHiddenParams:
+class ModelHiddenParams(BodySetting):
     """Networks: the field of blendshapes, corrections by displacement, attributes."""
 
     field_width: int = count(64, "width of the field of blendshapes and skinning weights")
@@ -100,7 +99,7 @@ class ModelHiddenParams:
 
 
 @dataclass(frozen=True)
-class OptimizationParams(TableRates, CommonOptions):
+class OptimizationParams(BodyRates, TableRates, CommonOptions):
     """Schedules, losses and the table of points. Parts of a run are in [0, 1]."""
 
     iterations: int = weight(30_000, "steps of the training")
@@ -178,6 +177,7 @@ class Method(MethodBase):
         self.surface = None if head is None else HeadSurface(head, known.mean, pose, quarter)
         self.start = settings.model.init_points
         self.table = self._table(0 if head is None else self.start)
+        self.add_body()
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
             self._build_networks()
@@ -206,7 +206,8 @@ class Method(MethodBase):
             known = torch.cat([way, columns.pop("features")], 1) if "features" in columns else way
             for name, offset in self.corrections(known).items():
                 columns[name] = columns[name] + offset.reshape(columns[name].shape)
-        return activate(self._drawn(columns), self.drawn_sh_degree)
+        columns = self.on_body(self._drawn(columns), frame)
+        return activate(columns, self.drawn_sh_degree)
 
     @torch.no_grad()
     def exported(self) -> Gaussians:
@@ -409,7 +410,7 @@ class Method(MethodBase):
 
     def _groups(self) -> list[ParamGroup]:
         o = self.optim
-        groups = o.table_groups(self.table, self.unit, o.iterations)
+        groups = o.table_groups(self.table, self.unit, o.iterations) + self.body_groups()
         networks = {"field": o.field_lr, "corrections": o.field_lr, "attributes": o.attribute_lr}
         for name, rate in networks.items():
             if (part := getattr(self, name)) is not None:
