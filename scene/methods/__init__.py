@@ -142,6 +142,9 @@ class MethodBase(nn.Module):
 
         Raises ValueError naming tensors that are missing or unexpected.
         """
+        if self.body is not None and "body.law" not in state:  # an older version's
+            self.body = None
+            del self.table.columns[COLUMN]
         own = self.state_dict()
         state = {k: v for k, v in state.items() if k in own or k not in OUTDATED}
         state = _of_today(state, self.sh_degree)
