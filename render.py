@@ -23,6 +23,7 @@ from scene import SPLITS, Scene, avatar, camera_path, found_folder, load_scene
 from scene.facts import SceneFacts
 from scene.frames import Frame, FrameLoader
 from scene.methods import model_folder, read_method
+from scene.parts import as_picture, parts_of
 from scoring.sweep_grid import write_grid
 from scoring.views import REENACTMENT, REFINED
 from scoring.views_file import view_name, write_views
@@ -35,7 +36,7 @@ from utils.images import Pixels, to_pixels, write_depth, write_image
 from utils.video import VideoWriter
 
 N_TURN = 120  # views of a turn
-PARTS = ("renders", "gt", "depth")  # folders of a shot's pictures
+PARTS = ("renders", "gt", "parts", "depth")  # folders of a shot's pictures
 VIDEO = "video_rgb"
 
 
@@ -145,7 +146,7 @@ def write_shot(
                 videos[size] = open_videos.enter_context(writer)
             videos[size].add(pixels)
             if pictures:
-                write_view(folder, view_name(k), pixels, loaded)
+                write_view(folder, view_name(k), pixels, loaded, facts)
             if options.depth:
                 write_depth(folder / "depth" / view_name(k), view.depth[0])
     timing = show.frames_per_second()
@@ -168,11 +169,16 @@ def clear(folder: Path) -> None:
         file.unlink()
 
 
-def write_view(folder: Path, name: str, pixels: Pixels, frame: Frame) -> None:
-    """Write the picture of a view and, where there is one, what it should show."""
+def write_view(folder: Path, name: str, pixels: Pixels, frame: Frame, facts: SceneFacts) -> None:
+    """Write the picture of a view and, where there is one, what it should show, and what of it is
+    head and torso."""
     write_image(folder / "renders" / name, pixels)
-    if frame.image is not None:
-        write_image(folder / "gt" / name, frame.image)
+    if frame.image is None:
+        return
+    write_image(folder / "gt" / name, frame.image)
+    parts = parts_of(frame, facts.regions)
+    if parts is not None:
+        write_image(folder / "parts" / name, as_picture(parts))
 
 
 if __name__ == "__main__":

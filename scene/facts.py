@@ -197,7 +197,7 @@ def evenly(frames: list[Frame], count: int) -> list[Frame]:
 
 def without_picture(frame: Frame) -> Frame:
     """The frame as its camera would see the model alone."""
-    return replace(frame, image_path=None, mask=None, lens=None, plate_path=None)
+    return replace(frame, image_path=None, mask=None, parsing=None, lens=None, plate_path=None)
 
 
 def _plate(frame: Frame) -> Tensor | None:

@@ -44,6 +44,16 @@ class Mask:
 
 
 @dataclass(frozen=True)
+class Parsing:
+    """A picture that says by its colours (RGB, grey: three equal) which pixels show what of a
+    person."""
+
+    path: Path
+    head: tuple[tuple[int, int, int], ...]
+    torso: tuple[tuple[int, int, int], ...]  # and the neck
+
+
+@dataclass(frozen=True)
 class Lens:
     """A lens that bends: the file's own intrinsics and OpenCV's coefficients k1 k2 p1 p2 k3."""
 
@@ -60,6 +70,7 @@ class Frame:
     time: float  # [0, 1] over the sequence
     image_path: Path | None = None
     mask: Mask | None = None  # takes the place of the picture's own alpha
+    parsing: Parsing | None = None  # for scores of head and torso
     lens: Lens | None = None  # undone when the picture is decoded; the camera is a pinhole
     plate_path: Path | None = None  # picture of the empty room, the background of this frame
     expression: Tensor | None = None  # (E,) coefficients of the dataset's face model

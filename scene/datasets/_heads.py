@@ -31,6 +31,7 @@ from utils.rotations import nearest_rigid, rigid_inverse
 
 # Classes of CelebAMask-HQ that are the head: all but background, neck, necklace and cloth.
 HEAD_LABELS = tuple((k, k, k) for k in (*range(1, 14), 17, 18))
+TORSO_LABELS = tuple((k, k, k) for k in (14, 15, 16))  # neck, necklace, cloth
 MAX_COEFFICIENT = 1e6  # beyond it a file is damaged: trackers give numbers around one
 MAX_RELATIVE_FOCAL = 16.0  # focal lengths below it count in picture sides, others in pixels
 MAX_RELATIVE_CENTER = 1.0  # the same for the principal point

@@ -32,6 +32,11 @@ def head_motion(body_to_world: Tensor) -> Tensor:
     return pose_to_twist(rigid_inverse(body_to_world))
 
 
+def chin(mouth: Tensor) -> float:
+    """The height where the chin ends, from the mouth's box (2, 3), y up."""
+    return float(mouth[0, 1] - CHIN * (mouth[1, 1] - mouth[0, 1]))
+
+
 class BodyPart(nn.Module):
     """A body whose motion is linear in the head's: exp(A p) on top of standing still.
 
@@ -49,8 +54,7 @@ class BodyPart(nn.Module):
         self.register_buffer("mean", mean.clone())
         self.register_buffer("factor", torch.where(spread > 1e-6, 1 / spread.clamp(min=1e-6), 0))
         self.register_buffer("unit", torch.stack([turn, shift]).repeat_interleave(3))
-        height = mouth[1, 1] - mouth[0, 1]
-        self.chin, self.soft = float(mouth[0, 1] - CHIN * height), float(SOFT * height)
+        self.chin, self.soft = chin(mouth), SOFT * float(mouth[1, 1] - mouth[0, 1])
 
     def start(self, means: Tensor) -> Tensor:
         """(N, 1) first logits, by how far rows (N, 3) of the head's frame are below the chin."""
