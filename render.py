@@ -25,10 +25,10 @@ from scene.frames import Frame, FrameLoader
 from scene.methods import model_folder, read_method
 from scene.parts import as_picture, parts_of
 from scoring.sweep_grid import write_grid
-from scoring.views import REENACTMENT, REFINED
+from scoring.views import FITTED_REENACTMENT, REENACTMENT, REFINED
 from scoring.views_file import view_name, write_views
 from training.model_folder import require_apart
-from training.refine import fit_moments
+from training.refine import fit_frames, fit_moments
 from utils.devices import choose_device
 from utils.errors import InputError, run_command
 from utils.files import own_folder
@@ -47,6 +47,8 @@ def render_model(settings: Settings, options: RenderParams) -> None:
     """
     device = choose_device(settings.run.device)
     model_path, source = Path(settings.model.model_path), settings.model.source_path
+    if options.fit and not options.reenact:
+        raise InputError("--fit fits the frames of --reenact: name that sequence's folder, too")
     for data in filter(os.path.isdir, (source, options.drive, options.reenact)):
         require_apart(model_path, data)
     folder = model_folder(model_path, options.iteration)
@@ -75,6 +77,9 @@ def render_model(settings: Settings, options: RenderParams) -> None:
         show = Show(method, FrameLoader(0, device))
         if name == REFINED:  # the last of all that is drawn
             fit_moments(method, shots[name], show.loader, options.refine_test)
+        if name == FITTED_REENACTMENT:
+            steps, quiet = options.fit, settings.run.quiet
+            shots[name] = fit_frames(method, facts, shots[name], show.loader, steps, quiet=quiet)
         write_shot(out, shots[name], show, facts, settings, options)
     if missing:
         line = (
@@ -111,6 +116,8 @@ def avatar_shots(
     if options.reenact:
         other = _other_scene(options.reenact, settings, options)
         shots[REENACTMENT] = avatar.reenacted(facts, other, clamp=options.drive_clamp)
+        if options.fit:
+            shots[FITTED_REENACTMENT] = shots[REENACTMENT]
     return shots
 
 
