@@ -25,7 +25,6 @@ from scene.head.model import HeadModel, axis_angle_to_matrices, joint_transforms
 from scene.head.points import on_surface as surface_points
 from scene.world import Placed
 from utils.random import generator
-from utils.rotations import rigid_inverse
 
 # Metres from the origin, about where models of FLAME's layout have root and neck. Without a model
 # only the mouth's box hangs on them, and by a few millimetres.
@@ -165,7 +164,6 @@ def in_world(frames: list[Frame], data: _settings.MovingHead) -> list[Frame]:
             frame,
             camera=replace(frame.camera, viewmat=frame.camera.viewmat @ frame.head_to_world),
             head_to_world=None,
-            body_to_world=rigid_inverse(frame.head_to_world),  # the room's place, for `head_scene`
         )
         for frame in frames
     ]

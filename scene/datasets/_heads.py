@@ -79,12 +79,11 @@ def with_bodies(
     a camera says that the camera moves.
     """
     splits = [train, *map(list, others)]
-    if train[0].head_to_world is not None:
-        return splits
     places = torch.stack([rigid_inverse(_room(frame)) for frame in train])
     rest = nearest_rigid(places.mean(0))
     turned = (places[:, :3, :3] * rest[:3, :3]).sum((1, 2))  # 1 + 2 cos of the angle
-    shown = shown and float(turned.min()) > 1 + 2 * math.cos(FARTHEST_TURN)
+    shown &= train[0].head_to_world is None  # the world is the head's frame
+    shown &= float(turned.min()) > 1 + 2 * math.cos(FARTHEST_TURN)
     return [
         [replace(f, body_to_world=_room(f) @ rest if shown else None) for f in frames]
         for frames in splits
@@ -94,7 +93,7 @@ def with_bodies(
 def _room(frame: Frame) -> Tensor:
     """(4, 4) from the room, where the camera stands still, to the head's frame."""
     if frame.body_to_world is not None:
-        return frame.body_to_world  # of families that say where the head stands in the room
+        return frame.body_to_world  # of a family that says where the head is among its cameras
     return rigid_inverse(frame.camera.viewmat)
 
 
