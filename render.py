@@ -28,7 +28,7 @@ from scoring.sweep_grid import write_grid
 from scoring.views import FITTED_REENACTMENT, REENACTMENT, REFINED
 from scoring.views_file import view_name, write_views
 from training.model_folder import require_apart
-from training.refine import fit_frames, fit_moments
+from training.refine import corrections, fit_frames, fit_moments
 from utils.devices import choose_device
 from utils.errors import InputError, run_command
 from utils.files import own_folder
@@ -45,6 +45,10 @@ def render_model(settings: Settings, options: RenderParams) -> None:
 
     Pictures of the dataset are asked for where a split shows them, and for nothing else.
     """
+    if options.refine_test and options.skip_test:
+        raise InputError(
+            "--refine_test draws the test frames and --skip_test leaves them out: give one of them"
+        )
     device = choose_device(settings.run.device)
     model_path, source = Path(settings.model.model_path), settings.model.source_path
     if options.fit and not options.reenact:
@@ -65,9 +69,12 @@ def render_model(settings: Settings, options: RenderParams) -> None:
     shots |= avatar_shots(facts, settings, options)
     if options.path:
         shots["path"] = camera_path.frames_of(Path(options.path), facts)
-    if options.refine_test:
-        shots[REFINED] = shots.get("test", [])
     method = read_method(folder, facts, settings, device)
+    if options.refine_test:
+        corrections(method)
+        shots[REFINED] = shots.get("test", [])
+        if not shots[REFINED] and not missing:
+            raise InputError(f"{settings.model.source_path}: --refine_test finds no test frames")
     iteration = folder.name.removeprefix("iteration_")
     outs = {name: model_path / name / f"ours_{iteration}" for name in shots if shots[name]}
     for out in outs.values():

@@ -74,7 +74,7 @@ def train_stage(stage: Stage, run: Run) -> None:
         stage.begin()
     optimizers = Optimizers(stage.params, moments)
     watch = Watch(method, stage.name, run.loader.device, options.debug_from)
-    batches = stage.sampler(run.scene.train, stage.name, options.seed, start)
+    batches = run.loader.ahead(stage.sampler(run.scene.train, stage.name, options.seed, start))
     for step in logger.steps(stage.name, start, stage.iterations):
         method.on_step(step)
         optimizers.set_learning_rates(step)

@@ -24,12 +24,24 @@ from utils.errors import InputError
 from utils.rotations import twist_to_pose
 
 if TYPE_CHECKING:
+    from scene.frame_codes import FrameCodes
     from scene.methods import MethodBase
 
 DSSIM = 0.25  # weight of 1 - SSIM beside L1; no other term, as published
 # What is fitted to a frame, and its rate: coefficients and the body's motion in their spread over
 # the training frames, the head's turn and shift in radians and scene extents.
 FITTED = {"expression": 0.03, "flame_pose": 0.03, "head": 3e-3, "body": 0.05}
+
+
+def corrections(method: MethodBase) -> FrameCodes:
+    """What the model learned per moment; InputError where that is nothing."""
+    rows = method.codes
+    if rows is None or not rows.refined:
+        raise InputError(
+            "refine_test: this model learned no corrections per moment; train it with "
+            "--refine_expression, --refine_flame_pose or --refine_camera"
+        )
+    return rows
 
 
 def fit_moments(
@@ -39,14 +51,9 @@ def fit_moments(
 
     Every moment is fitted by itself, so their order says nothing; frames of one moment come one
     after the other. Returns the last loss of each frame.
-    Raises InputError where the model learned nothing per moment.
+    Raises InputError as `corrections` does.
     """
-    rows = method.codes
-    if rows is None or not rows.refined:
-        raise InputError(
-            "refine_test: this model learned no corrections per moment; train it with "
-            "--refine_expression, --refine_flame_pose or --refine_camera"
-        )
+    rows = corrections(method)
     method.requires_grad_(False)
     learned = [rows.rows[name].requires_grad_() for name in rows.refined]
     rate = constant(method.optim.frame_lr)

@@ -101,6 +101,12 @@ def test_a_model_without_corrections_is_refused(trained):
         fit_moments(method, scene.test, FrameLoader(10, CPU), 1)
 
 
+def test_what_draws_no_test_frames_cannot_fit_them(trained):
+    flags = ["-m", str(trained), "--skip_train", "--skip_test", "--refine_test", "5", "--quiet"]
+    with pytest.raises(InputError, match=r"--refine_test .* --skip_test .* one of them"):
+        render.render_model(*parse_render_args(flags))
+
+
 AVATAR = "--method fourdgs --coarse_iterations 60 --iterations 150 --multires 1 --init_points 300"
 AVATAR += " --expression_input true --time_input false --quiet"
 
