@@ -45,13 +45,6 @@ class Statistics:
 
 
 @dataclass(frozen=True)
-class Motion(Statistics):
-    """Of the six numbers of `scene.deformation.body.head_motion`."""
-
-    covariance: Tensor  # (6, 6)
-
-
-@dataclass(frozen=True)
 class SceneFacts:
     """Everything that a method and what shows it ask of a scene, but its pictures and points."""
 
@@ -66,7 +59,7 @@ class SceneFacts:
     eye: Tensor  # (3,) mean place of the training cameras
     fps: float
     conditions: dict[str, Statistics] = field(default_factory=dict)  # by name of the frame's field
-    head_motion: Motion | None = None  # of the head against the body, where that is known
+    head_motion: Statistics | None = None  # of the head against the body, where that is known
     names: dict[str, tuple[str, ...]] = field(default_factory=dict)  # of coefficients, where known
     regions: dict[str, Tensor] = field(default_factory=dict)  # (2, 3) boxes in the head's frame
     subject: Subject | None = None  # without its head model's data
@@ -179,13 +172,12 @@ def _over(table: Tensor) -> Statistics:
     return Statistics(table.mean(0), table.std(0, correction=0), low, high)
 
 
-def _head_motion(frames: list[Frame]) -> Motion | None:
+def _head_motion(frames: list[Frame]) -> Statistics | None:
     """Of the head against a body at rest (6,); None where no frame says where that is, or where
     nothing moves."""
     if not given(frames, "body_to_world"):
         return None
-    table = torch.stack([head_motion(frame.body_to_world) for frame in frames])
-    found = Motion(**vars(_over(table)), covariance=torch.cov(table.T, correction=0))
+    found = _over(torch.stack([head_motion(frame.body_to_world) for frame in frames]))
     return found if float(found.spread.max()) > STILL else None
 
 
@@ -264,7 +256,7 @@ def _assembled(values: dict, tensors: dict[str, Tensor]) -> SceneFacts:
             for name in CONDITIONS
             if f"conditions.{name}.mean" in tensors
         },
-        head_motion=Motion(**moving) if moving else None,
+        head_motion=Statistics(**moving) if moving else None,
         regions=under(tensors, "regions."),
         subject=None if shape is None else Subject(shape, values["scale"]),
         world=World((float(x), float(y), float(z)), float(unit)),

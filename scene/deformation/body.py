@@ -23,8 +23,6 @@ from utils.rotations import (
 )
 
 COLUMN = "body_logits"  # of a table: (N, 1), the weight of the body, 0 the head's, as a logit
-STILL = 1e-6  # radians or world units; a number of smaller spread does not vary
-FAINT = 1e-4  # of the variance of standardised numbers, under which a direction is rounding
 SURE = 4.0  # logit of what is far from the chin
 CHIN, SOFT = 0.4, 0.55  # of the mouth box's height: how far below it the chin ends, and the change
 
@@ -32,16 +30,6 @@ CHIN, SOFT = 0.4, 0.55  # of the mouth box's height: how far below it the chin e
 def head_motion(body_to_world: Tensor) -> Tensor:
     """(6,) the twist by which the head moved against a body at rest, from where that is (4, 4)."""
     return pose_to_twist(rigid_inverse(body_to_world))
-
-
-def _whitening(covariance: Tensor) -> Tensor:
-    """(6, 6) that makes numbers of this covariance independent, with a spread of 1; directions in
-    which nothing varies give 0."""
-    spread = covariance.double().diagonal().sqrt()
-    scale = torch.where(spread > STILL, 1 / spread.clamp(min=STILL), 0.0)
-    values, vectors = torch.linalg.eigh(scale[:, None] * covariance.double() * scale)
-    factors = torch.where(values > FAINT, values.clamp(min=FAINT).rsqrt(), 0.0)
-    return (factors[:, None] * vectors.T * scale).to(covariance)
 
 
 def chin(mouth: Tensor) -> float:
@@ -52,20 +40,19 @@ def chin(mouth: Tensor) -> float:
 class BodyPart(nn.Module):
     """A body whose motion is linear in the head's: exp(A p) on top of standing still.
 
-    p are the six numbers of `head_motion`, whitened: a head that turns also shifts, and along a
-    direction in which the training frames hardly vary a law of the numbers themselves would be
-    learned last, while held-out frames lie there. A (6, 6) is dimensionless and zero at first. What
-    it gives is in the spread of the head's own turns and shifts.
+    p are the six numbers of `head_motion`, standardised; A (6, 6) is dimensionless and zero at
+    first. What A gives is in the spread of the head's own turns and shifts, so that an A of the
+    size of 1 moves the body as far as the head.
     """
 
-    def __init__(self, mean: Tensor, covariance: Tensor, mouth: Tensor) -> None:
-        """`mean` (6,) and `covariance` (6, 6) are those of `head_motion` over the training frames,
-        `mouth` (2, 3) is the lowest and highest corner of its box in the head's frame, y up."""
+    def __init__(self, mean: Tensor, spread: Tensor, mouth: Tensor) -> None:
+        """`mean` and `spread` (6,) are those of `head_motion` over the training frames, `mouth` (2,
+        3) is the lowest and highest corner of its box in the head's frame, y up."""
         super().__init__()
         self.law = nn.Parameter(torch.zeros(6, 6))
-        turn, shift = (part.mean().sqrt() for part in covariance.diagonal().split(3))
+        turn, shift = (part.square().mean().sqrt() for part in spread.split(3))
         self.register_buffer("mean", mean.clone())
-        self.register_buffer("whitening", _whitening(covariance))
+        self.register_buffer("factor", torch.where(spread > 1e-6, 1 / spread.clamp(min=1e-6), 0))
         self.register_buffer("unit", torch.stack([turn, shift]).repeat_interleave(3))
         self.chin, self.soft = chin(mouth), SOFT * float(mouth[1, 1] - mouth[0, 1])
 
@@ -75,7 +62,7 @@ class BodyPart(nn.Module):
 
     def motion(self, body_to_world: Tensor) -> Tensor:
         """(4, 4) how the body moved, in the world, from where a body at rest stands."""
-        p = self.whitening @ (head_motion(body_to_world) - self.mean)
+        p = (head_motion(body_to_world) - self.mean) * self.factor
         return body_to_world @ twist_to_pose(self.unit * (self.law @ p))
 
     def forward(self, columns: Mapping[str, Tensor], body_to_world: Tensor) -> dict[str, Tensor]:

@@ -81,7 +81,7 @@ class MethodBase(nn.Module):
         motion = self.facts.head_motion
         if motion is None or not self.hidden.body_part:
             return
-        self.body = BodyPart(motion.mean, motion.covariance, self.facts.regions["mouth"])
+        self.body = BodyPart(motion.mean, motion.spread, self.facts.regions["mouth"])
         start = self.body.start(self.table.columns["means"].detach())
         self.table.columns[COLUMN] = nn.Parameter(start)
 

@@ -49,7 +49,7 @@ def filmed(moves):
 
 def body(frames):
     table = torch.stack([head_motion(frame.body_to_world) for frame in frames])
-    return BodyPart(table.mean(0), torch.cov(table.T, correction=0), MOUTH)
+    return BodyPart(table.mean(0), table.std(0, correction=0), MOUTH)
 
 
 def columns(*logits):
@@ -135,7 +135,7 @@ def test_the_law_is_found_again_from_where_the_body_went():
 
 def test_gradients_of_law_weights_places_and_pose_are_those_of_finite_differences():
     place, rows = twist_to_pose(torch.linspace(-0.2, 0.3, 6)).double(), columns(0.4, -1.0, 3.0)
-    part = BodyPart(torch.zeros(6), 0.01 * torch.eye(6) + 0.002, MOUTH).double()
+    part = BodyPart(torch.zeros(6), torch.full((6,), 0.1), MOUTH).double()
     rows = {name: value.double() for name, value in rows.items()}
     law = 0.3 * torch.randn(6, 6, generator=torch.Generator().manual_seed(3)).double()
 
@@ -150,7 +150,7 @@ def test_gradients_of_law_weights_places_and_pose_are_those_of_finite_difference
 
 
 def test_weights_begin_by_height_from_the_chin():
-    part = BodyPart(torch.zeros(6), torch.eye(6), MOUTH)
+    part = BodyPart(torch.zeros(6), torch.ones(6), MOUTH)
     heights = torch.tensor([0.1, -0.02, -0.07, -0.09, -0.12, -0.3])
     start = part.start(torch.stack([torch.zeros(6), heights, torch.zeros(6)], 1))[:, 0].sigmoid()
     assert bool((start.diff() >= 0).all())
@@ -282,16 +282,3 @@ def test_a_corrected_camera_moves_the_head_and_not_the_body():
         moved.viewmat @ again.body_to_world, frame.camera.viewmat @ frame.body_to_world
     )
     torch.testing.assert_close(rigid_inverse(turn) @ turn, torch.eye(4))
-
-
-def test_numbers_that_vary_together_are_whitened_and_those_that_do_not_vary_are_left_out():
-    source = torch.Generator().manual_seed(0)
-    table = torch.randn(500, 6, generator=source) @ torch.randn(6, 6, generator=source)
-    table[:, 3] = 0.7 * table[:, 0] + 1e-3 * table[:, 3]  # nearly the same number
-    table[:, 5] = 2.0
-    part = BodyPart(table.mean(0), torch.cov(table.T, correction=0), MOUTH)
-    white = (table - table.mean(0)) @ part.whitening.T
-    found = white.T @ white / len(table)
-    kept = found.diagonal() > 0.5
-    assert int(kept.sum()) == 4
-    torch.testing.assert_close(found, torch.diag(kept.float()), atol=2e-3, rtol=0)
