@@ -229,6 +229,13 @@ class RenderParams:
         "metrics.py scores it",
         is_path=True,
     )
+    fit: int = setting(
+        0,
+        "draw the frames of reenact once more, after so many steps each that fit expression, head "
+        "pose and body motion to their pictures, and score them as reenactment_fitted; 30 are "
+        "enough",
+        valid=at_least(0),
+    )
     path: str = setting(
         "",
         "camera path that the viewer saved (JSON), to be drawn; writes a folder path",

@@ -46,6 +46,16 @@ class Mask:
 
 
 @dataclass(frozen=True)
+class Parsing:
+    """A picture that says by its colours (RGB, grey: three equal) which pixels show what of a
+    person."""
+
+    path: Path
+    head: tuple[tuple[int, int, int], ...]
+    torso: tuple[tuple[int, int, int], ...]  # and the neck
+
+
+@dataclass(frozen=True)
 class Lens:
     """A lens that bends: the file's own intrinsics and OpenCV's coefficients k1 k2 p1 p2 k3."""
 
@@ -62,11 +72,15 @@ class Frame:
     time: float  # [0, 1] over the sequence
     image_path: Path | None = None
     mask: Mask | None = None  # takes the place of the picture's own alpha
+    parsing: Parsing | None = None  # for scores of head and torso
     lens: Lens | None = None  # undone when the picture is decoded; the camera is a pinhole
     plate_path: Path | None = None  # picture of the empty room, the background of this frame
     expression: Tensor | None = None  # (E,) coefficients of the dataset's face model
     flame_pose: Tensor | None = None  # (15,) axis-angle: global, neck, jaw, left eye, right eye
     head_to_world: Tensor | None = None  # (4, 4) where the head stands; None: the world is the head
+    # (4, 4) where a body that never moves before the camera stands in the head's frame; set where
+    # the camera stands still and the pictures show more than the head
+    body_to_world: Tensor | None = None
     image: Tensor | None = None  # (3, H, W) in [0, 1], composited on `background`; set by load
     alpha: Tensor | None = None  # (1, H, W) in [0, 1]; set by load
     flow: Tensor | None = None  # (2, H, W) pixels, x and y, from here to another moment

@@ -11,9 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from scene import Scene, load_scene
+from scene.deformation.body import COLUMN, BodyPart
 from scene.facts import SceneFacts
 from scene.frames import Frame, PointCloud
 from scene.gaussian_model import Gaussians, GaussianTable, activate
+from training.optimizers import ParamGroup
+from training.schedules import constant
 from training.stage import Stage
 from utils.errors import InputError
 from utils.tensors import read_tensors
@@ -54,6 +57,7 @@ class MethodBase(nn.Module):
         self.antialiased = settings.pipeline.antialiased
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
         self.register_buffer("active_sh_degree", torch.zeros((), dtype=torch.int64))
+        self.body: BodyPart | None = None
         # The same as numbers: to read a buffer would make a GPU wait.
         self.at_step, self.drawn_sh_degree = 0, 0
 
@@ -70,6 +74,28 @@ class MethodBase(nn.Module):
     def forward(self, frame: Frame) -> Gaussians:
         """The table posed for the frame."""
         raise NotImplementedError
+
+    def add_body(self) -> None:
+        """Let the rows of the table, in the head's frame, share a body's motion, where the frames
+        say where a body at rest stands and the setting `body_part` wants it."""
+        motion = self.facts.head_motion
+        if motion is None or not self.hidden.body_part:
+            return
+        self.body = BodyPart(motion.mean, motion.spread, self.facts.regions["mouth"])
+        start = self.body.start(self.table.columns["means"].detach())
+        self.table.columns[COLUMN] = nn.Parameter(start)
+
+    def on_body(self, columns: dict[str, Tensor], frame: Frame) -> dict[str, Tensor]:
+        """The posed columns with the body where the frame has it; at rest where it does not say."""
+        if self.body is None or frame.body_to_world is None:
+            return columns
+        return self.body(columns, frame.body_to_world)
+
+    def body_groups(self) -> list[ParamGroup]:
+        """What the body learns beside its column of the table."""
+        if self.body is None:
+            return []
+        return [ParamGroup("body", self.body.parameters, constant(self.optim.body_lr))]
 
     def settle(self) -> None:
         """The model is trained and will only be drawn: compute what no frame changes."""
@@ -116,6 +142,9 @@ class MethodBase(nn.Module):
 
         Raises ValueError naming tensors that are missing or unexpected.
         """
+        if self.body is not None and "body.law" not in state:  # an older version's
+            self.body = None
+            del self.table.columns[COLUMN]
         own = self.state_dict()
         state = {k: v for k, v in state.items() if k in own or k not in OUTDATED}
         state = _of_today(state, self.sh_degree)

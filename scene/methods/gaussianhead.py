@@ -25,7 +25,7 @@ from scene.gaussian_model import Gaussians, GaussianTable, activate, round_colum
 from scene.methods import MethodBase
 from training.losses import in_regions, perceptual
 from training.optimizers import ParamGroup
-from training.options import FEATURE_REST, CommonOptions, GeometryRates
+from training.options import FEATURE_REST, BodyRates, BodySetting, CommonOptions
 from training.samplers import Shuffled
 from training.schedules import Schedule, constant, log_linear
 from training.stage import Stage
@@ -38,7 +38,7 @@ TINY = 1e-7  # world units; no Gaussian is thinner
 
 
 @dataclass(frozen=True)
-class ModelHiddenParams:
+class ModelHiddenParams(BodySetting):
     """The deformation MLP, the tri-plane and the decoders."""
 
     deform_width: int = count(256, "width of the deformation MLP")
@@ -65,7 +65,7 @@ class ModelHiddenParams:
 
 
 @dataclass(frozen=True)
-class OptimizationParams(GeometryRates, CommonOptions):
+class OptimizationParams(BodyRates, CommonOptions):
     """Schedules, losses and densification. Lengths of schedules: 0 is that of the stage."""
 
     iterations: int = weight(80_000, "steps of the training")
@@ -124,13 +124,14 @@ class Method(MethodBase):
             drawn = drawn_rotations(h.n_rotations, source, whole_turn=not h.reference_draw)
             columns["rotations"] = drawn.repeat(len(points.xyz), 1, 1)  # all start alike
         self.table = GaussianTable(columns)
+        self.add_body()
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
             self._build_networks(self.needs(settings))
 
     def forward(self, frame: Frame) -> Gaussians:
         columns = self._decoded(self._moved(frame), frame.camera.center)
-        return activate(columns, self.drawn_sh_degree)
+        return activate(self.on_body(columns, frame), self.drawn_sh_degree)
 
     @torch.no_grad()
     def exported(self) -> Gaussians:
@@ -213,6 +214,7 @@ class Method(MethodBase):
             "sh_rest": (decoder.rest, constant(o.feature_lr / FEATURE_REST)),
         }  # fmt: skip
         groups = o.table_groups(self.table, self.extent, o.iterations, apart=["rotations"])
+        groups += self.body_groups()
         groups += [ParamGroup(name, part.parameters, lr) for name, (part, lr) in rates.items()]
         if self.hidden.rotate_copies:
             groups.append(self._rotation_group())
