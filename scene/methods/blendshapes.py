@@ -13,15 +13,16 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
+from fused_fields import mix_bases
 from torch import Tensor, nn
 
 from arguments.legacy import NO_DELAY
 from arguments.settings import count, setting, weight
 from scene.facts import SceneFacts
-from scene.frame_codes import ConditionCode
+from scene.frame_codes import ConditionCode, FrameCodes
 from scene.frames import Frame, PointCloud
 from scene.gaussian_model import Gaussians, GaussianTable, activate
-from scene.methods import MethodBase
+from scene.methods import MethodBase, as_half
 from training.losses import in_regions
 from training.optimizers import ParamGroup
 from training.options import CommonOptions, TableRates
@@ -45,6 +46,9 @@ class ModelHiddenParams:
     n_bases: int = count(20, "bases of every Gaussian; 12 are enough for a phone")
     mix_width: int = count(64, "width of the perceptron from expression to the bases' weights")
     flame_pose_input: bool = setting(False, "the weights follow the FLAME pose, too")
+    refine_expression: bool = setting(False, "learn a correction of every moment's expression")
+    refine_flame_pose: bool = setting(False, "learn a correction of every moment's FLAME pose")
+    refine_camera: bool = setting(False, "learn a correction of every moment's camera pose")
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,8 @@ class OptimizationParams(TableRates, CommonOptions):
     bases_lr_final: float = setting(0.1, "of the bases at the end")
     mix_lr_init: float = setting(1e-3, "of the perceptron")
     mix_lr_final: float = setting(1e-4, "of the perceptron at the end")
+    frame_lr: float = setting(1e-3, "of corrections, the rows learned per moment")
+    lambda_frames: float = weight(0.01, "of the mean square of corrections")
     lambda_bases: float = weight(0.0, "of the mean square of what the bases add, in their units")
     densify_grad_threshold: float = setting(2e-4, "screen-space gradient of densified Gaussians")
     opacity_threshold: float = setting(0.005, "opacity under which a Gaussian is pruned")
@@ -70,7 +76,9 @@ class OptimizationParams(TableRates, CommonOptions):
 
 
 class Method(MethodBase):
-    """Gaussians that a weighted sum of their own bases moves, turns, stretches, fades and paints."""
+    """Gaussians that a weighted sum of their own bases moves, turns, grows, fades and paints."""
+
+    half = ("table.columns.bases",)
 
     @classmethod
     def needs(cls, settings: Settings) -> tuple[str, ...]:
@@ -90,6 +98,11 @@ class Method(MethodBase):
             inputs, noise = self.needs(settings), o.code_noise
             self.code = ConditionCode(facts, inputs, h.mix_width, noise=noise, seed=self.seed)
             self.mix = nn.Linear(h.mix_width, h.n_bases)
+        refined = [name for name in (*inputs, "camera") if getattr(h, f"refine_{name}")]
+        self.frames = FrameCodes(facts, refined, 0) if refined else None
+
+    def prepare(self, frame: Frame) -> Frame:
+        return frame if self.frames is None else self.frames.refine(frame)
 
     def forward(self, frame: Frame) -> Gaussians:
         return self._posed(self.code(frame, self.at_step), self.drawn_sh_degree)
@@ -101,6 +114,15 @@ class Method(MethodBase):
     def exported(self) -> Gaussians:
         """The Gaussians of the mean expression."""
         return self._posed(self.code.layer.bias, self.sh_degree)
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        halved = as_half(self.table.columns["bases"])
+        self.table.columns["bases"] = nn.Parameter(halved, requires_grad=False)
+
+    @property
+    def codes(self) -> FrameCodes | None:
+        return self.frames
 
     def stages(self) -> list[Stage]:
         o, facts = self.optim, self.facts
@@ -120,17 +142,24 @@ class Method(MethodBase):
     def _posed(self, code: Tensor, sh_degree: int) -> Gaussians:
         weights = self.mix(nn.functional.relu(code))
         columns = dict(self.table.columns)
-        added = (columns["bases"] * (weights[:, None] * self.units)).sum(1)
+        added = mix_bases(columns["bases"], weights[:, None] * self.units)
         for name, part in zip(NUMBERS, added.split([*NUMBERS.values()], dim=1), strict=True):
             columns[name] = columns[name] + part.reshape(columns[name].shape)
         return activate(columns, sh_degree)
 
     def _smallness(self) -> list[Loss]:
-        def square(renders: list[Render], frames: list[Frame], step: int) -> Tensor:
+        def bases(renders: list[Render], frames: list[Frame], step: int) -> Tensor:
             return self.table.columns["bases"].square().mean()
 
-        o = self.optim
-        return [Loss("bases", constant(o.lambda_bases), square)] if o.lambda_bases else []
+        def rows(renders: list[Render], frames: list[Frame], step: int) -> Tensor:
+            return self.frames.size(frames)
+
+        o, terms = self.optim, []
+        if o.lambda_bases:
+            terms.append(Loss("bases", constant(o.lambda_bases), bases))
+        if self.frames is not None and o.lambda_frames:
+            terms.append(Loss("frames", constant(o.lambda_frames), rows))
+        return terms
 
     def _table_groups(self, iterations: int) -> list[ParamGroup]:
         return self.optim.table_groups(self.table, self.facts.extent, iterations)
@@ -138,4 +167,8 @@ class Method(MethodBase):
     def _mix_groups(self, iterations: int) -> list[ParamGroup]:
         rate = log_linear(self.optim.mix_lr_init, self.optim.mix_lr_final, iterations)
         parts = {"code": self.code, "mix": self.mix}
-        return [ParamGroup(name, part.parameters, rate) for name, part in parts.items()]
+        groups = [ParamGroup(name, part.parameters, rate) for name, part in parts.items()]
+        if self.frames is not None:
+            still = constant(self.optim.frame_lr)
+            groups.append(ParamGroup("frames", self.frames.parameters, still, rows="touched"))
+        return groups
