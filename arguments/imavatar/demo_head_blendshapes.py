@@ -8,6 +8,7 @@ OptimizationParams = dict(
     coarse_iterations=300,
     iterations=6_000,
     lambda_dssim=0.2,
+    lambda_regions=0.0,
     densification_interval=200,
     max_gaussians=20_000,
 )

@@ -140,7 +140,16 @@ class Method(MethodBase):
         ]  # fmt: skip
 
     def _posed(self, code: Tensor, sh_degree: int) -> Gaussians:
-        weights = self.mix(nn.functional.relu(code))
+        import os
+        act = os.environ.get("BLEND_ACT", "relu")
+        if act == "relu":
+            hidden = nn.functional.relu(code)
+        elif act == "linear":
+            hidden = code
+        elif act == "half":  # half of the units linear
+            n = len(code) // 2
+            hidden = torch.cat([code[:n], nn.functional.relu(code[n:])])
+        weights = self.mix(hidden)
         columns = dict(self.table.columns)
         added = mix_bases(columns["bases"], weights[:, None] * self.units)
         for name, part in zip(NUMBERS, added.split([*NUMBERS.values()], dim=1), strict=True):
