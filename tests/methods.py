@@ -62,6 +62,19 @@ class Case:
 
 
 CASES = {
+    "blendshapes": Case(
+        "blendshapes",
+        write_tiny_head,
+        frames="transforms.json",
+        stages=("coarse", "fine"),
+        small="--mix_width 16 --n_bases 6",
+        first="--coarse_iterations",
+        wider="--mix_width 32",
+        everything="--flame_pose_input --lambda_bases 1e-6",
+        growing="--coarse_iterations 12 --n_bases 8 --densify_grad_threshold 1e-12",
+        views={"train": 12, "test": 3},
+        video=3,
+    ),
     "controlpoints": Case(
         "controlpoints",
         write_tiny_scene,

@@ -48,6 +48,7 @@ class MethodBase(nn.Module):
 
     table: GaussianTable
     activations_per_row = 0  # floats that a training step keeps per Gaussian beside its columns
+    half: tuple[str, ...] = ()  # tensors that a model alone has in float16; checkpoints do not
 
     def __init__(self, facts: SceneFacts, settings: Settings) -> None:
         super().__init__()
@@ -137,6 +138,11 @@ class MethodBase(nn.Module):
         columns = sum(c.shape[1:].numel() for c in self.table.columns.values())
         return FLOAT * (4 * columns + self.activations_per_row)
 
+    def state_alone(self) -> dict[str, Tensor]:
+        """`state_dict` of a model that will only be drawn."""
+        state = self.state_dict()
+        return state | {name: as_half(state[name]) for name in self.half}
+
     def load(self, state: dict[str, Tensor]) -> None:
         """Take over a saved state of any number of rows.
 
@@ -176,6 +182,12 @@ class MethodBase(nn.Module):
             raise InputError(
                 f"{file}: it does not fit this method and its settings: {error}"
             ) from None
+
+
+def as_half(values: Tensor) -> Tensor:
+    """The values in float16; those beyond its range at its end."""
+    most = torch.finfo(torch.float16).max
+    return values.clamp(-most, most).half()
 
 
 def _of_today(state: dict[str, Tensor], sh_degree: int) -> dict[str, Tensor]:
