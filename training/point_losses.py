@@ -14,11 +14,10 @@ from torch.nn.functional import embedding, interpolate
 
 from gaussian_renderer import render
 from scene.cameras import Camera
+from scene.flow import subject
 from scene.frames import Frame
 from scene.gaussian_model import Gaussians
 
-ALIKE = 0.02  # of a colour's range: a pixel as near to the background shows nothing of the subject
-HALF = 0.5  # coverage from which a pixel shows the subject
 DOT = 0.075  # radius of a point whose motion is drawn, in halves of a picture's shorter side
 DOT_OPACITY = 0.9
 EASE = 0.005  # robust losses are a square below and a length above, in picture diagonals
@@ -34,13 +33,8 @@ class Silhouette:
 
     @classmethod
     def of(cls, frame: Frame) -> Silhouette | None:
-        """Of a loaded frame: its mask; without one what its alpha covers and differs from the
-        background, so that neither an empty room nor a white floor counts. None where nothing
-        does."""
-        shown = frame.alpha[0] > HALF
-        if frame.mask is None:
-            behind = frame.background.reshape(3, *frame.background.shape[1:] or (1, 1))
-            shown = shown & ((frame.image - behind).abs().amax(0) > ALIKE)
+        """Of a loaded frame; None where no pixel shows the subject."""
+        shown = subject(frame)
         if not bool(shown.any()):
             return None
         rows, columns = distance_transform_edt(
@@ -48,14 +42,6 @@ class Silhouette:
         )
         nearest = torch.from_numpy(np.stack([columns, rows], axis=-1)).to(frame.image) + 0.5
         return cls(shown.nonzero().flip(1) + 0.5, nearest)
-
-
-def project(points: Tensor, camera: Camera, nearest: float) -> tuple[Tensor, Tensor]:
-    """Pixels (N, 2) and depths (N,) of points (N, 3); what is nearer than `nearest`, or behind the
-    camera, is divided by that."""
-    seen = points @ camera.viewmat[:3, :3].T + camera.viewmat[:3, 3]
-    image = seen @ camera.K.T
-    return image[:, :2] / seen[:, 2:].clamp(min=nearest), seen[:, 2]
 
 
 def diagonal(camera: Camera) -> float:
@@ -141,10 +127,10 @@ def flow_consistency(frame: Frame, cloud: Tensor, now: Tensor, then: Tensor) -> 
     )
     seen = render(camera, dots, torch.zeros(3, device=cloud.device))
     wanted = resized(flow, camera)
-    mask = (frame.alpha > HALF).float()
+    mask = subject(frame).float()
     missed = seen.image[:2] - seen.alpha.detach() * wanted[:2] / size
     robust = EASE * ((1 + (missed / EASE).square().sum(0)).sqrt() - 1)
-    return (robust * wanted[2] * mask[0]).sum() / mask.sum().clamp(min=1)
+    return (robust * wanted[2] * mask).sum() / mask.sum().clamp(min=1)
 
 
 def resized(flow: Tensor, camera: Camera) -> Tensor:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from arguments.settings import at_least, between, count, setting, weight
+from scene.cameras import project
 from scene.deformation.point_basis import PointBasis
 from scene.deformation.volumes import inside, neighbourhoods, turns
 from scene.facts import SceneFacts
@@ -29,7 +30,7 @@ from training import point_losses
 from training.births import Births, Rows, smaller_than
 from training.optimizers import ParamGroup
 from training.options import CommonOptions, TableRates
-from training.point_losses import Silhouette, project
+from training.point_losses import Silhouette
 from training.samplers import Shuffled, TwoBackgrounds, Windows
 from training.schedules import Schedule, constant, log_linear, warm_cosine
 from training.stage import Loss, Stage
@@ -142,7 +143,7 @@ class Method(MethodBase):
             source=generator(self.seed, "point basis"),
             published=h.published_start,
         )
-        self.coarse = deepcopy(self.basis).requires_grad_(False)  # as its own stage left it
+        self.before = deepcopy(self.basis).requires_grad_(False)  # as its own stage left it
         self.register_buffer("middle", facts.middle.clone(), persistent=False)
         self.register_buffer("box", _box_points(*facts.box)[: BOX_POINTS * h.static_box],
                              persistent=False)  # fmt: skip
@@ -174,8 +175,10 @@ class Method(MethodBase):
         """(N + 20 or N, 3) the coarse points at a time, those of the still box last."""
         return torch.cat([self.clouds([time])[0], self.box])
 
-    def points(self, frame: Frame) -> Tensor:
-        return self.cloud(frame.time)
+    @torch.no_grad()
+    def carriers(self, frame: Frame) -> tuple[Tensor, list[float]]:
+        scaled = self.middle.new_tensor([frame.time]) * self.hidden.time_scale
+        return self.cloud(frame.time), self.basis.coefficients(scaled)[0].tolist()
 
     def forward(self, frame: Frame) -> Gaussians:
         return activate(self._posed(frame.time), self.drawn_sh_degree)
@@ -223,7 +226,7 @@ class Method(MethodBase):
     def fill(self) -> None:
         """The coarse stage is done: its cloud says the volumes, in which Gaussians are born."""
         h = self.hidden
-        self.coarse.load_state_dict(self.basis.state_dict())
+        self.before.load_state_dict(self.basis.state_dict())
         self.rest.copy_(self.cloud(self.optim.rest_time))
         paths = self.clouds(MOMENTS)
         self.near[: h.n_points] = neighbourhoods(paths, self.near.shape[1])
@@ -330,7 +333,7 @@ class Method(MethodBase):
         """How far the cloud is from where the coarse stage left it, in its unit."""
         times = [frame.time for frame in frames]
         with torch.no_grad():
-            before = self.clouds(times, self.coarse)
+            before = self.clouds(times, self.before)
         return (self.clouds(times) - before).abs().mean() / self.unit
 
 
