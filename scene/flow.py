@@ -145,7 +145,7 @@ def _read_folder(folder: Path, frames: list[Frame], after: list[int]) -> dict[in
     if len(files) not in (len(wanted), len(order)):
         raise InputError(
             f"{folder}: {len(files)} files of flow ({', '.join(SUFFIXES)}), expected "
-            f"{len(wanted)}, one for each training frame that another follows, named in their order; "
+            f"{len(wanted)}, one for each training frame that another follows, in their order; "
             "scripts/make_flow.py writes such a folder"
         )
     return {k: _read(file) for k, file in zip(wanted, files, strict=False)}

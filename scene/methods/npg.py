@@ -231,8 +231,9 @@ class Method(MethodBase):
         paths = self.clouds(MOMENTS)
         self.near[: h.n_points] = neighbourhoods(paths, self.near.shape[1])
         if len(self.box):
-            every = torch.arange(self.near.shape[1], device=self.near.device) % BOX_POINTS
-            self.near[h.n_points :] = h.n_points + every
+            k = self.near.shape[1]
+            even = torch.arange(k, device=self.near.device) * BOX_POINTS // k
+            self.near[h.n_points :] = h.n_points + even.clamp(max=BOX_POINTS - 1)
         source = generator(self.seed, "births")
         anchor = torch.arange(h.n_points).repeat(h.rows_per_point)
         anchor = torch.cat([anchor, h.n_points + torch.arange(len(self.box))]).to(self.near)
