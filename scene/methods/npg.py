@@ -48,7 +48,6 @@ NEAREST_SHARE = 0.02  # of the cloud's unit: what is nearer to a camera is divid
 NEIGHBOURS_EVERY = 50  # steps after which it is asked anew who is whose neighbour
 MOMENTS = torch.linspace(0, 1, 16).tolist()  # that say who is near whom
 LAST_RATE = 0.05  # of the coarse stage's rates at its end, as a factor (published)
-UNSEEN_SHARE = 0.98  # of all pixels: such silhouettes say nothing
 
 
 @dataclass(frozen=True)
@@ -103,8 +102,15 @@ class OptimizationParams(TableRates, CommonOptions):
     network_lr_init: float = setting(1.6e-4, "of the coefficients' network under the Gaussians")
     network_lr_final: float = setting(1.6e-6, "of it at the end")
     shapes_lr: float = setting(1e-4, "of the learned clouds under the Gaussians")
-    blend_lr_init: float = setting(0.02, "of the logits of a Gaussian's place in its volume")
-    blend_lr_final: float = setting(0.002, "of them at the end")
+    position_lr_init: float = setting(
+        5e-3, "of the logits that place a Gaussian in its volume, times the scene extent"
+    )
+    position_lr_final: float = setting(5e-4, "of them after position_lr_max_steps")
+    position_lr_max_steps: int = setting(
+        0, "length of that schedule; 0 is the stage's", valid=at_least(0)
+    )
+    scaling_lr_final: float = weight(0.0, "of the log-scales at the end; 0: as at the start")
+    scaling_lr_max_steps: int = count(15_000, "steps until then")
     two_backgrounds: bool = setting(
         False, "white and black in turn under the Gaussians, for pictures with an alpha or a mask"
     )
@@ -119,8 +125,9 @@ class OptimizationParams(TableRates, CommonOptions):
 
     def column_rates(self, extent: float, iterations: int) -> dict[str, Schedule]:
         rates = super().column_rates(extent, iterations)
-        del rates["means"]
-        return {**rates, "blend": log_linear(self.blend_lr_init, self.blend_lr_final, iterations)}
+        rates["blend"] = rates.pop("means")
+        sizes = log_linear(self.scaling_lr, self.scaling_lr_final, self.scaling_lr_max_steps)
+        return {**rates, "log_scales": sizes}
 
 
 class Method(MethodBase):
