@@ -241,6 +241,15 @@ class RenderParams:
         "camera path that the viewer saved (JSON), to be drawn; writes a folder path",
         is_path=True,
     )
+    points: bool = setting(
+        False,
+        "draw what the Gaussians ride on over the held-out moments, and write it: a PLY a moment, "
+        "and its coefficients as JSON (NPG)",
+    )
+    tracks: bool = setting(False, "draw the paths of a hundred Gaussians through the clip")
+    novel_time: list[float] = setting(
+        [], "draw these moments, 0 to 1, whether the dataset has them or not", valid=between(0, 1)
+    )
     refine_test: int = setting(
         0,
         "draw the test frames once more, after so many steps in which what was learned per moment "

@@ -3,6 +3,7 @@ it."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from scene import Scene, load_scene
 from scene.deformation.body import COLUMN, BodyPart
 from scene.facts import SceneFacts
+from scene.flow import with_flow
 from scene.frames import Frame, PointCloud
 from scene.gaussian_model import Gaussians, GaussianTable, activate
 from training.optimizers import ParamGroup
@@ -97,6 +99,11 @@ class MethodBase(nn.Module):
         if self.body is None:
             return []
         return [ParamGroup("body", self.body.parameters, constant(self.optim.body_lr))]
+
+    def carriers(self, frame: Frame) -> tuple[Tensor, list[float]] | None:
+        """What the Gaussians ride on at the frame's moment, where a method has such: points (P, 3),
+        world units, and the numbers that say where these are."""
+        return None
 
     def settle(self) -> None:
         """The model is trained and will only be drawn: compute what no frame changes."""
@@ -211,6 +218,8 @@ def require_needs(scene: Scene, settings: Settings) -> None:
     """InputError where the scene lacks what the method trains on."""
     method = import_module(f"scene.methods.{settings.method}").Method
     for need in method.needs(settings):
+        if need == "flow":
+            continue  # `with_needs` makes it
         if need == "subject.model":
             there = scene.subject is not None and scene.subject.model is not None
         else:
@@ -222,6 +231,20 @@ def require_needs(scene: Scene, settings: Settings) -> None:
             )
         if need == "subject.model" and scene.subject.misfit:
             raise InputError(f"{settings.model.source_path}: {scene.subject.misfit}")
+
+
+def with_needs(scene: Scene, settings: Settings, folder: Path) -> tuple[Scene, str]:
+    """The scene with what the method needs and pictures tell: the optical flow, kept in the run's
+    `folder`; and what is to be said of it.
+
+    Raises InputError as `with_flow` does.
+    """
+    method = import_module(f"scene.methods.{settings.method}").Method
+    if "flow" not in method.needs(settings):
+        return scene, ""
+    train, share = with_flow(scene.train, folder, settings.optim.flow_folder)
+    said = "" if share is None else f"flow: {share:.0%} of the subject's pixels are trusted"
+    return replace(scene, train=train), said
 
 
 def read_method(
