@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from arguments.settings import at_least, between, count, setting, weight
+from scene.deformation.body import COLUMN
 from scene.facts import SceneFacts
 from scene.frame_codes import FrameCodes
 from scene.gaussian_model import GaussianTable
@@ -16,7 +17,8 @@ from training.optimizers import ParamGroup
 from training.point_schedule import Refill, refills
 from training.schedules import Schedule, constant, cooldown, log_linear
 from training.stage import Loss
-from training.strategies import DensifySettings, Every, GradientDensify, above
+from training.strategies import DensifySettings, Every, GradientDensify, Strategy, above
+from training.thinning import MOST_LOOKS, Thinned
 
 TOO_LARGE = 0.1  # of the scene; such rows are pruned once opacities were reset (3DGS)
 SHORTEST_INTERVAL = 10  # steps between refills: fewer views say little about what is never seen
@@ -82,6 +84,29 @@ class GeometryRates:
             ParamGroup(name, lambda name=name: [columns[name]], rates[name], rows="drawn")
             for name in names
         ]
+
+
+@dataclass(frozen=True)
+class BodySetting:
+    """Of a method's `ModelHiddenParams`: the body under a talking head."""
+
+    body_part: bool = setting(
+        True,
+        "the body moves by a linear law of the head's pose, where the camera stands still and the "
+        "pictures show more than the head",
+    )
+
+
+@dataclass(frozen=True)
+class BodyRates(GeometryRates):
+    """Learning rates of that body."""
+
+    body_lr: float = setting(1e-2, "of the law from the head's motion to the body's")
+    body_weight_lr: float = setting(5e-3, "of the logits that share rows out to head and body")
+
+    def column_rates(self, extent: float, iterations: int) -> dict[str, Schedule]:
+        rates = super().column_rates(extent, iterations)
+        return {**rates, COLUMN: constant(self.body_weight_lr)}
 
 
 @dataclass(frozen=True)
@@ -204,6 +229,12 @@ class Densification:
     )
     pruning_interval: int = setting(100, "steps between prunings", valid=at_least(1))
     max_gaussians: int = setting(360_000, "densification stops here", valid=at_least(1))
+    thin_share: float = setting(
+        0.0,
+        "share of the Gaussians dropped after the last densification: those that show least in "
+        "the views of the steps that follow; 0: none",
+        valid=between(0, 0.95),
+    )
 
     @property
     def densify_until(self) -> int:
@@ -220,18 +251,19 @@ class Densification:
         seed: int,
         size: float | None = None,
         opacity: str = "stored",
-    ) -> GradientDensify:
+        last: bool = True,
+    ) -> Strategy:
         """3DGS's strategy in a stage of `iterations` steps, for things of `size` (world units; the
         scene's extent where nothing is said).
 
         From `grad_threshold` on screen a row is densified, under `opacity_threshold` pruned;
-        `opacity` is a name in `OPACITIES`.
+        `opacity` is a name in `OPACITIES`. In the `last` stage that grows, `thin_share` is heeded.
         """
         size = facts.extent if size is None else size
         until = self.densify_until
         # A reset needs as long again to heal; the reference also resets on the last step.
         last_reset = min(until, iterations - self.opacity_reset_interval // 2)
-        return GradientDensify(
+        growing = GradientDensify(
             DensifySettings(
                 grow=Every(self.densification_interval, self.densify_from_iter, until),
                 prune=Every(
@@ -252,6 +284,13 @@ class Densification:
                 opacity=opacity,
             )
         )
+        if not (last and self.thin_share):
+            return growing
+        # not while opacities that were reset heal, as each then shows by its size alone
+        reset = last_reset // self.opacity_reset_interval * self.opacity_reset_interval
+        start = max(until, reset + self.opacity_reset_interval // 2 if reset else 0)
+        end = min(start + min(facts.n_views, MOST_LOOKS), iterations)
+        return Thinned(growing, self.thin_share, Every(1, start, end))
 
 
 @dataclass(frozen=True)
