@@ -44,6 +44,7 @@ class Stage:
     begin: Callable[[], None] = lambda: None
     # rows of the table that no view of a step drew skip the optimizer's step
     only_drawn: bool = False
+    holds: int = 0  # bytes beside the model, where it is: what a loss brings along
     sketch: bool = False  # it draws something else than the model: its pictures are not scored
 
     def drawn(self, renders: list[Render]) -> Tensor | None:
