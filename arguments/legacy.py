@@ -24,7 +24,6 @@ STAG4D = {
     "position_lr_max_steps2": "assigned after the schedule was built",
     "opacity_reset_interval": "the reference has no reset",
     "input": "the folder is named by -s",
-    "path": "the folder is named by -s",
     "prompt": "no text guides anything",
     "outdir": "the output folder is named by -m or --expname",
     "save_path": "the output folder is named by -m or --expname",

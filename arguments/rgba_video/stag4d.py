@@ -1,5 +1,5 @@
 # STAG4D on pixels of the video and its generated views, made for two cores: needs no weights.
-# With weights: --guidance zero123 --guidance_path FOLDER; stag4d_paper.py has the published numbers.
+# With weights: --guidance zero123 --guidance_path FOLDER. Published numbers: stag4d_paper.py.
 dataset = "rgba_video"
 method = "stag4d"
 

@@ -196,6 +196,7 @@ class Method(MethodBase):
             name, iterations, pose, groups,
             self._pictures(before) + self._imagined(guidance, name, before) + self._plain(),
             self._densifier(before), Draws(o.batch_size, anchors, orbits, moment),
+            timed=True,
             holds=guidance.bytes if guidance else 0,
         )  # fmt: skip
 
