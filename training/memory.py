@@ -48,9 +48,9 @@ class MemoryBound:
     networks: int
     pairs: int  # from the forward to the backward pass
     adding: int  # while the backward pass adds gradients up
-    beside: int  # a prior that a loss asks
     max_gaussians: int
     device: torch.device
+    beside: int = 0  # a prior that a loss asks
 
     @property
     def learned(self) -> dict[str, int]:

@@ -12,8 +12,8 @@ OptimizationParams = dict(
     anchors_per_draw=2,
     iters=100,
     position_lr_max_steps=3_000,
-    density_start_iter=300,
-    density_end_iter=2_000,
+    densify_from_iter=300,
+    densify_until_iter=2_000,
     densification_interval=100,
     cooldown=0.3,
 )

@@ -121,8 +121,8 @@ class OptimizationParams(TableRates):
         0.025, "part of the Gaussians that are pulled hardest, densified", valid=between(0, 1)
     )
     densify_grad_threshold: float = weight(0.0, "a fixed threshold in its place; 0: the part")
-    density_start_iter: int = weight(1_200, "step after which Gaussians are densified and pruned")
-    density_end_iter: int = weight(6_000, "last step of densification and pruning")
+    densify_from_iter: int = weight(1_200, "step after which Gaussians are densified and pruned")
+    densify_until_iter: int = weight(6_000, "last step of densification and pruning")
     densification_interval: int = count(100, "steps between clone-and-split, and prunings")
     percent_dense: float = weight(0.1, "smaller Gaussians are cloned, larger split; world units")
     opacity_threshold: float = weight(0.01, "opacity of pruned Gaussians")
@@ -170,7 +170,11 @@ class Method(MethodBase):
     def stages(self) -> list[Stage]:
         o = self.optim
         device = self.table.columns["means"].device
-        guidance = open_guidance(o.guidance, o.guidance_path, device)
+        guidance = open_guidance(o.guidance, o.guidance_path, device, o.guidance_scale)
+        if guidance is not None:
+            seconds = guidance.seconds * o.batch_size
+            hours = seconds * (o.init_steps + o.iterations) / 3_600
+            print(f"guidance {o.guidance}: {seconds:.1f} s a step, {hours:.1f} h for all steps")
         stage = partial(self._stage, guidance)
         return [
             stage("static", 0, o.init_steps, self.canonical, o.canonical),
@@ -263,7 +267,7 @@ class Method(MethodBase):
         o, fixed = self.optim, self.optim.densify_grad_threshold
         share = o.densify_grad_threshold_percent
         when = Every(
-            o.densification_interval, o.density_start_iter - before, o.density_end_iter - before
+            o.densification_interval, o.densify_from_iter - before, o.densify_until_iter - before
         )
         return GradientDensify(
             DensifySettings(

@@ -1,7 +1,7 @@
 """Guidance: what says how a picture should change of a side that no camera saw.
 
-Each file here is one, found by its name: `open_guidance(folder, device)` reads its weights, on the
-device that draws. Nothing of it is part of the model: a trained one needs no weights.
+Each file here is one, found by its name: its `open_guidance(folder, device, scale)` reads the
+weights. Nothing of it is part of the model: a trained one needs no weights.
 """
 
 from __future__ import annotations
@@ -36,14 +36,16 @@ class Guidance(Protocol):
         ...
 
 
-def open_guidance(name: str, folder: str, device: torch.device) -> Guidance | None:
+def open_guidance(name: str, folder: str, device: torch.device, scale: float) -> Guidance | None:
     """The guidance `training/guidance/<name>.py` with the weights in `folder`; None for "none".
+
+    What it is shown counts `scale` times as much as what it believes anyway.
 
     Raises InputError where there is none of that name, or its weights or libraries are missing.
     """
     if name not in (known := names()):
         raise InputError(f"guidance is {name!r}, expected one of {', '.join(known)}")
-    return import_module(f"{__name__}.{name}").open_guidance(folder, device)
+    return import_module(f"{__name__}.{name}").open_guidance(folder, device, scale)
 
 
 def names() -> list[str]:
