@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,12 @@ WHICH = (
     "names (its licence is yours to accept), downloaded to a local folder"
 )
 REQUIREMENTS = "python -m pip install -r requirements-generate.txt"
-PARTS = ("unet", "vae", "image_encoder", "scheduler")
+PARTS = {
+    "unet": "UNet2DConditionModel",
+    "vae": "AutoencoderKL",
+    "image_encoder": "CLIPVisionModelWithProjection",
+    "scheduler": "DDIMScheduler",
+}
 CAMERA = ("clip_camera_projection", "cc_projection")  # folders of the camera's projection
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -40,50 +46,44 @@ Z = 4  # numbers that a camera's projection is told
 
 def open_guidance(folder: str, device: torch.device, scale: float) -> Zero123:
     """The prior with the weights of a folder. Raises InputError naming what is missing."""
-    root, small = Path(folder), _is_small(device)
+    root, (dtype, small) = Path(folder), precision(device)
     if not folder or not root.is_dir():
         raise InputError(
             f"{folder or '--guidance_path is empty'}: guidance zero123 needs weights; give "
             f"--guidance_path FOLDER with {WHICH}, or --guidance none with pictures of other sides"
         )
-    dtype = torch.float32
-    if small:
-        dtype = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    prior = Zero123(*read_parts(root, dtype, device), camera_projection(root), device, scale)
+    parts = read_parts(root, PARTS, WHICH, dtype, device)
+    prior = Zero123(*parts, camera_projection(root), device, scale)
     if small:
         prior.unet.set_attention_slice("auto")
     prior.seconds = prior.timed()
     return prior
 
 
-def read_parts(root: Path, dtype: torch.dtype, device: torch.device) -> list[Any]:
-    """UNet, VAE, image encoder and schedule. Raises InputError naming what is missing or broken."""
+def read_parts(
+    root: Path, parts: Mapping[str, str], which: str, dtype: torch.dtype, device: torch.device
+) -> list[Any]:
+    """Networks, frozen, schedules and tokenizers by folder and class. Raises InputError naming the
+    folder that is missing or broken; `which`: what it should be a part of."""
     try:
-        from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
-        from transformers import CLIPVisionModelWithProjection
+        import diffusers
+        import transformers
     except ImportError as error:
-        raise InputError(f"guidance zero123 needs a library: {error}; {REQUIREMENTS}") from None
-    kinds = (UNet2DConditionModel, AutoencoderKL, CLIPVisionModelWithProjection, DDIMScheduler)
-    return [read_part(root, n, k, dtype, device) for n, k in zip(PARTS, kinds, strict=True)]
-
-
-def read_part(root: Path, name: str, kind: type, dtype: torch.dtype, device: torch.device) -> Any:
-    """A part in its folder, frozen. Raises InputError naming the folder."""
-    folder = root / name
-    options = {} if not issubclass(kind, nn.Module) else {"dtype": dtype, "use_safetensors": True}
-    if "diffusers" in kind.__module__ and options:
-        options["low_cpu_mem_usage"] = False  # the other way needs one more library
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; expected a part of {WHICH}")
-    try:
-        part = kind.from_pretrained(folder, local_files_only=True, **options)
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
-        said = " ".join(str(error).split())
-        raise InputError(
-            f"{folder}: cannot be read as {kind.__name__} ({said[:200]}); it must hold config.json "
-            "and .safetensors"
-        ) from None
-    return part.to(device).eval().requires_grad_(False) if options else part
+        raise InputError(f"a library is missing ({error}): {REQUIREMENTS}") from None
+    found = []
+    for name, word in parts.items():
+        kind = getattr(diffusers, word, None) or getattr(transformers, word)
+        options: dict[str, Any] = {}
+        if issubclass(kind, nn.Module):
+            options = {"dtype": dtype, "use_safetensors": True}
+            if hasattr(diffusers, word):
+                options["low_cpu_mem_usage"] = False  # the other way needs one more library
+        if not (root / name).is_dir():
+            raise InputError(f"{root / name}: no such folder; expected a part of {which}")
+        with reading(root / name, word, "it must hold its config and .safetensors"):
+            part = kind.from_pretrained(root / name, local_files_only=True, **options)
+        found.append(part.to(device).eval().requires_grad_(False) if options else part)
+    return found
 
 
 def camera_projection(root: Path) -> tuple[Tensor, Tensor]:
@@ -172,11 +172,7 @@ class Zero123:
 
     def embedded(self, picture: Tensor) -> Tensor:
         """(1, E) CLIP's embedding of a picture (3, H, W)."""
-        side = self.encoder.config.image_size
-        small = resized(picture, side, "bicubic").clamp(0, 1)
-        mean, std = (small.new_tensor(v)[:, None, None] for v in (CLIP_MEAN, CLIP_STD))
-        pixels = ((small - mean) / std).to(self.dtype)
-        return self.encoder(pixel_values=pixels).image_embeds.float()
+        return embedded(self.encoder, picture).float()
 
     def encoded(self, picture: Tensor, noise: Tensor) -> Tensor:
         """(1, 4, h, w) a sample of the VAE's posterior of a picture (3, H, W), not scaled."""
@@ -233,13 +229,23 @@ class Zero123:
         return torch.randn(1, channels, side, side, generator=source).to(self.device)
 
 
+def embedded(encoder: Any, picture: Tensor) -> Tensor:
+    """(1, E) a picture (3, H, W) as CLIP's image encoder sees it."""
+    small = resized(picture, encoder.config.image_size, "bicubic").clamp(0, 1)
+    mean, std = (small.new_tensor(v)[:, None, None] for v in (CLIP_MEAN, CLIP_STD))
+    return encoder(pixel_values=((small - mean) / std).to(encoder.dtype)).image_embeds
+
+
 def resized(picture: Tensor, side: int, mode: str) -> Tensor:
     """(1, 3, side, side) of a picture (3, H, W)."""
     return interpolate(picture[None], (side, side), mode=mode, align_corners=False, antialias=True)
 
 
-def _is_small(device: torch.device) -> bool:
-    """Whether it is a GPU whose memory asks for halves."""
+def precision(device: torch.device) -> tuple[torch.dtype, bool]:
+    """The type of numbers, and whether it is a GPU whose memory asks for halves and slices."""
+    whole = torch.float32, False
     if device.type != "cuda":
-        return False
-    return torch.cuda.get_device_properties(device).total_memory < SMALL_CARD
+        return whole
+    if torch.cuda.get_device_properties(device).total_memory >= SMALL_CARD:
+        return whole
+    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16, True
