@@ -136,17 +136,25 @@ def moves(weight: float, table: GaussianTable, extent: float) -> list[Loss]:
     return [Loss("offsets", constant(weight), length)] if weight else []
 
 
-def confidently(alpha: float, half: float) -> Compare:
-    """Mean square of differences in colour, and `alpha` times that of coverage, each pixel believed
-    the less the more the pixels about it differ: half where they differ `half` times as much as
-    is usual in this view's subject.
+def squares(color: float, alpha: float) -> Compare:
+    """`color` times the mean square of differences in colour and `alpha` times that in coverage."""
+
+    def distance(render: Render, frame: Frame) -> Tensor:
+        return color * l2(render.image, frame.image) + alpha * l2(render.alpha, frame.alpha)
+
+    return distance
+
+
+def confidently(color: float, alpha: float, half: float) -> Compare:
+    """`squares`, each pixel believed the less the more the pixels about it differ: half where they
+    differ `half` times as much as is usual in this view's subject.
 
     Generated views contradict each other in places. The model is what most of them agree on, so
     what differs from it far more than the rest is what the others deny.
     """
 
     def distance(render: Render, frame: Frame) -> Tensor:
-        error = (render.image - frame.image).square().mean(0, keepdim=True)
+        error = color * (render.image - frame.image).square().mean(0, keepdim=True)
         error = error + alpha * (render.alpha - frame.alpha).square()
         with torch.no_grad():
             about = avg_pool2d(error[None], ABOUT, stride=1, padding=ABOUT // 2)[0]

@@ -26,9 +26,9 @@ from scene.gaussian_model import Gaussians, GaussianTable, activate
 from scene.methods import MethodBase
 from training.births import Births, opaque_enough, smaller_than, within_sizes
 from training.guidance import Guidance, open_guidance
-from training.losses import confidently, l2, over_views
+from training.losses import confidently, in_regions, over_views, photometric, squares
 from training.optimizers import ParamGroup
-from training.options import TableRates
+from training.options import Densification, PhotometricWeights, TableRates
 from training.samplers import Draws, Imagined, Orbits
 from training.schedules import constant, later, linear
 from training.stage import Loss, Stage
@@ -72,11 +72,9 @@ class ModelHiddenParams:
     legacy_time_range: bool = setting(False, "read only the later half of every time plane")
     legacy_smoothness: bool = setting(False, "smooth spatial planes along one axis only")
 
-    without_effect: ClassVar[dict[str, str]] = STAG4D
-
 
 @dataclass(frozen=True)
-class OptimizationParams(TableRates):
+class OptimizationParams(TableRates, PhotometricWeights, Densification):
     """Schedules, losses and densification. Iterations are optimiser steps; those that schedules
     count run through both stages."""
 
@@ -88,10 +86,10 @@ class OptimizationParams(TableRates):
     batch_size: int = count(4, "moments per step, each with all its views")
     anchors_per_draw: int = weight(1, "generated views of each moment")
     iters: int = count(2_000, "steps in which pictures gain their weight and imagined views grow")
-    lambda_ref: float = weight(20_000.0, "of the mean square of the filmed view's colours, a draw")
+    lambda_l2: float = weight(20_000.0, "of the mean square of a picture's colours, a draw")
     lambda_alpha: float = weight(5_000.0, "of the mean square of its coverage")
     lambda_anchor: float = weight(
-        1.0, "of a generated view's terms, in those of the filmed one; 0: they only guide"
+        1.0, "of a generated picture's terms, in those of a filmed one; 0: they only guide"
     )
     confidence: float = weight(
         2.0,
@@ -121,9 +119,10 @@ class OptimizationParams(TableRates):
         0.025, "part of the Gaussians that are pulled hardest, densified", valid=between(0, 1)
     )
     densify_grad_threshold: float = weight(0.0, "a fixed threshold in its place; 0: the part")
-    densify_from_iter: int = weight(1_200, "step after which Gaussians are densified and pruned")
-    densify_until_iter: int = weight(6_000, "last step of densification and pruning")
-    densification_interval: int = count(100, "steps between clone-and-split, and prunings")
+    densify_from_iter: int = weight(1_200, "step after which Gaussians are densified")
+    densify_until_iter: int = weight(6_000, "last step of densification; 0: none is")
+    pruning_from_iter: int = weight(1_200, "step after which Gaussians are pruned")
+    opacity_reset_interval: int = weight(0, "steps between resets of all opacities; 0: never")
     percent_dense: float = weight(0.1, "smaller Gaussians are cloned, larger split; world units")
     opacity_threshold: float = weight(0.01, "opacity of pruned Gaussians")
     largest: float = weight(0.1, "size from which Gaussians are pruned, world units")
@@ -216,20 +215,17 @@ class Method(MethodBase):
     def _pictures(self, before: int) -> list[Loss]:
         """Terms on the filmed and the generated views; sums over the draws of a step."""
         o = self.optim
-        ramp = later(linear(0.0, o.batch_size * o.lambda_ref, o.iters), before)
-        alpha = o.lambda_alpha / max(o.lambda_ref, 1e-12)
-
-        def misfit(render: Render, frame: Frame) -> Tensor:
-            return l2(render.image, frame.image) + alpha * l2(render.alpha, frame.alpha)
-
-        terms = [Loss("filmed", ramp, over_views(misfit, of=has_role("reference")))]
-        if o.lambda_anchor:
-            believed = confidently(alpha, o.confidence) if o.confidence else misfit
-            terms.append(
-                Loss("anchors", lambda step: o.lambda_anchor * ramp(step),
-                     over_views(believed, of=has_role("anchor")))
-            )  # fmt: skip
-        return terms
+        ramp = later(linear(0.0, o.batch_size, o.iters), before)
+        weights = o.lambda_l2, o.lambda_alpha
+        believed = confidently(*weights, o.confidence) if o.confidence else squares(*weights)
+        anchors = over_views(believed, of=has_role("anchor"))
+        return [
+            Loss("filmed", ramp, over_views(squares(*weights), of=has_role("reference"))),
+            *([Loss("anchors", lambda step: o.lambda_anchor * ramp(step), anchors)]
+              if o.lambda_anchor else []),
+            *photometric(dssim=o.lambda_dssim, lpips=o.lambda_lpips),
+            *in_regions(o.lambda_regions, self.facts.regions),
+        ]  # fmt: skip
 
     def _imagined(self, guidance: Guidance | None, stage: str, before: int) -> list[Loss]:
         """Score distillation, a sum over the draws of a step."""
@@ -256,9 +252,10 @@ class Method(MethodBase):
             return self.grid.penalty(**weights, one_way=h.legacy_smoothness)
 
         def long(renders: list[Render], frames: list[Frame], step: int) -> Tensor:
-            scales = renders[-1].gaussians.scales
+            scales = renders[-1].gaussians.scales[renders[-1].radii > 0]
             ratio = scales.amax(1) / (scales.amin(1) + 1e-8)
-            return ratio.clamp(min=o.scale_loss_ratio).mean() - o.scale_loss_ratio
+            excess = (ratio - o.scale_loss_ratio).clamp(min=0)
+            return excess.sum() / max(len(scales), 1)
 
         terms = [Loss("planes", constant(h.lambda_tv), planes)] if h.lambda_tv else []
         return terms + ([Loss("long", constant(o.lambda_scale), long)] if o.lambda_scale else [])
@@ -266,13 +263,15 @@ class Method(MethodBase):
     def _densifier(self, before: int) -> GradientDensify:
         o, fixed = self.optim, self.optim.densify_grad_threshold
         share = o.densify_grad_threshold_percent
-        when = Every(
-            o.densification_interval, o.densify_from_iter - before, o.densify_until_iter - before
-        )
+        until = o.densify_until_iter - before
+        grow = Every(o.densification_interval, o.densify_from_iter - before, until)
+        pruned = (o.prune_until_iter or o.densify_until_iter) - before
+        reset = Every(max(o.opacity_reset_interval, 1), 0, until * bool(o.opacity_reset_interval))
         return GradientDensify(
             DensifySettings(
-                grow=when,
-                prune=when,
+                grow=grow,
+                prune=Every(o.pruning_interval, o.pruning_from_iter - before, pruned),
+                reset=reset,
                 choose=above(constant(fixed)) if fixed else hardest(share),
                 rules=[opaque_enough(constant(o.opacity_threshold)),
                        within_sizes(o.smallest, o.largest)],
