@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from scene.cameras import Camera
-from scene.deformation.skinning import NECK, rigid_inverse
+from scene.deformation.skinning import NECK
 from scene.frames import Frame
 from scene.head.model import HeadModel, pose_head
 from utils.images import Pixels
+from utils.rotations import rigid_inverse
 
 INK = (0, 160, 255)  # RGB
 SHARE = 0.5  # of the ink, the rest is the picture
