@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from fused_fields import mix_bases
 from torch import Tensor, nn
 
 from arguments.legacy import NO_DELAY
@@ -139,7 +138,7 @@ class Points:
     places: Tensor  # (N, 3) in canonical space
     rest: Tensor  # (N, 3) un-posed
     skin: Tensor  # (N, 6) weights of ghost and joints
-    blend: Tensor  # (N, 3) or of any frame (N, 3, E + 36), world units; baked: what `settle` says
+    blend: Tensor  # world units: (N, 3), of any frame (N, 3, E + 36), or baked (E + 36, 3 N)
     look: dict[str, Tensor]  # raw columns, quaternions of length one where they turn
 
 
@@ -188,7 +187,7 @@ class Method(MethodBase):
             blend = p.blend
         else:
             p = self.baked
-            blend = mix_bases(p.blend, self.unit * moved[:, None].expand(-1, 3))
+            blend = (moved @ p.blend).unflatten(0, (-1, 3))
         columns = p.look | {"means": posed(p.rest, p.skin, blend, bones)}
         if not self.hidden.reference_rotation:
             columns["quats"] = compose(turns(p.skin, bones, still), p.look["quats"])
@@ -209,8 +208,8 @@ class Method(MethodBase):
     @torch.no_grad()
     def settle(self) -> None:
         points = self._every_point()
-        blend = (points.blend.mT / self.unit).half()  # half as much to read at every frame
-        self.baked = replace(points, blend=blend.contiguous())
+        # A row for each coefficient: the product reads the memory in its order.
+        self.baked = replace(points, blend=points.blend.flatten(0, 1).T.contiguous())
 
     @property
     def codes(self) -> FrameCodes | None:
