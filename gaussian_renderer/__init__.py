@@ -51,8 +51,8 @@ def render(
 
 
 def weights(camera: Camera, gaussians: Gaussians, *, antialiased: bool = False) -> Tensor:
-    """(N,) how much of the view each row makes up, in pixels: the sum of its blending weights (Kerbl
-    et al. 2023, eq. 3).
+    """(N,) how many pixels of the view each row makes up: the sum of its blending weights, which
+    are those of Kerbl et al. 2023, eq. 3.
 
     It is what the picture's sum gains when a row's colour gains one: the gradient to that colour.
     """
@@ -63,6 +63,14 @@ def weights(camera: Camera, gaussians: Gaussians, *, antialiased: bool = False) 
         out = rasterize(**inputs, width=camera.width, height=camera.height)
         (found,) = torch.autograd.grad(out.color.sum(), colors)
     return found[:, 0]
+
+
+def heaviest(weight: Tensor, share: float) -> Tensor:
+    """(N,) bool, all rows but the `share` that weigh least; at least one."""
+    keep = torch.ones_like(weight, dtype=torch.bool)
+    dropped = min(int(share * len(weight)), len(weight) - 1)
+    keep[weight.argsort(stable=True)[:dropped]] = False
+    return keep
 
 
 class Painter:
