@@ -229,10 +229,26 @@ class RenderParams:
         "metrics.py scores it",
         is_path=True,
     )
+    fit: int = setting(
+        0,
+        "draw the frames of reenact once more, after so many steps each that fit expression, head "
+        "pose and body motion to their pictures, and score them as reenactment_fitted; 30 are "
+        "enough",
+        valid=at_least(0),
+    )
     path: str = setting(
         "",
         "camera path that the viewer saved (JSON), to be drawn; writes a folder path",
         is_path=True,
+    )
+    points: bool = setting(
+        False,
+        "draw what the Gaussians ride on over the held-out moments, and write it: a PLY a moment, "
+        "and its coefficients as JSON (NPG)",
+    )
+    tracks: bool = setting(False, "draw the paths of a hundred Gaussians through the clip")
+    novel_time: list[float] = setting(
+        [], "draw these moments, 0 to 1, whether the dataset has them or not", valid=between(0, 1)
     )
     refine_test: int = setting(
         0,

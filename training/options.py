@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from arguments.settings import at_least, between, count, setting, weight
+from scene.deformation.body import COLUMN
 from scene.facts import SceneFacts
 from scene.frame_codes import FrameCodes
 from scene.gaussian_model import GaussianTable
@@ -83,6 +84,29 @@ class GeometryRates:
             ParamGroup(name, lambda name=name: [columns[name]], rates[name], rows="drawn")
             for name in names
         ]
+
+
+@dataclass(frozen=True)
+class BodySetting:
+    """Of a method's `ModelHiddenParams`: the body under a talking head."""
+
+    body_part: bool = setting(
+        True,
+        "the body moves by a linear law of the head's pose, where the camera stands still and the "
+        "pictures show more than the head",
+    )
+
+
+@dataclass(frozen=True)
+class BodyRates(GeometryRates):
+    """Learning rates of that body."""
+
+    body_lr: float = setting(1e-2, "of the law from the head's motion to the body's")
+    body_weight_lr: float = setting(5e-3, "of the logits that share rows out to head and body")
+
+    def column_rates(self, extent: float, iterations: int) -> dict[str, Schedule]:
+        rates = super().column_rates(extent, iterations)
+        return {**rates, COLUMN: constant(self.body_weight_lr)}
 
 
 @dataclass(frozen=True)

@@ -49,3 +49,17 @@ def rising(schedule: Schedule, steps: float) -> Schedule:
 def halved(value: float, at: Sequence[float], steps: int) -> Schedule:
     """`value`, halved when each of these parts of `steps` is done."""
     return lambda step: value * 0.5 ** sum((step - 1) / steps >= part for part in at)
+
+def warm_cosine(peak: float, warm_up: int, steps: int, end: float) -> Schedule:
+    """Up to `peak` along a straight line, then down to `end` times that along half a cosine; each
+    step has the rate of the one before it, so the first two have none (NPG).
+    """
+
+    def value(step: int) -> float:
+        place = max(step - 2, 0)
+        if place < warm_up:
+            return peak * place / warm_up
+        part = min((place - warm_up) / max(steps - 2 - warm_up, 1), 1.0)
+        return peak * (end + (1 - end) * (1 + math.cos(math.pi * part)) / 2)
+
+    return value

@@ -75,12 +75,6 @@ class Rig(nn.Module):
         return bones_in_world(transforms, still), torch.cat([expression, feature])
 
 
-def rigid_inverse(motion: Tensor) -> Tensor:
-    """(4, 4) of a rotation and a shift (4, 4)."""
-    turn = motion[:3, :3].T
-    return torch.cat([torch.cat([turn, -turn @ motion[:3, 3:]], 1), motion[3:]])
-
-
 def bones_in_world(transforms: Tensor, base: Tensor) -> Tensor:
     """(6, 4, 4): ghost and joints, from the head's rest to the world; `base` (4, 4) is where the
     world has what the pose does not move."""

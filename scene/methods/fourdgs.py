@@ -21,7 +21,14 @@ from scene.gaussian_model import Gaussians, GaussianTable, activate
 from scene.methods import MethodBase
 from training.losses import in_regions, moves
 from training.optimizers import ParamGroup
-from training.options import CommonOptions, MomentRates, Refinement, TableRates
+from training.options import (
+    BodyRates,
+    BodySetting,
+    CommonOptions,
+    MomentRates,
+    Refinement,
+    TableRates,
+)
 from training.samplers import Shuffled, first_moment
 from training.schedules import constant, linear
 from training.stage import Loss, Stage
@@ -41,7 +48,7 @@ HEADS = {  # setting that switches it off: column, numbers
 
 
 @dataclass(frozen=True)
-class ModelHiddenParams(Refinement):
+class ModelHiddenParams(BodySetting, Refinement):
     """The deformation field: six space-time planes and a small MLP."""
 
     net_width: int = count(64, "width of the feature MLP and of the heads")
@@ -81,7 +88,7 @@ class ModelHiddenParams(Refinement):
 
 
 @dataclass(frozen=True)
-class OptimizationParams(TableRates, MomentRates, CommonOptions):
+class OptimizationParams(BodyRates, TableRates, MomentRates, CommonOptions):
     """Schedules, losses and densification. Iterations are optimiser steps."""
 
     iterations: int = weight(30_000, "steps of the fine stage")
@@ -122,6 +129,7 @@ class Method(MethodBase):
     def __init__(self, facts: SceneFacts, settings: Settings, points: PointCloud) -> None:
         super().__init__(facts, settings)
         self.table = GaussianTable.from_points(points, self.sh_degree, facts.extent)
+        self.add_body()
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
             self.grid = self._planes()
@@ -147,10 +155,10 @@ class Method(MethodBase):
             columns["quats"] = compose(columns["quats"], as_turn(offsets.pop("quats")))
         for name, offset in offsets.items():
             columns[name] = columns[name] + bounded(offset, self.limits.get(name, 0.0))
-        return activate(columns, self.drawn_sh_degree)
+        return activate(self.on_body(columns, frame), self.drawn_sh_degree)
 
     def canonical(self, frame: Frame) -> Gaussians:
-        return activate(self.table.columns, self.drawn_sh_degree)
+        return activate(self.on_body(dict(self.table.columns), frame), self.drawn_sh_degree)
 
     @property
     def codes(self) -> FrameCodes | None:
@@ -213,7 +221,8 @@ class Method(MethodBase):
         return torch.cat(parts) if parts else None
 
     def _table_groups(self, iterations: int) -> list[ParamGroup]:
-        return self.optim.table_groups(self.table, self.facts.extent, iterations)
+        rows = self.optim.table_groups(self.table, self.facts.extent, iterations)
+        return rows + self.body_groups()
 
     def _network_groups(self, iterations: int) -> list[ParamGroup]:
         o, extent = self.optim, self.facts.extent

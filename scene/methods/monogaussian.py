@@ -27,7 +27,15 @@ from scene.methods import MethodBase
 from training.births import Rows, beside, shaken
 from training.losses import in_regions, perceptual
 from training.optimizers import ParamGroup
-from training.options import CommonOptions, MomentRates, PointTable, Refinement, TableRates
+from training.options import (
+    BodyRates,
+    BodySetting,
+    CommonOptions,
+    MomentRates,
+    PointTable,
+    Refinement,
+    TableRates,
+)
 from training.point_schedule import MASKS_OR_CAMERAS, PointSchedule, Refill, drawn, opaque
 from training.samplers import Shuffled
 from training.schedules import Schedule, constant, halved, log_linear, rising
@@ -51,7 +59,7 @@ HALVED = (0.2, 0.3, 0.5, 0.7)
 
 
 @dataclass(frozen=True)
-class ModelHiddenParams(Refinement):
+class ModelHiddenParams(BodySetting, Refinement):
     """Networks: the field of blendshapes, corrections by displacement, attributes."""
 
     field_width: int = count(64, "width of the field of blendshapes and skinning weights")
@@ -87,7 +95,7 @@ class ModelHiddenParams(Refinement):
 
 
 @dataclass(frozen=True)
-class OptimizationParams(PointTable, TableRates, MomentRates, CommonOptions):
+class OptimizationParams(PointTable, BodyRates, TableRates, MomentRates, CommonOptions):
     """Schedules and losses. Parts of a run are in [0, 1]."""
 
     iterations: int = weight(30_000, "steps of the training")
@@ -155,6 +163,7 @@ class Method(MethodBase):
         self.surface = None if head is None else HeadSurface(head, known.mean, pose, quarter)
         self.start = settings.model.init_points
         self.table = self._table(0 if head is None else self.start)
+        self.add_body()
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
             self._build_networks()
@@ -184,7 +193,8 @@ class Method(MethodBase):
             known = torch.cat([way, columns.pop("features")], 1) if "features" in columns else way
             for name, offset in self.corrections(known).items():
                 columns[name] = columns[name] + offset.reshape(columns[name].shape)
-        return activate(self._drawn(columns), self.drawn_sh_degree)
+        columns = self.on_body(self._drawn(columns), frame)
+        return activate(columns, self.drawn_sh_degree)
 
     @torch.no_grad()
     def exported(self) -> Gaussians:
@@ -362,7 +372,7 @@ class Method(MethodBase):
 
     def _groups(self) -> list[ParamGroup]:
         o = self.optim
-        groups = o.table_groups(self.table, self.unit, o.iterations)
+        groups = o.table_groups(self.table, self.unit, o.iterations) + self.body_groups()
         networks = {"field": o.field_lr, "corrections": o.field_lr, "attributes": o.attribute_lr}
         for name, rate in networks.items():
             if (part := getattr(self, name)) is not None:

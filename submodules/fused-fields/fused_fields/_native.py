@@ -84,6 +84,12 @@ class AdamStep(ctypes.Structure):
     )  # fmt: skip
 
 
+class BasisTable(ctypes.Structure):
+    """Mirrors `BasisTable` in csrc/api.h."""
+
+    _fields_ = members(bases=_pointer, grad=_pointer, rows=_i64, count=_i32, width=_i32, half=_i32)
+
+
 def _signatures(real: type) -> dict[str, list[type]]:
     return {
         "lookup_forward": [_pointer, _pointer, _i64, _pointer, _i32],
@@ -95,6 +101,8 @@ def _signatures(real: type) -> dict[str, list[type]]:
         "mlp_forward": [_pointer, _pointer, _i64, _pointer, _i32],
         "mlp_backward": [_pointer, _pointer, _i64, _pointer, _pointer, _i32],
         "adam_step": [_pointer, _pointer, _i32],
+        "mix_forward": [*[_pointer] * 3, _i32],
+        "mix_backward": [*[_pointer] * 4, _i32],
     }
 
 
