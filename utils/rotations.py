@@ -93,7 +93,7 @@ def matrix_to_axis_angle(matrix: Tensor) -> Tensor:
 def twist_to_pose(twist: Tensor) -> Tensor:
     """(6,) to the rigid motion (4, 4) that turns, then shifts."""
     turned = torch.cat([axis_angle_to_matrices(twist[:3]), twist[3:, None]], 1)
-    return torch.cat([turned, turned.new_tensor([[0.0, 0.0, 0.0, 1.0]])])
+    return torch.cat([turned, torch.eye(4, dtype=twist.dtype, device=twist.device)[3:]])
 
 
 def pose_to_twist(pose: Tensor) -> Tensor:

@@ -69,8 +69,9 @@ class BodyPart(nn.Module):
         """The posed columns, each row carried as far as its weight says."""
         moved, weight = self.motion(body_to_world), columns[COLUMN].sigmoid()
         means, quats = columns["means"], columns["quats"]
-        turn, still = left_product(matrices_to_quats(moved[:3, :3])), torch.eye(4).to(moved)
-        turn = turn * turn[0, 0].sign()  # the shorter way round
+        still = torch.eye(4, dtype=means.dtype, device=means.device)
+        turn = left_product(matrices_to_quats(moved[:3, :3]))
+        turn = turn * torch.where(turn[0, 0] < 0, -1.0, 1.0)  # the shorter way round
         way = torch.addmm(moved[:3, 3], means, (moved[:3, :3] - still[:3, :3]).T)
         return {
             **columns,
