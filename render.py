@@ -19,11 +19,11 @@ from tqdm import tqdm
 from arguments import parse_render_args
 from arguments.settings import RenderParams, Settings
 from gaussian_renderer.show import Show
-from scene import SPLITS, Scene, avatar, camera_path, found_folder, load_scene
+from scene import SPLITS, Scene, avatar, camera_path, found_folder, load_scene, performance
 from scene.facts import SceneFacts
 from scene.frames import Frame, FrameLoader
 from scene.methods import model_folder, read_method
-from scoring.sweep_grid import write_grid
+from scoring.sheets import write_grid, write_sides
 from scoring.views import REENACTMENT, REFINED
 from scoring.views_file import view_name, write_views
 from training.model_folder import require_apart
@@ -35,6 +35,7 @@ from utils.images import Pixels, to_pixels, write_depth, write_image
 from utils.video import VideoWriter
 
 N_TURN = 120  # views of a turn
+N_MOMENTS = 5  # rows of a sheet of sides
 PARTS = ("renders", "gt", "depth")  # folders of a shot's pictures
 VIDEO = "video_rgb"
 
@@ -60,6 +61,12 @@ def render_model(settings: Settings, options: RenderParams) -> None:
     if not options.skip_video:
         shots["video"] = facts.video
     shots |= avatar_shots(facts, settings, options)
+    if options.novel_time:
+        shots["novel_time"] = performance.played(facts, options.novel_time)
+    if options.freeze >= 0:
+        shots["frozen"] = performance.frozen(facts, options.freeze)
+    if options.sides:
+        shots["sides"] = performance.from_all_sides(facts, N_MOMENTS, options.sides)
     if options.path:
         shots["path"] = camera_path.frames_of(Path(options.path), facts)
     if options.refine_test:
@@ -157,6 +164,8 @@ def write_shot(
     )
     if name == "novel_expression" and pictures:
         write_grid(folder, len(frames) // len(avatar.SWEEP))
+    if name == "sides" and pictures:
+        write_sides(folder, [frame.time for frame in frames[:: len(frames) // N_MOMENTS]])
 
 
 def clear(folder: Path) -> None:

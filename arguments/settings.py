@@ -228,6 +228,24 @@ class RenderParams:
         "camera path that the viewer saved (JSON), to be drawn; writes a folder path",
         is_path=True,
     )
+    novel_time: int = setting(
+        0,
+        "so many moments, evenly over the sequence and most of them between its own, before a "
+        "camera that stands still; writes a folder novel_time",
+        valid=at_least(0),
+    )
+    freeze: float = setting(
+        -1.0,
+        "moment, 0 to 1, at which the sequence stands still along the video's path; writes a "
+        "folder frozen; -1: none",
+        valid=between(-1, 1),
+    )
+    sides: int = setting(
+        0,
+        "places on the video's path from which five moments are shown on one contact sheet; "
+        "writes a folder sides",
+        valid=between(0, 36),
+    )
     refine_test: int = setting(
         0,
         "draw the test frames once more, after so many steps in which what was learned per moment "
