@@ -41,7 +41,11 @@ HAVING = {
     "part": {"gaussianavatars", "imavatar", "nerface", "nerfblendshape"},
     "test_videos": {"imavatar"},
     "fixed_head": {"gaussianavatars", "imavatar"},
-    **dict.fromkeys(("size", "elevation", "radius", "fovy", "held_out_anchors"), {"rgba_video"}),
+    "size": {"rgba_video"},
+    "elevation": {"rgba_video"},
+    "radius": {"rgba_video"},
+    "fovy": {"rgba_video"},
+    "held_out_anchors": {"rgba_video"},
 }
 PAIRS = [(name, family) for name in VALUES for family in TINY]
 
