@@ -203,6 +203,7 @@ def test_rows_stop_at_the_most_and_those_of_wrong_sizes_go(folder):
         method.table.columns["log_scales"][:30] = np.log(0.2)
         method.table.columns["log_scales"][30:70] = np.log(0.002)
         method.table.columns["log_scales"][70:] = np.log(0.03)
+        method.table.columns["opacity_logits"][100] = 0.0  # the most opaque row always stays
     list(steps_of(scene, method, method.stages()[1], 1))
     sizes = method.table.columns["log_scales"].amax(1).exp()
     assert len(method.table) == 330
