@@ -130,7 +130,7 @@ CASES = {
         growing="--coarse_iterations 3 --n_points 1000 --window 3 --densify_grad_threshold 1e-12",
         views={"train": 12, "test": 3, "val": 2},
         video=160,
-        draws="splat",
+        measures="splat",
         place="blend",
     ),
     "anchored": Case(
