@@ -123,7 +123,8 @@ CASES = {
         write_tiny_scene,
         frames="transforms_train.json",
         stages=("coarse", "splat"),
-        small="--n_points 60 --n_shapes 14 --net_width 16 --net_depth 1 --window 3",
+        small="--n_points 60 --n_shapes 14 --net_width 16 --net_depth 1 --window 3 "
+        "--feature_lr 0.02 --opacity_lr 0.2",
         first="--coarse_iterations",
         wider="--n_shapes 15",
         everything="--two_backgrounds --static_box",

@@ -12,7 +12,7 @@ from torch.nn.functional import embedding, normalize
 from utils.rotations import quats_to_matrices
 
 CHUNK = 2**22  # distances at a time
-SQUARINGS = 14  # of a power iteration: eigenvalues a part in a thousand from each other are told
+SQUARINGS = 12  # of a power iteration: eigenvalues a part in a thousand from each other are told
 SURE = 1e-2  # share of no turn at all in the best ones, above which the smallest of them is taken
 SOFT = 1e-3  # of a neighbourhood's size: turns that so little holds get no more gradient
 

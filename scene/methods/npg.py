@@ -18,6 +18,7 @@ from scene.cameras import project
 from scene.deformation.point_basis import PointBasis
 from scene.deformation.volumes import inside, neighbourhoods, shares, turns
 from scene.facts import SceneFacts
+from scene.flow import subject
 from scene.frames import Frame, PointCloud
 from scene.gaussian_model import (
     Gaussians,
@@ -159,6 +160,8 @@ class Method(MethodBase):
         self.register_buffer("near", torch.zeros(n, k, dtype=torch.int64))
         held = min(o.k_nn, h.n_points)
         self.register_buffer("held", torch.zeros(h.n_points, held, dtype=torch.int64))
+        # Sum of the colours that pictures show where a point is, and their number.
+        self.register_buffer("tints", torch.zeros(n, 4))
         columns = GaussianTable.from_points(points, self.sh_degree, facts.extent).columns
         columns = {k: v.detach() for k, v in columns.items() if k != "means"}
         rows = len(points.xyz)
@@ -253,8 +256,9 @@ class Method(MethodBase):
                 for cloud in paths
             )
         ]
-        grey = PointCloud(torch.zeros(len(anchor), 3), torch.full((len(anchor), 3), 0.5))
-        born = dict(GaussianTable.from_points(grey, self.sh_degree).columns)
+        tints = (self.tints[:, :3] + 0.5) / (self.tints[:, 3:] + 1)  # grey where nobody looked
+        points = PointCloud(torch.zeros(len(anchor), 3).to(tints), tints[anchor])
+        born = dict(GaussianTable.from_points(points, self.sh_degree).columns)
         born |= {"blend": blend, "log_scales": torch.stack(widths).amin(0)}
         self.table.allocate(len(anchor))
         for name, column in self.table.columns.items():
@@ -300,9 +304,22 @@ class Method(MethodBase):
             if silhouette is None:
                 continue
             size = 1.0 if o.raw_units else point_losses.diagonal(frame.camera)
+            if 2 * step > o.coarse_iterations:
+                self._tint(frame, places)
             away = point_losses.chamfer(places, silhouette, source, o.chamfer_pixels)
             found.append(away / size**2)
         return torch.stack(found).mean() if found else self.middle.new_zeros(())
+
+    @torch.no_grad()
+    def _tint(self, frame: Frame, places: Tensor) -> None:
+        """Take in the colours that a picture shows at the places (N, 2) of points."""
+        column, row = places.long().unbind(1)
+        size = places.new_tensor([frame.camera.width, frame.camera.height])
+        within = ((places >= 0) & (places < size)).all(1).nonzero()[:, 0]
+        column, row = column[within], row[within]
+        shown = subject(frame)[row, column].float()[:, None]
+        colours = torch.cat([frame.image[:, row, column].T, torch.ones_like(shown)], dim=1)
+        self.tints.index_add_(0, within, shown * colours)
 
     def _silhouette(self, frame: Frame) -> Silhouette | None:
         key = (frame.image_path, frame.index, frame.image.shape)
