@@ -24,11 +24,12 @@ from scene import SPLITS, Scene, avatar, camera_path, found_folder, load_scene, 
 from scene.facts import SceneFacts
 from scene.frames import Frame, FrameLoader
 from scene.methods import MethodBase, model_folder, read_method
+from scene.parts import as_picture, parts_of
 from scoring.sweep_grid import write_grid
-from scoring.views import REENACTMENT, REFINED
+from scoring.views import FITTED_REENACTMENT, REENACTMENT, REFINED
 from scoring.views_file import view_name, write_views
 from training.model_folder import require_apart
-from training.refine import fit_moments
+from training.refine import corrections, fit_frames, fit_moments
 from utils.devices import choose_device
 from utils.errors import InputError, run_command
 from utils.files import new_folder, own_folder, write_json
@@ -38,7 +39,7 @@ from utils.video import VideoWriter
 
 N_TURN = 120  # views of a turn
 N_MOMENTS, N_TRACKS = 120, 100  # of the video of paths
-PARTS = ("renders", "gt", "depth")  # folders of a shot's pictures
+PARTS = ("renders", "gt", "parts", "depth")  # folders of a shot's pictures
 VIDEO = "video_rgb"
 
 
@@ -47,8 +48,14 @@ def render_model(settings: Settings, options: RenderParams) -> None:
 
     Pictures of the dataset are asked for where a split shows them, and for nothing else.
     """
+    if options.refine_test and options.skip_test:
+        raise InputError(
+            "--refine_test draws the test frames and --skip_test leaves them out: give one of them"
+        )
     device = choose_device(settings.run.device)
     model_path, source = Path(settings.model.model_path), settings.model.source_path
+    if options.fit and not options.reenact:
+        raise InputError("--fit fits the frames of --reenact: name that sequence's folder, too")
     for data in filter(os.path.isdir, (source, options.drive, options.reenact)):
         require_apart(model_path, data)
     folder = model_folder(model_path, options.iteration)
@@ -66,9 +73,12 @@ def render_model(settings: Settings, options: RenderParams) -> None:
     if options.path:
         shots["path"] = camera_path.frames_of(Path(options.path), facts)
     shots |= moment_shots(facts, options)
-    if options.refine_test:
-        shots[REFINED] = shots.get("test", [])
     method = read_method(folder, facts, settings, device)
+    if options.refine_test:
+        corrections(method)
+        shots[REFINED] = shots.get("test", [])
+        if not shots[REFINED] and not missing:
+            raise InputError(f"{settings.model.source_path}: --refine_test finds no test frames")
     marks = marks_of(method, shots, model_path)
     iteration = folder.name.removeprefix("iteration_")
     outs = {name: model_path / name / f"ours_{iteration}" for name in shots if shots[name]}
@@ -79,6 +89,9 @@ def render_model(settings: Settings, options: RenderParams) -> None:
         show = Show(method, FrameLoader(0, device))
         if name == REFINED:  # the last of all that is drawn
             fit_moments(method, shots[name], show.loader, options.refine_test)
+        if name == FITTED_REENACTMENT:
+            steps, quiet = options.fit, settings.run.quiet
+            shots[name] = fit_frames(method, facts, shots[name], show.loader, steps, quiet=quiet)
         write_shot(out, shots[name], show, facts, settings, options, marks.get(name))
         if name == "points":
             write_carriers(out, shots[name], method, facts)
@@ -161,6 +174,8 @@ def avatar_shots(
     if options.reenact:
         other = _other_scene(options.reenact, settings, options)
         shots[REENACTMENT] = avatar.reenacted(facts, other, clamp=options.drive_clamp)
+        if options.fit:
+            shots[FITTED_REENACTMENT] = shots[REENACTMENT]
     return shots
 
 
@@ -198,7 +213,7 @@ def write_shot(
                 videos[size] = open_videos.enter_context(writer)
             videos[size].add(pixels)
             if pictures:
-                write_view(folder, view_name(k), pixels, loaded)
+                write_view(folder, view_name(k), pixels, loaded, facts)
             if options.depth:
                 write_depth(folder / "depth" / view_name(k), view.depth[0])
     timing = show.frames_per_second()
@@ -221,11 +236,16 @@ def clear(folder: Path) -> None:
         file.unlink()
 
 
-def write_view(folder: Path, name: str, pixels: Pixels, frame: Frame) -> None:
-    """Write the picture of a view and, where there is one, what it should show."""
+def write_view(folder: Path, name: str, pixels: Pixels, frame: Frame, facts: SceneFacts) -> None:
+    """Write the picture of a view and, where there is one, what it should show, and what of it is
+    head and torso."""
     write_image(folder / "renders" / name, pixels)
-    if frame.image is not None:
-        write_image(folder / "gt" / name, frame.image)
+    if frame.image is None:
+        return
+    write_image(folder / "gt" / name, frame.image)
+    parts = parts_of(frame, facts.regions)
+    if parts is not None:
+        write_image(folder / "parts" / name, as_picture(parts))
 
 
 if __name__ == "__main__":

@@ -77,15 +77,15 @@ def train_stage(stage: Stage, run: Run) -> None:
         stage.begin()
     optimizers = Optimizers(stage.params, moments)
     watch = Watch(method, stage.name, run.loader.device, options.debug_from)
-    batches = stage.sampler(run.scene.train, stage.name, options.seed, start)
+    batches = run.loader.ahead(stage.sampler(run.scene.train, stage.name, options.seed, start))
     for step in logger.steps(stage.name, start, stage.iterations):
         method.on_step(step)
         optimizers.set_learning_rates(step)
         frames = [method.prepare(run.loader.load(f, method.background)) for f in next(batches)]
         shown = frames if stage.pose else []
         renders = [
-            render(f.camera, stage.pose(f), f.background, antialiased=method.antialiased)
-            for f in shown
+            render(f.camera, gaussians, f.background, antialiased=method.antialiased)
+            for f, gaussians in zip(shown, stage.posed(shown), strict=True)
         ]
         losses = {term.name: term(renders, frames, step) for term in stage.losses}
         watch.losses(step, losses, frames, renders)

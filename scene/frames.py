@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +46,16 @@ class Mask:
 
 
 @dataclass(frozen=True)
+class Parsing:
+    """A picture that says by its colours (RGB, grey: three equal) which pixels show what of a
+    person."""
+
+    path: Path
+    head: tuple[tuple[int, int, int], ...]
+    torso: tuple[tuple[int, int, int], ...]  # and the neck
+
+
+@dataclass(frozen=True)
 class Lens:
     """A lens that bends: the file's own intrinsics and OpenCV's coefficients k1 k2 p1 p2 k3."""
 
@@ -60,11 +72,15 @@ class Frame:
     time: float  # [0, 1] over the sequence
     image_path: Path | None = None
     mask: Mask | None = None  # takes the place of the picture's own alpha
+    parsing: Parsing | None = None  # for scores of head and torso
     lens: Lens | None = None  # undone when the picture is decoded; the camera is a pinhole
     plate_path: Path | None = None  # picture of the empty room, the background of this frame
     expression: Tensor | None = None  # (E,) coefficients of the dataset's face model
     flame_pose: Tensor | None = None  # (15,) axis-angle: global, neck, jaw, left eye, right eye
     head_to_world: Tensor | None = None  # (4, 4) where the head stands; None: the world is the head
+    # (4, 4) where a body that never moves before the camera stands in the head's frame; set where
+    # the camera stands still and the pictures show more than the head
+    body_to_world: Tensor | None = None
     image: Tensor | None = None  # (3, H, W) in [0, 1], composited on `background`; set by load
     alpha: Tensor | None = None  # (1, H, W) in [0, 1]; set by load
     flow: Tensor | None = None  # (3, h, w) pixels x and y to the next moment, and trust in [0, 1]
@@ -92,6 +108,9 @@ class PointCloud:
         return cls(torch.zeros(0, 3), torch.zeros(0, 3))
 
 
+Key = tuple[Path | None, Mask | None, int, int]  # of a picture in the cache: file, mask, size
+
+
 class FrameLoader:
     """Decodes frames and keeps as many of them as fit the budget, as 8-bit pixels.
 
@@ -103,7 +122,8 @@ class FrameLoader:
         self.budget = budget_mb * 2**20
         self.device = device
         self.used = 0
-        self._pixels: dict[tuple[Path | None, Mask | None, int, int], Pixels] = {}
+        self._pixels: dict[Key, Pixels] = {}
+        self._coming: dict[Key, Future[Pixels]] = {}  # asked for by `ahead`, not yet taken
 
     def load(self, frame: Frame, background: Tensor) -> Frame:
         """The frame with its picture, on the loader's device, composited on the background that the
@@ -126,8 +146,19 @@ class FrameLoader:
             return frame.background
         if frame.plate_path is None:
             return background
-        plate = replace(frame, image_path=frame.plate_path, mask=None)
-        return to_tensor(self._read(plate), self.device)[:3]
+        return to_tensor(self._read(_plate(frame)), self.device)[:3]
+
+    def ahead(self, batches: Iterable[list[Frame]]) -> Iterator[list[Frame]]:
+        """The batches. While one is at work, a thread decodes what the next one needs and the cache
+        does not hold; what that raises, `load` raises."""
+        with ThreadPoolExecutor(1) as reader:  # which starts no thread before it has work
+            for batch, following in pairwise(chain(batches, [[]])):
+                for picture in (*following, *map(_plate, following)):
+                    key = _key(picture)
+                    there = key in self._pixels or key in self._coming
+                    if picture.image_path is not None and not there:
+                        self._coming[key] = reader.submit(_sized, picture)
+                yield batch
 
     def preload(self, frames: Iterable[Frame]) -> None:
         """Fill the cache; what does not fit is read through without decoding it.
@@ -147,17 +178,32 @@ class FrameLoader:
                         check_image(path)
 
     def _read(self, frame: Frame) -> Pixels:
-        width, height = frame.camera.width, frame.camera.height
-        key = (frame.image_path, frame.mask, width, height)
+        key = _key(frame)
         if key not in self._pixels:
-            pixels = decode(frame)
-            if pixels.shape[:2] != (height, width):
-                pixels = resize_premultiplied(pixels, width, height)
+            coming = self._coming.pop(key, None)
+            pixels = coming.result() if coming else _sized(frame)
             if self.used + pixels.nbytes > self.budget:
                 return pixels
             self._pixels[key] = pixels
             self.used += pixels.nbytes
         return self._pixels[key]
+
+
+def _key(frame: Frame) -> Key:
+    return frame.image_path, frame.mask, frame.camera.width, frame.camera.height
+
+
+def _plate(frame: Frame) -> Frame:
+    """The frame with the picture of its empty room, if it has one."""
+    return replace(frame, image_path=frame.plate_path, mask=None)
+
+
+def _sized(frame: Frame) -> Pixels:
+    """The frame's picture at the size of its camera."""
+    pixels, (width, height) = decode(frame), (frame.camera.width, frame.camera.height)
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    return resize_premultiplied(pixels, width, height)
 
 
 def decode(frame: Frame) -> Pixels:
