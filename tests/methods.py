@@ -141,14 +141,15 @@ CASES = {
         write_tiny_scene,
         frames="transforms_train.json",
         stages=("coarse", "splat"),
-        small="--n_points 60 --n_shapes 14 --net_width 16 --net_depth 1 --window 3",
+        small="--n_points 60 --n_shapes 14 --net_width 16 --net_depth 1 --window 3 "
+        "--feature_lr 0.02 --opacity_lr 0.2",
         first="--coarse_iterations",
         wider="--n_shapes 15",
         everything="--two_backgrounds --static_box",
         growing="--coarse_iterations 3 --n_points 1000 --window 3 --densify_grad_threshold 1e-12",
         views={"train": 12, "test": 3, "val": 2},
         video=160,
-        draws="splat",
+        measures="splat",
         place="blend",
     ),
     "stag4d": Case(
