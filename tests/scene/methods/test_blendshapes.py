@@ -20,6 +20,7 @@ from training.optimizers import Optimizers
 from utils.errors import InputError
 from utils.tensors import read_tensors
 
+ALONE = "--n_bases 1 --bases_lr_init 1".split()
 FIELDS = ("means", "quats", "scales", "opacities", "sh")
 ARGV = ["--method", "blendshapes", "--init_points", "100", "--n_bases", "5", "--mix_width", "8"]
 
@@ -107,7 +108,7 @@ def test_what_is_exported_has_the_mean_expression(folder):
 
 def test_a_first_step_moves_what_is_drawn_by_the_rates_of_the_columns(folder):
     """Adam's first step is its rate in every number, whatever the gradient."""
-    method, scene, settings = build(folder, "--n_bases", "1", disturbed=False)
+    method, scene, settings = build(folder, *ALONE, disturbed=False)
     with torch.no_grad():
         method.mix.weight.zero_()
         method.mix.bias.fill_(1.0)
