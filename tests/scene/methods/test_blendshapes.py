@@ -20,7 +20,7 @@ from training.optimizers import Optimizers
 from utils.errors import InputError
 from utils.tensors import read_tensors
 
-ALONE = "--n_bases 1 --bases_lr_init 1".split()
+ALONE = ("--n_bases", "1", "--bases_lr_init", "1")
 FIELDS = ("means", "quats", "scales", "opacities", "sh")
 ARGV = ["--method", "blendshapes", "--init_points", "100", "--n_bases", "5", "--mix_width", "8"]
 
