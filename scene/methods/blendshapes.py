@@ -1,5 +1,5 @@
 """Linear bases: every Gaussian has a few ways to move, turn, grow, fade and change its colour, and
-all share the few weights that a small perceptron reads from expression and pose.
+all share the few weights that expression and pose give them.
 
 After Ma et al., "3D Gaussian Blendshapes for Head Avatar Animation", SIGGRAPH 2024, and Li et al.,
 "RGBAvatar: Reduced Gaussian Blendshapes for Online Modeling of Head Avatars", CVPR 2025; here
@@ -47,10 +47,12 @@ WIDTH = sum(NUMBERS.values())
 
 @dataclass(frozen=True)
 class ModelHiddenParams(BodySetting, Refinement):
-    """The bases, and the perceptron that mixes them."""
+    """The bases, and what mixes them."""
 
     n_bases: int = count(20, "bases of every Gaussian; 12 are enough for a phone")
-    mix_width: int = count(64, "width of the perceptron from expression to the bases' weights")
+    mix_width: int = weight(
+        0, "width of a hidden layer between expression and weights; 0: weights are linear in it"
+    )
     flame_pose_input: bool = setting(False, "the weights follow the FLAME pose, too")
 
 
@@ -63,8 +65,8 @@ class OptimizationParams(BodyRates, TableRates, MomentRates, CommonOptions):
     batch_size: int = count(1, "views per step")
     bases_lr_init: float = setting(0.3, "of the bases, in rates of the columns that they move")
     bases_lr_final: float = setting(0.03, "of the bases at the end")
-    mix_lr_init: float = setting(1e-3, "of the perceptron")
-    mix_lr_final: float = setting(1e-4, "of the perceptron at the end")
+    mix_lr_init: float = setting(1e-3, "of the layers from expression to weights")
+    mix_lr_final: float = setting(1e-4, "of these layers at the end")
     densify_grad_threshold: float = setting(2e-4, "screen-space gradient of densified Gaussians")
     opacity_threshold: float = setting(0.005, "opacity under which a Gaussian is pruned")
 
@@ -97,8 +99,11 @@ class Method(MethodBase):
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
             inputs, noise = self.needs(settings), o.code_noise
-            self.code = ConditionCode(facts, inputs, h.mix_width, noise=noise, seed=self.seed)
-            self.mix = nn.Linear(h.mix_width, h.n_bases)
+            width = h.mix_width or h.n_bases
+            self.code = ConditionCode(facts, inputs, width, noise=noise, seed=self.seed)
+            self.mix = nn.Sequential()
+            if h.mix_width:
+                self.mix = nn.Sequential(nn.ReLU(), nn.Linear(h.mix_width, h.n_bases))
         refined = h.refined((*inputs, "camera"))
         self.frames = FrameCodes(facts, refined, 0) if refined else None
 
@@ -144,7 +149,7 @@ class Method(MethodBase):
 
     def _moved(self, code: Tensor) -> dict[str, Tensor]:
         """The table's columns with what their bases add for a frame of this code."""
-        weights = self.mix(nn.functional.relu(code))
+        weights = self.mix(code)
         columns = dict(self.table.columns)
         added = mix_bases(columns.pop("bases"), weights[:, None] * self.units)
         for name, part in zip(NUMBERS, added.split([*NUMBERS.values()], dim=1), strict=True):
