@@ -1,4 +1,4 @@
-# GaussianHead on two cores in about the time of default.py: a deformation MLP of a quarter of the
+# GaussianHead on two cores in about the time of fourdgs.py: a deformation MLP of a quarter of the
 # published width, a tenth of the published steps, and rates for as few. gaussianhead_paper.py has
 # the published values.
 _base_ = "data.py"
