@@ -22,7 +22,7 @@ from utils.tensors import read_tensors
 
 ALONE = ("--n_bases", "1", "--bases_lr_init", "1")
 FIELDS = ("means", "quats", "scales", "opacities", "sh")
-ARGV = ["--method", "blendshapes", "--init_points", "100", "--n_bases", "5"]
+ARGV = ["--method", "blendshapes", "--init_points", "100", "--n_bases", "5", "--mix_width", "8"]
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +55,8 @@ def weights_of(method, frame):
     known = method.facts.conditions["expression"]
     x = (frame.expression - known.mean) / known.spread.clamp(min=1e-6) * (known.spread > 1e-6)
     code = method.code.layer.weight @ x + method.code.layer.bias
-    if not method.hidden.mix_width:
-        return code
-    return method.mix[1].weight @ code.clamp(min=0) + method.mix[1].bias
+    hidden = code.clamp(min=0) if method.hidden.mix_relu else code
+    return method.mix.weight @ hidden + method.mix.bias
 
 
 def test_untrained_bases_move_nothing(folder):
@@ -66,9 +65,9 @@ def test_untrained_bases_move_nothing(folder):
         assert same(method(frame), method.canonical(frame)) == set(FIELDS)
 
 
-@pytest.mark.parametrize("width", ["0", "8"])
-def test_every_number_moves_its_own_column_by_its_weight_in_steps_of_that_column(folder, width):
-    method, scene, settings = build(folder, "--mix_width", width, disturbed=False)
+@pytest.mark.parametrize("relu", ["false", "true"])
+def test_every_number_moves_its_own_column_by_its_weight_in_steps_of_that_column(folder, relu):
+    method, scene, settings = build(folder, "--mix_relu", relu, disturbed=False)
     frame, columns, first = scene.train[2], method.table.columns, 0
     rates = settings.optim.column_rates(method.facts.extent, settings.optim.iterations)
     for name, count in NUMBERS.items():
@@ -113,8 +112,8 @@ def test_a_first_step_moves_what_is_drawn_by_the_rates_of_the_columns(folder):
     """Adam's first step is its rate in every number, whatever the gradient."""
     method, scene, settings = build(folder, *ALONE, disturbed=False)
     with torch.no_grad():
-        method.code.layer.weight.zero_()
-        method.code.layer.bias.fill_(1.0)
+        method.mix.weight.zero_()
+        method.mix.bias.fill_(1.0)
     still = {name: column.clone() for name, column in method.table.columns.items()}
     optimizers = Optimizers([g for g in method.stages()[1].params if g.name == "bases"])
     found = method(scene.train[0])
