@@ -19,7 +19,8 @@ FOLDERS = {
     "nerface/obama": "arguments/nerface/default.py",
     "imavatar/obama256": "arguments/imavatar/default.py",
 }
-SHORT = "-r 8 --coarse_iterations 100 --iterations 200 --batch_size 1 --quiet".split()
+SHORT = "-r 8 --coarse_iterations 100 --iterations 200 --batch_size 1 --quiet"
+SHORT = SHORT.split()
 AVATARS = ("nerfblendshape", "nerface", "imavatar")  # whose default is not 4DGS
 
 
