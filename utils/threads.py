@@ -7,8 +7,8 @@ at import. A user's own OMP_WAIT_POLICY is respected.
 
 glibc hands back what a step frees, and the next step fetches it again, page by page: at 800x800
 half of a training step went there. A user's own MALLOC_ variables are respected. Blocks of more
-than 32 MiB, such as the gradient of a head's bases, it hands back all the same: torch asks for these
-in huge pages, where the system has them, and fetches them a third as long.
+than 32 MiB, such as the gradient of a head's bases, it hands back all the same: torch fetches these
+in huge pages, where the system has them, which takes a third of the time.
 """
 
 import ctypes

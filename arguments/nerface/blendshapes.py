@@ -1,4 +1,5 @@
-# Folders in the layout of NeRFace. Values as in nerfblendshape/blendshapes.py, for the same reasons.
+# Folders in the layout of NeRFace. Values as in nerfblendshape/blendshapes.py, for the same
+# reasons.
 _base_ = "../nerfblendshape/blendshapes.py"
 dataset = "nerface"
 
