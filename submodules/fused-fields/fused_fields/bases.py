@@ -42,7 +42,7 @@ def _check(bases: Tensor, weights: Tensor) -> None:
         raise TypeError("bases is float16 and requires a gradient, which float32 bases alone have")
 
 
-def _sums(bases: Tensor, weights: Tensor) -> Tensor:
+def _forward(bases: Tensor, weights: Tensor) -> Tensor:
     sums = _empty_sums(bases, weights)
     table = _table(bases, None)
     _native.call("mix_forward", weights.dtype, ctypes.addressof(table), weights, sums)
@@ -53,17 +53,17 @@ def _empty_sums(bases: Tensor, weights: Tensor) -> Tensor:
     return weights.new_empty(len(bases), bases.shape[2])
 
 
-def _gradients(
+def _backward(
     grad: Tensor, bases: Tensor, weights: Tensor, wants_bases: bool
 ) -> tuple[Tensor, Tensor]:
     """Gradients of bases, empty where they are not wanted, and of weights."""
-    found = _empty_gradients(grad, bases, weights, wants_bases)
+    found = _empty_grads(grad, bases, weights, wants_bases)
     table = _table(bases, found[0] if wants_bases else None)
     _native.call("mix_backward", weights.dtype, ctypes.addressof(table), weights, grad, found[1])
     return found
 
 
-def _empty_gradients(
+def _empty_grads(
     grad: Tensor, bases: Tensor, weights: Tensor, wants_bases: bool
 ) -> tuple[Tensor, Tensor]:
     shape = bases.shape if wants_bases else (0,)
@@ -80,15 +80,9 @@ def _differentiate(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor]:
     return bases if wants_bases else None, weights
 
 
-def _table(bases: Tensor, grad: Tensor | None) -> _native.BasisTable:
-    address = None if grad is None else grad.data_ptr()
-    half = bases.dtype == torch.float16
-    return _native.BasisTable(bases.data_ptr(), address, *bases.shape, half)
-
-
 _mix = _native.OPERATORS.define(
     "mix_bases(Tensor bases, Tensor weights) -> Tensor",
-    cpu=_sums,
+    cpu=_forward,
     cuda=_native.on_gpu("mix_bases"),
     fake=_empty_sums,
     keep=_keep,
@@ -97,7 +91,13 @@ _mix = _native.OPERATORS.define(
 _mix_backward = _native.OPERATORS.define(
     "mix_bases_backward(Tensor grad, Tensor bases, Tensor weights, bool wants_bases) "
     "-> (Tensor, Tensor)",
-    cpu=_gradients,
+    cpu=_backward,
     cuda=_native.on_gpu("mix_bases_backward"),
-    fake=_empty_gradients,
+    fake=_empty_grads,
 )
+
+
+def _table(bases: Tensor, grad: Tensor | None) -> _native.BasisTable:
+    address = None if grad is None else grad.data_ptr()
+    half = bases.dtype == torch.float16
+    return _native.BasisTable(bases.data_ptr(), address, *bases.shape, half)
