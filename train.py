@@ -71,7 +71,7 @@ def train_stage(stage: Stage, run: Run) -> None:
     if start >= stage.iterations:
         return
     if start == 0:
-        stage.begin()
+        logger.note(stage.name, stage.begin())
     optimizers = Optimizers(stage.params, moments)
     watch = Watch(method, stage.name, run.loader.device, options.debug_from)
     batches = stage.sampler(run.scene.train, stage.name, options.seed, start)

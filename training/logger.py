@@ -48,6 +48,12 @@ class Logger:
         if not self.quiet:
             tqdm.write(text)
 
+    def note(self, stage: str, text: str | None) -> None:
+        """To the log and the terminal, if there is anything to say before a stage's first step."""
+        if text:
+            self._write({"stage": stage, "step": 0, "note": text})
+            self.say(f"{stage}: {text}")
+
     def warn(self, stage: str, step: int, text: str) -> None:
         """To the log and to stderr, however quiet the run."""
         self._write({"stage": stage, "step": step, "warning": text})

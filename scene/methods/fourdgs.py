@@ -18,10 +18,11 @@ from scene.facts import SceneFacts
 from scene.frame_codes import ConditionCode, FrameCodes, condition_inputs
 from scene.frames import Frame, PointCloud
 from scene.gaussian_model import Gaussians, GaussianTable, activate
-from scene.methods import MethodBase
+from scene.methods import SH_RAMP
+from scene.methods._carried import Carried, CarrierOptions, CarrierParams
 from training.losses import in_regions, moves
 from training.optimizers import ParamGroup
-from training.options import CommonOptions, TableRates
+from training.options import CommonOptions
 from training.samplers import Shuffled, first_moment
 from training.schedules import constant, linear
 from training.stage import Loss, Stage
@@ -41,7 +42,7 @@ HEADS = {  # setting that switches it off: column, numbers
 
 
 @dataclass(frozen=True)
-class ModelHiddenParams:
+class ModelHiddenParams(CarrierParams):
     """The deformation field: six space-time planes and a small MLP."""
 
     net_width: int = count(64, "width of the feature MLP and of the heads")
@@ -84,7 +85,7 @@ class ModelHiddenParams:
 
 
 @dataclass(frozen=True)
-class OptimizationParams(TableRates, CommonOptions):
+class OptimizationParams(CarrierOptions, CommonOptions):
     """Schedules, losses and densification. Iterations are optimiser steps."""
 
     iterations: int = weight(30_000, "steps of the fine stage")
@@ -116,12 +117,13 @@ class OptimizationParams(TableRates, CommonOptions):
     without_effect: ClassVar[dict[str, str]] = OPTIMIZATION_4DGS
 
 
-class Method(MethodBase):
+class Method(Carried):
     """4DGS: features of six space-time planes move, turn and stretch every Gaussian."""
 
     @classmethod
     def needs(cls, settings: Settings) -> tuple[str, ...]:
-        time = ("time",) if settings.hidden.time_input else ()
+        moves = settings.hidden.time_input or settings.hidden.follow != "never"
+        time = ("time",) if moves else ()
         return time + condition_inputs(settings.hidden)
 
     def __init__(self, facts: SceneFacts, settings: Settings, points: PointCloud) -> None:
@@ -138,6 +140,7 @@ class Method(MethodBase):
             "log_scales": self.hidden.max_stretch,
         }
         self.activations_per_row = 2 * self.grid.n_features  # and gradients; the MLP keeps nothing
+        self.add_carrier()
 
     def prepare(self, frame: Frame) -> Frame:
         return frame if self.frames is None else self.frames.refine(frame)
@@ -152,7 +155,7 @@ class Method(MethodBase):
             columns["quats"] = compose(columns["quats"], as_turn(offsets.pop("quats")))
         for name, offset in offsets.items():
             columns[name] = columns[name] + bounded(offset, self.limits.get(name, 0.0))
-        return activate(columns, self.drawn_sh_degree)
+        return activate(self.carry(columns, frame.time), self.drawn_sh_degree)
 
     def canonical(self, frame: Frame) -> Gaussians:
         return activate(self.table.columns, self.drawn_sh_degree)
@@ -173,15 +176,21 @@ class Method(MethodBase):
                   densify(coarse, constant(o.densify_grad_threshold_coarse),
                           constant(o.opacity_threshold_coarse)),
                   first, only_drawn=o.sparse_adam),
+            *self.following(),
             Stage("fine", fine, self.forward,
                   o.cooled(self._table_groups(fine) + self._network_groups(fine), fine),
-                  moving + parts + self._regularisers(),
+                  moving + parts + self._regularisers() + self.ridden(),
                   densify(fine, linear(o.densify_grad_threshold_fine_init,
                                        o.densify_grad_threshold_after, until),
                           linear(o.opacity_threshold_fine_init,
                                  o.opacity_threshold_fine_after, until)),
-                  views, only_drawn=o.sparse_adam),
+                  views, begin=self._begin, only_drawn=o.sparse_adam),
         ]  # fmt: skip
+
+    def _begin(self) -> str:
+        """Of the fine stage, at the SH degree of the coarse one."""
+        self.draw_sh_degree(min(self.optim.coarse_iterations // SH_RAMP, self.sh_degree))
+        return self.choose()
 
     def _planes(self) -> HexPlane:
         h = self.hidden
@@ -233,7 +242,7 @@ class Method(MethodBase):
         if self.frames is not None:
             rate = constant(o.frame_lr)
             groups.append(ParamGroup("frames", self.frames.parameters, rate, rows="touched"))
-        return groups
+        return groups + self.splines(iterations)
 
     def _regularisers(self) -> list[Loss]:
         h, o = self.hidden, self.optim
