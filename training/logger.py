@@ -48,11 +48,10 @@ class Logger:
         if not self.quiet:
             tqdm.write(text)
 
-    def note(self, stage: str, text: str | None) -> None:
-        """To the log and the terminal, if there is anything to say before a stage's first step."""
-        if text:
-            self._write({"stage": stage, "step": 0, "note": text})
-            self.say(f"{stage}: {text}")
+    def note(self, stage: str, step: int, text: str) -> None:
+        """To the log and the terminal."""
+        self._write({"stage": stage, "step": step, "note": text})
+        self.say(f"{stage} {step}: {text}")
 
     def warn(self, stage: str, step: int, text: str) -> None:
         """To the log and to stderr, however quiet the run."""

@@ -11,7 +11,7 @@ in them and ride on them. Otherwise they are dropped, and nothing is left of the
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,7 +22,7 @@ from gaussian_renderer import render
 from scene.deformation.carrier import FAINT, REST, Carrier
 from scene.frames import Frame
 from scene.gaussian_model import Gaussians, activate
-from scene.methods import MethodBase
+from scene.methods import SH_RAMP, MethodBase
 from training.losses import blurred_l2, of_picture, over_views
 from training.optimizers import ParamGroup
 from training.options import TableRates
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from gaussian_renderer import Render
 
 CELLS = (5, 10, 25, 50)  # of a picture's side, coarse to fine, that control points are fitted to
-LONGEST = 200  # pixels of a side of the pictures they see
+LONGEST = 100  # pixels of a side of the pictures they see
 HELD_OUT = 8  # of so many moments one is not followed, but checked
 CHECKED = 24  # views at most
 STRIDES = 0.7548776662, 0.5698402910  # Roberts' sequence: pairs of moments, evenly over all
@@ -108,11 +108,15 @@ class Carried(MethodBase):
             self._widths(h.n_nearest)
             self.activations_per_row += 60 * h.n_nearest  # gathered similarities and gradients
 
-    def carry(self, columns: dict[str, Tensor], time: float | None) -> dict[str, Tensor]:
-        """Raw columns where the carrier takes them, if it does."""
-        if self.carrier is None or not self.carrier.carries:
-            return columns
-        return self.carrier.ride(columns, self.table.fixed.riding, time)
+    @property
+    def rides(self) -> bool:
+        """Whether control points carry the Gaussians, and nothing else moves them."""
+        return self.carrier is not None and self.carrier.carries
+
+    def ride(self, frame: Frame) -> Gaussians:
+        """The table as the control points carry it."""
+        columns, riding = dict(self.table.columns), self.table.fixed.riding
+        return activate(self.carrier.ride(columns, riding, frame.time), self.drawn_sh_degree)
 
     def follow(self, frame: Frame) -> Gaussians:
         return self.carrier.follow(frame.time)
@@ -136,29 +140,34 @@ class Carried(MethodBase):
             for name, rate in rates.items()
         ]
         steps, (held, kept) = o.track_iterations, moments_apart(HELD_OUT)
-        window = GrowingWindow(o.window_at, LONGEST, views=o.batch_size, choose=kept)
-        check = Shuffled(choose=lambda frames: [shrunk(f, LONGEST) for f in held(frames)])
+        window = GrowingWindow(o.window_at, LONGEST, views=o.batch_size)
         born = Relocate(c, FAINT, Every(100, 100, round(0.85 * steps)), self.seed)
+        track = Stage("track", steps, self.follow, o.cooled(groups, steps), self._followed(), born,
+                      window, sketch=True)  # fmt: skip
+        if self.hidden.follow == "always":
+            return [track]
+        check = Shuffled(choose=lambda frames: [shrunk(f, LONGEST) for f in held(frames)])
         return [
-            Stage("track", steps, self.follow, o.cooled(groups, steps), self._followed(), born,
-                  window, sketch=True),
+            replace(track, sampler=replace(window, choose=kept)),
             Stage("check", CHECKED, self.follow, [], [self._checked()], Keep(), check,
                   begin=self.carrier.begin_check, sketch=True),
         ]  # fmt: skip
 
     @torch.no_grad()
-    def choose(self) -> str:
-        """Whether the Gaussians ride; returns it in words. The table is born anew if they do."""
+    def choose(self, steps: int) -> str:
+        """Whether the Gaussians ride; returns it in words. The table is born anew if they do, and
+        is otherwise as it was after its own `steps` steps."""
         if self.carrier is None:
             return ""
-        h, c = self.hidden, self.carrier
-        still, followed = (10 * math.log10(1 / max(e, 1e-12)) for e in self.carrier.errors.tolist())
-        ride = h.follow == "always" or followed - still > self.optim.follow_gain
-        said = f"held-out moments: {still:.1f} dB standing still, {followed:.1f} dB followed; "
-        if not ride:
-            c.drop()
-            self._widths(0)
-            return said + "nothing is followed"
+        self.draw_sh_degree(min(steps // SH_RAMP, self.sh_degree))
+        h, c, said = self.hidden, self.carrier, ""
+        if h.follow == "auto":
+            still, followed = (-10 * math.log10(max(e, 1e-12)) for e in c.errors.tolist())
+            said = f"held-out moments: {still:.1f} dB standing still, {followed:.1f} dB followed; "
+            if followed - still < self.optim.follow_gain:
+                c.drop()
+                self._widths(0)
+                return said + "nothing is followed"
         c.hang()
         born = c.born(h.init_rows, self.sh_degree, self.facts.extent)
         self.table.allocate(h.init_rows)

@@ -18,7 +18,6 @@ from scene.facts import SceneFacts
 from scene.frame_codes import ConditionCode, FrameCodes, condition_inputs
 from scene.frames import Frame, PointCloud
 from scene.gaussian_model import Gaussians, GaussianTable, activate
-from scene.methods import SH_RAMP
 from scene.methods._carried import Carried, CarrierOptions, CarrierParams
 from training.losses import in_regions, moves
 from training.optimizers import ParamGroup
@@ -146,6 +145,8 @@ class Method(Carried):
         return frame if self.frames is None else self.frames.refine(frame)
 
     def forward(self, frame: Frame) -> Gaussians:
+        if self.rides:
+            return self.ride(frame)
         columns = dict(self.table.columns)
         offsets = self.mlp(self.grid(columns["means"], frame.time), self._code(frame))
         if "sh" in offsets:
@@ -155,7 +156,7 @@ class Method(Carried):
             columns["quats"] = compose(columns["quats"], as_turn(offsets.pop("quats")))
         for name, offset in offsets.items():
             columns[name] = columns[name] + bounded(offset, self.limits.get(name, 0.0))
-        return activate(self.carry(columns, frame.time), self.drawn_sh_degree)
+        return activate(columns, self.drawn_sh_degree)
 
     def canonical(self, frame: Frame) -> Gaussians:
         return activate(self.table.columns, self.drawn_sh_degree)
@@ -184,13 +185,8 @@ class Method(Carried):
                                        o.densify_grad_threshold_after, until),
                           linear(o.opacity_threshold_fine_init,
                                  o.opacity_threshold_fine_after, until)),
-                  views, begin=self._begin, only_drawn=o.sparse_adam),
+                  views, begin=partial(self.choose, coarse), only_drawn=o.sparse_adam),
         ]  # fmt: skip
-
-    def _begin(self) -> str:
-        """Of the fine stage, at the SH degree of the coarse one."""
-        self.draw_sh_degree(min(self.optim.coarse_iterations // SH_RAMP, self.sh_degree))
-        return self.choose()
 
     def _planes(self) -> HexPlane:
         h = self.hidden
@@ -250,6 +246,8 @@ class Method(Carried):
         weights = smooth | {"time_l1": h.l1_time_planes}
 
         def planes(renders: list[Render], frames: list[Frame], step: int) -> Tensor:
+            if self.rides:
+                return self.table.columns["means"].new_zeros(())
             return self.grid.penalty(**weights, one_way=h.legacy_smoothness)
 
         def rows(renders: list[Render], frames: list[Frame], step: int) -> Tensor:
