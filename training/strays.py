@@ -27,7 +27,7 @@ class Strays:
 
     def __str__(self) -> str:
         return (
-            f"{self.beyond:.1%} of the Gaussians are posed beyond the scene's box, "
+            f"{self.beyond:.1%} of the Gaussians are posed far beyond the scene's box, "
             f"{self.dots:.1%} are under a tenth of a pixel"
         )
 

@@ -109,6 +109,11 @@ class Carried(MethodBase):
             self.activations_per_row += 60 * h.n_nearest  # gathered similarities and gradients
 
     @property
+    def max_rows(self) -> int:
+        asked = max(self.hidden.init_rows, self.hidden.n_control) if self.carrier else 0
+        return max(super().max_rows, asked)
+
+    @property
     def rides(self) -> bool:
         """Whether control points carry the Gaussians, and nothing else moves them."""
         return self.carrier is not None and self.carrier.carries

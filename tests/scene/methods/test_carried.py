@@ -213,6 +213,7 @@ def test_where_nothing_is_followed_it_is_4dgs_to_the_byte(settings, tmp_path):
     assert {name.split(".")[0] for name in still.keys() - plain.keys()} == {"carrier", "table"}
     assert all(len(still[name]) == 0 for name in still if name.startswith("carrier.points"))
     assert notes[0].endswith("; nothing is followed")
+    assert notes[1].endswith(" are under a tenth of a pixel")
 
 
 @pytest.mark.parametrize(("follow", "points"), [("auto --follow_gain 99", 0), ("always", 20)])
