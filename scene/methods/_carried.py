@@ -132,6 +132,7 @@ class Carried(MethodBase):
         super().load(state)
         if self.carrier is not None:
             self.carrier.remember()
+            self.antialiased |= self.rides
 
     def following(self) -> list[Stage]:
         """The stages after the static one and before that which begins with `choose`."""
@@ -174,6 +175,7 @@ class Carried(MethodBase):
                 self._widths(0)
                 return said + "nothing is followed"
         c.hang()
+        self.antialiased = True  # what shrinks fades, instead of staying a dot
         born = c.born(h.init_rows, self.sh_degree, self.facts.extent)
         self.table.allocate(h.init_rows)
         for name, column in self.table.every().items():

@@ -8,14 +8,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from arguments import parse_train_args
+from arguments import load_settings, parse_train_args
 from gaussian_renderer import render
 from scene import load_scene
 from scene.cameras import Camera
 from scene.facts import SceneFacts
 from scene.frames import Frame, PointCloud
 from scene.gaussian_model import Gaussians
-from scene.methods import make_method
+from scene.methods import make_method, open_model
 from tests.tiny_scene import write_tiny_scene
 from train import train
 from training.optimizers import Optimizers
@@ -228,4 +228,6 @@ def test_the_choice_is_saved_and_a_stopped_run_goes_on_to_the_same_bytes(
     assert all(torch.equal(resumed[name], value) for name, value in whole.items())
     assert len(whole["carrier.points.columns.means"]) == points
     assert bool(whole["carrier.carrying"]) == (points > 0)
+    _, model = open_model(load_settings(tmp_path / "whole/config.json"), -1, torch.device("cpu"))
+    assert model.rides == model.antialiased == (points > 0)
     assert not any("held-out" in note for note in notes)  # it was chosen before
