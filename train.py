@@ -19,7 +19,7 @@ from scene import load_scene
 from scene.datasets._doubts import doubts
 from scene.facts import SceneFacts
 from scene.frames import FrameLoader
-from scene.methods import make_method, require_needs
+from scene.methods import make_method, require_needs, with_needs
 from training.checkpoint import Checkpoints
 from training.fingerprint import fingerprint
 from training.logger import Logger
@@ -57,6 +57,9 @@ def train(settings: Settings) -> Path:
         watched = following(settings.run, facts, method, scene.train, device)
         with watched as viewer, StopRequest() as stop:  # a taken port is told before --restart acts
             begin_run(settings, model_path)
+            scene, said = with_needs(scene, settings, model_path)
+            if said:
+                logger.say(said)
             run = Run(settings, scene, facts, method, loader, checkpoints, logger, stop, viewer)
             for stage in stages:
                 train_stage(stage, run)
@@ -74,15 +77,15 @@ def train_stage(stage: Stage, run: Run) -> None:
         logger.note(stage.name, start, said)
     optimizers = Optimizers(stage.params, moments)
     watch = Watch(method, stage.name, run.loader.device, options.debug_from)
-    batches = stage.sampler(run.scene.train, stage.name, options.seed, start)
+    batches = run.loader.ahead(stage.sampler(run.scene.train, stage.name, options.seed, start))
     for step in logger.steps(stage.name, start, stage.iterations):
         method.on_step(step)
         optimizers.set_learning_rates(step)
         frames = [method.prepare(run.loader.load(f, method.background)) for f in next(batches)]
         shown = frames if stage.pose else []
         renders = [
-            render(f.camera, stage.pose(f), f.background, antialiased=method.antialiased)
-            for f in shown
+            render(f.camera, gaussians, f.background, antialiased=method.antialiased)
+            for f, gaussians in zip(shown, stage.posed(shown), strict=True)
         ]
         losses = {term.name: term(renders, frames, step) for term in stage.losses}
         watch.losses(step, losses, frames, renders)

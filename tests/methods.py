@@ -12,7 +12,12 @@ from importlib import import_module
 from pathlib import Path
 
 from scene.methods import MethodBase
-from tests.tiny_scene import write_tiny_flame_head, write_tiny_head, write_tiny_scene
+from tests.tiny_scene import (
+    write_tiny_flame_head,
+    write_tiny_head,
+    write_tiny_scene,
+    write_tiny_views,
+)
 from tests.with_more_methods import know_more_methods
 
 ROOT = Path(__file__).parents[1]
@@ -64,6 +69,19 @@ class Case:
 
 
 CASES = {
+    "blendshapes": Case(
+        "blendshapes",
+        write_tiny_head,
+        frames="transforms.json",
+        stages=("coarse", "fine"),
+        small="--mix_width 16 --n_bases 6",
+        first="--coarse_iterations",
+        wider="--mix_width 32",
+        everything="--flame_pose_input --lambda_bases 1e-6",
+        growing="--coarse_iterations 12 --n_bases 8 --densify_grad_threshold 1e-12",
+        views={"train": 12, "test": 3},
+        video=3,
+    ),
     "fourdgs": Case(
         "fourdgs",
         write_tiny_scene,
@@ -104,6 +122,35 @@ CASES = {
         growing="--grow_at 0.2 --field_width 32 --correction_width 16",
         views={"train": 12, "test": 3},
         video=3,
+    ),
+    "npg": Case(
+        "npg",
+        write_tiny_scene,
+        frames="transforms_train.json",
+        stages=("coarse", "splat"),
+        small="--n_points 60 --n_shapes 14 --net_width 16 --net_depth 1 --window 3",
+        first="--coarse_iterations",
+        wider="--n_shapes 15",
+        everything="--two_backgrounds --static_box",
+        growing="--coarse_iterations 3 --n_points 1000 --window 3 --densify_grad_threshold 1e-12",
+        views={"train": 12, "test": 3, "val": 2},
+        video=160,
+        draws="splat",
+        place="blend",
+    ),
+    "stag4d": Case(
+        "stag4d",
+        write_tiny_views,
+        frames="zero123/cameras.json",
+        stages=("static", "moving"),
+        small="--multires 1 --hold_out 1",
+        first="--init_steps",
+        wider="--net_width 32",
+        everything="--confidence 0 --legacy_time_range --legacy_smoothness --cooldown 0.5",
+        growing="--init_steps 8 --multires 1 --batch_size 1 --init_points 10000 "
+        "--densify_grad_threshold_percent 1",
+        views={"train": 12, "test": 3},
+        video=120,
     ),
     "carried": Case(
         "fourdgs",

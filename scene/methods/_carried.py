@@ -11,6 +11,7 @@ in them and ride on them. Otherwise they are dropped, and nothing is left of the
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ from training.samplers import GrowingWindow, Shuffled, moments_apart, shrunk
 from training.schedules import Schedule, constant, log_linear
 from training.stage import Loss, Stage
 from training.strategies import Every, Keep, Relocate
+from utils.errors import InputError
 
 if TYPE_CHECKING:
     from gaussian_renderer import Render
@@ -98,15 +100,24 @@ class Carried(MethodBase):
 
     carrier: Carrier | None
 
-    def add_carrier(self) -> None:
-        """Make the carrier that the settings ask for, and room for it in the table."""
+    def add_carrier(self, conditions: Sequence[str]) -> None:
+        """Make the carrier that the settings ask for, and room for it in the table.
+
+        Raises InputError where the Gaussians shall also follow `conditions`, in words.
+        """
         h = self.hidden
         self.carrier = None
-        if h.follow != "never":
-            self.carrier = Carrier(self.facts.box, h.n_control, h.n_knots, h.n_nearest, self.seed)
-            self.table.fixed.register_buffer("riding", torch.zeros(0, 0, dtype=torch.int64))
-            self._widths(h.n_nearest)
-            self.activations_per_row += 60 * h.n_nearest  # gathered similarities and gradients
+        if h.follow == "never":
+            return
+        if conditions:
+            raise InputError(
+                f"follow is {h.follow!r}, but control points know nothing of "
+                f"{' and '.join(conditions)}, which this model is driven by; set follow to never"
+            )
+        self.carrier = Carrier(self.facts.box, h.n_control, h.n_knots, h.n_nearest, self.seed)
+        self.table.fixed.register_buffer("riding", torch.zeros(0, 0, dtype=torch.int64))
+        self._widths(h.n_nearest)
+        self.activations_per_row += 60 * h.n_nearest  # gathered similarities and gradients
 
     @property
     def max_rows(self) -> int:

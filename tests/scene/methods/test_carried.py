@@ -16,10 +16,12 @@ from scene.facts import SceneFacts
 from scene.frames import Frame, PointCloud
 from scene.gaussian_model import Gaussians
 from scene.methods import make_method, open_model
-from tests.tiny_scene import write_tiny_scene
+from tests.building import built
+from tests.tiny_scene import write_tiny_head, write_tiny_scene
 from train import train
 from training.optimizers import Optimizers
 from training.samplers import GrowingWindow, moments_apart
+from utils.errors import InputError
 
 N_MOMENTS, SIDE, STEPS = 24, 32, 700
 K = torch.tensor([[36.0, 0, SIDE / 2], [0, 36.0, SIDE / 2], [0, 0, 1]])
@@ -231,3 +233,12 @@ def test_the_choice_is_saved_and_a_stopped_run_goes_on_to_the_same_bytes(
     _, model = open_model(load_settings(tmp_path / "whole/config.json"), -1, torch.device("cpu"))
     assert model.rides == model.antialiased == (points > 0)
     assert not any("held-out" in note for note in notes)  # it was chosen before
+
+
+def test_who_is_driven_by_an_expression_cannot_follow(tmp_path):
+    folder = write_tiny_head(tmp_path / "head")
+    flags = ["--method", "fourdgs", "--expression_input", "true", "--follow", "auto"]
+    settings = parse_train_args(["-s", str(folder), *flags])
+    scene = load_scene(settings.dataset, settings.model, settings.data)
+    with pytest.raises(InputError, match=r"know nothing of expression, which .* follow to never"):
+        built(scene, settings)
