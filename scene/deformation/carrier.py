@@ -59,8 +59,8 @@ class Carrier(nn.Module):
         self.known_knots, self.carries = self._knots(REST), False
         self.register_buffer("known", torch.tensor(self.known_knots))
         self.register_buffer("carrying", torch.tensor(False))
-        # Mean square errors of held-out views, of what stands still and of the points.
-        self.register_buffer("errors", torch.zeros(2))
+        # Mean square errors of held-out views: of two ways to stand still, and of the points.
+        self.register_buffer("errors", torch.zeros(3))
 
     def remember(self) -> None:
         """The state was loaded: read from it what is kept as numbers, too."""

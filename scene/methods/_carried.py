@@ -179,7 +179,8 @@ class Carried(MethodBase):
         self.draw_sh_degree(min(steps // SH_RAMP, self.sh_degree))
         h, c, said = self.hidden, self.carrier, ""
         if h.follow == "auto":
-            still, followed = (-10 * math.log10(max(e, 1e-12)) for e in c.errors.tolist())
+            *still, followed = (-10 * math.log10(max(e, 1e-12)) for e in c.errors.tolist())
+            still = max(still)
             said = f"held-out moments: {still:.1f} dB standing still, {followed:.1f} dB followed; "
             if followed - still < self.optim.follow_gain:
                 c.drop()
@@ -236,17 +237,21 @@ class Carried(MethodBase):
         ]
 
     def _checked(self) -> Loss:
-        """Adds up how far the control points and the static Gaussians are from a held-out view."""
+        """Adds up how far a held-out view is from the static Gaussians, from the points as they
+        are at the moment `REST`, and from the points."""
         distance = blurred_l2(CELLS)
 
         @torch.no_grad()
         def check(renders: list[Render], frames: list[Frame], step: int) -> Tensor:
             (followed,), (frame,) = renders, frames
-            still = activate(self.table.columns, self.drawn_sh_degree)
-            view = render(frame.camera, still, frame.background, antialiased=self.antialiased)
-            found = [distance(v.image, frame.image) / len(CELLS) for v in (view, followed)]
+            still = activate(self.table.columns, self.drawn_sh_degree), self.carrier.follow(REST)
+            views = [
+                render(frame.camera, g, frame.background, antialiased=self.antialiased)
+                for g in still
+            ]
+            found = [distance(v.image, frame.image) / len(CELLS) for v in (*views, followed)]
             self.carrier.errors += torch.stack(found) / CHECKED
-            return found[1]
+            return found[-1]
 
         return Loss("held_out", constant(1.0), check)
 

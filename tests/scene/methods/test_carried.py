@@ -128,7 +128,8 @@ def test_gaussians_are_born_on_the_ball_and_ride_with_it(followed, time):
 @pytest.mark.long
 def test_what_follows_the_ball_is_chosen_and_said(followed):
     method, said = followed
-    still, points = method.carrier.errors.tolist()
+    *still, points = method.carrier.errors.tolist()
+    still = min(still)
     assert points < still / 4
     assert said == (
         f"held-out moments: {-10 * math.log10(still):.1f} dB standing still, "
@@ -240,5 +241,5 @@ def test_who_is_driven_by_an_expression_cannot_follow(tmp_path):
     flags = ["--method", "fourdgs", "--expression_input", "true", "--follow", "auto"]
     settings = parse_train_args(["-s", str(folder), *flags])
     scene = load_scene(settings.dataset, settings.model, settings.data)
-    with pytest.raises(InputError, match=r"know nothing of expression, which .* follow to never"):
+    with pytest.raises(InputError, match=r"nothing of expression and the body, .* follow to never"):
         built(scene, settings)
