@@ -49,6 +49,7 @@ class Case:
     # the first stage whose losses are those of the last one; the first that draws if empty
     measures: str = ""
     place: str = "means"  # column of the table that says where a row is
+    antialiased: bool = False  # whatever the flag says
 
     @property
     def last(self) -> str:
@@ -163,11 +164,12 @@ CASES = {
         wider="--n_knots 10",
         everything="",
         growing="--follow always --coarse_iterations 3 --track_iterations 8 --n_control 20 "
-        "--init_rows 3000 --densify_grad_threshold_fine_init 1e-12 "
+        "--multires 1 --init_rows 3000 --densify_grad_threshold_fine_init 1e-12 "
         "--densify_grad_threshold_after 1e-12",
         views={"train": 12, "test": 3, "val": 2},
         video=160,
         measures="fine",
+        antialiased=True,
     ),
     "anchored": Case(
         "anchored",

@@ -67,7 +67,7 @@ class CarrierOptions(TableRates):
     """How control points are followed, and what holds them under the Gaussians."""
 
     track_iterations: int = weight(3_000, "steps of the control points before the Gaussians'")
-    follow_gain: float = setting(6.0, "dB on held-out moments from which Gaussians ride on them")
+    follow_gain: float = setting(7.0, "dB on held-out moments from which Gaussians ride on them")
     window: float = setting(0.15, "of the clip that they see at first", valid=between(0, 1))
     window_from: float = setting(0.15, "share of these steps before it grows", valid=between(0, 1))
     window_until: float = setting(0.5, "share after which it is the clip", valid=between(0, 1))
