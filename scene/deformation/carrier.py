@@ -72,7 +72,7 @@ class Carrier(nn.Module):
         self._widen(*self._knots(time))
         c = self.points.columns
         return Gaussians(
-            means=c["means"] + cp.at(c["knots"][..., cp.MOVE], time) * self.side,
+            means=self.places(time),
             quats=self.upright.expand(len(self.points), 4),
             scales=c["log_scales"].exp().expand(-1, 3),
             opacities=c["opacity_logits"].sigmoid(),
@@ -81,6 +81,11 @@ class Carrier(nn.Module):
 
     def begin_check(self) -> None:
         self.errors.zero_()
+
+    def places(self, time: float) -> Tensor:
+        """(P, 3) where the points are, world units."""
+        c = self.points.columns
+        return c["means"] + cp.at(c["knots"][..., cp.MOVE], time) * self.side
 
     @torch.no_grad()
     def hang(self) -> None:

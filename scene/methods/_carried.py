@@ -134,6 +134,10 @@ class Carried(MethodBase):
         columns, riding = dict(self.table.columns), self.table.fixed.riding
         return activate(self.carrier.ride(columns, riding, frame.time), self.drawn_sh_degree)
 
+    @torch.no_grad()
+    def carriers(self, frame: Frame) -> tuple[Tensor, list[float]] | None:
+        return (self.carrier.places(frame.time), []) if self.rides else None
+
     def follow(self, frame: Frame) -> Gaussians:
         return self.carrier.follow(frame.time)
 

@@ -126,6 +126,14 @@ def test_gaussians_are_born_on_the_ball_and_ride_with_it(followed, time):
 
 
 @pytest.mark.long
+def test_the_points_that_matter_are_shown_on_the_ball(followed):
+    points, numbers = followed[0].carriers(Frame(camera(0), 0, 0.2))
+    away = (points - place(0.2)).norm(dim=1)
+    assert (tuple(points.shape), numbers) == ((40, 3), [])
+    assert float(away.median()) < 0.3
+
+
+@pytest.mark.long
 def test_what_follows_the_ball_is_chosen_and_said(followed):
     method, said = followed
     *still, points = method.carrier.errors.tolist()
