@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -77,8 +77,11 @@ class Stages:
     def clip(self, path: Path, settings: Settings) -> Clip:
         """Find the face, choose frames and cut them out. Raises InputError as `choose` does."""
         source, notes = self._source(path, settings)
-        key = hashed(file_hash(source.path), asdict(replace(settings, size=0, focal=0.0)),
-                     self.nets.fingerprint)  # fmt: skip
+        key = hashed(
+            file_hash(source.path),
+            asdict(replace(settings, size=0, focal=0.0)),
+            self.nets.fingerprint,
+        )
         found = self._found(source, settings.face or "largest", key)
         chosen = choose(path.name, found, face_named=bool(settings.face))
         chosen = replace(chosen, notes=(*notes, *chosen.notes))
@@ -90,9 +93,7 @@ class Stages:
 
     def fitted(self, clips: list[Clip], model: HeadModel, table: PointTable) -> list[Fit]:
         """One head for all clips; a fit for each. It is as long as the clip's usable frames."""
-        key = hashed(
-            model.fingerprint(), table_hash(table), [clip.pictures.name for clip in clips]
-        )
+        key = hashed(model.fingerprint(), table_hash(table), [clip.pictures.name for clip in clips])
         file = self.folder / f"fit_{key}.safetensors"
         if file.is_file():
             whole = Fit(**read_tensors(file))
@@ -101,15 +102,7 @@ class Stages:
             with replacing(file) as temporary:
                 write_tensors(temporary, {f.name: getattr(whole, f.name) for f in fields(whole)})
         ends = np.cumsum([0, *(len(clip.seen.times) for clip in clips)])
-        return [whole.part(np.arange(a, b)) for a, b in zip(ends, ends[1:], strict=False)]
-
-    def file(self, name: str, make: Callable[[Path], None]) -> Path:
-        """A file of the folder, made unless it is there; `make` is given a temporary name."""
-        path = self.folder / name
-        if not path.is_file():
-            with replacing(path) as temporary:
-                make(temporary)
-        return path
+        return [whole.part(np.arange(a, b)) for a, b in pairwise(ends)]
 
     def _source(self, path: Path, settings: Settings) -> tuple[Source, tuple[str, ...]]:
         s, notes = settings, ()
@@ -117,8 +110,10 @@ class Stages:
             plain = self.folder / f"sdr_{file_hash(path)[:12]}.mp4"
             done = plain.is_file() or to_sdr(path, plain)
             path = plain if done else path
-            how = "its colours were mapped to ordinary ones" if done else (
-                "this ffmpeg cannot map its colours, which will look pale: film without HDR"
+            how = (
+                "its colours were mapped to ordinary ones"
+                if done
+                else ("this ffmpeg cannot map its colours, which will look pale: film without HDR")
             )
             notes = (f"the video is HDR: {how}",)
         return Source(path, s.fps, s.start, s.end, s.rotate), notes
@@ -175,9 +170,7 @@ def fit_clips(clips: list[Clip], model: HeadModel, table: PointTable) -> Fit:
     """One identity, and every usable frame of all clips."""
     head = PointHead.of(model, table)
     eyes = [eyes_of(clip.seen, table, clip.fps) for clip in clips]
-    every = type(eyes[0])(*(
-        torch.cat([getattr(e, f.name) for e in eyes]) for f in fields(eyes[0])
-    ))  # fmt: skip
+    every = type(eyes[0])(*(torch.cat([getattr(e, f.name) for e in eyes]) for f in fields(eyes[0])))
     focal = np.concatenate([np.full(len(c.seen.times), c.view.focal) for c in clips])
     groups = np.concatenate([c.chosen.kept + 10**6 * k for k, c in enumerate(clips)])
     found = joined([clip.seen for clip in clips])

@@ -45,9 +45,11 @@ class Performance:
 
 
 def from_scores(
-    rows: Sequence[Mapping[str, float]], times: Sequence[float], names: Sequence[str],
+    rows: Sequence[Mapping[str, float]],
+    times: Sequence[float],
+    names: Sequence[str],
     jaw_open: float | None = None,
-) -> Performance:  # fmt: skip
+) -> Performance:
     """ARKit scores by name, one mapping a moment, as the head model's columns and pose.
 
     A score without a side goes to both sides' columns. Head and eye angles are radians, as the
@@ -110,7 +112,9 @@ def read_arkit(path: Path, names: Sequence[str], jaw_open: float | None = None) 
                 raise InputError(f"{where} has {len(weights)} weights; 'names' must name each")
             weights = dict(zip(map(str, order), weights, strict=True))
         skipped = ("time", "rotation")
-        rows.append({n: _number(v, f"{where}, {n}") for n, v in weights.items() if n not in skipped})
+        rows.append(
+            {n: _number(v, f"{where}, {n}") for n, v in weights.items() if n not in skipped}
+        )
         times.append(_number(frame.get("time", k / fps), f"{where}, time"))
     return from_scores(rows, times, names, jaw_open)
 
@@ -176,8 +180,9 @@ def _radians(rows: list[dict[str, float]]) -> list[dict[str, float]]:
     largest = max((abs(v) for row in rows for k, v in row.items() if plain(k) in angles), default=0)
     if largest <= DEGREES:
         return rows
-    return [{k: math.radians(v) if plain(k) in angles else v for k, v in row.items()}
-            for row in rows]  # fmt: skip
+    return [
+        {k: math.radians(v) if plain(k) in angles else v for k, v in row.items()} for row in rows
+    ]
 
 
 def _timecodes(codes: Iterable[str]) -> np.ndarray:

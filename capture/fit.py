@@ -27,6 +27,7 @@ from capture.table import (
     PointHead,
     features,
 )
+from utils.rotations import axis_angle_to_matrices
 
 FOCAL = 2.2  # longer sides of the video, where nobody knows the lens
 CROP = 512.0  # pixels of the face crop that errors count in
@@ -36,13 +37,28 @@ GAZE_ANGLE = 0.35  # radians at which an eyeLook column is 1 (docs/head-model.md
 FLIP = torch.tensor([1.0, -1.0, -1.0])  # from the head's axes to OpenCV's
 STEPS = 240
 STIFF = 0.5  # of the steps in which nobody has points of their own
+FACE_WIDE = 0.24  # metres that a face crop shows
 HUBER = 6.0  # pixels
 JAW_LINE = slice(11, 26)  # of CONTOUR: the net lets it follow an opening mouth only halfway
-OPENING = ("mouthLowerDown", "mouthUpperUp", "mouthShrug", "mouthFunnel", "mouthClose", "mouthRoll",
-           "jawForward")  # fmt: skip
+OPENING = (
+    "mouthLowerDown",
+    "mouthUpperUp",
+    "mouthShrug",
+    "mouthFunnel",
+    "mouthClose",
+    "mouthRoll",
+    "jawForward",
+)
 DERIVED = ("eyeLook", "eyeBlink")  # beginnings of the columns that are no unknowns
-RATES = {"shape": 0.05, "offset": 2e-4, "turn": 0.006, "shift": 0.002, "jaw": 0.008, "gaze": 0.01,
-         "expression": 0.02}  # fmt: skip
+RATES = {
+    "shape": 0.05,
+    "offset": 2e-4,
+    "turn": 0.006,
+    "place": 0.002,
+    "jaw": 0.008,
+    "gaze": 0.01,
+    "expression": 0.02,
+}
 
 
 @dataclass(frozen=True)
@@ -53,8 +69,9 @@ class Weights:
     lids: float = 0.2
     iris: float = 10.0
     contour: float = 0.7
-    jaw_line: float = 0.1
-    opening: float = 10.0  # of the columns that part the lips: times the others
+    jaw_line: float = 0.05
+    opening: float = 5.0  # of the columns that part the lips: times the others
+    parting: float = 0.5  # of what expressions part the lips by, which the jaw should do
     lip_gap: float = 6.0
     lid_gap: float = 20.0
     shape: float = 0.02  # per squared standard deviation, times the points
@@ -139,6 +156,7 @@ class _Job:
     focal: Tensor  # (T,) pixels
     middle: Tensor  # (2,) principal point
     eyes: Eyes
+    center: Tensor  # (3,) middle of the face at rest
     joined: Tensor  # (T - 2,) 1 where three frames follow each other
     normals: Tensor  # (470, 3) roughly outwards, level
     kind: Tensor  # (470,) 0 inner, 1 lips, 2 lids, 3 iris, 4 contour, 5 its jaw line
@@ -153,46 +171,78 @@ class _Job:
         number = np.arange(len(seen)) if groups is None else groups
         joined = torch.from_numpy((number[2:] - number[:-2] == 2).astype(np.float32))
         kind = torch.zeros(len(head.template), dtype=torch.int64)
-        for value, rows in ((4, CONTOUR), (5, CONTOUR[JAW_LINE]), (1, LIPS), (2, RIGHT_LIDS + LEFT_LIDS), (3, (468, 469))):
+        for value, rows in (
+            (4, CONTOUR),
+            (5, CONTOUR[JAW_LINE]),
+            (1, LIPS),
+            (2, RIGHT_LIDS + LEFT_LIDS),
+            (3, (468, 469)),
+        ):
             kind[list(rows)] = value
         middle = head.template[list(CONTOUR)].mean(0)
         out = (head.template - middle) * torch.tensor([1.0, 0, 1.0])
         free = torch.tensor([float(not name.startswith(DERIVED)) for name in names])
         return cls(
-            head=head, names=names, seen=seen,
+            head=head,
+            names=names,
+            seen=seen,
             scale=torch.from_numpy(CROP / (FACE_CROP * side)).float(),
             focal=torch.from_numpy(np.asarray(focal)).float(),
             middle=torch.from_numpy(found.size / 2).float(),
-            eyes=eyes, joined=joined, normals=torch.nn.functional.normalize(out, dim=-1),
-            kind=kind, free=free,
-        )  # fmt: skip
+            eyes=eyes,
+            joined=joined,
+            center=head.template[kind == 0].mean(0),
+            normals=torch.nn.functional.normalize(out, dim=-1),
+            kind=kind,
+            free=free,
+        )
 
     def start(self) -> dict[str, Tensor]:
-        """Every frame by itself: where a head at rest is seen like its points (SQPNP)."""
-        n, inner = len(self.seen), (self.kind == 0).numpy()
-        (x, y), focal = self.middle.tolist(), self.focal.tolist()
-        object_points = self.head.template.double().numpy()[inner]
-        turn, shift = np.zeros((n, 3)), np.zeros((n, 3))
-        flip, neck = np.diag(FLIP.numpy()), self.head.joints[1].double().numpy()
-        for k, seen in enumerate(self.seen.double().numpy()):
-            K = np.array([[focal[k], 0, x], [0, focal[k], y], [0, 0, 1]])
-            _, spun, moved = cv2.solvePnP(
-                object_points, seen[inner], K, None, flags=cv2.SOLVEPNP_SQPNP
-            )
-            rotation = flip @ cv2.Rodrigues(spun)[0]
-            turn[k] = cv2.Rodrigues(rotation)[0][:, 0]
-            shift[k] = moved[:, 0] + flip @ (rotation @ neck - neck)
+        """Every frame by itself: where a head at rest is seen like its points (SQPNP), twice, since
+        the points slide with the turn."""
+        n = len(self.seen)
+        turn, place = self._alone(torch.zeros(n, features(torch.zeros(3)).shape[-1]))
+        shift = self._shift(turn, place)
+        pose = torch.cat((torch.zeros(n, 3), turn, torch.zeros(n, 9)), 1)
+        turn, place = self._alone(features(directions(pose, shift)))
         values = {
             "shape": torch.zeros(min(N_SHAPES, self.head.shape_basis.shape[-1])),
             "offset": torch.zeros_like(self.head.template),
-            "turn": torch.from_numpy(turn).float(),
-            "shift": torch.from_numpy(shift).float(),
+            "turn": turn,
+            "place": place,
             "jaw": torch.zeros(n, 3),
             "gaze": torch.zeros(n, 2, 2),
             "expression": torch.zeros(n, len(self.names)) + 0.02,
         }
         values["jaw"][:, 0] = 0.03
         return {name: value.requires_grad_() for name, value in values.items()}
+
+    def _alone(self, seen_from: Tensor) -> tuple[Tensor, Tensor]:
+        """Turn (T, 3) and place (T, 3) of a rest head with points slid as `seen_from` (T, 5)."""
+        inner = (self.kind == 0).numpy()
+        slid = torch.einsum("tf,pcf->tpc", seen_from, self.head.slides)
+        rest = (self.head.template + slid - self.center).double().numpy()
+        (x, y), focal = self.middle.tolist(), self.focal.tolist()
+        turn, place = np.zeros((len(rest), 3)), np.zeros((len(rest), 3))
+        flip = np.diag(FLIP.numpy())
+        for k, seen in enumerate(self.seen.double().numpy()):
+            K = np.array([[focal[k], 0, x], [0, focal[k], y], [0, 0, 1]])
+            _, spun, moved = cv2.solvePnP(
+                rest[k, inner], seen[inner], K, None, flags=cv2.SOLVEPNP_SQPNP
+            )
+            turn[k] = cv2.Rodrigues(flip @ cv2.Rodrigues(spun)[0])[0][:, 0]
+            place[k] = moved[:, 0]
+        return torch.from_numpy(turn).float(), torch.from_numpy(place).float()
+
+    def _shift(self, turn: Tensor, place: Tensor) -> Tensor:
+        """(T, 3) the head's translation, for its turn about the neck and where its middle is.
+
+        Turns about the neck move the face, which a translation undoes: fitted as a turn about the
+        face's middle and the place of that, the two do not fight.
+        """
+        neck = self.head.joints[1]
+        arm = (axis_angle_to_matrices(turn) @ (self.center - neck)[:, None])[..., 0]
+        return place - (arm + neck) * FLIP
 
     def codes(self, values: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Pose (T, 15) and whole expression (T, E) of the unknowns."""
@@ -208,11 +258,12 @@ class _Job:
         """Points in the head's turned frame (T, 470, 3), in pixels (T, 470, 2), how much they face
         the camera (T, 470), and the directions to the camera (T, 3)."""
         pose, expression = self.codes(values)
-        toward = directions(pose.detach(), values["shift"].detach())
+        shift = self._shift(values["turn"], values["place"])
+        toward = directions(pose.detach(), shift.detach())
         points, _ = self.head.posed(
             pose, values["shape"], expression, values["offset"], features(toward)
         )
-        local = points * FLIP + values["shift"][:, None]
+        local = points * FLIP + shift[:, None]
         pixels = self.focal[:, None, None] * local[..., :2] / local[..., 2:] + self.middle
         return points, pixels, toward @ self.normals.T, toward
 
@@ -248,6 +299,10 @@ class _Job:
         opening = torch.tensor([name.startswith(OPENING) for name in self.names])
         dear = torch.where(opening, w.opening, 1.0)
         total = total + (dear * (w.size * expression.square() + w.sparse * expression.abs())).sum()
+        a, b = torch.tensor(LIP_PAIRS).T
+        parts = self.head.expression_basis[b, 1] - self.head.expression_basis[a, 1]
+        parted = expression @ parts.T * (CROP / FACE_WIDE)
+        total = total + w.parting * parted.square().sum()
         total = total + w.mean * n * expression.mean(0).square().sum()
         left, right = side_columns(self.names)
         total = total + w.sides * (expression[:, left] - expression[:, right]).square().sum()
@@ -256,11 +311,9 @@ class _Job:
         gaze = values["gaze"]
         total = total + 200 * (gaze[:, 0] - gaze[:, 1]).square().sum() + 2 * gaze.square().sum()
         # In about the noise that one frame has alone.
-        for name, unit in (("turn", 0.005), ("shift", 0.002), ("jaw", 0.2), ("expression", 0.2)):
+        for name, unit in (("turn", 0.005), ("place", 0.002), ("jaw", 0.2), ("expression", 0.2)):
             bend = values[name][2:] - 2 * values[name][1:-1] + values[name][:-2]
-            total = total + w.smooth * (
-                self.joined[:, None] * (bend / unit).square()
-            ).sum()
+            total = total + w.smooth * (self.joined[:, None] * (bend / unit).square()).sum()
         return total
 
     def _at_rest(self, values: dict[str, Tensor]) -> Tensor:
@@ -286,14 +339,21 @@ class _Job:
         counts = (self.kind < 3) * (facing > 0.2)
         error = (off * counts).sum(1) / counts.sum(1)
         shape = values["shape"].detach()
-        return Fit(shape, values["offset"].detach(), pose, expression, values["shift"].detach(),
-                   pixels, error, self.focal)  # fmt: skip
+        shift = self._shift(values["turn"], values["place"])
+        return Fit(
+            shape,
+            values["offset"].detach(),
+            pose,
+            expression,
+            shift,
+            pixels,
+            error,
+            self.focal,
+        )
 
 
 def directions(pose: Tensor, shift: Tensor) -> Tensor:
     """(T, 3) unit vectors from the head to the camera, in the head's own frame."""
-    from utils.rotations import axis_angle_to_matrices
-
     turn = axis_angle_to_matrices(pose[:, NECK : NECK + 3])
     toward = -(shift * FLIP)
     return torch.nn.functional.normalize((turn.mT @ toward[..., None])[..., 0], dim=-1)

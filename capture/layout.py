@@ -1,4 +1,4 @@
-"""Write a fitted clip as a subject in the layout of IMavatar, which the reader of that family reads.
+"""Write a fitted clip as a subject in the layout of IMavatar, which that family's reader reads.
 
 A world of FLAME's metres times four, OpenGL axes, a negative first focal length, pictures numbered
 from 1; the root joint stays and the head turns in its neck (data/README.md, "IMavatar").
@@ -67,9 +67,7 @@ def video_document(
     shape[: len(fit.shape)] = fit.shape.numpy()
     person = model.personal(fit.shape)
     focal = float(fit.focal[rows[0]]) / size
-    frames = [
-        _frame(fit, row, name, person, size) for row, name in zip(rows, names, strict=True)
-    ]
+    frames = [_frame(fit, row, name, person, size) for row, name in zip(rows, names, strict=True)]
     return {
         "frames": frames,
         "intrinsics": [-focal, focal, 0.5, 0.5],  # the family's x axis has its sign there

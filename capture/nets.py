@@ -119,9 +119,7 @@ class FaceNets:
             ) from error
         gone = missing(folder)
         if gone:
-            raise InputError(
-                f"{folder}: no {gone[0]}.tflite; run python scripts/get_face_nets.py"
-            )
+            raise InputError(f"{folder}: no {gone[0]}.tflite; run python scripts/get_face_nets.py")
         self.folder, self._interpreter = folder, Interpreter
         self._loaded: dict[str, object] = {}
 

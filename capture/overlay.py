@@ -23,8 +23,16 @@ class Overlay:
         self.fit, self.size = fit, size
         self.person, self.names = model.personal(fit.shape), model.expression_names
         skin = torch.ones(len(model.template), dtype=torch.bool)
-        for region in ("left_eyeball", "right_eyeball", "tongue", "mouth_interior", "eye_sockets",
-                       "upper_teeth", "lower_teeth", "teeth"):  # fmt: skip
+        for region in (
+            "left_eyeball",
+            "right_eyeball",
+            "tongue",
+            "mouth_interior",
+            "eye_sockets",
+            "upper_teeth",
+            "lower_teeth",
+            "teeth",
+        ):
             skin[model.masks.get(region, torch.zeros(0, dtype=torch.int64))] = False
         self.faces = model.faces[skin[model.faces].all(1)].numpy()
 
@@ -50,8 +58,9 @@ class Overlay:
         scale = half / self.size
         edge, _ = cv2.findContours(
             (cv2.resize(mask, (half, half)) > 127).astype(np.uint8),
-            cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE,
-        )  # fmt: skip
+            cv2.RETR_EXTERNAL,
+            cv2.CHAIN_APPROX_NONE,
+        )
         cv2.drawContours(drawn, edge, -1, EDGE, 1)
         if row is not None:
             local, pixels = self.mesh(row)
@@ -69,8 +78,16 @@ class Overlay:
         if row is not None:
             self._bars(drawn, row)
         good = verdict == USABLE
-        cv2.putText(drawn, verdict, (4, half - 6), cv2.FONT_HERSHEY_SIMPLEX, 0.4,
-                    (60, 255, 60) if good else (255, 60, 60), 1, cv2.LINE_AA)  # fmt: skip
+        cv2.putText(
+            drawn,
+            verdict,
+            (4, half - 6),
+            cv2.FONT_HERSHEY_SIMPLEX,
+            0.4,
+            (60, 255, 60) if good else (255, 60, 60),
+            1,
+            cv2.LINE_AA,
+        )
         return np.concatenate((plain, drawn), 1)
 
     def outline(self, row: int, without: np.ndarray) -> np.ndarray:
@@ -99,5 +116,13 @@ class Overlay:
             y, part = 6 + 12 * k, float(np.clip(values[name] / full, 0, 1))
             cv2.rectangle(drawn, (52, y), (52 + 50, y + 6), (40, 40, 40), -1)
             cv2.rectangle(drawn, (52, y), (52 + round(50 * part), y + 6), SEEN, -1)
-            cv2.putText(drawn, name, (3, y + 7), cv2.FONT_HERSHEY_SIMPLEX, 0.33, (255, 255, 255),
-                        1, cv2.LINE_AA)  # fmt: skip
+            cv2.putText(
+                drawn,
+                name,
+                (3, y + 7),
+                cv2.FONT_HERSHEY_SIMPLEX,
+                0.33,
+                (255, 255, 255),
+                1,
+                cv2.LINE_AA,
+            )

@@ -27,13 +27,17 @@ def write_page(
 ) -> None:
     """One page for all clips; `sheet` shows some frames of the overlay."""
     parts = [f"<h1>{html.escape(file.parent.name)}: tracked</h1>", _picture(sheet)]
-    parts.append("<p>Look at overlay.mp4 beside this page, too, before you train: the mesh has to "
-                 "sit on the face, its jaw and cheeks on theirs, in every frame.</p>")  # fmt: skip
+    parts.append(
+        "<p>Look at overlay.mp4 beside this page, too, before you train: the mesh has to "
+        "sit on the face, its jaw and cheeks on theirs, in every frame.</p>"
+    )
     for clip, fit in zip(clips, fits, strict=True):
         parts += _clip(clip, fit, names)
     body = "\n".join(parts)
-    write_text(file, f"<!doctype html><meta charset=utf-8><title>tracking</title>"
-                     f"<style>{STYLE}</style>{body}\n")  # fmt: skip
+    write_text(
+        file,
+        f"<!doctype html><meta charset=utf-8><title>tracking</title><style>{STYLE}</style>{body}\n",
+    )
 
 
 def summary(clip: Clip, fit: Fit) -> dict[str, object]:

@@ -23,9 +23,22 @@ ROUNDS = 8
 BLUR = 0.02  # of the picture's width: what counts as light
 RIGID = 0.97  # weight of the neck joint
 # Regions that move by themselves, or that show hair.
-LOOSE = ("lips", "left_eye_region", "right_eye_region", "left_eyeball", "right_eyeball",
-         "eye_sockets", "mouth_interior", "upper_teeth", "lower_teeth", "teeth", "tongue", "scalp",
-         "neck", "boundary")  # fmt: skip
+LOOSE = (
+    "lips",
+    "left_eye_region",
+    "right_eye_region",
+    "left_eyeball",
+    "right_eyeball",
+    "eye_sockets",
+    "mouth_interior",
+    "upper_teeth",
+    "lower_teeth",
+    "teeth",
+    "tongue",
+    "scalp",
+    "neck",
+    "boundary",
+)
 FACING = 0.35  # cosine to the camera of the least that is used
 SPREAD = 0.5  # of levels: how far they count as alike
 ANCHOR = 0.15  # times the number of vertices: how much one pixel of landmark motion weighs
@@ -45,15 +58,21 @@ def refine(
     ]
     flip, shift = FLIP.double().numpy(), fit.shift.double().numpy()
     # In the camera's axes: places and normals of the vertices, and where the neck joint is.
-    places = [p.vertices.double().numpy()[kept] * flip + s for p, s in zip(posed, shift, strict=True)]
-    facing = [_facing(p.vertices.numpy(), s, person)[kept] for p, s in zip(posed, shift * flip, strict=True)]
+    places = [
+        p.vertices.double().numpy()[kept] * flip + s for p, s in zip(posed, shift, strict=True)
+    ]
+    facing = [
+        _facing(p.vertices.numpy(), s, person)[kept]
+        for p, s in zip(posed, shift * flip, strict=True)
+    ]
     joint = [p.joints[1].double().numpy() * flip + s for p, s in zip(posed, shift, strict=True)]
     turns = [np.eye(3) for _ in places]
     moves = [np.zeros(3) for _ in places]
     focal = fit.focal.numpy()
     for _ in range(rounds):
         seen = [
-            _moved(x, a, turn, move) for x, a, turn, move in zip(places, joint, turns, moves, strict=True)
+            _moved(x, a, turn, move)
+            for x, a, turn, move in zip(places, joint, turns, moves, strict=True)
         ]
         samples = [_sample(g, x, f, size) for g, x, f in zip(light, seen, focal, strict=True)]
         levels = np.stack([s[0] for s in samples])
@@ -61,9 +80,16 @@ def refine(
         mean = (weight * levels).sum(0) / np.maximum(weight.sum(0), 1e-9)
         for k, (level, slope, at) in enumerate(samples):
             turns[k], moves[k] = _step(
-                level - mean, slope, at, seen[k], joint[k] + moves[k], weight[k], focal[k],
-                turns[k], moves[k],
-            )  # fmt: skip
+                level - mean,
+                slope,
+                at,
+                seen[k],
+                joint[k] + moves[k],
+                weight[k],
+                focal[k],
+                turns[k],
+                moves[k],
+            )
     return _with(fit, posed, turns, moves)
 
 
@@ -84,8 +110,9 @@ def _levels(picture: Pixels) -> np.ndarray:
     spread = np.sqrt(cv2.GaussianBlur(flat * flat, (0, 0), 2 * sigma)) + 0.01
     flat = flat / spread
     kernel = {"ddepth": cv2.CV_32F, "ksize": 3, "scale": 1 / 8}
-    return np.stack((flat, cv2.Sobel(flat, dx=1, dy=0, **kernel),
-                     cv2.Sobel(flat, dx=0, dy=1, **kernel)), -1)  # fmt: skip
+    return np.stack(
+        (flat, cv2.Sobel(flat, dx=1, dy=0, **kernel), cv2.Sobel(flat, dx=0, dy=1, **kernel)), -1
+    )
 
 
 def _facing(vertices: np.ndarray, shift: np.ndarray, person: HeadModel) -> np.ndarray:
@@ -114,9 +141,16 @@ def _sample(
 
 
 def _step(
-    off: np.ndarray, slope: np.ndarray, at: np.ndarray, places: np.ndarray, joint: np.ndarray,
-    weight: np.ndarray, focal: float, turn: np.ndarray, move: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    off: np.ndarray,
+    slope: np.ndarray,
+    at: np.ndarray,
+    places: np.ndarray,
+    joint: np.ndarray,
+    weight: np.ndarray,
+    focal: float,
+    turn: np.ndarray,
+    move: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
     """One Gauss-Newton step of a frame's turn and move."""
     x, y, z = places.T
     along = np.zeros((len(places), 2, 3))  # pixels per metre

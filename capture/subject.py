@@ -104,8 +104,10 @@ def is_written(out: Path, made_of: str) -> bool:
     """Whether the folder holds all that a note with this hash says."""
     known = read_json(out / NOTE)
     there = [out / out.resolve().name, out / "overlay.mp4", out / "tracking.html"]
-    return isinstance(known, dict) and known.get("made_of") == made_of and all(
-        path.exists() for path in there
+    return (
+        isinstance(known, dict)
+        and known.get("made_of") == made_of
+        and all(path.exists() for path in there)
     )
 
 
@@ -132,9 +134,15 @@ def _split(clip: Clip, holding: Holding) -> Split:
 
 
 def _write_clip(
-    folder: Path, number: int, clip: Clip, fit: Fit, split: Split, overlay: Overlay,
-    model: HeadModel, quiet: bool,
-) -> None:  # fmt: skip
+    folder: Path,
+    number: int,
+    clip: Clip,
+    fit: Fit,
+    split: Split,
+    overlay: Overlay,
+    model: HeadModel,
+    quiet: bool,
+) -> None:
     end = f"_{number + 1}" if number else ""
     without = _neck(model)
     for name, rows in (("train", split.train), ("test", split.test)):

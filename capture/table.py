@@ -28,13 +28,87 @@ RIGHT_LID_PAIRS = ((159, 145), (158, 153), (160, 144), (157, 154), (161, 163))
 LEFT_LID_PAIRS = ((386, 374), (385, 380), (387, 373), (384, 381), (388, 390))
 LIP_PAIRS = ((13, 14), (82, 87), (312, 317), (81, 178), (311, 402))
 MOUTH_CORNERS = (61, 291)
-LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 185, 40, 39, 37, 0, 267, 269, 270, 409,
-        78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 191, 80, 81, 82, 13, 312, 311, 310,
-        415)  # fmt: skip
+LIPS = (
+    61,
+    146,
+    91,
+    181,
+    84,
+    17,
+    314,
+    405,
+    321,
+    375,
+    291,
+    185,
+    40,
+    39,
+    37,
+    0,
+    267,
+    269,
+    270,
+    409,
+    78,
+    95,
+    88,
+    178,
+    87,
+    14,
+    317,
+    402,
+    318,
+    324,
+    308,
+    191,
+    80,
+    81,
+    82,
+    13,
+    312,
+    311,
+    310,
+    415,
+)
 # The outline of the face, from the forehead's middle to the person's left and around.
-CONTOUR = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
-           152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67,
-           109)  # fmt: skip
+CONTOUR = (
+    10,
+    338,
+    297,
+    332,
+    284,
+    251,
+    389,
+    356,
+    454,
+    323,
+    361,
+    288,
+    397,
+    365,
+    379,
+    378,
+    400,
+    377,
+    152,
+    148,
+    176,
+    149,
+    150,
+    136,
+    172,
+    58,
+    132,
+    93,
+    234,
+    127,
+    162,
+    21,
+    54,
+    103,
+    67,
+    109,
+)
 
 
 @dataclass(frozen=True)
@@ -142,8 +216,10 @@ class PointHead:
             offset: (470, 3) a person's own, at rest.
             seen: (T, 5) `features` of the direction from the head to the camera.
         """
-        rest = self.template + blend(self.shape_basis, shape) + blend(
-            self.expression_basis, expression
+        rest = (
+            self.template
+            + blend(self.shape_basis, shape)
+            + blend(self.expression_basis, expression)
         )
         if offset is not None:
             rest = rest + offset

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -219,7 +220,7 @@ def _hands(found: Found) -> np.ndarray:
     covered = np.zeros(len(found.times), bool)
     looks = np.flatnonzero(~np.isnan(found.palms))
     hits = looks[found.palms[looks] > HAND]
-    for a, b in zip(hits, hits[1:], strict=False):
+    for a, b in pairwise(hits):
         if found.times[b] - found.times[a] <= CLOSE:
             # The hand came after the look before, and leaves before the next one.
             low = looks[max(np.searchsorted(looks, a) - 1, 0)] + 1

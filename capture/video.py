@@ -6,6 +6,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -16,12 +17,16 @@ from utils.files import regular
 from utils.images import Pixels
 from utils.video import find_ffmpeg
 
-TURNS = {0: None, 90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180,
-         270: cv2.ROTATE_90_COUNTERCLOCKWISE}  # fmt: skip
+TURNS = {
+    0: None,
+    90: cv2.ROTATE_90_CLOCKWISE,
+    180: cv2.ROTATE_180,
+    270: cv2.ROTATE_90_COUNTERCLOCKWISE,
+}
 HDR = ("smpte2084", "arib-std-b67")  # transfer functions of PQ and HLG
 THUMBNAIL = 64  # pixels
 CUT, CUT_TIMES = 30.0, 8.0  # levels of 255 between thumbnails; times their median
-VARIABLE = 0.2  # spread of the times between frames, in parts of their median
+VARIABLE = 0.2  # parts of a frame by which its time may leave the beat
 TO_SDR = "zscale=t=linear:npl=100,tonemap=hable,zscale=p=bt709:t=bt709:m=bt709:r=tv,format=yuv420p"
 
 
@@ -107,7 +112,7 @@ def takes(difference: np.ndarray) -> list[slice]:
         return []
     threshold = max(CUT, CUT_TIMES * float(np.median(difference)))
     cuts = [0, *np.flatnonzero(difference > threshold).tolist(), len(difference)]
-    return [slice(a, b) for a, b in zip(cuts, cuts[1:], strict=False) if b > a]
+    return [slice(a, b) for a, b in pairwise(cuts) if b > a]
 
 
 def rate(times: np.ndarray) -> float:
@@ -116,6 +121,12 @@ def rate(times: np.ndarray) -> float:
 
 
 def is_variable(times: np.ndarray) -> bool:
-    """Whether the times (T,) between frames spread by more than a fifth."""
-    steps = np.diff(times)
-    return len(steps) > 1 and float(np.std(steps)) > VARIABLE * float(np.median(steps))
+    """Whether the times (T,) leave an even beat by more than a fifth of its length.
+
+    A video that was thinned to a rate that is no part of its own keeps the beat.
+    """
+    if len(times) < 3:
+        return False
+    beat = np.arange(len(times))
+    off = times - np.polyval(np.polyfit(beat, times, 1), beat)
+    return float(np.std(off)) > VARIABLE * float(np.median(np.diff(times)))

@@ -53,10 +53,12 @@ class View:
         scale = np.diag([finer, finer, 1.0]) @ self.matrix
         half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1.0]])  # OpenCV: centres at integers
         drawn = cv2.warpPerspective(
-            picture, np.linalg.inv(half) @ scale @ half, (finer * self.size,) * 2,
+            picture,
+            np.linalg.inv(half) @ scale @ half,
+            (finer * self.size,) * 2,
             flags=cv2.INTER_LINEAR if self._shrinks() > 1 else cv2.INTER_CUBIC,
             borderMode=cv2.BORDER_REPLICATE,
-        )  # fmt: skip
+        )
         if finer == 1:
             return drawn
         return cv2.resize(drawn, (self.size, self.size), interpolation=cv2.INTER_AREA)
@@ -67,9 +69,12 @@ class View:
         points[..., :2] = self.places(found.points[..., :2])
         points[..., 2] /= self._shrinks()
         return replace(
-            found, points=points, lids=self.places(found.lids),
-            irises=self.places(found.irises), size=np.array([self.size, self.size]),
-        )  # fmt: skip
+            found,
+            points=points,
+            lids=self.places(found.lids),
+            irises=self.places(found.irises),
+            size=np.array([self.size, self.size]),
+        )
 
     def _shrinks(self) -> float:
         """Pixels of the video in one of the square, at its middle."""

@@ -68,18 +68,35 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=DEFAULTS.size, help="of the pictures, pixels")
     parser.add_argument("--start", type=float, default=0.0, help="seconds")
     parser.add_argument("--end", type=float, default=0.0, help="seconds; 0: to the end")
-    parser.add_argument("--rotate", type=int, choices=sorted(TURNS), default=0,
-                        help="degrees clockwise that the video is turned before all else")  # fmt: skip
+    parser.add_argument(
+        "--rotate",
+        type=int,
+        choices=sorted(TURNS),
+        default=0,
+        help="degrees clockwise that the video is turned before all else",
+    )
     parser.add_argument("--face", choices=PLACES, default="", help="which of several faces")
-    parser.add_argument("--focal", type=float, default=DEFAULTS.focal,
-                        help="focal length in longer sides of the video, where the lens is known")  # fmt: skip
-    parser.add_argument("--hold_out", type=float, default=Holding.part,
-                        help="part of the frames held out for scores")  # fmt: skip
-    parser.add_argument("--tail", action="store_true",
-                        help="hold out the end of the video, not blocks spread over it")  # fmt: skip
+    parser.add_argument(
+        "--focal",
+        type=float,
+        default=DEFAULTS.focal,
+        help="focal length in longer sides of the video, where the lens is known",
+    )
+    parser.add_argument(
+        "--hold_out",
+        type=float,
+        default=Holding.part,
+        help="part of the frames held out for scores",
+    )
+    parser.add_argument(
+        "--tail",
+        action="store_true",
+        help="hold out the end of the video, not blocks spread over it",
+    )
     parser.add_argument("--person", default="", help="whose face it is, kept in the folder's note")
-    parser.add_argument("--head_model", type=user_path,
-                        help="your own FLAME file in place of the free head")  # fmt: skip
+    parser.add_argument(
+        "--head_model", type=user_path, help="your own FLAME file in place of the free head"
+    )
     parser.add_argument("--archive", type=user_path, help="the nets' wheel at hand")
     parser.add_argument("--workers", type=int, default=2, help="processes that draw heads, once")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
@@ -95,13 +112,20 @@ def _run(args: argparse.Namespace) -> None:
         raise InputError(f"--focal is {args.focal:g}; lenses have 0.5 to 20 sides of the picture")
     if not 0 < args.hold_out < 0.9:
         raise InputError(f"--hold_out is {args.hold_out:g}; choose a part between 0 and 0.9")
-    settings = Settings(args.fps, args.size, args.start, args.end, args.rotate, args.face,
-                        args.focal)  # fmt: skip
+    settings = Settings(
+        args.fps, args.size, args.start, args.end, args.rotate, args.face, args.focal
+    )
     holding = Holding(args.hold_out, args.tail, args.person)
     subject = make_avatar(
-        args.videos, args.out, settings, holding, head_model=args.head_model,
-        archive=args.archive, workers=max(1, args.workers), quiet=args.quiet,
-    )  # fmt: skip
+        args.videos,
+        args.out,
+        settings,
+        holding,
+        head_model=args.head_model,
+        archive=args.archive,
+        workers=max(1, args.workers),
+        quiet=args.quiet,
+    )
     print(f"data      {subject}   <- train.py -s, with arguments/imavatar/own_video.py")
     print(f"page      {args.out / 'tracking.html'}")
     print(f"{args.out / 'overlay.mp4'}: look at it before you train")

@@ -35,8 +35,18 @@ RENDERS = 80
 SPREAD = 0.7  # standard deviation of the renders' identities
 YAW, PITCH, ROLL, JAW = 40.0, 22.0, 8.0, 0.25  # degrees, radians: the most of a render
 # What the points may lie on is the outer skin, not these regions of a head model.
-INSIDE = ("left_eyeball", "right_eyeball", "upper_teeth", "lower_teeth", "teeth", "tongue",
-          "mouth_interior", "eye_sockets", "boundary", "scalp")  # fmt: skip
+INSIDE = (
+    "left_eyeball",
+    "right_eyeball",
+    "upper_teeth",
+    "lower_teeth",
+    "teeth",
+    "tongue",
+    "mouth_interior",
+    "eye_sockets",
+    "boundary",
+    "scalp",
+)
 REACH = 8.0  # pixels of a render: how far from a point skin is looked for
 RIDGE = 0.3  # renders that say a point does not slide
 ROUNDS = 4  # of reweighting
@@ -50,13 +60,15 @@ def main() -> None:
     parser.add_argument("--force", action="store_true", help="draw again although it is there")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     args = parser.parse_args()
-    run_command(lambda: tied(load_head_model(args.head_model), FaceNets(), workers=args.workers,
-                             force=args.force), debug=args.debug)  # fmt: skip
+    run_command(
+        lambda: tied(
+            load_head_model(args.head_model), FaceNets(), workers=args.workers, force=args.force
+        ),
+        debug=args.debug,
+    )
 
 
-def tied(
-    model: HeadModel, nets: FaceNets, *, workers: int = 1, force: bool = False
-) -> PointTable:
+def tied(model: HeadModel, nets: FaceNets, *, workers: int = 1, force: bool = False) -> PointTable:
     """The table of a head model, from its file, or drawn now and kept there."""
     file = table_file(model, nets.fingerprint)
     if file.is_file() and not force:
@@ -122,9 +134,13 @@ def _seen(k: int) -> dict[str, np.ndarray]:
     triangle, weights, facing, off = _hit(model, vertices, viewmat, K, points[:, :2])
     corners = model.faces.numpy()[triangle]
     rest = np.einsum("nk,nkc->nc", weights, model.template.numpy()[corners])
-    return {"rest": rest, "facing": facing * (off < REACH), "seen_from": -view @ neck,
-            "blink": np.array(blink),
-            "opening": lid_opening(points[None, :, :2], lids[None])[0]}  # fmt: skip
+    return {
+        "rest": rest,
+        "facing": facing * (off < REACH),
+        "seen_from": -view @ neck,
+        "blink": np.array(blink),
+        "opening": lid_opening(points[None, :, :2], lids[None])[0],
+    }
 
 
 def _hit(
