@@ -19,9 +19,10 @@ from tqdm import tqdm
 
 from capture.eyes import eyes_of
 from capture.find import WHOLE, Finder, Found, find
-from capture.fit import Fit, fit
+from capture.fit import PER_FRAME, Fit, again, fit
 from capture.masks import person_mask
 from capture.nets import FaceNets
+from capture.photometric import refine
 from capture.table import PointHead, PointTable
 from capture.verdict import Chosen, after_fit, choose
 from capture.video import Source, is_hdr, rate, to_sdr
@@ -98,11 +99,19 @@ class Stages:
         if file.is_file():
             whole = Fit(**read_tensors(file))
         else:
-            whole = fit_clips(clips, model, table)
+            whole = self._refined(clips, fit_clips(clips, model, table), model, table)
             with replacing(file) as temporary:
                 write_tensors(temporary, {f.name: getattr(whole, f.name) for f in fields(whole)})
-        ends = np.cumsum([0, *(len(clip.seen.times) for clip in clips)])
-        return [whole.part(np.arange(a, b)) for a, b in pairwise(ends)]
+        return divided(whole, clips)
+
+    def _refined(self, clips: list[Clip], whole: Fit, model: HeadModel, table: PointTable) -> Fit:
+        """Each clip's poses by its own pictures: another clip may have another light."""
+        head, parts = PointHead.of(model, table), []
+        for clip, part in zip(clips, divided(whole, clips), strict=True):
+            refined = refine(part, model, clip.picture, clip.view.size)
+            parts.append(again(refined, head, clip.view.size))
+        cut = {name: torch.cat([getattr(part, name) for part in parts]) for name in PER_FRAME}
+        return replace(whole, **cut)
 
     def _source(self, path: Path, settings: Settings) -> tuple[Source, tuple[str, ...]]:
         s, notes = settings, ()
@@ -164,6 +173,12 @@ class Stages:
 
     def _bar(self, frames: Iterator, name: str) -> Iterator:
         return iter(tqdm(frames, name, unit="frame", disable=self.quiet or None))
+
+
+def divided(whole: Fit, clips: list[Clip]) -> list[Fit]:
+    """The fit of each clip, out of one of all their frames."""
+    ends = np.cumsum([0, *(len(clip.seen.times) for clip in clips)])
+    return [whole.part(np.arange(a, b)) for a, b in pairwise(ends)]
 
 
 def fit_clips(clips: list[Clip], model: HeadModel, table: PointTable) -> Fit:

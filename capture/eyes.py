@@ -37,7 +37,7 @@ def eyes_of(found: Found, table: PointTable, fps: float) -> Eyes:
     """Of frames that all have a face."""
     opening = lid_opening(found.points[..., :2], found.lids)
     yaw = rough_yaw(found.points)
-    trust = np.clip(1 - (np.stack((yaw, -yaw), 1) - FARTHEST) / 10, 0.05, 1)
+    trust = np.clip(1 - (np.stack((-yaw, yaw), 1) - FARTHEST) / 10, 0.05, 1)
     level = np.percentile(opening, OPEN, axis=0)
     shut = float(table.openings[2])
     closing = np.clip((level - opening) / np.maximum(level - shut, NARROW), -0.5, 1.1)

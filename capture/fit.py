@@ -8,7 +8,7 @@ and errors mean the same for every clip. The focal length is given: points do no
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import cv2
 import numpy as np
@@ -350,6 +350,16 @@ class _Job:
             error,
             self.focal,
         )
+
+
+@torch.no_grad()
+def again(fit: Fit, head: PointHead, size: int) -> Fit:
+    """The same fit with its points where its poses now have them, in squares of `size` pixels."""
+    seen = features(directions(fit.pose, fit.shift))
+    points, _ = head.posed(fit.pose, fit.shape, fit.expression, fit.offset, seen)
+    local = points * FLIP + fit.shift[:, None]
+    pixels = fit.focal[:, None, None] * local[..., :2] / local[..., 2:] + size / 2
+    return replace(fit, points=pixels)
 
 
 def directions(pose: Tensor, shift: Tensor) -> Tensor:

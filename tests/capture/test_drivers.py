@@ -1,4 +1,4 @@
-"""Drivers by name: any order of columns, any way to write sides, any angle unit; packets by bits."""
+"""Drivers by name: any order of columns, ways to write sides, angle units; packets by bits."""
 
 import json
 import math
@@ -52,7 +52,7 @@ def test_timecodes_give_the_times(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "rows, columns, words",
+    ("rows", "columns", "words"),
     [
         ([], COLUMNS, "no column JawOpen among nothing"),
         ([[0, 1]], ("a", "b"), "no column JawOpen among a, b"),
@@ -81,7 +81,7 @@ def test_arkit_weights_in_every_usual_form(tmp_path, document):
 
 
 @pytest.mark.parametrize(
-    "document, words",
+    ("document", "words"),
     [
         ({}, "no frames"),
         ([3], "frame 0 is int"),
@@ -95,7 +95,9 @@ def test_wrong_json_is_refused_in_one_line(tmp_path, document, words):
         read_arkit(tmp_path / "a.json", NAMES)
 
 
-@pytest.mark.parametrize("name", ["mouthSmileLeft", "MouthSmileLeft", "mouthSmile_L", "mouth_smile_left"])
+@pytest.mark.parametrize(
+    "name", ["mouthSmileLeft", "MouthSmileLeft", "mouthSmile_L", "mouth_smile_left"]
+)
 def test_sides_are_written_in_many_ways(name):
     assert plain(name) == "mouthsmileleft"
 

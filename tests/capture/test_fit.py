@@ -81,7 +81,8 @@ def test_the_jaw_follows_its_truth(fitted, truth):
 
 def test_a_part_keeps_the_identity(fitted):
     part = fitted.part(np.arange(3))
-    assert len(part.pose) == 3 and part.shape is fitted.shape
+    assert len(part.pose) == 3
+    assert part.shape is fitted.shape
 
 
 def test_gaze_and_blinks_become_the_columns_of_their_names():
@@ -93,7 +94,8 @@ def test_gaze_and_blinks_become_the_columns_of_their_names():
 
 def test_pairs_of_columns():
     left, right = side_columns(("mouthSmileLeft", "jawForward", "mouthSmileRight", "mouthLeft"))
-    assert left.tolist() == [0] and right.tolist() == [2]
+    assert left.tolist() == [0]
+    assert right.tolist() == [2]
 
 
 def test_features_are_those_of_the_direction():

@@ -48,8 +48,10 @@ def scene(fit, model, tmp_path_factory):
 
 
 def test_the_reader_finds_both_videos_and_the_head_model(scene):
-    assert len(scene.train) == 3 and len(scene.test) == 1
-    assert scene.subject.model is not None and not scene.subject.misfit
+    assert len(scene.train) == 3
+    assert len(scene.test) == 1
+    assert scene.subject.model is not None
+    assert not scene.subject.misfit
 
 
 def test_landmarks_lie_on_the_pixels_that_the_fit_says(scene, fit, model):
@@ -67,7 +69,7 @@ def test_codes_pass_unchanged(scene, fit):
     assert torch.allclose(scene.test[0].flame_pose, fit.pose[1])
 
 
-@pytest.mark.parametrize("count, fps", [(400, 25), (1000, 30), (120, 25)])
+@pytest.mark.parametrize(("count", "fps"), [(400, 25), (1000, 30), (120, 25)])
 def test_blocks_are_spread_and_their_neighbours_are_in_neither(count, fps):
     split = blocks(count, 0.2, fps)
     length, gap = round(BLOCK * fps), round(NEIGHBOURS * fps)
@@ -83,4 +85,5 @@ def test_blocks_are_spread_and_their_neighbours_are_in_neither(count, fps):
 
 def test_the_tail_is_the_end():
     split = tail(100, 0.2)
-    assert split.test.tolist() == list(range(80, 100)) and len(split.train) == 80
+    assert split.test.tolist() == list(range(80, 100))
+    assert len(split.train) == 80

@@ -27,14 +27,16 @@ def fit_of(count, yaw=20.0, error=1.0):
 
 def test_a_good_clip_is_used_whole_and_nothing_is_said():
     chosen = choose("me.mp4", made(), face_named=False)
-    assert (chosen.reasons == USABLE).all() and chosen.notes == () and chosen.first == 0
+    assert (chosen.reasons == USABLE).all()
+    assert chosen.notes == ()
+    assert chosen.first == 0
 
 
 def test_no_face_is_refused():
     refused(replace(made(), presence=np.zeros(300)), "no face found in 300 frames")
 
 
-@pytest.mark.parametrize("degrees, flag", [(90, 270), (180, 180), (-90, 90)])
+@pytest.mark.parametrize(("degrees", "flag"), [(90, 270), (180, 180), (-90, 90)])
 def test_a_video_on_its_side_is_refused_and_the_flag_puts_it_right(degrees, flag):
     found = made()
     angle, middle = np.radians(degrees), found.size / 2
@@ -65,7 +67,8 @@ def test_the_longest_take_is_used_and_named():
     change[120] = 100.0
     chosen = choose("me.mp4", replace(found, change=change), face_named=False)
     assert (chosen.first, len(chosen.reasons)) == (120, 280)
-    assert "cut at 4.80 s" in chosen.notes[0] and "frames 120 to 399" in chosen.notes[0]
+    assert "cut at 4.80 s" in chosen.notes[0]
+    assert "frames 120 to 399" in chosen.notes[0]
 
 
 def test_a_take_without_a_face_is_not_the_longest():
@@ -86,7 +89,9 @@ def test_a_hand_is_left_out_from_the_look_before_to_the_look_after():
     palms[80:161:8] = 0.7
     chosen = choose("me.mp4", replace(found, palms=palms), face_named=False)
     covered = np.flatnonzero(chosen.reasons == "a hand before the face")
-    assert covered.min() == 73 and covered.max() == 167 and len(covered) == 95
+    assert covered.min() == 73
+    assert covered.max() == 167
+    assert len(covered) == 95
 
 
 def test_a_single_look_at_a_hand_is_a_false_alarm():
@@ -101,7 +106,8 @@ def test_what_leaves_the_picture_is_left_out():
     points = found.points.copy()
     points[:20, :, 0] -= 250
     chosen = choose("me.mp4", replace(found, points=points), face_named=False)
-    assert (chosen.reasons[:20] == "leaves the picture").all() and len(chosen.kept) == 280
+    assert (chosen.reasons[:20] == "leaves the picture").all()
+    assert len(chosen.kept) == 280
 
 
 def test_dark_and_small_faces_are_refused_with_the_number():
@@ -112,7 +118,8 @@ def test_dark_and_small_faces_are_refused_with_the_number():
 def test_dim_and_smallish_faces_get_a_word():
     found = replace(made(side=120.0), luma=np.full(300, 40.0))
     notes = " ".join(choose("me.mp4", found, face_named=False).notes)
-    assert "the face is dark (mean grey level 40" in notes and "pixels wide: nearer" in notes
+    assert "the face is dark (mean grey level 40" in notes
+    assert "pixels wide: nearer" in notes
 
 
 def test_a_varying_rate_gets_a_word():
@@ -142,15 +149,18 @@ def test_a_bad_fit_and_a_far_turn_are_left_out():
     fit.error[5] = 9.0
     fit.pose[7, 4] = np.radians(60)
     chosen, rows = after_fit("me.mp4", chosen, fit)
-    assert chosen.reasons[5] == "the fit is bad" and chosen.reasons[7] == "turned away"
-    assert len(rows) == 298 and not {5, 7} & {*rows.tolist()}
+    assert chosen.reasons[5] == "the fit is bad"
+    assert chosen.reasons[7] == "turned away"
+    assert len(rows) == 298
+    assert not {5, 7} & {*rows.tolist()}
 
 
 def test_what_will_not_be_learned_is_said():
     still_mouth = made()
     still_mouth.points[:, 14] = still_mouth.points[:, 13]
     chosen, _ = after_fit("me.mp4", choose("me.mp4", still_mouth, face_named=False), fit_of(300, 5))
-    assert "turns by 10 degrees only" in chosen.notes[0] and "mouth hardly opens" in chosen.notes[1]
+    assert "turns by 10 degrees only" in chosen.notes[0]
+    assert "mouth hardly opens" in chosen.notes[1]
 
 
 def test_few_frames_get_a_word():

@@ -26,7 +26,9 @@ def test_in_a_lively_clip_a_cut_must_stand_out():
 
 def test_rates():
     even, uneven = np.arange(50) / 24, np.cumsum(np.tile([0.01, 0.07], 30))
-    assert rate(even) == pytest.approx(24) and not is_variable(even) and is_variable(uneven)
+    assert rate(even) == pytest.approx(24)
+    assert not is_variable(even)
+    assert is_variable(uneven)
 
 
 @pytest.fixture(scope="module")
@@ -48,14 +50,16 @@ def test_frames_come_once_in_order_with_their_times_and_are_thinned(video):
     grey = [int(picture[30, 40, 0]) for _, picture in frames]
     assert np.abs(np.array(grey) - 4 * np.arange(60)).max() < 8
     thinned = [time for time, _ in Source(video, fps=25).frames()]
-    assert len(thinned) in (25, 26) and np.ptp(np.diff(thinned)) < 1 / 59
+    assert len(thinned) in (25, 26)
+    assert np.ptp(np.diff(thinned)) < 1 / 59
     assert not is_variable(np.array(thinned))
     part = [time for time, _ in Source(video, fps=0, start=0.5, end=0.75).frames()]
-    assert part[0] == pytest.approx(0.5) and len(part) == 15
+    assert part[0] == pytest.approx(0.5)
+    assert len(part) == 15
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("degrees, corner", [(90, (0, -1)), (180, (-1, -1)), (270, (-1, 0))])
+@pytest.mark.parametrize(("degrees", "corner"), [(90, (0, -1)), (180, (-1, -1)), (270, (-1, 0))])
 def test_a_turned_video_is_turned_clockwise(video, degrees, corner):
     _, picture = next(Source(video, rotate=degrees).frames())
     assert picture.shape[:2] == ((48, 64) if degrees == 180 else (64, 48))
@@ -101,7 +105,8 @@ def test_the_square_sees_the_world_as_a_camera_turned_to_the_face(found):
 def test_the_square_holds_every_face(found):
     view = View.of(found, FOCAL, 512)
     places = view.places(found.points[..., :2])
-    assert places.min() > 0 and places.max() < 512
+    assert places.min() > 0
+    assert places.max() < 512
     assert view.seen(found).size.tolist() == [512, 512]
 
 
