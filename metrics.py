@@ -18,12 +18,14 @@ import argparse
 import platform
 import subprocess
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import torch
 
 from scoring.perceptual import DEFAULT_WEIGHTS, find_weights
 from scoring.views import (
+    FITTED,
     PARTS,
     SPLIT_SUFFIXES,
     Metric,
@@ -31,6 +33,7 @@ from scoring.views import (
     Views,
     lpips_metrics,
     missing_lpips,
+    part_metrics,
     pixel_metrics,
     region_metrics,
     score_views,
@@ -41,6 +44,7 @@ from utils.errors import InputError, run_command
 from utils.files import inside, read_json, user_path, write_json
 
 ROOT = Path(__file__).resolve().parent
+T = TypeVar("T")
 
 
 def main() -> None:
@@ -66,7 +70,7 @@ def run(args: argparse.Namespace) -> None:
     device = choose_device(args.device)
     common = [*pixel_metrics(), *lpips_metrics(weights, device, missing=missing)]
     for model, all_views in found.items():
-        metrics = common + region_metrics(all_views)
+        metrics = common + part_metrics(all_views) + region_metrics(all_views)
         scored = [
             (views, score_views(views, metrics, device, quiet=args.quiet)) for views in all_views
         ]
@@ -131,6 +135,8 @@ def protocol(model: Path, views: Views, scores: Scores, metrics: list[Metric]) -
         "views": len(views.names),
         "resolution": [f"{width}x{height}" for width, height in scores.sizes],
         "background": background(model),
+        "part": setting_of(model, "DataParams", "part", str),
+        "fitted": FITTED.get(views.folder.parent.name),
         "iteration": int(iteration) if iteration.isdecimal() else None,
         "code": code_version(),
         "images": "8-bit PNG as written by render.py",
@@ -159,11 +165,18 @@ def notes(scores: Scores, metrics: list[Metric]) -> list[str]:
 
 def background(model: Path) -> str | None:
     """The word for the run's background by its own config.json, None where that does not say."""
+    return {True: "white", False: "black", None: None}[
+        setting_of(model, "ModelParams", "white_background", bool)
+    ]
+
+
+def setting_of(model: Path, section: str, name: str, kind: type[T]) -> T | None:
+    """A setting by the run's own config.json, None where that does not say."""
     path = model / "config.json"
     config = read_json(inside(model, path)) if path.exists() else {}
-    section = config.get("ModelParams", {}) if isinstance(config, dict) else {}
-    white = section.get("white_background") if isinstance(section, dict) else None
-    return {True: "white", False: "black"}[white] if isinstance(white, bool) else None
+    values = config.get(section, {}) if isinstance(config, dict) else {}
+    value = values.get(name) if isinstance(values, dict) else None
+    return value if isinstance(value, kind) else None
 
 
 def code_version() -> dict | None:
@@ -186,7 +199,22 @@ def code_version() -> dict | None:
 
 
 def print_table(model: Path, scored: list[tuple[Views, Scores]], metrics: list[Metric]) -> None:
-    """Means of one model, a row per split and method, and why numbers are missing."""
+    """Means of one model, a row per split and method, and why numbers are missing. Frames that were
+    fitted to their pictures are in a table of their own."""
+    print(f"\n{model}")
+    fitted = [pair for pair in scored if pair[0].folder.parent.name in FITTED]
+    for rows in ([pair for pair in scored if pair not in fitted], fitted):
+        if rows is fitted and fitted:
+            print("fitted to their pictures before they were drawn: not to be compared with others")
+        _print_rows(rows, metrics)
+    for views, scores in scored:
+        for line in notes(scores, metrics):
+            print(f"{views.folder.parent.name}/{views.folder.name}: {line}")
+
+
+def _print_rows(scored: list[tuple[Views, Scores]], metrics: list[Metric]) -> None:
+    if not scored:
+        return
     shown = [m.name for m in metrics if any(s.mean(m.name) is not None for _, s in scored)]
     rows = [["split", "method", "views", *shown]]
     for views, scores in scored:
@@ -194,12 +222,8 @@ def print_table(model: Path, scored: list[tuple[Views, Scores]], metrics: list[M
         cells = ["-" if mean is None else f"{mean:.4f}" for mean in means]
         rows.append([views.folder.parent.name, views.folder.name, str(len(views.names)), *cells])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    print(f"\n{model}")
     for row in rows:
         print("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
-    for views, scores in scored:
-        for line in notes(scores, metrics):
-            print(f"{views.folder.parent.name}/{views.folder.name}: {line}")
 
 
 if __name__ == "__main__":

@@ -18,24 +18,28 @@ from tqdm import tqdm
 
 from arguments import parse_render_args
 from arguments.settings import RenderParams, Settings
+from gaussian_renderer.marks import Marks, dots, trails
 from gaussian_renderer.show import Show
-from scene import SPLITS, Scene, avatar, camera_path, found_folder, load_scene
+from scene import SPLITS, Scene, avatar, camera_path, found_folder, load_scene, performance
 from scene.facts import SceneFacts
 from scene.frames import Frame, FrameLoader
-from scene.methods import model_folder, read_method
+from scene.methods import MethodBase, model_folder, read_method
+from scene.parts import as_picture, parts_of
 from scoring.sweep_grid import write_grid
-from scoring.views import REENACTMENT, REFINED
+from scoring.views import FITTED_REENACTMENT, REENACTMENT, REFINED
 from scoring.views_file import view_name, write_views
 from training.model_folder import require_apart
-from training.refine import fit_moments
+from training.refine import corrections, fit_frames, fit_moments
 from utils.devices import choose_device
 from utils.errors import InputError, run_command
-from utils.files import own_folder
+from utils.files import new_folder, own_folder, write_json
 from utils.images import Pixels, to_pixels, write_depth, write_image
+from utils.ply import write_points
 from utils.video import VideoWriter
 
 N_TURN = 120  # views of a turn
-PARTS = ("renders", "gt", "depth")  # folders of a shot's pictures
+N_MOMENTS, N_TRACKS = 120, 100  # of the video of paths
+PARTS = ("renders", "gt", "parts", "depth")  # folders of a shot's pictures
 VIDEO = "video_rgb"
 
 
@@ -44,8 +48,14 @@ def render_model(settings: Settings, options: RenderParams) -> None:
 
     Pictures of the dataset are asked for where a split shows them, and for nothing else.
     """
+    if options.refine_test and options.skip_test:
+        raise InputError(
+            "--refine_test draws the test frames and --skip_test leaves them out: give one of them"
+        )
     device = choose_device(settings.run.device)
     model_path, source = Path(settings.model.model_path), settings.model.source_path
+    if options.fit and not options.reenact:
+        raise InputError("--fit fits the frames of --reenact: name that sequence's folder, too")
     for data in filter(os.path.isdir, (source, options.drive, options.reenact)):
         require_apart(model_path, data)
     folder = model_folder(model_path, options.iteration)
@@ -62,9 +72,14 @@ def render_model(settings: Settings, options: RenderParams) -> None:
     shots |= avatar_shots(facts, settings, options)
     if options.path:
         shots["path"] = camera_path.frames_of(Path(options.path), facts)
-    if options.refine_test:
-        shots[REFINED] = shots.get("test", [])
+    shots |= moment_shots(facts, options)
     method = read_method(folder, facts, settings, device)
+    if options.refine_test:
+        corrections(method)
+        shots[REFINED] = shots.get("test", [])
+        if not shots[REFINED] and not missing:
+            raise InputError(f"{settings.model.source_path}: --refine_test finds no test frames")
+    marks = marks_of(method, shots, model_path)
     iteration = folder.name.removeprefix("iteration_")
     outs = {name: model_path / name / f"ours_{iteration}" for name in shots if shots[name]}
     for out in outs.values():
@@ -74,7 +89,12 @@ def render_model(settings: Settings, options: RenderParams) -> None:
         show = Show(method, FrameLoader(0, device))
         if name == REFINED:  # the last of all that is drawn
             fit_moments(method, shots[name], show.loader, options.refine_test)
-        write_shot(out, shots[name], show, facts, settings, options)
+        if name == FITTED_REENACTMENT:
+            steps, quiet = options.fit, settings.run.quiet
+            shots[name] = fit_frames(method, facts, shots[name], show.loader, steps, quiet=quiet)
+        write_shot(out, shots[name], show, facts, settings, options, marks.get(name))
+        if name == "points":
+            write_carriers(out, shots[name], method, facts)
     if missing:
         line = (
             f"{source}: the dataset is not there, so {', '.join(pictured)} views, which need its "
@@ -91,6 +111,50 @@ def _is_there(settings: Settings) -> bool:
     except InputError:
         return False
     return True
+
+
+def moment_shots(facts: SceneFacts, options: RenderParams) -> dict[str, list[Frame]]:
+    """Moments before cameras that the model knows, by the name of their folder."""
+    shots = {}
+    if options.points:
+        shots["points"] = facts.shown
+    if options.tracks:
+        parts = [k / (N_MOMENTS - 1) for k in range(N_MOMENTS)]
+        shots["tracks"] = [performance.at(facts, part) for part in parts]
+    if options.novel_time:
+        shots["novel_time"] = [performance.at(facts, part) for part in options.novel_time]
+    return shots
+
+
+def marks_of(
+    method: MethodBase, shots: dict[str, list[Frame]], model_path: Path
+) -> dict[str, Marks]:
+    """What is drawn over the pictures of a shot; InputError where the method has no such thing."""
+    marks: dict[str, Marks] = {}
+    if "points" in shots:
+        if method.carriers(shots["points"][0]) is None:
+            raise InputError(
+                f"{model_path}: the Gaussians of this method ride on no points; leave --points out"
+            )
+        marks["points"] = dots(lambda frame: method.carriers(frame)[0])
+    if "tracks" in shots:
+        device = next(method.parameters()).device
+        frames = [method.prepare(frame.to(device)) for frame in shots["tracks"]]
+        marks["tracks"] = trails(method, frames, N_TRACKS)
+    return marks
+
+
+def write_carriers(
+    folder: Path, frames: list[Frame], method: MethodBase, facts: SceneFacts
+) -> None:
+    """A PLY a frame of what the Gaussians ride on, where the dataset has it, and all numbers."""
+    said = []
+    with new_folder(folder / "clouds", "make room and run the same command again") as part:
+        for k, frame in enumerate(frames):
+            points, numbers = method.carriers(frame)
+            write_points(part / f"{k:05d}.ply", facts.world.theirs(points).cpu().numpy())
+            said.append({"name": f"{k:05d}.ply", "time": frame.time, "coefficients": numbers})
+    write_json(folder / "coefficients.json", {"moments": said})
 
 
 def avatar_shots(
@@ -110,6 +174,8 @@ def avatar_shots(
     if options.reenact:
         other = _other_scene(options.reenact, settings, options)
         shots[REENACTMENT] = avatar.reenacted(facts, other, clamp=options.drive_clamp)
+        if options.fit:
+            shots[FITTED_REENACTMENT] = shots[REENACTMENT]
     return shots
 
 
@@ -127,6 +193,7 @@ def write_shot(
     facts: SceneFacts,
     settings: Settings,
     options: RenderParams,
+    marks: Marks | None = None,
 ) -> None:
     """Stream the frames to disk as pictures and a video, and say how fast they were drawn."""
     name, pictures = folder.parent.name, not options.video_only
@@ -138,6 +205,7 @@ def write_shot(
             loaded = show.load(frame)
             view = show(loaded)
             pixels = to_pixels(view.image)
+            pixels = marks(loaded, pixels) if marks else pixels
             size = (frame.camera.width, frame.camera.height)
             if size not in videos:
                 file = VIDEO + (f"_{size[0]}x{size[1]}" if videos else "") + ".mp4"
@@ -145,7 +213,7 @@ def write_shot(
                 videos[size] = open_videos.enter_context(writer)
             videos[size].add(pixels)
             if pictures:
-                write_view(folder, view_name(k), pixels, loaded)
+                write_view(folder, view_name(k), pixels, loaded, facts)
             if options.depth:
                 write_depth(folder / "depth" / view_name(k), view.depth[0])
     timing = show.frames_per_second()
@@ -168,11 +236,16 @@ def clear(folder: Path) -> None:
         file.unlink()
 
 
-def write_view(folder: Path, name: str, pixels: Pixels, frame: Frame) -> None:
-    """Write the picture of a view and, where there is one, what it should show."""
+def write_view(folder: Path, name: str, pixels: Pixels, frame: Frame, facts: SceneFacts) -> None:
+    """Write the picture of a view and, where there is one, what it should show, and what of it is
+    head and torso."""
     write_image(folder / "renders" / name, pixels)
-    if frame.image is not None:
-        write_image(folder / "gt" / name, frame.image)
+    if frame.image is None:
+        return
+    write_image(folder / "gt" / name, frame.image)
+    parts = parts_of(frame, facts.regions)
+    if parts is not None:
+        write_image(folder / "parts" / name, as_picture(parts))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from scene import load_scene
 from scene.datasets._doubts import doubts
 from scene.facts import SceneFacts
 from scene.frames import FrameLoader
-from scene.methods import make_method, require_needs
+from scene.methods import make_method, require_needs, with_needs
 from training.checkpoint import Checkpoints
 from training.fingerprint import fingerprint
 from training.logger import Logger
@@ -57,6 +57,9 @@ def train(settings: Settings) -> Path:
         watched = following(settings.run, facts, method, scene.train, device)
         with watched as viewer, StopRequest() as stop:  # a taken port is told before --restart acts
             begin_run(settings, model_path)
+            scene, said = with_needs(scene, settings, model_path)
+            if said:
+                logger.say(said)
             run = Run(settings, scene, facts, method, loader, checkpoints, logger, stop, viewer)
             for stage in stages:
                 train_stage(stage, run)
@@ -74,7 +77,7 @@ def train_stage(stage: Stage, run: Run) -> None:
         stage.begin()
     optimizers = Optimizers(stage.params, moments)
     watch = Watch(method, stage.name, run.loader.device, options.debug_from)
-    batches = stage.sampler(run.scene.train, stage.name, options.seed, start)
+    batches = run.loader.ahead(stage.sampler(run.scene.train, stage.name, options.seed, start))
     for step in logger.steps(stage.name, start, stage.iterations):
         method.on_step(step)
         optimizers.set_learning_rates(step)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 Valid = tuple[Callable[[Any], bool], str]  # the test a value must pass, and its words
@@ -62,6 +62,12 @@ def count(default: Any, help: str) -> Any:
 def weight(default: Any, help: str) -> Any:
     """A `setting` of at least 0; what weighs nothing is off."""
     return setting(default, help, valid=at_least(0))
+
+
+def again(group: type, name: str, default: Any) -> Any:
+    """The setting `name` of a shared group with another default; words and range stay."""
+    (shared,) = [found for found in fields(group) if found.name == name]
+    return field(default=default, metadata=shared.metadata)
 
 
 @dataclass(frozen=True)
@@ -223,10 +229,26 @@ class RenderParams:
         "metrics.py scores it",
         is_path=True,
     )
+    fit: int = setting(
+        0,
+        "draw the frames of reenact once more, after so many steps each that fit expression, head "
+        "pose and body motion to their pictures, and score them as reenactment_fitted; 30 are "
+        "enough",
+        valid=at_least(0),
+    )
     path: str = setting(
         "",
         "camera path that the viewer saved (JSON), to be drawn; writes a folder path",
         is_path=True,
+    )
+    points: bool = setting(
+        False,
+        "draw what the Gaussians ride on over the held-out moments, and write it: a PLY a moment, "
+        "and its coefficients as JSON (NPG)",
+    )
+    tracks: bool = setting(False, "draw the paths of a hundred Gaussians through the clip")
+    novel_time: list[float] = setting(
+        [], "draw these moments, 0 to 1, whether the dataset has them or not", valid=between(0, 1)
     )
     refine_test: int = setting(
         0,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from diff_gaussian_rasterization import RasterOutput, painter, rasterize
@@ -20,12 +20,19 @@ class Render:
 
     image: Tensor  # (C, H, W)
     alpha: Tensor  # (1, H, W) coverage in [0, 1]
-    depth: Tensor  # (1, H, W) expected camera z where something was drawn, else 0; world units
+    summed_depth: Tensor  # (1, H, W) sum of weight times camera z; world units
     radii: Tensor  # (N,) pixels, 0 = not drawn
     means2d: (
         Tensor | None
     )  # (N, 3); after backward its gradient is d loss / d place on screen (NDC)
     gaussians: Gaussians
+    camera: Camera
+    antialiased: bool
+
+    @property
+    def depth(self) -> Tensor:
+        """(1, H, W) expected camera z where something was drawn, else 0; world units."""
+        return self.summed_depth / self.alpha.clamp(min=1e-6)
 
 
 def render(
@@ -40,7 +47,22 @@ def render(
     size = {"width": camera.width, "height": camera.height}
     inputs = _inputs(camera, gaussians, background, antialiased)
     out = rasterize(**inputs, **size, means2d=means2d)
-    return _finished(out, gaussians, background, means2d)
+    return _finished(out, gaussians, background, means2d, camera, antialiased)
+
+
+def weights(camera: Camera, gaussians: Gaussians, *, antialiased: bool = False) -> Tensor:
+    """(N,) how much of the view each row makes up, in pixels: the sum of its blending weights (Kerbl
+    et al. 2023, eq. 3).
+
+    It is what the picture's sum gains when a row's colour gains one: the gradient to that colour.
+    """
+    with torch.enable_grad():
+        colors = torch.ones_like(gaussians.opacities).requires_grad_()
+        white = replace(gaussians, sh=None, colors=colors, sh_degree=0)
+        inputs = _inputs(camera, white, colors.new_zeros(1), antialiased)
+        out = rasterize(**inputs, width=camera.width, height=camera.height)
+        (found,) = torch.autograd.grad(out.color.sum(), colors)
+    return found[:, 0]
 
 
 class Painter:
@@ -63,7 +85,7 @@ class Painter:
         if size not in self._painters:
             self._painters[size] = painter.Painter(*size)
         out = self._painters[size].paint(**_inputs(camera, gaussians, background, antialiased))
-        return _finished(out, gaussians, background, None)
+        return _finished(out, gaussians, background, None, camera, antialiased)
 
 
 def pair_budget(device: torch.device) -> int:
@@ -99,8 +121,12 @@ def _inputs(
 
 
 def _finished(
-    out: RasterOutput, gaussians: Gaussians, background: Tensor, means2d: Tensor | None
+    out: RasterOutput,
+    gaussians: Gaussians,
+    background: Tensor,
+    means2d: Tensor | None,
+    camera: Camera,
+    antialiased: bool,
 ) -> Render:
-    depth = out.depth / out.alpha.clamp(min=1e-6)
     image = out.color if background.ndim == 1 else out.color + (1 - out.alpha) * background
-    return Render(image, out.alpha, depth, out.radii, means2d, gaussians)
+    return Render(image, out.alpha, out.depth, out.radii, means2d, gaussians, camera, antialiased)

@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 
 from scene import Scene
+from scene.deformation.body import head_motion
 from scene.facts import SceneFacts, Statistics, moments, statistics
 from scene.frames import NO_ROW, Frame
 from scene.paths import swung
 from scene.world import AS_IT_IS, World
 from utils.errors import InputError
+from utils.rotations import rigid_inverse, twist_to_pose
 
 SWEEP = (-1.0, -0.5, 0.0, 0.5, 1.0)  # of the way from the mean to the ends of the training range
 
@@ -58,9 +60,10 @@ def driven(facts: SceneFacts, other: Scene, *, subtract_mean: bool, clamp: bool)
     """The frames of `other`, in time order, performed by the subject before its own camera.
 
     `subtract_mean` takes the other's mean expression away and puts the subject's own in its place:
-    what the tracker sees as identity stays behind. `clamp` holds every coefficient in the training
-    range. Raises InputError where either has no expressions, or not the same number, or where the
-    avatar has FLAME poses and the driver has none.
+    what the tracker sees as identity stays behind. Where both have a body under the head, the head
+    moves against it as the driver's does. `clamp` holds every coefficient and these motions in the
+    training range. Raises InputError where either has no expressions, or not the same number, or
+    where the avatar has FLAME poses and the driver has none.
     """
     known, base = _expression(facts), _base(facts)
     performance = moments(_performance(facts, other))
@@ -70,10 +73,20 @@ def driven(facts: SceneFacts, other: Scene, *, subtract_mean: bool, clamp: bool)
         value = source.expression - foreign + known.mean if subtract_mean else source.expression
         value = value.clamp(known.low, known.high) if clamp else value
         time = k / max(len(performance) - 1, 1)
-        frames.append(
-            replace(base, expression=value, flame_pose=source.flame_pose, time=time, index=NO_ROW)
-        )
+        frame = replace(base, expression=value, flame_pose=source.flame_pose, time=time)
+        frames.append(replace(_moved(facts, frame, source, clamp), index=NO_ROW))
     return frames
+
+
+def _moved(facts: SceneFacts, frame: Frame, source: Frame, clamp: bool) -> Frame:
+    """The frame with the head where that of `source` is: as far from how it is held on average."""
+    known = facts.head_motion
+    if known is None or source.body_to_world is None:
+        return frame
+    motion = head_motion(source.body_to_world)
+    place = twist_to_pose(motion.clamp(known.low, known.high) if clamp else motion)
+    camera = replace(frame.camera, viewmat=frame.camera.viewmat @ frame.body_to_world @ place)
+    return replace(frame, camera=camera, body_to_world=rigid_inverse(place))
 
 
 def reenacted(facts: SceneFacts, other: Scene, *, clamp: bool) -> list[Frame]:
@@ -94,10 +107,10 @@ def _placed(frame: Frame, world: World) -> Frame:
     """The frame where another scene's `world` has it."""
     if world == AS_IT_IS:
         return frame
-    head = frame.head_to_world
     camera = replace(frame.camera, viewmat=world.seen(frame.camera.viewmat).float())
-    head = None if head is None else world.held(head).to(head)
-    return replace(frame, camera=camera, head_to_world=head)
+    poses = {name: getattr(frame, name) for name in ("head_to_world", "body_to_world")}
+    held = {name: world.held(pose).to(pose) for name, pose in poses.items() if pose is not None}
+    return replace(frame, camera=camera, **held)
 
 
 def _performance(facts: SceneFacts, other: Scene) -> list[Frame]:

@@ -175,6 +175,14 @@ def _lens(K: Tensor, width: int, height: int) -> Tensor:
     return K
 
 
+def project(points: Tensor, camera: Camera, nearest: float) -> tuple[Tensor, Tensor]:
+    """Pixels (N, 2) and depths (N,) of points (N, 3); what is nearer than `nearest`, or behind the
+    camera, is divided by that."""
+    seen = points @ camera.viewmat[:3, :3].T + camera.viewmat[:3, 3]
+    image = seen @ camera.K.T
+    return image[:, :2] / seen[:, 2:].clamp(min=nearest), seen[:, 2]
+
+
 def target_size(width: int, height: int, resolution: int) -> tuple[int, int]:
     """Size after `-r`: 1, 2, 4, 8 divide the file's size, any other number is the wanted width."""
     if resolution == -1:

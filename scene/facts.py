@@ -16,6 +16,7 @@ from torch import Tensor
 
 from scene import Scene, Subject
 from scene.cameras import Camera
+from scene.deformation.body import head_motion
 from scene.frames import NO_ROW, Frame, FrameLoader
 from scene.paths import common_up, poses
 from scene.world import AS_IT_IS, World
@@ -26,7 +27,9 @@ from utils.tensors import read_tensors, under, write_tensors
 
 RANGE = (0.02, 0.98)  # quantiles that count as the training range: trackers have outliers
 CONDITIONS = ("flame_pose", "expression")  # fields of `Frame` that a method may be told
-CARRIED = (*CONDITIONS, "head_to_world")  # tensors that a frame without a picture keeps
+# tensors that a frame without a picture keeps
+CARRIED = (*CONDITIONS, "head_to_world", "body_to_world")
+STILL = 1e-5  # radians or world units; a head that moves less stands still before its camera
 N_SHOWN = 120  # moments of the performance that a turn plays, at most
 FILES = ("scene.json", "scene.safetensors")
 
@@ -56,6 +59,7 @@ class SceneFacts:
     eye: Tensor  # (3,) mean place of the training cameras
     fps: float
     conditions: dict[str, Statistics] = field(default_factory=dict)  # by name of the frame's field
+    head_motion: Statistics | None = None  # of the head against the body, where that is known
     names: dict[str, tuple[str, ...]] = field(default_factory=dict)  # of coefficients, where known
     regions: dict[str, Tensor] = field(default_factory=dict)  # (2, 3) boxes in the head's frame
     subject: Subject | None = None  # without its head model's data
@@ -87,6 +91,7 @@ class SceneFacts:
             eye=poses(cameras)[:, :3, 3].mean(0),
             fps=scene.fps,
             conditions=statistics(frames),
+            head_motion=_head_motion(frames),
             names={"expression": model.expression_names} if model else {},
             regions=dict(scene.regions),
             subject=replace(subject, model=None) if subject else None,
@@ -105,6 +110,8 @@ class SceneFacts:
             tensors |= {
                 f"conditions.{name}.{f.name}": getattr(found, f.name) for f in fields(found)
             }
+        if self.head_motion is not None:
+            tensors |= {f"head_motion.{k}": v for k, v in vars(self.head_motion).items()}
         if self.plate is not None:
             tensors["plate"] = (self.plate * 255).round().to(torch.uint8)
         if self.subject is not None:
@@ -154,11 +161,24 @@ def statistics(frames: list[Frame], names: Sequence[str] = CONDITIONS) -> dict[s
     if not names:
         return {}
     table = torch.stack([torch.cat([getattr(frame, name) for name in names]) for frame in frames])
-    low, high = torch.quantile(table, table.new_tensor(RANGE), dim=0)
     widths = [len(getattr(frames[0], name)) for name in names]
-    found = (table.mean(0), table.std(0, correction=0), low, high)
-    parts = zip(*(values.split(widths) for values in found), strict=True)
+    parts = zip(*(values.split(widths) for values in vars(_over(table)).values()), strict=True)
     return {name: Statistics(*part) for name, part in zip(names, parts, strict=True)}
+
+
+def _over(table: Tensor) -> Statistics:
+    """Of the rows of a table (T, E)."""
+    low, high = torch.quantile(table, table.new_tensor(RANGE), dim=0)
+    return Statistics(table.mean(0), table.std(0, correction=0), low, high)
+
+
+def _head_motion(frames: list[Frame]) -> Statistics | None:
+    """Of the head against a body at rest (6,); None where no frame says where that is, or where
+    nothing moves."""
+    if not given(frames, "body_to_world"):
+        return None
+    found = _over(torch.stack([head_motion(frame.body_to_world) for frame in frames]))
+    return found if float(found.spread.max()) > STILL else None
 
 
 def moments(frames: list[Frame]) -> list[Frame]:
@@ -177,7 +197,7 @@ def evenly(frames: list[Frame], count: int) -> list[Frame]:
 
 def without_picture(frame: Frame) -> Frame:
     """The frame as its camera would see the model alone."""
-    return replace(frame, image_path=None, mask=None, lens=None, plate_path=None)
+    return replace(frame, image_path=None, mask=None, parsing=None, lens=None, plate_path=None)
 
 
 def _plate(frame: Frame) -> Tensor | None:
@@ -226,6 +246,7 @@ def _assembled(values: dict, tensors: dict[str, Tensor]) -> SceneFacts:
         raise TypeError(f"not what was written: {', '.join(wrong)}")
     x, y, z, unit = values.get("world", (0.0, 0.0, 0.0, 1.0))
     shape, plate = tensors.get("subject.shape"), tensors.get("plate")
+    moving = under(tensors, "head_motion.")
     return SceneFacts(
         **{name: tensors[name] for name in _TENSORS},
         **{name: values[name] for name in _VALUES if name != "names"},
@@ -235,6 +256,7 @@ def _assembled(values: dict, tensors: dict[str, Tensor]) -> SceneFacts:
             for name in CONDITIONS
             if f"conditions.{name}.mean" in tensors
         },
+        head_motion=Statistics(**moving) if moving else None,
         regions=under(tensors, "regions."),
         subject=None if shape is None else Subject(shape, values["scale"]),
         world=World((float(x), float(y), float(z)), float(unit)),

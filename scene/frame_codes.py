@@ -14,7 +14,7 @@ from scene.facts import SceneFacts
 from scene.frames import NO_ROW, Frame
 from utils.devices import to_device
 from utils.random import generator
-from utils.rotations import axis_angle_to_matrices
+from utils.rotations import axis_angle_to_matrices, rigid_inverse
 
 TWIST = 6  # numbers that correct a camera: rotation vector in radians, shift in scene extents
 
@@ -50,8 +50,7 @@ class FrameCodes(nn.Module):
             return frame
         rows = {name: self.rows[name][frame.index] for name in self.refined}
         if "camera" in rows:
-            camera = self._moved(frame.camera, rows.pop("camera"))
-            frame = replace(frame, camera=camera)
+            frame = seen_from(frame, self._moved(frame.camera, rows.pop("camera")))
         return replace(frame, **{k: getattr(frame, k) + row for k, row in rows.items()})
 
     def latent(self, frame: Frame) -> Tensor | None:
@@ -73,6 +72,15 @@ class FrameCodes(nn.Module):
         turn = torch.cat([axis_angle_to_matrices(twist[:3]), self.extent * twist[3:, None]], dim=1)
         last = camera.viewmat[3:]  # 0 0 0 1, and on the right device
         return replace(camera, viewmat=torch.cat([turn, last]) @ camera.viewmat)
+
+
+def seen_from(frame: Frame, camera: Camera) -> Frame:
+    """The frame from a corrected camera: of a head whose camera stands still the correction is the
+    head's, so that the body stays where it is before the camera."""
+    body = frame.body_to_world
+    if body is not None:
+        body = rigid_inverse(camera.viewmat) @ frame.camera.viewmat @ body
+    return replace(frame, camera=camera, body_to_world=body)
 
 
 class ConditionCode(nn.Module):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from torch import Tensor
 
 from scene.facts import CARRIED, SceneFacts, given
 from scene.frames import NO_ROW, Frame
 from utils.errors import InputError
+from utils.rotations import nearest_rigid
 
 
 def at(facts: SceneFacts, part: float) -> Frame:
@@ -27,8 +27,9 @@ def at(facts: SceneFacts, part: float) -> Frame:
     here, after = shown[k], shown[min(k + 1, len(shown) - 1)]
     share = place - k
     between = {n: torch.lerp(getattr(here, n), getattr(after, n), share) for n in carried}
-    if "head_to_world" in between:
-        between["head_to_world"] = _rigid(between["head_to_world"])
+    for name in ("head_to_world", "body_to_world"):
+        if name in between:
+            between[name] = nearest_rigid(between[name])
     time = (1 - share) * here.time + share * after.time
     return replace(shown[0], time=time, index=NO_ROW, **between)
 
@@ -39,11 +40,3 @@ def shown_moment(facts: SceneFacts, number: int) -> Frame:
         last = len(facts.shown) - 1
         raise InputError(f"--frame {number}: the model knows the moments 0 to {last}")
     return replace(facts.shown[number], camera=facts.shown[0].camera)
-
-
-def _rigid(pose: Tensor) -> Tensor:
-    """(4, 4) with the rotation nearest to its first three columns."""
-    u, _, v = torch.linalg.svd(pose[:3, :3])
-    pose = pose.clone()
-    pose[:3, :3] = u @ v
-    return pose

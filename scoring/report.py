@@ -33,7 +33,7 @@ from scoring.report_parts import (
     table,
 )
 from scoring.run_files import Run, iteration, read_run
-from scoring.views import PARTS
+from scoring.views import FITTED, PARTS
 from utils.errors import InputError
 from utils.files import inside, write_text
 
@@ -151,7 +151,13 @@ def scores(run: Run) -> str:
         [where, *(_markup(values.get(name)) for name in names)]
         for where, values in run.results.items()
     ]
-    means = table("Mean over the views", ["split and iteration", *map(_with_arrow, names)], rows)
+    head = ["split and iteration", *map(_with_arrow, names)]
+    fitted = [row for row in rows if row[0].split("/")[0] in FITTED]
+    means = table("Mean over the views", head, [row for row in rows if row not in fitted])
+    if fitted:
+        means += table(
+            "Frames fitted to their pictures, not comparable with the rest", head, fitted
+        )
     return means + (spread_table(run) if run.per_view else "")
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from scene.parts import NAMES, parts_in
 from scene.regions import Rectangle, crop
 from scoring.metrics import MS_SSIM_MIN_SIDE, d_ssim, fg_psnr, ms_ssim, psnr, ssim
 from scoring.perceptual import HOW_TO_GET, MIN_SIDE, load_lpips
@@ -19,12 +20,18 @@ from utils.errors import InputError
 from utils.files import inside
 from utils.images import read_image, to_tensor
 
+LABELS = "parts"  # a third folder, which says what of a view is head and torso
 PARTS = ("renders", "gt")  # the two folders of images, as render.py writes them
 # What stands after "results" and "per_view" in the file names of a split; the family scores "test".
 REENACTMENT = "reenactment"  # another sequence of the same subject, performed by its avatar
 REFINED = "test_refined"  # the test frames, whose moments were fitted to their pictures
+FITTED_REENACTMENT = f"{REENACTMENT}_fitted"  # the same, every frame fitted to its picture
+FITTED = {  # splits whose frames saw their pictures before they were drawn, and what was fitted
+    REFINED: "what was learned per moment",
+    FITTED_REENACTMENT: "expression, head pose and body motion",
+}
 SPLIT_SUFFIXES = {"test": "", "val": "_val", "train": "_train"}
-SPLIT_SUFFIXES |= {name: f"_{name}" for name in (REENACTMENT, REFINED)}
+SPLIT_SUFFIXES |= {name: f"_{name}" for name in (REENACTMENT, *FITTED)}
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,7 @@ class Metric:
     min_side: int = 1  # pixels; smaller images have no score
     no_number: str = ""  # why a view can have none
     region: str = ""  # scores this region of a view; empty: all of it
+    part: int = 0  # scores the pixels of this part of the person; 0: all of them
 
 
 @dataclass(frozen=True)
@@ -102,6 +110,23 @@ def region_metrics(all_views: Sequence[Views]) -> list[Metric]:
     ]
 
 
+def part_metrics(all_views: Sequence[Views]) -> list[Metric]:
+    """PSNR of head and torso, where render.py told them apart."""
+    if not any((views.folder / LABELS).is_dir() for views in all_views):
+        return []
+    return [
+        Metric(
+            f"PSNR-{name}",
+            f"dB; PSNR over the pixels of the {name} by the dataset's parsing, or, where it has "
+            "none, by the height of the chin",
+            psnr,
+            no_number=f"the view shows no {name}, or infinite: equal there",
+            part=k + 1,
+        )
+        for k, name in enumerate(NAMES)
+    ]
+
+
 LPIPS_FORMS = (
     # parity: the 3DGS family's metrics feed the network [0, 1]. Its key keeps its number, since a
     # table of published results compares with nothing else.
@@ -139,6 +164,7 @@ def score_views(
         image, truth = read_pair(views.folder, name, device)
         height, width = image.shape[-2:]
         sizes.add((width, height))
+        parts = _read_parts(views.folder, name, height, width).to(device)
         for metric in metrics:
             part = views.regions.get(name, {}).get(metric.region, (0, 0, width, height))
             if part[2] > width or part[3] > height:
@@ -148,10 +174,28 @@ def score_views(
                 )
             possible = metric.score is not None and min(height, width) >= metric.min_side
             possible &= not metric.region or metric.region in views.regions.get(name, {})
-            pair = (crop(image, part), crop(truth, part))
+            pair = [crop(image, part), crop(truth, part)]
+            if metric.part:
+                shown = parts == metric.part
+                possible &= bool(shown.any())
+                pair = [picture[:, None, shown] for picture in pair]
             value = float(metric.score(*pair)) if possible else math.nan
             per_view[metric.name][name] = value if math.isfinite(value) else None
     return Scores(per_view, sorted(sizes))
+
+
+def _read_parts(folder: Path, name: str, height: int, width: int) -> Tensor:
+    """(H, W) the part that each pixel of a view shows; 0 everywhere where nobody says."""
+    path = inside(folder, folder / LABELS / name)
+    if not path.is_file():
+        return torch.zeros(height, width)
+    picture = read_image(path)
+    if picture.shape[:2] != (height, width):
+        raise InputError(
+            f"{path}: it has {picture.shape[1]}x{picture.shape[0]} pixels, its view "
+            f"{width}x{height}; run render.py again"
+        )
+    return torch.from_numpy(parts_in(picture))
 
 
 def read_pair(folder: Path, name: str, device: torch.device) -> tuple[Tensor, Tensor]:

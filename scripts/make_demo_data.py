@@ -3,6 +3,8 @@
 `--scene` fast, occlusion, scale, texture, split and twins are six scenes of balls, each hard to
 follow for another reason. Beside their pictures lie truth.json, the centre and radius of each mover
 in world units for every picture, and moving/<picture>.png, how much of each pixel shows a mover.
+Beside all pictures lies tracks.npz: the true paths of 500 points on surfaces. With `--arc 30` the
+training camera moves 30 degrees over the clip; test and val still look from everywhere.
 
 The same arguments give the same bytes. A folder that is already complete is left alone; a folder
 that this script did not make is never touched.
@@ -34,11 +36,12 @@ from scripts.demo.robot.raycast import coverage, render
 from scripts.demo.robot.shapes import Solid
 from scripts.demo.robot.toy import toy
 from scripts.demo.robot.views import GAP_SHARE, View
+from scripts.demo.tracks import write_tracks
 from utils.errors import InputError, run_command
 
 MARKER = "demo_data.json"  # says that a folder is ours, and what it holds
 MADE_BY = "scripts/make_demo_data.py"
-VERSION = 1  # raise when the pictures change, so that old folders are made again
+VERSION = 2  # raise when the pictures change, so that old folders are made again
 ROBOT = "robot"
 COUNTS = {"train": 84, "val": 14, "test": 14}  # views of the other scenes, unless flags say more
 
@@ -53,6 +56,7 @@ class DemoSettings:
     val: int = 10
     test: int = 20
     seed: int = 0
+    arc: int = 0
 
     def __post_init__(self) -> None:
         if self.scene not in (ROBOT, *SCENES):
@@ -64,6 +68,7 @@ class DemoSettings:
             ("val", 0, 1000),
             ("test", 0, 1000),
             ("seed", 0, 2**31),
+            ("arc", 0, 360),
         ):
             value = getattr(self, name)
             if not low <= value <= high:
@@ -77,7 +82,12 @@ class DemoSettings:
     def views(self) -> list[View]:
         """Every view of the dataset."""
         make_views = robot.make_views if self.scene == ROBOT else rig.make_views
-        return make_views({"train": self.train, "val": self.val, "test": self.test}, self.seed)
+        views = make_views({"train": self.train, "val": self.val, "test": self.test}, self.seed)
+        if not self.arc:
+            return views
+        if self.scene == ROBOT:
+            return robot.on_arc(views, self.arc, np.zeros(3), robot.RADIUS)
+        return robot.on_arc(views, self.arc, rig.TARGET, rig.RINGS[0][2])
 
     def solids(self, time: float) -> tuple[list[Solid], list[Solid]]:
         """What there is at `time` in [0, 1], and what of it moves as the truth is to say."""
@@ -90,6 +100,8 @@ class DemoSettings:
     def content(self) -> dict:
         """What the marker says; the robot was there before scenes had names."""
         settings = asdict(self)
+        if not self.arc:
+            del settings["arc"]
         if self.scene == ROBOT:
             del settings["scene"]
         return {"made_by": MADE_BY, "version": VERSION, **settings}
@@ -119,6 +131,9 @@ def _write_dataset(folder: Path, settings: DemoSettings, workers: int) -> None:
             (folder / MASKS / split).mkdir(parents=True)
         entries = [entry(view, settings.solids(view.time)[1]) for view in views]
         _write_json(folder / TRUTH, {"frames": entries})
+    write_tracks(
+        folder, views, lambda time: settings.solids(time)[0], settings.fov_x, settings.seed
+    )
     jobs = [(folder, view, settings) for view in views]
     with ExitStack() as stack:
         drawn = map(_draw, jobs)
@@ -168,6 +183,7 @@ def main(argv: list[str] | None = None) -> None:
     for name, value in asdict(DemoSettings()).items():
         if name != "scene":
             words = f"default {value}" + (f", balls {COUNTS[name]}" if name in COUNTS else "")
+            words = f"degrees; {words}, anywhere" if name == "arc" else words
             parser.add_argument(f"--{name}", type=int, default=argparse.SUPPRESS, help=words)
     parser.add_argument(
         "--workers", type=int, default=_cores(), help="processes; default: all cores"

@@ -49,6 +49,7 @@ class DemoSettings:
     driving: int = 50
     beyond: int = 50
     seed: int = 0
+    torso: bool = False
 
     def __post_init__(self) -> None:
         limits = {
@@ -75,6 +76,8 @@ def make_demo_head(out: Path, model: HeadModel, settings: DemoSettings, *, worke
         "head": model.fingerprint(),
         **asdict(settings),
     }
+    if not settings.torso:
+        del content["torso"]  # which older folders do not say
     return make_folder(
         out, MARKER, content, lambda folder: _write(folder, model, settings, workers)
     )
@@ -84,11 +87,11 @@ def _write(folder: Path, model: HeadModel, settings: DemoSettings, workers: int)
     save_head_model(model, folder / MODEL_FILE, basis_dtype="float16")
     # Performed by what the file holds: rounding to float16 must not stand between data and truth.
     model, s = load_head_model(folder / MODEL_FILE), settings
-    _write_record(folder, make_record(model, s.frames, s.driving, s.size, s.seed),
-                  {name: name for name in LAYOUTS}, workers)  # fmt: skip
+    record = make_record(model, s.frames, s.driving, s.size, s.seed, with_torso=s.torso)
+    _write_record(folder, record, {name: name for name in LAYOUTS}, workers)
     (folder / BEYOND).mkdir()
-    _write_record(folder / BEYOND, make_beyond(model, s.beyond, s.size, s.seed),
-                  {"imavatar": "."}, workers)  # fmt: skip
+    record = make_beyond(model, s.beyond, s.size, s.seed, with_torso=s.torso)
+    _write_record(folder / BEYOND, record, {"imavatar": "."}, workers)
 
 
 def _write_record(folder: Path, record: Record, places: dict[str, str], workers: int) -> None:
@@ -108,6 +111,8 @@ def _write_truth(path: Path, record: Record) -> None:
         "viewmat": record.viewmat, "K": record.K, "expression": record.expression,
         "flame_pose": record.flame_pose, "shape": record.shape,
     }  # fmt: skip
+    if record.body_to_world is not None:
+        arrays["body_to_world"] = record.body_to_world
     arrays = {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}
     arrays["faces"] = record.model.faces.numpy()
     path.write_bytes(safetensors.numpy.save(arrays, {"split": " ".join(record.split)}))
@@ -146,12 +151,12 @@ _job: tuple[dict[str, Path], Record, Looks]  # of this process
 def _start(folders: dict[str, Path], record: Record) -> None:
     global _job
     torch.set_num_threads(1)
-    _job = folders, record, Looks.of(record.model, record.rest)
+    _job = folders, record, record.looks()
 
 
 def _draw(k: int) -> None:
     folders, record, looks = _job
-    picture = draw(looks, record.vertices[k], record.viewmat, record.K, record.size)
+    picture = draw(looks, record.shown(k), record.viewmat, record.K, record.size)
     for name, folder in folders.items():
         for file, pixels in LAYOUTS[name].pictures(record, k, picture).items():
             write_image(folder / file, pixels)
@@ -174,8 +179,12 @@ def main(argv: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("data/demo_head"), help="folder to make")
-    for name, value in asdict(DemoSettings()).items():
+    numbers = {name: value for name, value in asdict(DemoSettings()).items() if name != "torso"}
+    for name, value in numbers.items():
         parser.add_argument(f"--{name}", type=int, default=value, help=f"default {value}")
+    parser.add_argument(
+        "--torso", action="store_true", help="shoulders, too, moving as real ones do"
+    )
     parser.add_argument(
         "--archive", type=Path, help="wheel of the head model's data; nothing is downloaded"
     )

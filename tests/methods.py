@@ -62,6 +62,19 @@ class Case:
 
 
 CASES = {
+    "blendshapes": Case(
+        "blendshapes",
+        write_tiny_head,
+        frames="transforms.json",
+        stages=("coarse", "fine"),
+        small="--mix_width 16 --n_bases 6",
+        first="--coarse_iterations",
+        wider="--mix_width 32",
+        everything="--flame_pose_input --lambda_bases 1e-6",
+        growing="--coarse_iterations 12 --n_bases 8 --densify_grad_threshold 1e-12",
+        views={"train": 12, "test": 3},
+        video=3,
+    ),
     "controlpoints": Case(
         "controlpoints",
         write_tiny_scene,
@@ -117,6 +130,21 @@ CASES = {
         growing="--grow_at 0.2 --field_width 32 --correction_width 16",
         views={"train": 12, "test": 3},
         video=3,
+    ),
+    "npg": Case(
+        "npg",
+        write_tiny_scene,
+        frames="transforms_train.json",
+        stages=("coarse", "splat"),
+        small="--n_points 60 --n_shapes 14 --net_width 16 --net_depth 1 --window 3",
+        first="--coarse_iterations",
+        wider="--n_shapes 15",
+        everything="--two_backgrounds --static_box",
+        growing="--coarse_iterations 3 --n_points 1000 --window 3 --densify_grad_threshold 1e-12",
+        views={"train": 12, "test": 3, "val": 2},
+        video=160,
+        draws="splat",
+        place="blend",
     ),
     "anchored": Case(
         "anchored",

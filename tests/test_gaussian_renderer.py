@@ -4,7 +4,7 @@ import pytest
 import torch
 from diff_gaussian_rasterization.budget import VARIABLE
 
-from gaussian_renderer import Painter, render
+from gaussian_renderer import Painter, render, weights
 from gaussian_renderer.show import Show
 from scene.cameras import Camera, intrinsics
 from scene.frames import Frame, FrameLoader
@@ -45,6 +45,27 @@ def test_drawing_gives_the_strategies_a_gradient_on_screen_and_changes_no_input(
     assert view.means2d.grad[0, :2].any()
     assert torch.equal(gaussians.means.detach(), before)
     assert view.radii.tolist() != [0]
+
+
+@pytest.mark.parametrize("antialiased", [False, True])
+def test_the_weight_of_a_row_is_the_sum_of_its_picture(antialiased):
+    torch.manual_seed(0)
+    gaussians = Gaussians(
+        means=torch.randn(6, 3) * 0.5 + torch.tensor([0.0, 0.0, 3.0]),
+        quats=torch.randn(6, 4),
+        scales=torch.rand(6, 3) * 0.3,
+        opacities=torch.rand(6, 1).requires_grad_(),
+        sh=torch.randn(6, 4, 3),
+        sh_degree=1,
+    )
+    gaussians.means[5, 2] = -1  # behind the camera
+    alone = replace(gaussians, sh=None, colors=torch.eye(6), sh_degree=0)  # a channel for each
+    picture = render(CAMERA, alone, torch.zeros(6), antialiased=antialiased).image
+    with torch.no_grad():
+        found = weights(CAMERA, gaussians, antialiased=antialiased)
+    torch.testing.assert_close(found, picture.detach().sum((1, 2)))
+    assert found[5] == 0 < found[:5].min()
+    assert gaussians.opacities.grad is None
 
 
 def test_nothing_behind_the_camera_is_drawn():

@@ -10,6 +10,7 @@ import pytest
 from safetensors.torch import save_file
 
 import metrics
+from scene.parts import as_picture
 from scoring.perceptual import TRUNKS, WEIGHTS_VARIABLE, Lpips
 
 FAMILY_KEYS = {"SSIM", "PSNR", "LPIPS-vgg", "LPIPS-alex", "MS-SSIM", "D-SSIM"}
@@ -201,6 +202,49 @@ def test_a_region_is_scored_where_its_rectangle_says(tmp_path, monkeypatch):
     assert views["PSNR-mouth"]["00000.png"] == pytest.approx(-20 * np.log10(10 / 255), abs=1e-4)
     assert views["PSNR-mouth"]["00001.png"] is None
     assert result["PSNR-mouth"] == views["PSNR-mouth"]["00000.png"]
+
+
+def test_head_and_torso_are_scored_where_the_picture_of_parts_says(tmp_path, monkeypatch):
+    """The first view is off by 10 levels in its rows 5 to 29 and columns 8 to 29, see
+    `write_views`."""
+    write_views(tmp_path, "test", count=2)
+    parts = np.zeros((40, 48), np.uint8)
+    parts[5:15, 8:30], parts[15:35, 8:30] = 1, 2  # a quarter of the torso is off by nothing
+    path = tmp_path / "test" / "ours_30" / "parts" / "00000.png"
+    path.parent.mkdir()
+    assert cv2.imwrite(str(path), as_picture(parts))
+    run(monkeypatch, "-m", tmp_path)
+    views = load(tmp_path / "per_view.json")["ours_30"]
+    head = -20 * np.log10(10 / 255)
+    assert views["PSNR-head"]["00000.png"] == pytest.approx(head, abs=1e-4)
+    torso = head - 10 * np.log10(15 / 20)
+    assert views["PSNR-torso"]["00000.png"] == pytest.approx(torso, abs=1e-4)
+    assert views["PSNR-head"]["00001.png"] is None  # nobody says what it shows
+
+
+def test_a_picture_of_parts_of_another_size_is_named(tmp_path, monkeypatch, capsys):
+    write_views(tmp_path, "test", count=1)
+    path = tmp_path / "test" / "ours_30" / "parts" / "00000.png"
+    path.parent.mkdir()
+    assert cv2.imwrite(str(path), np.zeros((20, 24, 3), np.uint8))
+    line = fails(monkeypatch, capsys, "-m", tmp_path)
+    assert "parts/00000.png: it has 24x20 pixels, its view 48x40" in line
+
+
+def test_the_protocol_says_which_part_is_shown_and_what_was_fitted(tmp_path, monkeypatch, capsys):
+    for split in ("test", "reenactment_fitted"):
+        write_views(tmp_path, split, count=1)
+    (tmp_path / "config.json").write_text('{"DataParams": {"part": "head"}}')
+    run(monkeypatch, "-m", tmp_path)
+    plain, fitted = (
+        load(tmp_path / f"results{suffix}.json")["ours_30"]["protocol"]
+        for suffix in ("", "_reenactment_fitted")
+    )
+    assert (plain["part"], plain["fitted"]) == ("head", None)
+    assert fitted["fitted"] == "expression, head pose and body motion"
+    first, second = capsys.readouterr().out.split("not to be compared with others")
+    assert "reenactment_fitted" not in first.split("reenactment_fitted/ours")[0]
+    assert "reenactment_fitted" in second
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -35,6 +36,31 @@ def into_two(rows: Rows, source: torch.Generator) -> Rows:
     turned = quats_to_matrices(rows["quats"]) @ (noise * scales)[:, :, None]
     shrunk = rows["log_scales"] - torch.log(scales.new_tensor(SPLIT_SHRINK))
     return {**rows, "means": rows["means"] + turned[:, :, 0], "log_scales": shrunk}
+
+
+def beside(near: float, shrink: float) -> Callable[[Rows, torch.Generator], Rows]:
+    """Copies `near` sizes of their parents away on average, and smaller by `shrink`."""
+
+    def born(rows: Rows, source: torch.Generator) -> Rows:
+        sizes = rows["log_scales"].exp()
+        noise = near * torch.randn(sizes.shape, generator=source).to(sizes) * sizes
+        return {
+            **rows,
+            "means": rows["means"] + noise,
+            "log_scales": rows["log_scales"] - math.log(shrink),
+        }
+
+    return born
+
+
+def shaken(width: float) -> Callable[[Rows, torch.Generator], Rows]:
+    """Copies anywhere in a cube of this width about their parents, world units."""
+
+    def born(rows: Rows, source: torch.Generator) -> Rows:
+        noise = width * (torch.rand(rows["means"].shape, generator=source) - 0.5)
+        return {**rows, "means": rows["means"] + noise.to(rows["means"])}
+
+    return born
 
 
 @dataclass(frozen=True)

@@ -152,7 +152,7 @@ class Checkpoints:
         require_finite(method.state_dict(), f"the model after {stage.name} step {step}")
         folder = self._export_folder(stage, step)
         with new_folder(folder, REMEDY) as part:
-            write_tensors(part / "model.safetensors", method.state_dict())
+            write_tensors(part / "model.safetensors", method.state_alone())
             facts.write(part)
             if len(method.table):
                 shown, mode = method.exported(), method.antialiased

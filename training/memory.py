@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MIB = 2**20
 FLOAT = 4  # bytes
 COPIES = 4  # of every learned number: value, gradient, two Adam moments
-LIBRARIES = 128 * MIB  # loaded on first use: torch's compiler (by its optimizers), matplotlib
+LIBRARIES = 128 * MIB  # loaded on first use, such as matplotlib; and freed memory that is kept
 DECODE_BYTES = 21  # of a pixel of a file that is shrunk: two copies, floats and their product
 WHOLE_BYTES = 9  # of one that is taken as it is
 PAIRS_PER_ROW = 4  # of the rows that are born: they are small; a pair is a tile and a Gaussian
@@ -130,7 +130,7 @@ def expected_memory(
         # All are read before training begins, and what was taken for it is free again.
         left = max(bound.reading + there - sum(bound.learned.values()), 0)
         return replace(bound, reading=left)
-    return bound
+    return replace(bound, reading=bound.reading + views * RGBA_BYTES * max(pixels))  # read ahead
 
 
 def _reading(frames: list[Frame]) -> int:

@@ -1,22 +1,27 @@
-"""Settings that methods share, with what they stand for: a method's `OptimizationParams` inherits
-the groups it uses, so that a name means the same in every method."""
+"""Settings that methods share, with what they stand for: a method's `OptimizationParams` and
+`ModelHiddenParams` inherit the groups they use, so that a name means the same in every method."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from arguments.settings import at_least, between, setting
+from arguments.settings import at_least, between, count, setting, weight
+from scene.deformation.body import COLUMN
 from scene.facts import SceneFacts
+from scene.frame_codes import FrameCodes
 from scene.gaussian_model import GaussianTable
 from training.births import Births, not_larger_than, opaque_enough, seen_within, smaller_than
 from training.losses import photometric
 from training.optimizers import ParamGroup
+from training.point_schedule import Refill, refills
 from training.schedules import Schedule, constant, cooldown, log_linear
 from training.stage import Loss
-from training.strategies import DensifySettings, Every, GradientDensify, above
+from training.strategies import DensifySettings, Every, GradientDensify, Strategy, above
+from training.thinning import MOST_LOOKS, Thinned
 
 TOO_LARGE = 0.1  # of the scene; such rows are pruned once opacities were reset (3DGS)
+SHORTEST_INTERVAL = 10  # steps between refills: fewer views say little about what is never seen
 FEATURE_REST = 20  # SH above degree 0 learn slower by this factor (3DGS)
 
 
@@ -82,6 +87,29 @@ class GeometryRates:
 
 
 @dataclass(frozen=True)
+class BodySetting:
+    """Of a method's `ModelHiddenParams`: the body under a talking head."""
+
+    body_part: bool = setting(
+        True,
+        "the body moves by a linear law of the head's pose, where the camera stands still and the "
+        "pictures show more than the head",
+    )
+
+
+@dataclass(frozen=True)
+class BodyRates(GeometryRates):
+    """Learning rates of that body."""
+
+    body_lr: float = setting(1e-2, "of the law from the head's motion to the body's")
+    body_weight_lr: float = setting(5e-3, "of the logits that share rows out to head and body")
+
+    def column_rates(self, extent: float, iterations: int) -> dict[str, Schedule]:
+        rates = super().column_rates(extent, iterations)
+        return {**rates, COLUMN: constant(self.body_weight_lr)}
+
+
+@dataclass(frozen=True)
 class TableRates(GeometryRates):
     """Learning rates of the columns of `GaussianTable.from_points`."""
 
@@ -128,6 +156,42 @@ class PhotometricWeights:
 
 
 @dataclass(frozen=True)
+class Refinement:
+    """What was measured of a moment and is corrected there: settings of a method's networks."""
+
+    refine_expression: bool = setting(False, "learn a correction of every moment's expression")
+    refine_flame_pose: bool = setting(False, "learn a correction of every moment's FLAME pose")
+    refine_camera: bool = setting(False, "learn a correction of every moment's camera pose")
+
+    def refined(self, names: Sequence[str]) -> list[str]:
+        """Those of the fields of `Frame` that are corrected."""
+        return [name for name in names if getattr(self, f"refine_{name}")]
+
+
+@dataclass(frozen=True)
+class MomentRates:
+    """How the rows of `FrameCodes`, learned per moment, are trained."""
+
+    frame_lr: float = setting(1e-3, "of latents and corrections, the rows learned per moment")
+    lambda_frames: float = weight(0.01, "of the mean square of latents and corrections")
+
+    def moment_groups(self, rows: FrameCodes | None, after: int = 0) -> list[ParamGroup]:
+        """Their group, whose rows step where a view shows their moment, from step `after` on."""
+        if rows is None:
+            return []
+        rate = lambda step: self.frame_lr * (step > after)  # noqa: E731
+        return [ParamGroup("frames", rows.parameters, rate, rows="touched")]
+
+    def moment_losses(self, rows: FrameCodes | None) -> list[Loss]:
+        """What keeps them small."""
+        if rows is None or not self.lambda_frames:
+            return []
+        return [
+            Loss("frames", constant(self.lambda_frames), lambda _, frames, step: rows.size(frames))
+        ]
+
+
+@dataclass(frozen=True)
 class ConditionNoise:
     """Noise on what conditions the deformation."""
 
@@ -165,6 +229,12 @@ class Densification:
     )
     pruning_interval: int = setting(100, "steps between prunings", valid=at_least(1))
     max_gaussians: int = setting(360_000, "densification stops here", valid=at_least(1))
+    thin_share: float = setting(
+        0.0,
+        "share of the Gaussians dropped after the last densification: those that show least in "
+        "the views of the steps that follow; 0: none",
+        valid=between(0, 0.95),
+    )
 
     @property
     def densify_until(self) -> int:
@@ -181,18 +251,19 @@ class Densification:
         seed: int,
         size: float | None = None,
         opacity: str = "stored",
-    ) -> GradientDensify:
+        last: bool = True,
+    ) -> Strategy:
         """3DGS's strategy in a stage of `iterations` steps, for things of `size` (world units; the
         scene's extent where nothing is said).
 
         From `grad_threshold` on screen a row is densified, under `opacity_threshold` pruned;
-        `opacity` is a name in `OPACITIES`.
+        `opacity` is a name in `OPACITIES`. In the `last` stage that grows, `thin_share` is heeded.
         """
         size = facts.extent if size is None else size
         until = self.densify_until
         # A reset needs as long again to heal; the reference also resets on the last step.
         last_reset = min(until, iterations - self.opacity_reset_interval // 2)
-        return GradientDensify(
+        growing = GradientDensify(
             DensifySettings(
                 grow=Every(self.densification_interval, self.densify_from_iter, until),
                 prune=Every(
@@ -213,6 +284,39 @@ class Densification:
                 opacity=opacity,
             )
         )
+        if not (last and self.thin_share):
+            return growing
+        # not while opacities that were reset heal, as each then shows by its size alone
+        reset = last_reset // self.opacity_reset_interval * self.opacity_reset_interval
+        start = max(until, reset + self.opacity_reset_interval // 2 if reset else 0)
+        end = min(start + min(facts.n_views, MOST_LOOKS), iterations)
+        return Thinned(growing, self.thin_share, Every(1, start, end))
+
+
+@dataclass(frozen=True)
+class PointTable:
+    """Points whose number is a table in time, as `PointSchedule` does it. Parts of a run are in
+    [0, 1]."""
+
+    refills: int = count(50, "times in a run that unseen rows go and copies take their place")
+    refill_until: float = setting(0.8, "part of the run after which rows stay", valid=between(0, 1))
+    grow_at: list[float] = setting(
+        [0.1, 0.2, 0.3], "parts of the run from which there are more points", valid=between(0, 1)
+    )
+    grow_to: list[int] = setting(
+        [], "how many from each on; none: twice as many, at most max_gaussians", valid=at_least(1)
+    )
+    prune_opacity: float = setting(0.02, "rows that no view showed more opaque go")
+
+    @property
+    def refill_interval(self) -> int:
+        """Steps from one refill to the next."""
+        return max(self.iterations // self.refills, SHORTEST_INTERVAL)
+
+    def refill_table(self, start: int, most: int) -> list[Refill]:
+        """From when on there are how many points, of `start` at first and `most` at last."""
+        steps = [part * self.iterations for part in self.grow_at]
+        return refills(start, steps, self.grow_to, every=self.refill_interval, most=most)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ from training.optimizers import Optimizers
 from utils.errors import InputError
 from utils.random import generator
 
+MASKS_OR_CAMERAS = "check that the masks are not inverted and that the cameras look at the head"
+
 
 @dataclass(frozen=True)
 class Refill:
@@ -43,6 +45,21 @@ def refills(
     return found
 
 
+def opaque(least: float) -> Callable[[Render], Tensor]:
+    """Rows at least so opaque in a view, drawn there or not."""
+    return lambda render: render.gaussians.opacities[:, 0] >= least
+
+
+def drawn(least: float) -> Callable[[Render], Tensor]:
+    """Rows at least so opaque that the view's pixels depend on: one behind others does not pull."""
+
+    def rows(render: Render) -> Tensor:
+        pull = render.means2d.grad
+        return opaque(least)(render) & (render.radii > 0 if pull is None else pull[:, :2].any(1))
+
+    return rows
+
+
 class PointSchedule:
     """Every `interval` steps: rows that no view drew since go, copies of the others take their
     place.
@@ -60,11 +77,14 @@ class PointSchedule:
         *,
         until: int | None = None,
         keeps_moments: bool = True,
+        advice: Callable[[], str] = lambda: MASKS_OR_CAMERAS,
     ) -> None:
         """`visible` says which rows (N,) of a view count as drawn; after step `until` the rows stay
-        as they are. Without `keeps_moments` every optimizer starts afresh at each refill."""
+        as they are. Without `keeps_moments` every optimizer starts afresh at each refill. Where
+        nothing was drawn, `advice` says what to do."""
         self.refills, self.interval, self.copy, self.seed = refills, interval, copy, seed
         self.visible, self.until, self.keeps_moments = visible, until, keeps_moments
+        self.advice = advice
         self.seen = torch.zeros(0, dtype=torch.bool)
 
     def observe(self, renders: list[Render]) -> None:
@@ -83,7 +103,7 @@ class PointSchedule:
         if not bool(self.seen.any()):
             raise InputError(
                 f"no view of the last {self.interval} steps showed any of the {len(table)} points; "
-                "check that the masks are not inverted and that the cameras look at the head"
+                + self.advice()
             )
         source = generator(self.seed, "refill", step)
         kept = self.seen.nonzero()[:, 0]

@@ -1,22 +1,47 @@
-"""What a model learns per moment, fitted to held-out pictures before they are scored (PointAvatar's
-and MonoGaussianAvatar's protocol): their trackers' errors are taken out, and no protocol without
+"""Frames fitted to their pictures before they are drawn and scored (PointAvatar's and
+MonoGaussianAvatar's protocol): their trackers' errors are taken out, and no protocol without
 compares with it."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
 from gaussian_renderer import render
+from scene.facts import SceneFacts
+from scene.frame_codes import seen_from
 from scene.frames import Frame, FrameLoader
 from training.losses import dssim, l1
 from training.optimizers import Optimizers, ParamGroup
 from training.schedules import constant
+from utils.devices import to_device
 from utils.errors import InputError
+from utils.rotations import twist_to_pose
 
 if TYPE_CHECKING:
+    from scene.frame_codes import FrameCodes
     from scene.methods import MethodBase
 
 DSSIM = 0.25  # weight of 1 - SSIM beside L1; no other term, as published
+# What is fitted to a frame, and its rate: coefficients and the body's motion in their spread over
+# the training frames, the head's turn and shift in radians and scene extents.
+FITTED = {"expression": 0.03, "flame_pose": 0.03, "head": 3e-3, "body": 0.05}
+
+
+def corrections(method: MethodBase) -> FrameCodes:
+    """What the model learned per moment; InputError where that is nothing."""
+    rows = method.codes
+    if rows is None or not rows.refined:
+        raise InputError(
+            "refine_test: this model learned no corrections per moment; train it with "
+            "--refine_expression, --refine_flame_pose or --refine_camera"
+        )
+    return rows
 
 
 def fit_moments(
@@ -26,14 +51,9 @@ def fit_moments(
 
     Every moment is fitted by itself, so their order says nothing; frames of one moment come one
     after the other. Returns the last loss of each frame.
-    Raises InputError where the model learned nothing per moment.
+    Raises InputError as `corrections` does.
     """
-    rows = method.codes
-    if rows is None or not rows.refined:
-        raise InputError(
-            "refine_test: this model learned no corrections per moment; train it with "
-            "--refine_expression, --refine_flame_pose or --refine_camera"
-        )
+    rows = corrections(method)
     method.requires_grad_(False)
     learned = [rows.rows[name].requires_grad_() for name in rows.refined]
     rate = constant(method.optim.frame_lr)
@@ -43,12 +63,87 @@ def fit_moments(
         optimizers.set_learning_rates(1)
         loaded = loader.load(frame, method.background)
         for _ in range(steps):
-            seen = method.prepare(loaded)
-            view = render(
-                seen.camera, method(seen), seen.background, antialiased=method.antialiased
-            )
-            loss = l1(view.image, loaded.image) + DSSIM * dssim(view.image, loaded.image)
+            loss = _distance(method, method.prepare(loaded))
             loss.backward()
             optimizers.step()
         losses.append(float(loss.detach()))
     return losses
+
+
+def fit_frames(
+    method: MethodBase,
+    facts: SceneFacts,
+    frames: list[Frame],
+    loader: FrameLoader,
+    steps: int,
+    *,
+    quiet: bool = True,
+) -> list[Frame]:
+    """The frames with expression, pose, the head's place and the body's motion fitted to their
+    pictures, `steps` of Adam each.
+
+    Any model's, whatever it learned per moment. Every frame is fitted by itself from what its
+    tracker says; then corrections are smoothed over neighbours in time, where a moment has one
+    frame.
+    """
+    method.requires_grad_(False)
+    found = []
+    for frame in tqdm(frames, "fitting", unit="frame", disable=quiet):
+        loaded, own = loader.load(frame, method.background), _Corrections(method, facts, frame)
+        optimizers = Optimizers(
+            [
+                ParamGroup(name, lambda row=row: [row], constant(FITTED[name]))
+                for name, row in own.rows.items()
+            ]
+        )
+        optimizers.set_learning_rates(1)
+        for _ in range(steps):
+            _distance(method, method.prepare(own.applied(loaded))).backward()
+            optimizers.step()
+        found.append(own)
+    times = [frame.time for frame in frames]
+    if all(before < after for before, after in pairwise(times)):
+        _smooth(found)
+    with torch.no_grad():
+        return [own.applied(frame) for own, frame in zip(found, frames, strict=True)]
+
+
+class _Corrections:
+    """Of one frame: what its tracker said is added to."""
+
+    def __init__(self, method: MethodBase, facts: SceneFacts, frame: Frame) -> None:
+        spreads = {
+            k: v.spread for k, v in facts.conditions.items() if getattr(frame, k) is not None
+        }
+        self.units = {**spreads, "head": torch.tensor([1.0] * 3 + [facts.extent] * 3)}
+        if method.body is not None and frame.body_to_world is not None:
+            self.units["body"] = method.body.unit
+        device = method.background.device
+        self.units = {name: to_device(unit, device) for name, unit in self.units.items()}
+        self.rows = {name: nn.Parameter(torch.zeros_like(u)) for name, u in self.units.items()}
+
+    def applied(self, frame: Frame) -> Frame:
+        """The frame corrected: the head turns about its own origin, before a body that stays."""
+        found = {name: unit * self.rows[name] for name, unit in self.units.items()}
+        head, body = twist_to_pose(found.pop("head")), found.pop("body", None)
+        camera = replace(frame.camera, viewmat=frame.camera.viewmat @ head)
+        frame = seen_from(frame, camera)
+        if body is not None:
+            frame = replace(frame, body_to_world=frame.body_to_world @ twist_to_pose(body))
+        return replace(frame, **{name: getattr(frame, name) + row for name, row in found.items()})
+
+
+def _distance(method: MethodBase, seen: Frame) -> Tensor:
+    """From the model's picture of a loaded frame to the frame's own."""
+    view = render(seen.camera, method(seen), seen.background, antialiased=method.antialiased)
+    return l1(view.image, seen.image) + DSSIM * dssim(view.image, seen.image)
+
+
+@torch.no_grad()
+def _smooth(found: list[_Corrections]) -> None:
+    """A binomial window over each frame and its two neighbours; the ends keep theirs."""
+    for name in found[0].rows if found else ():
+        rows = torch.stack([own.rows[name] for own in found])
+        inner = (rows[:-2] + 2 * rows[1:-1] + rows[2:]) / 4
+        for own, row in zip(found[1:-1], inner, strict=True):
+            own.rows[name].copy_(row)

@@ -14,6 +14,7 @@ from typing import Protocol
 
 import torch
 
+from scene.flow import following
 from scene.frames import Frame
 from utils.random import generator
 
@@ -89,6 +90,53 @@ class GrowingWindow:
 
 
 FEWEST = 6  # frames at an edge of a window
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Frames of moments that follow each other, small pictures of them: every window once per
+    pass, each pass in a new random order. Of a rig, those of one camera or of near ones."""
+
+    views: int
+    longest: int  # side of a picture, pixels, at most
+
+    def __call__(
+        self, frames: list[Frame], stage: str, seed: int, start: int
+    ) -> Iterator[list[Frame]]:
+        small = [shrunk(frame, self.longest) for frame in frames]
+        after, length = following(frames), min(self.views, len({f.time for f in frames}))
+        windows = [
+            chain for k in range(len(frames)) if len(chain := _chain(k, after, length)) == length
+        ]
+        for (window,) in Shuffled()(windows, stage, seed, start):
+            yield [small[k] for k in window]
+
+
+def _chain(first: int, after: list[int], length: int) -> list[int]:
+    """Up to `length` numbers of frames that follow each other."""
+    found = [first]
+    while len(found) < length and after[found[-1]] >= 0:
+        found.append(after[found[-1]])
+    return found
+
+
+@dataclass(frozen=True)
+class TwoBackgrounds:
+    """Frames on white at even steps and on black at odd ones, so that nothing half-transparent
+    pays (NPG)."""
+
+    inner: Sampler
+
+    @property
+    def views(self) -> int:
+        return self.inner.views
+
+    def __call__(
+        self, frames: list[Frame], stage: str, seed: int, start: int
+    ) -> Iterator[list[Frame]]:
+        for step, batch in enumerate(self.inner(frames, stage, seed, start), start=start + 1):
+            colour = torch.full((3,), float(step % 2 == 0))
+            yield [replace(frame, background=colour) for frame in batch]
 
 
 def shrunk(frame: Frame, longest: int) -> Frame:

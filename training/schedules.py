@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 Schedule = Callable[[int], float]
 
@@ -39,3 +39,27 @@ def cooldown(steps: int, part: float) -> Schedule:
     length = part * steps
     fall = linear(1.0, 0.1, max(round(length), 1))
     return lambda step: fall(max(step - round(steps - length), 0))
+
+
+def rising(schedule: Schedule, steps: float) -> Schedule:
+    """The schedule times a straight line from 0 to 1 over the first `steps`."""
+    return lambda step: schedule(step) * min(step / max(steps, 1), 1)
+
+
+def halved(value: float, at: Sequence[float], steps: int) -> Schedule:
+    """`value`, halved when each of these parts of `steps` is done."""
+    return lambda step: value * 0.5 ** sum((step - 1) / steps >= part for part in at)
+
+def warm_cosine(peak: float, warm_up: int, steps: int, end: float) -> Schedule:
+    """Up to `peak` along a straight line, then down to `end` times that along half a cosine; each
+    step has the rate of the one before it, so the first two have none (NPG).
+    """
+
+    def value(step: int) -> float:
+        place = max(step - 2, 0)
+        if place < warm_up:
+            return peak * place / warm_up
+        part = min((place - warm_up) / max(steps - 2 - warm_up, 1), 1.0)
+        return peak * (end + (1 - end) * (1 + math.cos(math.pi * part)) / 2)
+
+    return value

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from utils.errors import InputError
-from utils.files import reading, regular
+from utils.files import reading, regular, replacing
 from utils.sh import C0
 
 MAX_HEADER = 2**16  # bytes; 3DGS files have 62 properties
@@ -156,3 +156,12 @@ def _lines(file: BinaryIO, count: int) -> Iterator[bytes]:
             found = f"is longer than {MAX_ROW:,} bytes" if line.strip() else "is missing or empty"
             raise ValueError(f"row {k + 1:,} of {count:,} {found}")
         yield line
+
+
+def write_points(path: Path, xyz: NDArray) -> None:
+    """Write points (P, 3) as float32, or as doubles where they are such; binary little endian."""
+    kind = "double" if xyz.dtype == np.float64 else "float"
+    lines = ["ply", "format binary_little_endian 1.0", f"element vertex {len(xyz)}"]
+    lines += [f"property {kind} {axis}" for axis in "xyz"] + ["end_header", ""]
+    with replacing(path) as temporary:
+        temporary.write_bytes("\n".join(lines).encode() + xyz.astype(f"<{TYPES[kind]}").tobytes())

@@ -1,4 +1,5 @@
-"""Quaternions are (w, x, y, z)."""
+"""Rotations and rigid motions. Quaternions are (w, x, y, z); a twist (6,) is a rotation vector in
+radians, then a shift."""
 
 from __future__ import annotations
 
@@ -69,3 +70,39 @@ def axis_angle_to_matrices(axis_angle: Tensor) -> Tensor:
 def as_turn(offset: Tensor) -> Tensor:
     """(N, 4) output of a network to a quaternion; zero becomes the identity (1, 0, 0, 0)."""
     return offset + torch.nn.functional.pad(torch.ones_like(offset[:, :1]), (0, 3))
+
+
+def matrix_to_axis_angle(matrix: Tensor) -> Tensor:
+    """(3, 3) rotation matrix to its rotation vector (3,), radians, below half a turn; smooth at
+    rest."""
+    quat = matrices_to_quats(matrix)
+    w, axis = (quat * torch.where(quat[0] < 0, -1.0, 1.0)).split([1, 3])
+    square = axis.square().sum()
+    tiny = square < 1e-8
+    sine = torch.where(tiny, 1.0, square).sqrt()
+    return axis * torch.where(tiny, 2 / w, 2 * torch.atan2(sine, w) / sine)
+
+
+def twist_to_pose(twist: Tensor) -> Tensor:
+    """(6,) to the rigid motion (4, 4) that turns, then shifts."""
+    turned = torch.cat([axis_angle_to_matrices(twist[:3]), twist[3:, None]], 1)
+    return torch.cat([turned, turned.new_tensor([[0.0, 0.0, 0.0, 1.0]])])
+
+
+def pose_to_twist(pose: Tensor) -> Tensor:
+    """(4, 4) of less than half a turn to its twist (6,)."""
+    return torch.cat([matrix_to_axis_angle(pose[:3, :3]), pose[:3, 3]])
+
+
+def rigid_inverse(pose: Tensor) -> Tensor:
+    """(4, 4) of a rotation and a shift (4, 4)."""
+    turn = pose[:3, :3].T
+    return torch.cat([torch.cat([turn, -turn @ pose[:3, 3:]], 1), pose[3:]])
+
+
+def nearest_rigid(pose: Tensor) -> Tensor:
+    """(4, 4) with the rotation nearest to its first three columns."""
+    u, _, v = torch.linalg.svd(pose[:3, :3])
+    pose = pose.clone()
+    pose[:3, :3] = u @ v
+    return pose

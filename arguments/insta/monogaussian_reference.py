@@ -5,3 +5,7 @@ _base_ = "../imavatar/monogaussian_reference.py"
 dataset = "insta"
 
 DataParams = dict(_delete_=True)
+
+# Its sizes are those of IMavatar's world, FLAME's metres times four. Here they would put its first
+# points about the camera, and nothing into the picture.
+ModelHiddenParams = dict(reference_units=False)

@@ -27,15 +27,18 @@ from scene.frames import Frame, PointCloud
 from scene.paths import common_up, poses, swayed
 from scene.world import Placed
 from utils.errors import InputError
+from utils.rotations import nearest_rigid, rigid_inverse
 
 # Classes of CelebAMask-HQ that are the head: all but background, neck, necklace and cloth.
 HEAD_LABELS = tuple((k, k, k) for k in (*range(1, 14), 17, 18))
+TORSO_LABELS = tuple((k, k, k) for k in (14, 15, 16))  # neck, necklace, cloth
 MAX_COEFFICIENT = 1e6  # beyond it a file is damaged: trackers give numbers around one
 MAX_RELATIVE_FOCAL = 16.0  # focal lengths below it count in picture sides, others in pixels
 MAX_RELATIVE_CENTER = 1.0  # the same for the principal point
 # Half-pictures at the cameras' distance, from the head's origin: where a tracker of BFM's faces has
 # the mouth of a head that fills the picture. Wide enough for an open mouth and a smile.
 MOUTH_IN_PICTURE = ((-0.21, -0.43, 0.10), (0.21, -0.09, 0.35))
+FARTHEST_TURN = math.radians(80)  # of a head from how it is held on average
 YAW = math.radians(25)  # of the video's turn, to both sides
 N_VIDEO_FRAMES = 200  # at most, for a turn to both sides and back
 
@@ -55,14 +58,43 @@ def head_scene(
 
     Without `points` it starts from random ones about the head, out to nine tenths of the view.
     """
-    frames = [*train, *test, *val]
-    _require_one_width(frames)
+    _require_one_width([*train, *test, *val])
+    train, test, val = with_bodies(train, test, val, shown=vars(data).get("part") != "head")
     cameras, middle = [frame.camera for frame in train], head_center(train)
     if points is None:
         points = cube_about(middle, cameras, params.init_points)
     given = [value / params.world.unit for value in data.mouth_box]
     regions = {"mouth": _mouth_box(given, mouth)}
-    return Scene(train, test, _turn(test or train, middle), points, list(val), subject, regions)
+    return Scene(train, test, _turn(test or train, middle), points, val, subject, regions)
+
+
+def with_bodies(
+    train: list[Frame], *others: Sequence[Frame], shown: bool = True
+) -> list[list[Frame]]:
+    """Train and other frames with `body_to_world`, where the camera stands still, the world is the
+    head's frame and the body is `shown`: where a body is that rests while the head moves as the
+    tracker says.
+
+    It rests where the mean training frame has it. A head that turns farther than heads do before
+    a camera says that the camera moves.
+    """
+    splits = [train, *map(list, others)]
+    places = torch.stack([rigid_inverse(_room(frame)) for frame in train])
+    rest = nearest_rigid(places.mean(0))
+    turned = (places[:, :3, :3] * rest[:3, :3]).sum((1, 2))  # 1 + 2 cos of the angle
+    shown &= train[0].head_to_world is None  # the world is the head's frame
+    shown &= float(turned.min()) > 1 + 2 * math.cos(FARTHEST_TURN)
+    return [
+        [replace(f, body_to_world=_room(f) @ rest if shown else None) for f in frames]
+        for frames in splits
+    ]
+
+
+def _room(frame: Frame) -> Tensor:
+    """(4, 4) from the room, where the camera stands still, to the head's frame."""
+    if frame.body_to_world is not None:
+        return frame.body_to_world  # of a family that says where the head is among its cameras
+    return rigid_inverse(frame.camera.viewmat)
 
 
 def head_center(frames: list[Frame]) -> Tensor:

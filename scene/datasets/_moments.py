@@ -55,7 +55,8 @@ def last_moments(
 ) -> tuple[list[Frame], list[Frame]]:
     """Train and test frames: the last `data.hold_out` moments test; 0 means `published` of them.
 
-    The frames' rows run from 0 without a gap. Without `params.eval` the test frames train too.
+    With `data.hold_out_blocks` as many test in blocks of that length, the last of every few. The
+    frames' rows run from 0 without a gap. Without `params.eval` the test frames train too.
     Raises InputError where nothing would be left to train on.
     """
     moments = 1 + max(frame.index for frame in frames)
@@ -66,6 +67,22 @@ def last_moments(
             f"{params.source_path}: hold_out={wanted:g} holds out {count} of {moments} "
             "moments; leave some to train on"
         )
-    first = moments - count
-    train = [frame for frame in frames if frame.index < first or not params.eval]
-    return train, [frame for frame in frames if frame.index >= first]
+    held = set(range(moments - count, moments))
+    if data.hold_out_blocks:
+        held = _in_blocks(moments, count, data.hold_out_blocks)
+    if count and not 0 < len(held) < moments:
+        raise InputError(
+            f"{params.source_path}: hold_out_blocks={data.hold_out_blocks} holds out {len(held)} "
+            f"of {moments} moments; choose shorter blocks"
+        )
+    train = [frame for frame in frames if frame.index not in held or not params.eval]
+    return train, [frame for frame in frames if frame.index in held]
+
+
+def _in_blocks(moments: int, count: int, length: int) -> set[int]:
+    """About `count` of the moments, in whole blocks that are evenly spread."""
+    return {
+        moment
+        for moment in range(moments)
+        if (moment // length + 1) * count // moments > moment // length * count // moments
+    }

@@ -23,6 +23,12 @@ class HoldOut:
         "else their number; 0 is the published number of the dataset",
         valid=at_least(0),
     )
+    hold_out_blocks: int = setting(
+        0,
+        "hold them out in blocks of so many frames, evenly over the video, in place of its end, "
+        "where heads are held as nowhere else; 0 is the end",
+        valid=at_least(0),
+    )
 
 
 @dataclass(frozen=True)

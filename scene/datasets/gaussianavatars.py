@@ -32,6 +32,7 @@ from scene.datasets._transforms import (
 from scene.frames import Frame, Mask
 from scene.world import Placed, World
 from utils.images import image_size
+from utils.rotations import rigid_inverse
 
 LOOKED_FOR = "transforms_train.json whose frames have 'flame_param_path'"
 # Arrays (1, n), in the order of flame_pose.
@@ -100,7 +101,9 @@ def _read_frame(
     camera = entry.camera("transform_matrix", Camera.from_opengl_c2w, K, size, world)
     masked = data.part == "person" and "fg_mask_path" in entry
     mask = Mask(beside(file, entry, "fg_mask_path")) if masked else None
-    frame = Frame(camera.at(params.resolution), 0, 0.0, image, mask, **vars(moment))
+    room = rigid_inverse(moment.head_to_world)  # what stands still beside several cameras
+    codes = {**vars(moment), "body_to_world": room}
+    frame = Frame(camera.at(params.resolution), 0, 0.0, image, mask, **codes)
     return straightened(frame, entry, camera)
 
 

@@ -13,16 +13,18 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from arguments.settings import setting
 from scene import Scene
 from scene.cameras import Camera, intrinsics, target_size
 from scene.datasets._arrays import read_arrays
 from scene.datasets._entry import Entry, camera_of, read_object
 from scene.datasets._moments import along, clock_of, rows_of
 from scene.datasets._points import checked_points, points_in_view
-from scene.frames import Frame, Lens, PointCloud
+from scene.frames import Frame, Lens, Mask, PointCloud
 from scene.paths import tour
 from scene.world import Placed, World
 from utils.errors import InputError
+from utils.files import user_path
 from utils.images import image_size
 from utils.ply import read_points
 
@@ -58,11 +60,19 @@ class Capture:
     ratio: int  # by which these are smaller than the cameras say
     space: Space
     resolution: int
+    masks: Path | None = None
 
 
 @dataclass(frozen=True)
 class DataParams:
-    """A HyperNeRF folder leaves nothing to choose."""
+    """How a HyperNeRF folder is read."""
+
+    mask_folder: str = setting(
+        "",
+        "folder of masks of the subject, each named as its frame, of its picture's size; the rest "
+        "of the pictures counts as empty",
+        is_path=True,
+    )
 
 
 def recognise(path: Path) -> str:
@@ -91,7 +101,9 @@ def read(path: Path, params: Placed, data: DataParams) -> Scene:
         ),
     )
     space = _space(path / "scene.json", params.world)
-    capture = Capture(path, *_pictures(path / "rgb", params.resolution), space, params.resolution)
+    pictures = _pictures(path / "rgb", params.resolution)
+    masks = user_path(data.mask_folder) if data.mask_folder else None
+    capture = Capture(path, *pictures, space, params.resolution, masks)
     frames = {
         name: _read_frame(capture, name, rows[moments[name]], clock(moments[name]))
         for name in [*train_ids, *test_ids]
@@ -191,7 +203,17 @@ def _read_frame(capture: Capture, name: str, row: int, time: float) -> Frame:
     if capture.resolution in (-1, ratio) or size[0] > width:
         size = (width, height)
     camera = camera.resized(width, height)
-    return Frame(camera.resized(*size), row, time, image, lens=_lens(values, camera))
+    mask = _mask(capture.masks, name) if capture.masks else None
+    return Frame(camera.resized(*size), row, time, image, mask=mask, lens=_lens(values, camera))
+
+
+def _mask(folder: Path, name: str) -> Mask:
+    file = folder / f"{name}.png"
+    if not file.is_file():
+        raise InputError(
+            f"{file}: no such mask; --mask_folder wants one for every frame, named as its picture"
+        )
+    return Mask(file)
 
 
 def _camera(values: Entry, space: Space) -> Camera:

@@ -17,6 +17,7 @@ from scene.datasets._files import natural
 from scene.datasets._flame_heads import FlameHead, in_world
 from scene.datasets._heads import (
     HEAD_LABELS,
+    TORSO_LABELS,
     coefficients,
     in_order,
     need_folder,
@@ -26,7 +27,7 @@ from scene.datasets._heads import (
 from scene.datasets._moments import time_of
 from scene.datasets._settings import Extension, HoldOut, MouthBox, MovingHead, part_of
 from scene.datasets._transforms import picture, read_transforms, straightened
-from scene.frames import Frame, Mask
+from scene.frames import Frame, Mask, Parsing
 from scene.world import Placed
 from utils.errors import InputError
 from utils.images import image_size
@@ -149,6 +150,9 @@ def _read_frame(
     expression, pose = coefficients(entry, "expression"), coefficients(entry, "pose", 15)
     codes = {"expression": expression, "flame_pose": pose}
     codes["head_to_world"] = head.stands(pose, expression)
+    parsing = video / MASKS["head"][0] / f"{image.stem}.png"
+    if parsing.is_file():
+        codes["parsing"] = Parsing(parsing, HEAD_LABELS, TORSO_LABELS)
     frame = Frame(camera.at(params.resolution), 0, 0.0, image, mask, **codes)
     return straightened(frame, entry, camera)
 

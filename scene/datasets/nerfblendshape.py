@@ -16,6 +16,7 @@ from scene.datasets._entry import Entry
 from scene.datasets._files import pictures
 from scene.datasets._heads import (
     HEAD_LABELS,
+    TORSO_LABELS,
     coefficients,
     head_scene,
     mouth_in_picture,
@@ -26,7 +27,7 @@ from scene.datasets._heads import (
 from scene.datasets._moments import time_of
 from scene.datasets._settings import HoldOut, MouthBox, Plate, part_of
 from scene.datasets._transforms import first_frame, read_transforms, straightened
-from scene.frames import Frame, Mask
+from scene.frames import Frame, Mask, Parsing
 from scene.world import Placed
 from utils.errors import InputError
 from utils.images import image_size
@@ -35,7 +36,8 @@ LOOKED_FOR = "transforms.json whose frames have 'exp_ori'"
 PUBLISHED_TEST = 500  # frames at the end
 # parsing/ holds colours (AD-NeRF: head blue, neck green, torso red) or labels (CelebAMask-HQ).
 HEAD = ((0, 0, 255), *HEAD_LABELS)
-PERSON = (*HEAD, (0, 255, 0), (255, 0, 0), (14, 14, 14), (15, 15, 15), (16, 16, 16))
+TORSO = ((0, 255, 0), (255, 0, 0), *TORSO_LABELS)
+PERSON = (*HEAD, *TORSO)
 MAX_ID = 10**9
 
 
@@ -72,6 +74,9 @@ def read(path: Path, params: Placed, data: DataParams) -> Scene:
         expression = coefficients(entry, "exp_ori")
         time, mask = time_of(row, len(by_id)), mask_of(img_id)
         frame = Frame(camera.at(params.resolution), row, time, image, mask)
+        parsing = path / "parsing" / f"{img_id}.png"
+        if parsing.is_file():
+            frame = replace(frame, parsing=Parsing(parsing, HEAD, TORSO))
         frame = replace(frame, plate_path=room, expression=expression)
         frames.append(straightened(frame, entry, camera))
     train, test = split_video(frames, params, data, PUBLISHED_TEST)

@@ -17,9 +17,16 @@ class AppearanceDecoder(nn.Module):
     """
 
     def __init__(
-        self, n_features: int, width: int, sh_degree: int, *, linear_color: bool = False
+        self,
+        n_features: int,
+        width: int,
+        sh_degree: int,
+        *,
+        from_zero: bool = True,
+        linear_color: bool = False,
     ) -> None:
-        """`linear_color` is a parity setting."""
+        """`from_zero`: opacity and colour begin at zero, to be added to something; otherwise they
+        begin at random, as published. `linear_color` is a parity setting."""
         super().__init__()
         n_rest = 3 * ((sh_degree + 1) ** 2 - 1)
         hidden = 48  # as published: what both bands of the harmonics are read from
@@ -41,8 +48,10 @@ class AppearanceDecoder(nn.Module):
         self.dc = nn.Linear(hidden, 3)
         self.rest = nn.Linear(hidden, n_rest)
         # Each band begins at zero, as in 3DGS, when its turn comes; random ones would show at once.
-        nn.init.zeros_(self.rest.weight)
-        nn.init.zeros_(self.rest.bias)
+        added = (self.opacity, self.dc) if from_zero else ()
+        for layer in (self.rest, *added):
+            for parameter in layer.parameters():
+                nn.init.zeros_(parameter)
 
     def forward(self, features: Tensor, directions: Tensor) -> dict[str, Tensor]:
         """(N, n_features) and unit directions (N, 3), camera to Gaussian, to opacity_logits (N, 1),

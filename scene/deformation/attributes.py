@@ -14,6 +14,7 @@ from scene.deformation.positional import encode
 from utils.sh import rgb_to_sh
 
 HEADS = {"color": 3, "scale": 3, "quat": 4, "opacity": 1}
+COLUMNS = {"color": "sh_dc", "scale": "log_scales", "quat": "quats", "opacity": "opacity_logits"}
 SMOOTH = 100.0  # of the softplus, as published
 LARGEST = 0.025  # unit of a scale, before the radius (published)
 # Published, of 100 epochs: the radius that is added to every scale, and from which part of a run it
@@ -58,15 +59,16 @@ class AttributeNet(nn.Module):
         return layer
 
     def forward(self, points: Tensor) -> dict[str, Tensor]:
-        """Points (N, 3) of unit size to `HEADS`, each (N, size), none activated. No gradient
-        reaches the points."""
+        """Points (N, 3) of unit size to `HEADS` under the names of the columns that `as_columns`
+        makes of them, none activated. No gradient reaches the points."""
         inputs = encode(points.detach(), self.octaves)
         features = inputs
         for k, layer in enumerate(self.layers):
             if k == self.skip:
                 features = torch.cat([features, inputs], 1) / math.sqrt(2)
             features = softplus(layer(features), SMOOTH)
-        return {name: head(features) for name, head in self.heads.items()}
+        raw = {COLUMNS[name]: head(features) for name, head in self.heads.items()}
+        return raw | {"sh_dc": raw["sh_dc"][:, None]}
 
 
 def radius(part: float) -> float:
@@ -77,8 +79,8 @@ def radius(part: float) -> float:
 def as_columns(
     raw: dict[str, Tensor], radius: float, unit: float, *, reference_rotation: bool
 ) -> dict[str, Tensor]:
-    """Columns for `activate` of what stands raw under their names; `unit` in world units."""
-    columns = {
+    """Columns for `activate` of what the network says, or that corrected; `unit` in world units."""
+    columns = raw | {
         "log_scales": (unit * (LARGEST * raw["log_scales"].sigmoid() + radius)).log(),
         "sh_dc": rgb_to_sh(raw["sh_dc"].sigmoid()),
     }

@@ -54,11 +54,25 @@ class Rig(nn.Module):
         joints = self.joints + self.joint_basis @ expression
         return joint_transforms(rotations, joints, PARENTS)[0], pose_feature(rotations)
 
+    def bones(
+        self, flame_pose: Tensor, expression: Tensor, head_to_world: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Bones (6, 4, 4) and blend coefficients (E + 36,) of a frame.
 
-def rigid_inverse(motion: Tensor) -> Tensor:
-    """(4, 4) of a rotation and a shift (4, 4)."""
-    turn = motion[:3, :3].T
-    return torch.cat([torch.cat([turn, -turn @ motion[:3, 3:]], 1), motion[3:]])
+        The pose says how the head stands to the body, `head_to_world` (4, 4) where it stands in the
+        world; None: the world is the head.
+        """
+        transforms, feature = self(flame_pose, expression)
+        base = rigid_inverse(transforms[NECK])
+        if head_to_world is not None:
+            base = head_to_world @ base
+        return bones_in_world(transforms, base), torch.cat([expression, feature])
+
+    def canonical_bones(self, flame_pose: Tensor, expression: Tensor) -> tuple[Tensor, Tensor]:
+        """The same of the canonical state, where the body stands as the head model has it."""
+        transforms, feature = self(flame_pose, expression)
+        still = torch.eye(4, dtype=feature.dtype, device=feature.device)
+        return bones_in_world(transforms, still), torch.cat([expression, feature])
 
 
 def bones_in_world(transforms: Tensor, base: Tensor) -> Tensor:

@@ -3,6 +3,7 @@ it."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,9 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from scene import Scene, load_scene
+from scene.deformation.body import COLUMN, BodyPart
 from scene.facts import SceneFacts
+from scene.flow import with_flow
 from scene.frames import Frame, PointCloud
 from scene.gaussian_model import Gaussians, GaussianTable, activate
+from training.optimizers import ParamGroup
+from training.schedules import constant
 from training.stage import Stage
 from utils.errors import InputError
 from utils.tensors import read_tensors
@@ -45,6 +50,7 @@ class MethodBase(nn.Module):
 
     table: GaussianTable
     activations_per_row = 0  # floats that a training step keeps per Gaussian beside its columns
+    half: tuple[str, ...] = ()  # tensors that a model alone has in float16; checkpoints do not
 
     def __init__(self, facts: SceneFacts, settings: Settings) -> None:
         super().__init__()
@@ -54,6 +60,7 @@ class MethodBase(nn.Module):
         self.antialiased = settings.pipeline.antialiased
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
         self.register_buffer("active_sh_degree", torch.zeros((), dtype=torch.int64))
+        self.body: BodyPart | None = None
         # The same as numbers: to read a buffer would make a GPU wait.
         self.at_step, self.drawn_sh_degree = 0, 0
 
@@ -70,6 +77,33 @@ class MethodBase(nn.Module):
     def forward(self, frame: Frame) -> Gaussians:
         """The table posed for the frame."""
         raise NotImplementedError
+
+    def add_body(self) -> None:
+        """Let the rows of the table, in the head's frame, share a body's motion, where the frames
+        say where a body at rest stands and the setting `body_part` wants it."""
+        motion = self.facts.head_motion
+        if motion is None or not self.hidden.body_part:
+            return
+        self.body = BodyPart(motion.mean, motion.spread, self.facts.regions["mouth"])
+        start = self.body.start(self.table.columns["means"].detach())
+        self.table.columns[COLUMN] = nn.Parameter(start)
+
+    def on_body(self, columns: dict[str, Tensor], frame: Frame) -> dict[str, Tensor]:
+        """The posed columns with the body where the frame has it; at rest where it does not say."""
+        if self.body is None or frame.body_to_world is None:
+            return columns
+        return self.body(columns, frame.body_to_world)
+
+    def body_groups(self) -> list[ParamGroup]:
+        """What the body learns beside its column of the table."""
+        if self.body is None:
+            return []
+        return [ParamGroup("body", self.body.parameters, constant(self.optim.body_lr))]
+
+    def carriers(self, frame: Frame) -> tuple[Tensor, list[float]] | None:
+        """What the Gaussians ride on at the frame's moment, where a method has such: points (P, 3),
+        world units, and the numbers that say where these are."""
+        return None
 
     def settle(self) -> None:
         """The model is trained and will only be drawn: compute what no frame changes."""
@@ -111,11 +145,19 @@ class MethodBase(nn.Module):
         columns = sum(c.shape[1:].numel() for c in self.table.columns.values())
         return FLOAT * (4 * columns + self.activations_per_row)
 
+    def state_alone(self) -> dict[str, Tensor]:
+        """`state_dict` of a model that will only be drawn."""
+        state = self.state_dict()
+        return state | {name: as_half(state[name]) for name in self.half}
+
     def load(self, state: dict[str, Tensor]) -> None:
         """Take over a saved state of any number of rows.
 
         Raises ValueError naming tensors that are missing or unexpected.
         """
+        if self.body is not None and "body.law" not in state:  # an older version's
+            self.body = None
+            del self.table.columns[COLUMN]
         own = self.state_dict()
         state = {k: v for k, v in state.items() if k in own or k not in OUTDATED}
         state = _of_today(state, self.sh_degree)
@@ -149,6 +191,12 @@ class MethodBase(nn.Module):
             ) from None
 
 
+def as_half(values: Tensor) -> Tensor:
+    """The values in float16; those beyond its range at its end."""
+    most = torch.finfo(torch.float16).max
+    return values.clamp(-most, most).half()
+
+
 def _of_today(state: dict[str, Tensor], sh_degree: int) -> dict[str, Tensor]:
     """A state that an older version wrote knows the step or the SH degree, by method, but not
     both."""
@@ -170,6 +218,8 @@ def require_needs(scene: Scene, settings: Settings) -> None:
     """InputError where the scene lacks what the method trains on."""
     method = import_module(f"scene.methods.{settings.method}").Method
     for need in method.needs(settings):
+        if need == "flow":
+            continue  # `with_needs` makes it
         if need == "subject.model":
             there = scene.subject is not None and scene.subject.model is not None
         else:
@@ -181,6 +231,20 @@ def require_needs(scene: Scene, settings: Settings) -> None:
             )
         if need == "subject.model" and scene.subject.misfit:
             raise InputError(f"{settings.model.source_path}: {scene.subject.misfit}")
+
+
+def with_needs(scene: Scene, settings: Settings, folder: Path) -> tuple[Scene, str]:
+    """The scene with what the method needs and pictures tell: the optical flow, kept in the run's
+    `folder`; and what is to be said of it.
+
+    Raises InputError as `with_flow` does.
+    """
+    method = import_module(f"scene.methods.{settings.method}").Method
+    if "flow" not in method.needs(settings):
+        return scene, ""
+    train, share = with_flow(scene.train, folder, settings.optim.flow_folder)
+    said = "" if share is None else f"flow: {share:.0%} of the subject's pixels are trusted"
+    return replace(scene, train=train), said
 
 
 def read_method(

@@ -21,7 +21,14 @@ from scene.gaussian_model import Gaussians, GaussianTable, activate
 from scene.methods import MethodBase
 from training.losses import in_regions, moves
 from training.optimizers import ParamGroup
-from training.options import CommonOptions, TableRates
+from training.options import (
+    BodyRates,
+    BodySetting,
+    CommonOptions,
+    MomentRates,
+    Refinement,
+    TableRates,
+)
 from training.samplers import Shuffled, first_moment
 from training.schedules import constant, linear
 from training.stage import Loss, Stage
@@ -41,7 +48,7 @@ HEADS = {  # setting that switches it off: column, numbers
 
 
 @dataclass(frozen=True)
-class ModelHiddenParams:
+class ModelHiddenParams(BodySetting, Refinement):
     """The deformation field: six space-time planes and a small MLP."""
 
     net_width: int = count(64, "width of the feature MLP and of the heads")
@@ -73,9 +80,6 @@ class ModelHiddenParams:
     flame_pose_input: bool = setting(False, "the deformation knows the FLAME pose")
     code_width: int = count(30, "numbers that expression and pose are condensed to")
     latent_width: int = weight(0, "numbers learned per moment, for what no coefficient says")
-    refine_expression: bool = setting(False, "learn a correction of every moment's expression")
-    refine_flame_pose: bool = setting(False, "learn a correction of every moment's FLAME pose")
-    refine_camera: bool = setting(False, "learn a correction of every moment's camera pose")
     # parity: the published code reads half of a time plane, and takes differences along rows alone
     legacy_time_range: bool = setting(False, "read only the later half of every time plane")
     legacy_smoothness: bool = setting(False, "smooth spatial planes along one axis only")
@@ -84,7 +88,7 @@ class ModelHiddenParams:
 
 
 @dataclass(frozen=True)
-class OptimizationParams(TableRates, CommonOptions):
+class OptimizationParams(BodyRates, TableRates, MomentRates, CommonOptions):
     """Schedules, losses and densification. Iterations are optimiser steps."""
 
     iterations: int = weight(30_000, "steps of the fine stage")
@@ -95,7 +99,6 @@ class OptimizationParams(TableRates, CommonOptions):
     deformation_lr_final: float = setting(1.6e-5, "of the MLP after position_lr_max_steps")
     grid_lr_init: float = setting(1.6e-3, "of the planes, whose gradients are sparse")
     grid_lr_final: float = setting(1.6e-4, "of the planes after position_lr_max_steps")
-    frame_lr: float = setting(1e-3, "of latents and corrections, the rows learned per moment")
     lambda_l1_coarse: float = weight(
         1.0, "of L1 in the coarse stage; alone it fits the median over time, which may be empty"
     )
@@ -103,7 +106,6 @@ class OptimizationParams(TableRates, CommonOptions):
     lambda_offsets: float = weight(
         0.0, "of the mean length of all moves, in scene extents; keeps still what may be still"
     )
-    lambda_frames: float = weight(0.01, "of the mean square of latents and corrections")
     densify_grad_threshold_coarse: float = setting(
         2e-4, "screen-space gradient from which a Gaussian is densified, coarse stage"
     )
@@ -127,6 +129,7 @@ class Method(MethodBase):
     def __init__(self, facts: SceneFacts, settings: Settings, points: PointCloud) -> None:
         super().__init__(facts, settings)
         self.table = GaussianTable.from_points(points, self.sh_degree, facts.extent)
+        self.add_body()
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
             self.grid = self._planes()
@@ -152,10 +155,10 @@ class Method(MethodBase):
             columns["quats"] = compose(columns["quats"], as_turn(offsets.pop("quats")))
         for name, offset in offsets.items():
             columns[name] = columns[name] + bounded(offset, self.limits.get(name, 0.0))
-        return activate(columns, self.drawn_sh_degree)
+        return activate(self.on_body(columns, frame), self.drawn_sh_degree)
 
     def canonical(self, frame: Frame) -> Gaussians:
-        return activate(self.table.columns, self.drawn_sh_degree)
+        return activate(self.on_body(dict(self.table.columns), frame), self.drawn_sh_degree)
 
     @property
     def codes(self) -> FrameCodes | None:
@@ -171,7 +174,7 @@ class Method(MethodBase):
         return [
             Stage("coarse", coarse, self.canonical, self._table_groups(coarse), static + parts,
                   densify(coarse, constant(o.densify_grad_threshold_coarse),
-                          constant(o.opacity_threshold_coarse)),
+                          constant(o.opacity_threshold_coarse), last=False),
                   first, only_drawn=o.sparse_adam),
             Stage("fine", fine, self.forward,
                   o.cooled(self._table_groups(fine) + self._network_groups(fine), fine),
@@ -203,7 +206,7 @@ class Method(MethodBase):
 
     def _conditioning(self) -> tuple[FrameCodes | None, ConditionCode | None]:
         h, inputs, noise = self.hidden, condition_inputs(self.hidden), self.optim.code_noise
-        refined = [name for name in (*inputs, "camera") if getattr(h, f"refine_{name}")]
+        refined = h.refined((*inputs, "camera"))
         rows = code = None
         if refined or h.latent_width:
             rows = FrameCodes(self.facts, refined, h.latent_width)
@@ -218,7 +221,8 @@ class Method(MethodBase):
         return torch.cat(parts) if parts else None
 
     def _table_groups(self, iterations: int) -> list[ParamGroup]:
-        return self.optim.table_groups(self.table, self.facts.extent, iterations)
+        rows = self.optim.table_groups(self.table, self.facts.extent, iterations)
+        return rows + self.body_groups()
 
     def _network_groups(self, iterations: int) -> list[ParamGroup]:
         o, extent = self.optim, self.facts.extent
@@ -230,10 +234,7 @@ class Method(MethodBase):
         ]
         if self.condition is not None:
             groups.append(ParamGroup("code", self.condition.parameters, mlp))
-        if self.frames is not None:
-            rate = constant(o.frame_lr)
-            groups.append(ParamGroup("frames", self.frames.parameters, rate, rows="touched"))
-        return groups
+        return groups + o.moment_groups(self.frames)
 
     def _regularisers(self) -> list[Loss]:
         h, o = self.hidden, self.optim
@@ -243,11 +244,6 @@ class Method(MethodBase):
         def planes(renders: list[Render], frames: list[Frame], step: int) -> Tensor:
             return self.grid.penalty(**weights, one_way=h.legacy_smoothness)
 
-        def rows(renders: list[Render], frames: list[Frame], step: int) -> Tensor:
-            return self.frames.size(frames)
-
         terms = [Loss("planes", constant(1.0), planes)] if any(weights.values()) else []
         terms += moves(o.lambda_offsets, self.table, self.facts.extent)
-        if self.frames is not None and o.lambda_frames:
-            terms.append(Loss("frames", constant(o.lambda_frames), rows))
-        return terms
+        return terms + o.moment_losses(self.frames)

@@ -1,6 +1,6 @@
 """GaussianHead (Wang et al., "GaussianHead: High-fidelity Head Avatars with Learnable Gaussian
 Derivation", TVCG 2025): expressions move the Gaussians, a tri-plane read at learned rotated copies
-of them says how they look.
+of them says how their looks change; published, it says all of them.
 
 Settings named reference_... bring a defect of the published code back, each by itself.
 """
@@ -21,11 +21,11 @@ from scene.deformation.triplane import TriPlane, drawn_rotations, places
 from scene.facts import SceneFacts
 from scene.frame_codes import ConditionCode
 from scene.frames import Frame, PointCloud
-from scene.gaussian_model import Gaussians, GaussianTable, activate, round_columns
+from scene.gaussian_model import Gaussians, GaussianTable, activate
 from scene.methods import MethodBase
 from training.losses import in_regions, perceptual
 from training.optimizers import ParamGroup
-from training.options import FEATURE_REST, CommonOptions, GeometryRates
+from training.options import FEATURE_REST, BodyRates, BodySetting, CommonOptions
 from training.samplers import Shuffled
 from training.schedules import Schedule, constant, log_linear
 from training.stage import Stage
@@ -35,10 +35,11 @@ if TYPE_CHECKING:
     from arguments.settings import Settings
 
 TINY = 1e-7  # world units; no Gaussian is thinner
+STORED = ("opacity_logits", "sh_dc")  # columns that the decoders add to
 
 
 @dataclass(frozen=True)
-class ModelHiddenParams:
+class ModelHiddenParams(BodySetting):
     """The deformation MLP, the tri-plane and the decoders."""
 
     deform_width: int = count(256, "width of the deformation MLP")
@@ -53,6 +54,9 @@ class ModelHiddenParams:
     plane_resolution: int = setting(64, "nodes along each side of a plane", valid=at_least(2))
     plane_channels: int = count(32, "channels of a plane, shared out among the copies")
     decoder_width: int = count(64, "width of the decoders of opacity and colour")
+    reference_look: bool = setting(
+        False, "planes and decoders say the whole opacity and colour, nothing of them is stored"
+    )
     # parity: one family's box; a sum over the wrong index; a count as an index; no factor 2 pi;
     # only unit quaternions; two linear layers in a row; negative scales (here a tiny one remains)
     reference_box: bool = setting(False, "planes span [-1, 1], whatever the head's size")
@@ -65,7 +69,7 @@ class ModelHiddenParams:
 
 
 @dataclass(frozen=True)
-class OptimizationParams(GeometryRates, CommonOptions):
+class OptimizationParams(BodyRates, CommonOptions):
     """Schedules, losses and densification. Lengths of schedules: 0 is that of the stage."""
 
     iterations: int = weight(80_000, "steps of the training")
@@ -87,12 +91,16 @@ class OptimizationParams(GeometryRates, CommonOptions):
     opacity_lr: float = setting(1e-4, "of the last layer of the decoder of opacities")
     geometry_lr: float = setting(1e-4, "of the layers that opacities and colours share")
     feature_lr: float = setting(1e-3, "of the decoder of colours; SH above degree 0 a twentieth")
+    stored_opacity_lr: float = setting(0.05, "of the opacity logits that are stored")
+    stored_feature_lr: float = setting(2.5e-3, "of the colours that are stored")
     lambda_dssim: float = weight(0.2, "of 1 - SSIM; L1 has the rest of 1")
     lambda_vgg: float = weight(0.01, "of the distance of VGG16's features; off without weights")
     densify_grad_threshold: float = setting(2e-4, "screen-space gradient of densified Gaussians")
     opacity_threshold: float = setting(0.005, "opacity under which a Gaussian is pruned")
     opacity_reset_interval: int = count(
-        3_000, "step from which Gaussians of a tenth of the head are pruned; there are no resets"
+        3_000,
+        "steps between resets of stored opacities to 0.01; from the first on, stored or not, "
+        "Gaussians of a tenth of the head are pruned",
     )
     # parity: geoopt is given a plain parameter; the schedule looks for a group of another name;
     # moments are looked for in another optimizer; the last view's opacities stand for all.
@@ -102,6 +110,13 @@ class OptimizationParams(GeometryRates, CommonOptions):
     reference_pruning: bool = setting(False, "prune by the last view's opacities, not the greatest")
 
     without_effect: ClassVar[dict[str, str]] = NO_DELAY
+
+    def column_rates(self, extent: float, iterations: int) -> dict[str, Schedule]:
+        return {
+            **super().column_rates(extent, iterations),
+            "opacity_logits": constant(self.stored_opacity_lr),
+            "sh_dc": constant(self.stored_feature_lr),
+        }
 
 
 class Method(MethodBase):
@@ -118,19 +133,22 @@ class Method(MethodBase):
         self.register_buffer("center", torch.zeros(3) if raw else (low + high) / 2)
         self.register_buffer("unit", torch.tensor(1.0 if raw else self.extent))
         self.register_buffer("front", facts.eye.clone())  # where `exported` looks from
-        columns, h = round_columns(points, facts.extent), self.hidden
+        columns, h = dict(GaussianTable.from_points(points, 0, facts.extent).columns), self.hidden
+        for name in ("sh_rest", *(STORED if h.reference_look else ())):
+            del columns[name]
         if h.rotate_copies:
             source = generator(self.seed, "rotations of the copies")
             drawn = drawn_rotations(h.n_rotations, source, whole_turn=not h.reference_draw)
             columns["rotations"] = drawn.repeat(len(points.xyz), 1, 1)  # all start alike
         self.table = GaussianTable(columns)
+        self.add_body()
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
             self._build_networks(self.needs(settings))
 
     def forward(self, frame: Frame) -> Gaussians:
         columns = self._decoded(self._moved(frame), frame.camera.center)
-        return activate(columns, self.drawn_sh_degree)
+        return activate(self.on_body(columns, frame), self.drawn_sh_degree)
 
     @torch.no_grad()
     def exported(self) -> Gaussians:
@@ -146,10 +164,24 @@ class Method(MethodBase):
         strategy = o.densify(
             self.facts, o.iterations, constant(o.densify_grad_threshold),
             constant(o.opacity_threshold), seed=self.seed, size=self.extent,
-            opacity="latest" if o.reference_pruning else "greatest",
+            opacity=self._pruning(),
         )  # fmt: skip
         shared = (self._groups(), losses, strategy, Shuffled(o.batch_size))
         return [Stage("main", o.iterations, self.forward, *shared)]
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """As of every method; what older versions saved stores nothing of the look."""
+        rows = len(state.get("table.columns.means", ()))
+        shapes = {"opacity_logits": (rows, 1), "sh_dc": (rows, 1, 3)}
+        stored = [name for name in STORED if name in self.table.columns]
+        nothing = {f"table.columns.{name}": torch.zeros(shapes[name]) for name in stored}
+        super().load(nothing | state)
+
+    def _pruning(self) -> str:
+        """Whose opacity prunes a row."""
+        if self.optim.reference_pruning:
+            return "latest"
+        return "greatest" if self.hidden.reference_look else "stored"
 
     def _build_networks(self, inputs: tuple[str, ...]) -> None:
         h, noise = self.hidden, self.optim.code_noise
@@ -163,8 +195,9 @@ class Method(MethodBase):
             last_group_only=h.reference_channels,
         )  # fmt: skip
         self.decoder = AppearanceDecoder(
-            h.plane_channels, h.decoder_width, self.sh_degree, linear_color=h.reference_color
-        )
+            h.plane_channels, h.decoder_width, self.sh_degree, from_zero=not h.reference_look,
+            linear_color=h.reference_color,
+        )  # fmt: skip
 
     def _moved(self, frame: Frame) -> dict[str, Tensor]:
         """The table's columns as the frame's expression has them."""
@@ -186,7 +219,10 @@ class Method(MethodBase):
         features = self.planes(self._copies(self._in_box(columns)))
         # From where the Gaussian rests: a move changes its look through the planes alone.
         directions = nn.functional.normalize(self.table.columns["means"] - eye, dim=1)
-        return columns | self.decoder(features, directions)
+        look = self.decoder(features, directions)
+        for name in STORED if not self.hidden.reference_look else ():
+            look[name] = look[name] + columns[name]
+        return columns | look
 
     def _in_box(self, columns: dict[str, Tensor]) -> Tensor:
         """(N, 3) places in the unit of the planes: the first points lie in [-1, 1]^3."""
@@ -213,6 +249,7 @@ class Method(MethodBase):
             "sh_rest": (decoder.rest, constant(o.feature_lr / FEATURE_REST)),
         }  # fmt: skip
         groups = o.table_groups(self.table, self.extent, o.iterations, apart=["rotations"])
+        groups += self.body_groups()
         groups += [ParamGroup(name, part.parameters, lr) for name, (part, lr) in rates.items()]
         if self.hidden.rotate_copies:
             groups.append(self._rotation_group())

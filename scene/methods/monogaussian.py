@@ -14,34 +14,31 @@ import torch
 from torch import Tensor, nn
 
 from arguments.legacy import NO_DELAY
-from arguments.settings import at_least, between, count, setting, weight
+from arguments.settings import again, between, count, setting, weight
 from scene.deformation.attributes import AttributeNet, as_columns, radius
 from scene.deformation.head_surface import HeadSurface
 from scene.deformation.mlp import OffsetMLP
-from scene.deformation.skinning import (
-    NECK,
-    Bases,
-    Rig,
-    SkinField,
-    at_rest,
-    bones_in_world,
-    distance,
-    posed,
-    rigid_inverse,
-    turns,
-)
+from scene.deformation.skinning import NECK, Bases, Rig, SkinField, at_rest, distance, posed, turns
 from scene.facts import SceneFacts
 from scene.frame_codes import FrameCodes
 from scene.frames import NO_ROW, Frame, PointCloud
 from scene.gaussian_model import Gaussians, GaussianTable, activate
 from scene.methods import MethodBase
-from training.births import Rows
+from training.births import Rows, beside, shaken
 from training.losses import in_regions, perceptual
 from training.optimizers import ParamGroup
-from training.options import CommonOptions, TableRates
-from training.point_schedule import PointSchedule, Refill, refills
+from training.options import (
+    BodyRates,
+    BodySetting,
+    CommonOptions,
+    MomentRates,
+    PointTable,
+    Refinement,
+    TableRates,
+)
+from training.point_schedule import MASKS_OR_CAMERAS, PointSchedule, Refill, drawn, opaque
 from training.samplers import Shuffled
-from training.schedules import Schedule, constant, log_linear
+from training.schedules import Schedule, constant, halved, log_linear, rising
 from training.stage import Loss, Stage
 from utils.random import generator
 from utils.rotations import compose
@@ -56,14 +53,13 @@ CORRECTED = {"log_scales": 3, "quats": 4, "opacity_logits": 1, "sh_dc": 3}
 OPACITY = 0.5  # of the first points
 OCTAVES = 6  # of the attribute network's encoding (published)
 NEAR, SHRINK = 0.5, 1.3  # a copy is born so far from its parent, in its sizes, and so much smaller
-SHORTEST = 10  # steps between refills: fewer views say little about what is never seen
 SAMPLE = 1_024  # points at which a step holds the field to the head model
 # Parts of a run from which the field is held half as much (published, of 100 epochs).
 HALVED = (0.2, 0.3, 0.5, 0.7)
 
 
 @dataclass(frozen=True)
-class ModelHiddenParams:
+class ModelHiddenParams(BodySetting, Refinement):
     """Networks: the field of blendshapes, corrections by displacement, attributes."""
 
     field_width: int = count(64, "width of the field of blendshapes and skinning weights")
@@ -91,29 +87,19 @@ class ModelHiddenParams:
         32, "width of the network from displacements to corrections of the look; 0: there is none"
     )
     correction_depth: int = count(2, "its layers before the heads")
-    refine_expression: bool = setting(True, "learn a correction of every moment's expression")
-    refine_flame_pose: bool = setting(True, "learn a correction of every moment's FLAME pose")
-    refine_camera: bool = setting(False, "learn a correction of every moment's camera pose")
+    refine_expression: bool = again(Refinement, "refine_expression", True)
+    refine_flame_pose: bool = again(Refinement, "refine_flame_pose", True)
     # parity: a mean over points, so that nothing turns; sizes of one dataset's world
     reference_rotation: bool = setting(False, "quaternions normalised over all points; no turning")
     reference_units: bool = setting(False, "radii in world units, whatever the dataset's are")
 
 
 @dataclass(frozen=True)
-class OptimizationParams(TableRates, CommonOptions):
-    """Schedules, losses and the table of points. Parts of a run are in [0, 1]."""
+class OptimizationParams(PointTable, BodyRates, TableRates, MomentRates, CommonOptions):
+    """Schedules and losses. Parts of a run are in [0, 1]."""
 
     iterations: int = weight(30_000, "steps of the training")
     batch_size: int = count(1, "views per step")
-    refills: int = count(50, "times in a run that unseen rows go and copies take their place")
-    refill_until: float = setting(0.8, "part of the run after which rows stay", valid=between(0, 1))
-    grow_at: list[float] = setting(
-        [0.1, 0.2, 0.3], "parts of the run from which there are more points", valid=between(0, 1)
-    )
-    grow_to: list[int] = setting(
-        [], "how many from each on; none: twice as many, at most max_gaussians", valid=at_least(1)
-    )
-    prune_opacity: float = setting(0.02, "rows that no view showed more opaque go")
     field_lr: float = setting(1e-3, "of the field and of the corrections")
     attribute_lr: float = setting(1e-4, "of the network of attributes")
     lr_final: float = setting(0.1, "of these rates at the end, as a factor", valid=between(0, 1))
@@ -123,9 +109,8 @@ class OptimizationParams(TableRates, CommonOptions):
         "lambda_targets is 0",
         valid=between(0, 1),
     )
-    frame_lr: float = setting(5e-4, "of what is learned per moment")
+    frame_lr: float = again(MomentRates, "frame_lr", 5e-4)
     refine_after: int = weight(0, "steps before that is learned; 0 is a tenth of the run")
-    lambda_frames: float = weight(0.01, "of the mean square of what is learned per moment")
     lambda_dssim: float = weight(0.25, "of 1 - SSIM")
     lambda_vgg: float = weight(0.0, "of the distance of VGG16's features; off without weights")
     lambda_targets: float = weight(
@@ -178,11 +163,13 @@ class Method(MethodBase):
         self.surface = None if head is None else HeadSurface(head, known.mean, pose, quarter)
         self.start = settings.model.init_points
         self.table = self._table(0 if head is None else self.start)
+        self.add_body()
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
             self._build_networks()
-        refined = [name for name in REFINED if getattr(h, f"refine_{name}")]
+        refined = h.refined(REFINED)
         self.frames = FrameCodes(facts, refined, 0) if refined else None
+        self.growths = {refill.step for refill in self._refills()[1:]}  # where rows find new places
         self.baked: Points | None = None  # of a model that is only drawn
 
     def prepare(self, frame: Frame) -> Frame:
@@ -206,7 +193,8 @@ class Method(MethodBase):
             known = torch.cat([way, columns.pop("features")], 1) if "features" in columns else way
             for name, offset in self.corrections(known).items():
                 columns[name] = columns[name] + offset.reshape(columns[name].shape)
-        return activate(self._drawn(columns), self.drawn_sh_degree)
+        columns = self.on_body(self._drawn(columns), frame)
+        return activate(columns, self.drawn_sh_degree)
 
     @torch.no_grad()
     def exported(self) -> Gaussians:
@@ -227,17 +215,15 @@ class Method(MethodBase):
         losses = [*o.pictures(1.0), *perceptual(o.lambda_vgg)]
         losses += in_regions(o.lambda_regions, self.facts.regions)
         if o.lambda_targets:
-            losses.append(Loss("targets", self._held, self._distance))
-        if self.frames is not None and o.lambda_frames:
-            losses.append(
-                Loss("frames", constant(o.lambda_frames), lambda _, fs, step: self.frames.size(fs))
-            )
+            held = halved(o.lambda_targets, HALVED, o.iterations)
+            losses.append(Loss("targets", held, self._distance))
+        losses += o.moment_losses(self.frames)
         views = Shuffled(o.batch_size)
         return [Stage("main", o.iterations, self, self._groups(), losses, self._schedule(), views)]
 
     def on_step(self, step: int) -> None:
         super().on_step(step)
-        if self.surface is not None and step - 1 in [refill.step for refill in self._refills()[1:]]:
+        if self.surface is not None and step - 1 in self.growths:
             self._anchor()
 
     def _table(self, count: int) -> GaussianTable:
@@ -284,21 +270,10 @@ class Method(MethodBase):
             self.corrections = OffsetMLP(n_inputs, width, h.correction_depth, CORRECTED)
 
     def _canonical(self) -> tuple[Tensor, Tensor]:
-        """Bones (6, 4, 4) and blend coefficients (E + 36,) of the canonical state."""
-        transforms, feature = self.rig(self.canonical_pose, self.canonical_expression)
-        still = torch.eye(4, dtype=feature.dtype, device=feature.device)
-        return bones_in_world(transforms, still), torch.cat([self.canonical_expression, feature])
+        return self.rig.canonical_bones(self.canonical_pose, self.canonical_expression)
 
     def _bones(self, frame: Frame) -> tuple[Tensor, Tensor]:
-        """Bones (6, 4, 4) and blend coefficients (E + 36,) of a frame.
-
-        The pose says how the head stands to the body, the frame where it stands in the world.
-        """
-        transforms, feature = self.rig(frame.flame_pose, frame.expression)
-        base = rigid_inverse(transforms[NECK])
-        if frame.head_to_world is not None:
-            base = frame.head_to_world @ base
-        return bones_in_world(transforms, base), torch.cat([frame.expression, feature])
+        return self.rig.bones(frame.flame_pose, frame.expression, frame.head_to_world)
 
     def _points(self, moved: Tensor) -> Points:
         """The points as a frame needs them, whose blend coefficients less the canonical ones are
@@ -332,68 +307,56 @@ class Method(MethodBase):
         return means + offset if self.hidden.canonical_offset else means
 
     def _look(self) -> dict[str, Tensor]:
-        """Raw columns by the name of `activate`, or of the attribute network's outputs."""
+        """Raw columns, or what the attribute network says under their names."""
         columns = {name: c for name, c in self.table.columns.items() if name != "means"}
-        if self.attributes is None:
-            return columns
-        raw = self.attributes(self.table.columns["means"] / self.unit)
-        return columns | {
-            "log_scales": raw["scale"], "quats": raw["quat"],
-            "opacity_logits": raw["opacity"], "sh_dc": raw["color"][:, None],
-        }  # fmt: skip
+        if self.attributes is not None:
+            columns |= self.attributes(self.table.columns["means"] / self.unit)
+        return columns
 
     def _drawn(self, columns: dict[str, Tensor]) -> dict[str, Tensor]:
-        """What the attribute network gave, after corrections, as `activate` wants it."""
+        """The look, after corrections, as `activate` wants it."""
         if self.attributes is None:
             return columns
         still = self.hidden.reference_rotation
-        return columns | as_columns(columns, self.radius(), self.unit, reference_rotation=still)
+        return as_columns(columns, self.radius(), self.unit, reference_rotation=still)
 
     def radius(self) -> float:
         """What is added to every scale of the attribute network, in `unit`."""
         return radius(max(self.at_step - 1, 0) / self.optim.iterations)
 
-    @property
-    def _interval(self) -> int:
-        """Steps from one refill to the next."""
-        return max(self.optim.iterations // self.optim.refills, SHORTEST)
-
     def _refills(self) -> list[Refill]:
-        o = self.optim
-        steps = [part * o.iterations for part in o.grow_at]
-        return refills(self.start, steps, o.grow_to, every=self._interval, most=self.max_rows)
+        return self.optim.refill_table(self.start, self.max_rows)
 
     def _schedule(self) -> PointSchedule:
         o = self.optim
-
-        def visible(render: Render) -> Tensor:
-            opaque = render.gaussians.opacities[:, 0] >= o.prune_opacity
-            pull = render.means2d.grad
-            if o.reference_pruning:
-                return opaque
-            # A row behind others has a gradient of exactly zero.
-            return opaque & (render.radii > 0 if pull is None else pull[:, :2].any(1))
-
         return PointSchedule(
-            self._refills(), self._interval, self._copies, self.seed, visible,
+            self._refills(), o.refill_interval, self._copies, self.seed,
+            (opaque if o.reference_pruning else drawn)(o.prune_opacity),
             until=round(o.refill_until * o.iterations), keeps_moments=not o.reference_moments,
+            advice=self._advice,
         )  # fmt: skip
 
     def _copies(self, rows: Rows, source: torch.Generator) -> Rows:
         """Copies near their parents, each within its parent's size, or as published."""
-        rows, shape = dict(rows), rows["means"].shape
         if self.attributes is not None:
-            noise = self.unit * self.radius() * (torch.rand(shape, generator=source) - 0.5)
-        else:
-            noise = NEAR * torch.randn(shape, generator=source) * rows["log_scales"].exp().cpu()
-            rows["log_scales"] = rows["log_scales"] - math.log(SHRINK)
-        rows["means"] = rows["means"] + noise.to(rows["means"])
-        return rows
+            return shaken(self.unit * self.radius())(rows, source)
+        return beside(NEAR, SHRINK)(rows, source)
 
-    def _held(self, step: int) -> float:
-        """The weight of the head model at a step."""
-        part = (step - 1) / self.optim.iterations
-        return self.optim.lambda_targets * 0.5 ** sum(part >= at for at in HALVED)
+    def _advice(self) -> str:
+        """Where no view shows a point any more: why, as far as it can be told."""
+        o, most = self.optim, float(self.exported().opacities.max())
+        if most < o.prune_opacity:
+            rate = "opacity_lr" if self.attributes is None else "attribute_lr"
+            return (
+                f"the most opaque has {most:.3f}, less than prune_opacity {o.prune_opacity:g}: "
+                f"lower {rate}"
+            )
+        if not o.lambda_targets and not o.network_warm_up:
+            return (
+                "nothing holds them to the head, so they moved out of the picture: give "
+                "lambda_targets, or network_warm_up 0.1"
+            )
+        return MASKS_OR_CAMERAS
 
     def _distance(self, renders: list[Render], frames: list[Frame], step: int) -> Tensor:
         """Of some points' bases and weights from the head model's."""
@@ -409,25 +372,17 @@ class Method(MethodBase):
 
     def _groups(self) -> list[ParamGroup]:
         o = self.optim
-        groups = o.table_groups(self.table, self.unit, o.iterations)
+        groups = o.table_groups(self.table, self.unit, o.iterations) + self.body_groups()
         networks = {"field": o.field_lr, "corrections": o.field_lr, "attributes": o.attribute_lr}
         for name, rate in networks.items():
             if (part := getattr(self, name)) is not None:
-                groups.append(ParamGroup(name, part.parameters, self._rate(rate)))
-        groups = o.cooled(groups, o.iterations)
-        if self.frames is not None:
-            begin = o.refine_after or o.iterations // 10
-            rate = lambda step: o.frame_lr * (step > begin)  # noqa: E731
-            groups.append(ParamGroup("frames", self.frames.parameters, rate, rows="touched"))
-        return groups
-
-    def _rate(self, rate: float) -> Schedule:
-        """Of a network: it may rise while the looks settle, for a wrong look is best moved out of
-        the picture where no target holds it; then it falls."""
-        o = self.optim
-        falling = log_linear(rate, rate * o.lr_final, o.iterations)
-        rise = max(o.network_warm_up * o.iterations, 1)
-        return lambda step: falling(step) * min(step / rise, 1)
+                # A wrong look is best moved out of the picture where no target holds a point, so
+                # that rates may rise while looks settle.
+                falling = log_linear(rate, rate * o.lr_final, o.iterations)
+                rate = rising(falling, o.network_warm_up * o.iterations)
+                groups.append(ParamGroup(name, part.parameters, rate))
+        after = o.refine_after or o.iterations // 10
+        return o.cooled(groups, o.iterations) + o.moment_groups(self.frames, after)
 
     @property
     def activations_per_row(self) -> int:

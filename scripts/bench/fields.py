@@ -38,6 +38,7 @@ COLUMNS = {
 # (resolution x y z t, level multipliers of x y z, channels, points): the D-NeRF setting of 4DGS
 FIELD = ((64, 64, 64, 25), (1, 2), 32, 30_000)
 MLP = (64, 64, (3, 3, 4))  # features, width, outputs of the heads: the same setting
+BASES = (20, 14)  # of a Gaussian, numbers of a base: a head in `scene/methods/blendshapes.py`
 IMAGE = (3, 400, 400)
 
 
@@ -108,6 +109,18 @@ def mlp_steps() -> dict[str, tuple[Step, Step]]:
     return {"deformation MLP": (step(fused_fields.offset_mlp), step(reference.offset_mlp))}
 
 
+def bases_steps() -> dict[str, tuple[Step, Step]]:
+    """Name -> (fused, PyTorch) steps of the sums of linear bases."""
+    bases = torch.randn(FIELD[3], *BASES, requires_grad=True)
+    weights = torch.randn(*BASES, requires_grad=True)
+    upstream = torch.randn(FIELD[3], BASES[1])
+
+    def step(mix: Callable) -> Step:
+        return forward_backward(lambda: mix(bases, weights), [bases, weights], upstream)
+
+    return {"linear bases": (step(fused_fields.mix_bases), step(reference.mix_bases))}
+
+
 def penalty_steps() -> dict[str, tuple[Step, Step]]:
     """Name -> (fused, PyTorch) steps of the plane regularisers, all terms of all planes."""
     _, multipliers, channels, _ = FIELD
@@ -157,7 +170,7 @@ def main(argv: list[str]) -> None:
     device = choose_device(args.device)
     torch.manual_seed(0)
     with torch.device(device):
-        steps = lookup_steps() | mlp_steps() | penalty_steps() | ssim_steps()
+        steps = lookup_steps() | mlp_steps() | bases_steps() | penalty_steps() | ssim_steps()
     report = machine(device) | {"kernels": fused_fields.variant()}
     print(f"{report['device']}, {report['kernels']} kernels, load {report['load']}")
     rows = [

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
+from itertools import product
 from pathlib import Path
 
 from scoring.views_file import read_views
-from scripts.comparison.runs import VAL, Run, measures, views
+from scripts.comparison.runs import PART, VAL, Run, measures, views
 from utils.files import write_json, write_text
 from utils.images import Pixels, contact_sheet, read_image, resize_premultiplied, write_image
 from utils.video import VideoWriter
@@ -29,16 +30,19 @@ def write_table(out: Path, runs: Sequence[Run], held_out: Collection[Path] = ())
     """Write results.json (every run) and table.md (means over seeds); returns the table.
 
     With scenes `held_out`, whose paths are those of the runs, results.json also says the group of
-    each run and holds the means of each group, in place of whose scene stands "mean".
+    each run and holds the means of each group, in place of whose scene stands "mean". Runs that
+    show other parts of a person are never in one table.
     """
     found = {run: measures(run) for run in runs}
-    columns = _columns(list(found.values()))
+    part_of = {run: row.pop(PART, None) for run, row in found.items()}
+    columns, parts = _columns(list(found.values())), list(dict.fromkeys(part_of.values()))
     entries, tables = [], []
-    for group in (CHOSEN, HELD_OUT) if held_out else (None,):
+    for group, part in product((CHOSEN, HELD_OUT) if held_out else (None,), parts):
         rows = [
             (str(run.scene), run, found[run])
             for run in runs
-            if group is None or (run.scene in held_out) == (group == HELD_OUT)
+            if part_of[run] == part
+            and (group is None or (run.scene in held_out) == (group == HELD_OUT))
         ]
         if group:
             rows += _means(rows)
@@ -49,11 +53,13 @@ def write_table(out: Path, runs: Sequence[Run], held_out: Collection[Path] = ())
                 "seed": run.seed,
                 "flags": list(run.flags),
                 **({"group": group} if group else {}),
+                **({PART: part} if part else {}),
                 **row,
             }
             for scene, run, row in rows
         ]
-        tables.append((f"{group}\n\n" if group and rows else "") + _table(rows, columns))
+        title = ", ".join(filter(None, [group, f"part={part}" if part and len(parts) > 1 else ""]))
+        tables.append((f"{title}\n\n" if title and rows else "") + _table(rows, columns))
     write_json(out / "results.json", entries)
     text = "\n".join(filter(None, tables))
     write_text(out / "table.md", text)

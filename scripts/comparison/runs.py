@@ -15,6 +15,7 @@ from utils.files import read_json, write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 MEASURES = "compared.json"  # in a run's folder, when everything else is there
+PART = "part"  # there, too: the part of a person that the pictures show, a protocol of its own
 VAL = "val "  # before the name of what was measured on the val split
 MIB = 2**20
 
@@ -90,8 +91,9 @@ def _call(run: Run, command: str, *flags: str) -> None:
         raise InputError(f"{run.folder}: {command} failed: {''.join(last) or 'no message'}")
 
 
-def _measures(run: Run) -> dict[str, float | None]:
-    """Numbers of a whole run by the name of their column; those of val begin with "val "."""
+def _measures(run: Run) -> dict[str, float | str | None]:
+    """Numbers of a whole run by the name of their column; those of val begin with "val "; the part
+    of a person that it shows, if it shows one."""
     iteration = saved_iterations(run.folder)[-1]
     scores = _scores(run.folder / "results.json", iteration)
     val = run.folder / "results_val.json"
@@ -99,7 +101,9 @@ def _measures(run: Run) -> dict[str, float | None]:
         scores |= {f"{VAL}{name}": value for name, value in _scores(val, iteration).items()}
     model = run.folder / f"point_cloud/iteration_{iteration}/model.safetensors"
     rows = [row for row in read_rows(run.folder / "log.jsonl") if "it_per_s" in row]
+    protocol = read_json(run.folder / "results.json")[f"ours_{iteration}"]["protocol"]
     return scores | {
+        PART: protocol.get("part"),
         "MiB": model.stat().st_size / MIB,
         "training s": _training_seconds(rows),
         "render FPS": read_views(views(run)).timing.get("posed_and_drawn_fps"),
@@ -122,7 +126,7 @@ def _training_seconds(rows: list[dict]) -> float:
     return seconds
 
 
-def measures(run: Run) -> dict[str, float | None]:
+def measures(run: Run) -> dict[str, float | str | None]:
     """What `complete` found."""
     return read_json(run.folder / MEASURES)
 

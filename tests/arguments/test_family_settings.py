@@ -15,6 +15,7 @@ from utils.errors import InputError
 
 VALUES = {  # a setting of some families, not at its default
     "hold_out": "0.2",
+    "hold_out_blocks": "25",
     "mouth_box": ["-1", "-1", "-1", "1", "1", "1"],
     "head_model": "head.npz",
     "llffhold": "4",
@@ -27,6 +28,7 @@ VALUES = {  # a setting of some families, not at its default
 }
 HAVING = {
     "hold_out": {"imavatar", "insta", "nerfblendshape", "rgba_video", "ub4d"},
+    "hold_out_blocks": {"imavatar", "insta", "nerfblendshape", "rgba_video", "ub4d"},
     "mouth_box": {"gaussianavatars", "imavatar", "insta", "nerface", "nerfblendshape"},
     "head_model": {"gaussianavatars", "imavatar", "insta"},
     "llffhold": {"colmap"},

@@ -54,10 +54,11 @@ def exported(kind, tmp_path_factory):
     return folder / "model", file
 
 
-@pytest.fixture(scope="module")
-def page(exported, tmp_path_factory):
+@pytest.fixture(scope="module", params=["cpu", "gpu"])
+def page(request, exported, tmp_path_factory):
+    """Opened once for each way to draw."""
     with tab(tmp_path_factory.mktemp("browser")) as page:
-        page.open(f"file://{exported[1]}", SIDE + 266, SIDE + 40)
+        page.open(f"file://{exported[1]}#{request.param}", SIDE + 266, SIDE + 40)
         page.until("document.body.dataset.ready")
         yield page
 
@@ -135,3 +136,11 @@ def test_nothing_is_asked_of_the_network_and_nothing_went_wrong(page, exported):
     ]
     assert page.errors == []
     assert page.run("$('said').textContent") == ""
+
+
+def test_a_gpu_in_software_is_passed_over(exported, tmp_path):
+    with tab(tmp_path) as page:
+        page.open(f"file://{exported[1]}", SIDE + 266, SIDE + 40)
+        page.until("document.body.dataset.ready")
+        assert page.run("Boolean($('picture').getContext('2d'))")
+        assert shown(page).std() > 20

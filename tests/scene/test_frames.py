@@ -66,6 +66,40 @@ def test_a_loader_without_budget_keeps_nothing(frames, decoded):
     assert loader.used == 0
 
 
+def test_the_next_batch_is_decoded_while_one_is_at_work(frames, decoded):
+    loader = FrameLoader(2, CPU)
+    loader.preload(frames)
+    order = [0, 2, 3, 1, 2]
+    ahead = loader.ahead([frames[k]] for k in order)
+    batch = next(ahead)
+    (coming,) = loader._coming.values()  # nobody has loaded it yet
+    coming.result()
+    assert decoded == ["0", "1", "2"]
+    seen = [batch, *ahead]
+    assert [batch[0].image_path.stem for batch in seen] == [str(k) for k in order]
+
+
+def test_pictures_read_ahead_are_those_read_at_once(frames, decoded):
+    order = [2, 0, 3, 3, 2, 1]
+    found, expected = FrameLoader(2, CPU), FrameLoader(2, CPU)
+    for loader in (found, expected):
+        loader.preload(frames)
+    decoded.clear()
+    for (one,) in found.ahead([frames[k]] for k in order):
+        assert torch.equal(found.load(one, WHITE).image, expected.load(one, WHITE).image)
+    assert found.used == expected.used
+    assert sorted(decoded) == sorted(["2", "3", "3", "2"] * 2)
+
+
+def test_what_cannot_be_read_ahead_is_an_error_where_it_is_asked_for(frames):
+    loader = FrameLoader(0, CPU)
+    frames[1].image_path.unlink()
+    ahead = loader.ahead([one] for one in frames)
+    loader.load(next(ahead)[0], WHITE)
+    with pytest.raises(InputError, match=r"1\.png"):
+        loader.load(next(ahead)[0], WHITE)
+
+
 def test_preload_finds_a_cut_picture_beyond_the_budget_without_decoding(frames, decoded):
     last = frames[-1].image_path
     last.write_bytes(last.read_bytes()[:-30])

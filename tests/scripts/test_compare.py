@@ -304,3 +304,29 @@ def test_two_runs_never_share_a_folder(tmp_path):
     scenes = [tmp_path / "a/head", tmp_path / "b/head"]
     with pytest.raises(InputError, match="two runs would be written there"):
         plan(scenes, [Path("own/four.py")], 1, tmp_path / "out", ())
+
+
+def test_runs_that_show_other_parts_of_a_person_are_in_other_tables(tmp_path):
+    runs = []
+    for config, part, psnr in (("a", "person", 20.0), ("b", "head", 30.0), ("c", "person", 21.0)):
+        (tmp_path / config).mkdir()
+        write_json(tmp_path / config / MEASURES, {"PSNR": psnr, "part": part})
+        scene, file = Path("/data/head"), Path(f"/own/{config}.py")
+        runs.append(Run(scene, file, 0, tmp_path / config))
+    head = ["", "| scene | config | seeds | PSNR |", "| --- | --- | --- | --- |"]
+    assert write_table(tmp_path, runs).splitlines() == [
+        "part=person",
+        *head,
+        "| head | own-a | 1 | 20.00 |",
+        "| head | own-c | 1 | 21.00 |",
+        "",
+        "part=head",
+        *head,
+        "| head | own-b | 1 | 30.00 |",
+    ]
+    entries = json.loads((tmp_path / "results.json").read_text())
+    assert [(entry["PSNR"], entry["part"]) for entry in entries] == [
+        (20.0, "person"),
+        (21.0, "person"),
+        (30.0, "head"),
+    ]

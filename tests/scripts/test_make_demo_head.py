@@ -15,6 +15,8 @@ import torch
 from scene.head.files import load_head_model
 from scene.head.model import pose_head
 from scripts import make_demo_head as script
+from scripts.demo.talking_head import torso
+from scripts.demo.talking_head.layouts import nerfblendshape
 from scripts.demo.talking_head.looks import LABELS, Looks, Teeth
 from scripts.demo.talking_head.mesh import visible
 from scripts.demo.talking_head.performance import FPS, GESTURES, beyond, driving, monologue
@@ -22,6 +24,7 @@ from scripts.demo.talking_head.record import Picture, draw, make_record
 from scripts.demo.toy_head import toy_head
 from tests.scene.datasets.reading import read as read_scene
 from utils.errors import InputError
+from utils.rotations import pose_to_twist
 
 SETTINGS = script.DemoSettings(size=48, frames=15, driving=4, beyond=3, seed=1)
 TRAIN, TEST, DRIVING = range(12), range(12, 15), range(15, 19)
@@ -346,3 +349,67 @@ def test_impossible_size_is_one_sentence_and_exit_code_2(tmp_path, capsys):
     assert exit_info.value.code == 2
     assert "--size is 4; choose a number from 16 to 2048" in capsys.readouterr().err
     assert not (tmp_path / "demo").exists()
+
+
+@pytest.fixture(scope="module")
+def clothed():
+    return make_record(toy_head(), 60, 2, 64, seed=0, with_torso=True)
+
+
+def test_a_torso_changes_nothing_of_the_head(clothed):
+    plain = make_record(toy_head(), 60, 2, 64, seed=0)
+    assert plain.body_to_world is None
+    for name in ("vertices", "expression", "flame_pose", "head_to_world"):
+        assert np.array_equal(getattr(plain, name), getattr(clothed, name)), name
+
+
+def test_a_torso_is_closed_around_and_turned_outwards():
+    vertices, faces = torso.mesh()
+    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    _, counts = np.unique(edges, axis=0, return_counts=True)
+    assert (counts == 1).all()  # no edge is run through twice in one direction
+    a, b, c = (vertices[faces[:, k]] for k in range(3))
+    outwards = (np.cross(b - a, c - a) * ((a + b + c) / 3 - (0, -0.3, -0.03))).sum(1)
+    assert (outwards > 0).all()
+
+
+def test_a_torso_follows_the_head_linearly_but_for_a_little(clothed):
+    """As was found on a real speaker: R² above 0.9, and a part that nothing tells."""
+    moved = clothed.body_to_world
+    heads = [pose_to_twist(torch.from_numpy(pose)).numpy() for pose in clothed.head_to_world]
+    known = np.column_stack([np.stack(heads), np.ones(len(heads))])
+    place = np.einsum("tij,j->ti", moved, (0.1, -0.14, 0.0, 1.0))[:, :3]
+    law = np.linalg.lstsq(known, place, rcond=None)[0]
+    rest = place - known @ law
+    share = 1 - rest.var(0) / place.var(0)
+    assert share[0] > 0.9
+    assert 1e-4 < rest.std(0).max() < 2e-3  # metres
+    assert place.std(0).max() > 3e-3
+
+
+def test_a_torso_is_drawn_below_the_head_and_labelled_as_cloth(clothed):
+    picture = draw(clothed.looks(), clothed.shown(0), clothed.viewmat, clothed.K, clothed.size)
+    cloth = picture.labels == LABELS["cloth"]
+    assert cloth[-1].mean() > 0.5
+    assert not cloth[: clothed.size // 2].any()
+    assert (picture.alpha[cloth] > 0).all()
+    parsing = nerfblendshape.pictures(clothed, 0, picture)["parsing/0.png"]
+    assert np.array_equal((parsing == (255, 0, 0)).all(2), cloth)
+
+
+def test_all_layouts_have_the_torso_at_rest_in_one_place(tmp_path):
+    settings = replace(SETTINGS, torso=True, size=32)
+    out = tmp_path / "clothed"
+    assert script.make_demo_head(out, toy_head(), settings, workers=1)
+    bodies = {}
+    for family, (units, more, _) in LAYOUTS.items():
+        if family in ("imavatar", "gaussianavatars"):
+            more = {**more, "fixed_head": True, "head_model": str(out / script.MODEL_FILE)}
+        scene = scene_of(out, family, **more)[0]
+        bodies[family] = torch.stack([frame.body_to_world for frame in scene.train])
+        bodies[family][:, :3, 3] /= units
+    for family, found in bodies.items():
+        torch.testing.assert_close(found, bodies["imavatar"], atol=2e-4, rtol=0, msg=family)
+    for family in ("imavatar", "nerfblendshape"):
+        scene = scene_of(out, family, **{**LAYOUTS[family][1], "part": "head"})[0]
+        assert scene.train[0].body_to_world is None

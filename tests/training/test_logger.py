@@ -19,7 +19,9 @@ def view():
     rows = torch.zeros(7, 3)
     gaussians = Gaussians(rows, torch.zeros(7, 4), rows, rows[:, :1], colors=rows)
     image = torch.full((3, 8, 8), 0.5)
-    render = Render(image, image[:1], image[:1], torch.zeros(7, dtype=torch.int32), rows, gaussians)
+    render = Render(
+        image, image[:1], image[:1], torch.zeros(7, dtype=torch.int32), rows, gaussians, None, False
+    )
     camera = Camera(torch.eye(4), intrinsics(8.0, 8.0, 4.0, 4.0), 8, 8)
     return [render], [Frame(camera, 0, 0.0, image=torch.full((3, 8, 8), 0.6))]
 

@@ -20,7 +20,7 @@ FRAME = Frame(
 
 
 def drawn(image):
-    return Render(image, None, None, None, None, None)
+    return Render(image, *[None] * 7)
 
 
 def test_only_what_a_region_shows_counts():

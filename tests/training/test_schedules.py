@@ -1,6 +1,6 @@
 import pytest
 
-from training.schedules import cooldown, linear, log_linear
+from training.schedules import constant, cooldown, halved, linear, log_linear, rising
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,14 @@ def test_cooldown_holds_and_then_falls_to_a_tenth():
     assert [factor(k) for k in (1, 700, 1000)] == [1.0, 1.0, pytest.approx(0.1)]
     assert factor(850) == pytest.approx(0.55)
     assert cooldown(1000, 0.0)(1000) == 1.0
+
+
+def test_rising_begins_at_nothing_and_ends_at_the_schedule():
+    rate = rising(constant(3.0), 10)
+    assert [rate(1), rate(5), rate(10), rate(99)] == [pytest.approx(0.3), 1.5, 3.0, 3.0]
+    assert rising(constant(3.0), 0)(1) == 3.0
+
+
+def test_halved_falls_after_each_part_of_the_run():
+    value = halved(8.0, (0.2, 0.5), 100)
+    assert [value(k) for k in (1, 20, 21, 50, 51, 100)] == [8, 8, 4, 4, 2, 2]

@@ -54,6 +54,19 @@ def coverage(
     return (shown * 255 + 0.5).astype(np.uint8)
 
 
+def first_points(
+    solids: list[Solid], c2w: NDArray[np.float64], fov_x: float, size: int
+) -> tuple[NDArray[np.int16], NDArray[np.float64]]:
+    """What a camera sees of a picture of `size` pixels a side: the numbers of the solids (P,), and
+    the points on them (P, 3), world units."""
+    offsets = _offsets(fov_x, size)[SAMPLES // 2 :: SAMPLES]
+    ids, depth = _first_hits(solids, c2w, offsets)
+    row, column = np.nonzero(ids >= 0)
+    rays = np.stack([offsets[column], -offsets[row], np.full(len(row), -1.0)], 1)
+    points = (rays * depth[row, column, None]) @ c2w[:3, :3].T + c2w[:3, 3]
+    return ids[row, column], points
+
+
 def _offsets(fov_x: float, size: int) -> NDArray[np.float64]:
     """Where the rays of a row or column meet the plane at depth 1, (size * SAMPLES,)."""
     n = size * SAMPLES

@@ -6,7 +6,7 @@ fall between training times, so a score on them measures motion as well as viewp
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,9 @@ class View:
         return f"./{self.split}/r_{self.index:03d}"
 
 
+ARC_AZIMUTH, ARC_ELEVATION = -90.0, 25.0  # degrees: the middle of an arc of cameras
+
+
 def make_views(counts: dict[str, int], seed: int) -> list[View]:
     """All views of all splits (`counts`: views by split), reproducible from `seed`."""
     views = []
@@ -42,6 +45,18 @@ def make_views(counts: dict[str, int], seed: int) -> list[View]:
         times = times_of(counts[split], counts["train"] - 1, GAP_SHARE[split])
         views += [View(split, i, time, _random_camera(rng)) for i, time in enumerate(times)]
     return views
+
+
+def on_arc(views: list[View], degrees: float, target: NDArray, distance: float) -> list[View]:
+    """The views with training cameras that move along an arc of so many degrees over the clip, at
+    `distance` from `target` (3,); the others stay where they are."""
+    sine = np.sin(np.radians(ARC_ELEVATION))
+
+    def moved(view: View) -> View:
+        azimuth = np.radians(ARC_AZIMUTH + degrees * (view.time - 0.5))
+        return replace(view, c2w=looking_at(target, azimuth, sine, distance))
+
+    return [moved(view) if view.split == "train" else view for view in views]
 
 
 def times_of(count: int, gaps: int, share: float) -> list[float]:

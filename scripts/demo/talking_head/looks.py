@@ -5,11 +5,12 @@ Patterns live on the head's rest shape (metres), so they stick to the skin.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from scene.head.model import HeadModel
+from scripts.demo.talking_head import torso
 from scripts.demo.talking_head.mesh import Array, Hits, unit, vertex_normals
 
 GAMMA = 2.2
@@ -38,7 +39,8 @@ SHARPNESS = 90
 # CelebAMask's numbers, which IMavatar's `semantic` pictures hold; left is the character's own.
 LABELS = {"background": 0, "skin": 1, "left_brow": 2, "right_brow": 3, "left_eye": 4,
           "right_eye": 5, "left_ear": 7, "right_ear": 8, "nose": 10, "mouth": 11,
-          "upper_lip": 12, "lower_lip": 13, "neck": 14, "hair": 17}  # fmt: skip
+          "upper_lip": 12, "lower_lip": 13, "neck": 14, "cloth": 16,
+          "hair": 17}  # fmt: skip
 # Regions of the head model by the part that they are; later ones win where regions overlap.
 REGIONS = {"neck": "neck", "scalp": "hair", "nose": "nose", "left_ear": "left_ear",
            "right_ear": "right_ear", "mouth_interior": "mouth", "teeth": "mouth",
@@ -82,9 +84,29 @@ class Looks:
         return cls(faces, rest, colors**GAMMA, _face_parts(vertex_part, faces), gloss, eyes,
                    _rows_of_teeth(masks, rest, faces))  # fmt: skip
 
+    def with_torso(self) -> Looks:
+        """The same with a torso, whose vertices come after the head's."""
+        vertices, faces = torso.mesh()
+        n_faces, n = len(faces), len(vertices)
+        cloth = np.full(n_faces, LABELS["cloth"], np.uint8)
+        return replace(
+            self,
+            faces=np.concatenate((self.faces, faces + len(self.rest))),
+            rest=np.concatenate((self.rest, vertices)),
+            colors=np.concatenate((self.colors, np.zeros((n, 3)))),
+            part=np.concatenate((self.part, cloth)),
+            eyes={part: np.concatenate((v, np.zeros((n, 3)))) for part, v in self.eyes.items()},
+            teeth=tuple(
+                replace(row, faces=np.concatenate((row.faces, np.zeros(n_faces, bool))))
+                for row in self.teeth
+            ),
+        )
+
     def parts(self, hits: Hits) -> np.ndarray:
         """The part (S,) that every sample shows; insides show as the mouth's."""
-        return np.where(hits.front, self.part[hits.faces], np.uint8(LABELS["mouth"]))
+        part = self.part[hits.faces]
+        outside = hits.front | (part == LABELS["cloth"])
+        return np.where(outside, part, np.uint8(LABELS["mouth"]))
 
     def shade(self, hits: Hits, vertices: Array, viewmat: Array) -> Array:
         """Linear RGB (S, 3) of what is seen, for vertices (V, 3) in the world."""
@@ -100,13 +122,16 @@ class Looks:
             halfway = unit(toward + to_camera)
             gleam = np.maximum((normals * halfway).sum(1), 0) ** SHARPNESS
             shine += (self.gloss[part] * gleam * color[0])[:, None]
-        return np.where(hits.front[:, None], albedo * light + shine, np.array(INSIDE) ** GAMMA)
+        outside = (hits.front | (part == LABELS["cloth"]))[:, None]
+        return np.where(outside, albedo * light + shine, np.array(INSIDE) ** GAMMA)
 
     def _albedo(self, hits: Hits, part: np.ndarray) -> Array:
         albedo = hits.interpolate(self.colors, self.faces)
         rest = hits.interpolate(self.rest, self.faces)
         skin = np.isin(part, [LABELS[name] for name in SKINLIKE])
         albedo[skin] *= 1 + 0.06 * _waves(rest[skin], 160) - 0.30 * _freckles(rest[skin])
+        cloth = part == LABELS["cloth"]
+        albedo[cloth] = torso.colors(rest[cloth]) ** GAMMA
         hair = part == LABELS["hair"]
         albedo[hair] *= 1 + 0.5 * _waves(rest[hair] * (1, 0.15, 0.4), 900)
         for label, directions in self.eyes.items():

@@ -122,7 +122,7 @@ def driving(names: Sequence[str], count: int, seed: int) -> Performance:
 def _perform(names: Sequence[str], gestures: Array, rng: np.random.Generator) -> Performance:
     """All that goes on beside the gestures, and the coefficients of everything."""
     count = len(gestures)
-    tension = IDLE * (1 + _wander(rng, count, 12))
+    tension = IDLE * (1 + wander(rng, count, 12))
     curves = dict.fromkeys(names, tension)
     pose = np.zeros((count, 15))
     _speak(rng, curves, pose)
@@ -132,7 +132,7 @@ def _perform(names: Sequence[str], gestures: Array, rng: np.random.Generator) ->
     gaze = _gaze(rng, count)
     pose[:, LEFT_EYE : LEFT_EYE + 2] = pose[:, RIGHT_EYE : RIGHT_EYE + 2] = gaze
     _lids_follow(curves, gaze)
-    turn = np.stack([size * _wander(rng, count, 9) for size in HEAD_TURN], 1)
+    turn = np.stack([size * wander(rng, count, 9) for size in HEAD_TURN], 1)
     pose[:, NECK : NECK + 3] = turn
     pose[:, :3] = BODY_FOLLOWS * turn
     expression = np.clip(np.stack([curves[name] for name in names], 1), 0, 1)
@@ -159,7 +159,7 @@ def _speak(rng: np.random.Generator, curves: dict[str, Array], pose: Array) -> N
                 _act(curves, parts, pulse)
             at += length
         start = end + _frames(rng, PAUSE)
-    pose[:, JAW + 1] = 0.02 * _wander(rng, count, 6)
+    pose[:, JAW + 1] = 0.02 * wander(rng, count, 6)
 
 
 def _blink(rng: np.random.Generator, curves: dict[str, Array], count: int) -> None:
@@ -204,7 +204,7 @@ def _add(curve: Array, start: float, length: float, height: float) -> None:
     np.maximum(curve, height * pulse, out=curve)
 
 
-def _wander(rng: np.random.Generator, count: int, frames: float) -> Array:
+def wander(rng: np.random.Generator, count: int, frames: float) -> Array:
     """Smooth noise (T,) in [-1, 1] that changes over about so many frames; 1 is rare."""
     margin = int(4 * frames)
     noise = _smooth(rng.standard_normal((count + 2 * margin, 1)), frames)[margin:-margin, 0]

@@ -14,6 +14,7 @@ import torch
 
 from scene.head.landmarks import dynamic_landmarks
 from scene.head.model import HeadModel, pose_head
+from scripts.demo.talking_head import torso
 from scripts.demo.talking_head.looks import GAMMA, LABELS, Looks
 from scripts.demo.talking_head.mesh import Array, visible
 from scripts.demo.talking_head.performance import Performance, beyond, driving, monologue
@@ -43,6 +44,20 @@ class Record:
     viewmat: Array  # (4, 4) world to camera, OpenCV axes
     K: Array  # (3, 3) pixels
     size: int  # width and height, pixels
+    body_to_world: Array | None = None  # (T, 4, 4) the motion of a torso from rest, if there is one
+
+    def looks(self) -> Looks:
+        """How the person looks, in the rest shape."""
+        head = Looks.of(self.model, self.rest)
+        return head if self.body_to_world is None else head.with_torso()
+
+    def shown(self, k: int) -> Array:
+        """(V, 3) the vertices of `looks` at moment k."""
+        if self.body_to_world is None:
+            return self.vertices[k]
+        moved = self.body_to_world[k]
+        body = torso.mesh()[0] @ moved[:3, :3].T + moved[:3, 3]
+        return np.concatenate((self.vertices[k], body))
 
     def moments(self, *splits: str) -> list[int]:
         """The moments of these splits, in order."""
@@ -63,23 +78,38 @@ class Record:
         return seen[:, :2] / seen[:, 2:]
 
 
-def make_record(model: HeadModel, frames: int, driving_frames: int, size: int, seed: int) -> Record:
+def make_record(
+    model: HeadModel,
+    frames: int,
+    driving_frames: int,
+    size: int,
+    seed: int,
+    *,
+    with_torso: bool = False,
+) -> Record:
     """A person of the model's, performing `frames` of monologue and `driving_frames` of driving."""
     names = model.expression_names
     spoken, driven = monologue(names, frames, seed), driving(names, driving_frames, seed)
     n_test = round(HELD_OUT * frames)
     split = ("train",) * (frames - n_test) + ("test",) * n_test + ("driving",) * driving_frames
-    return _record(model, [spoken, driven], split, size, seed)
+    return _record(model, [spoken, driven], split, size, seed, with_torso)
 
 
-def make_beyond(model: HeadModel, frames: int, size: int, seed: int) -> Record:
+def make_beyond(
+    model: HeadModel, frames: int, size: int, seed: int, *, with_torso: bool = False
+) -> Record:
     """The same person before the same camera, going beyond what the others show."""
     farther = beyond(model.expression_names, frames, seed)
-    return _record(model, [farther], ("beyond",) * frames, size, seed)
+    return _record(model, [farther], ("beyond",) * frames, size, seed, with_torso)
 
 
 def _record(
-    model: HeadModel, parts: list[Performance], split: tuple[str, ...], size: int, seed: int
+    model: HeadModel,
+    parts: list[Performance],
+    split: tuple[str, ...],
+    size: int,
+    seed: int,
+    with_torso: bool,
 ) -> Record:
     model = model.to("cpu", torch.float64)
     rng = np.random.default_rng([seed, 2])
@@ -97,8 +127,10 @@ def _record(
     viewmat[2, 3] = DISTANCE
     K = np.array([[FOCAL * size, 0, size / 2], [0, FOCAL * size, size / 2], [0, 0, 1]])
     head = torch.cat([part.transforms[:, NECK] for part in posed])
+    body = torso.motion(flame_pose, np.random.default_rng([seed, 4])) if with_torso else None
     return Record(model, shape, person.template.numpy(), split, expression, flame_pose,
-                  vertices.numpy(), head.numpy(), marks.numpy(), viewmat, K, size)  # fmt: skip
+                  vertices.numpy(), head.numpy(), marks.numpy(), viewmat, K, size,
+                  body)  # fmt: skip
 
 
 def _batches(table: Array) -> list[Array]:
@@ -121,7 +153,7 @@ class Picture:
 
 
 def draw(looks: Looks, vertices: Array, viewmat: Array, K: Array, size: int) -> Picture:
-    """The head with `vertices` (V, 3) as the camera sees it, box-filtered over every pixel."""
+    """The person with `vertices` (V, 3) as the camera sees it, box-filtered over every pixel."""
     side = SAMPLES * size
     hits = visible(vertices, looks.faces, viewmat, np.diag([SAMPLES, SAMPLES, 1]) @ K, side)
     colors, labels = np.zeros((side * side, 4)), np.zeros(side * side, np.uint8)

@@ -1,14 +1,12 @@
-"""The kernels as torch operators: shapes for tracing, gradients for autograd, one body per device.
-
-Another device registers its bodies with `forward.register_kernel(device)` and
-`backward.register_kernel(device)`; no caller changes.
-"""
+"""The kernels as torch operators: shapes for tracing, gradients for autograd, one body per
+device."""
 
 from __future__ import annotations
 
 import functools
 
 import torch
+from native_kernels.operators import Operators
 
 from diff_gaussian_rasterization import cpu
 from diff_gaussian_rasterization.layout import (
@@ -30,49 +28,31 @@ _SAVED = ", ".join(f"Tensor {name}" for name in Saved._fields)
 _GRADS = "Tensor? grad_color, Tensor? grad_depth, Tensor? grad_alpha, SymInt wanted"
 
 
-@torch.library.custom_op(
-    "diff_gaussian_rasterization::forward",
-    mutates_args=(),
-    device_types="cpu",
-    schema=f"({_INPUTS}) -> ({', '.join(['Tensor'] * len(Saved._fields))})",
-)
-def forward(*args):
-    """Draw `Inputs`; returns the fields of `Saved`."""
+def _forward_cpu(*args):
     return tuple(cpu.forward(Inputs(*args)))
 
 
-@forward.register_kernel("cuda")
-def _(*args):
+def _forward_cuda(*args):
     from diff_gaussian_rasterization import cuda  # needs nvrtc-launch, which CPUs do without
 
     return tuple(cuda.forward(Inputs(*args), _kernels(cuda, args)))
 
 
-@forward.register_fake
-def _(*args):
+def _forward_fake(*args):
     return tuple(empty_saved(Inputs(*args), torch.library.get_ctx().new_dynamic_size()))
 
 
-@torch.library.custom_op(
-    "diff_gaussian_rasterization::backward",
-    mutates_args=(),
-    device_types="cpu",
-    schema=f"({_INPUTS}, {_SAVED}, {_GRADS}) -> Tensor[]",
-)
-def backward(*args):
-    """Gradients to the fields of DIFFERENTIABLE whose bits `wanted` has; the others are empty."""
+def _backward_cpu(*args):
     return cpu.backward(*_split(args))
 
 
-@backward.register_kernel("cuda")
-def _(*args):
+def _backward_cuda(*args):
     from diff_gaussian_rasterization import cuda
 
     return cuda.backward(*_split(args), _kernels(cuda, args))
 
 
-@backward.register_fake
-def _(*args):
+def _backward_fake(*args):
     return empty_gradients(Inputs(*args[: len(Inputs._fields)]), args[-1])
 
 
@@ -99,13 +79,27 @@ def _differentiate(ctx, *grads):
     if wanted == 0 or all(g is None for g in image_grads):
         return tuple(nothing)
     tensors = ctx.saved_tensors
-    results = torch.ops.diff_gaussian_rasterization.backward(
-        *tensors[:TENSORS], *ctx.numbers, *tensors[TENSORS:], *image_grads, wanted
-    )
+    results = backward(*tensors[:TENSORS], *ctx.numbers, *tensors[TENSORS:], *image_grads, wanted)
     for i, result in enumerate(results):
         if wanted >> i & 1:
             nothing[i] = result
     return tuple(nothing)
 
 
-forward.register_autograd(_differentiate, setup_context=_setup_context)
+_OPERATORS = Operators("diff_gaussian_rasterization")
+# Draws `Inputs`; returns the fields of `Saved`.
+forward = _OPERATORS.define(
+    f"forward({_INPUTS}) -> ({', '.join(['Tensor'] * len(Saved._fields))})",
+    cpu=_forward_cpu,
+    cuda=_forward_cuda,
+    fake=_forward_fake,
+    keep=_setup_context,
+    differentiate=_differentiate,
+)
+# Gradients to the fields of DIFFERENTIABLE whose bits `wanted` has; the others are empty.
+backward = _OPERATORS.define(
+    f"backward({_INPUTS}, {_SAVED}, {_GRADS}) -> Tensor[]",
+    cpu=_backward_cpu,
+    cuda=_backward_cuda,
+    fake=_backward_fake,
+)

@@ -1,4 +1,5 @@
-"""Kernels for plane fields (HexPlane, tri-plane), their regularisers, an MLP, SSIM and Adam.
+"""Kernels for plane fields (HexPlane, tri-plane), their regularisers, an MLP, linear bases, SSIM
+and Adam.
 
 Every function takes float32 and float64 tensors to native code on the CPU and to CUDA kernels on a
 GPU, and any other tensor to a PyTorch twin with the same contract (`fused_fields.reference`).
@@ -7,6 +8,7 @@ Planes are "rows cols C".
 
 from ._native import variant
 from .adam import adam_step
+from .bases import mix_bases
 from .mlp import offset_mlp
 from .penalties import PlanePenalties, plane_penalties
 from .planes import HEXPLANE_PAIRS, TRIPLANE_PAIRS, plane_features
@@ -17,6 +19,7 @@ __all__ = [
     "TRIPLANE_PAIRS",
     "PlanePenalties",
     "adam_step",
+    "mix_bases",
     "offset_mlp",
     "plane_features",
     "plane_penalties",

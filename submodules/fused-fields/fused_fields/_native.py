@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,8 +13,10 @@ from typing import Any
 
 import torch
 from native_kernels import Library, members
+from native_kernels.operators import Operators
 from torch import Tensor
 
+OPERATORS = Operators("fused_fields")
 SUFFIX = {torch.float32: "f32", torch.float64: "f64"}
 
 _pointer, _i32, _i64 = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64
@@ -82,6 +84,12 @@ class AdamStep(ctypes.Structure):
     )  # fmt: skip
 
 
+class BasisTable(ctypes.Structure):
+    """Mirrors `BasisTable` in csrc/api.h."""
+
+    _fields_ = members(bases=_pointer, grad=_pointer, rows=_i64, count=_i32, width=_i32, half=_i32)
+
+
 def _signatures(real: type) -> dict[str, list[type]]:
     return {
         "lookup_forward": [_pointer, _pointer, _i64, _pointer, _i32],
@@ -93,6 +101,8 @@ def _signatures(real: type) -> dict[str, list[type]]:
         "mlp_forward": [_pointer, _pointer, _i64, _pointer, _i32],
         "mlp_backward": [_pointer, _pointer, _i64, _pointer, _pointer, _i32],
         "adam_step": [_pointer, _pointer, _i32],
+        "mix_forward": [*[_pointer] * 3, _i32],
+        "mix_backward": [*[_pointer] * 4, _i32],
     }
 
 
@@ -164,8 +174,8 @@ def call(name: str, dtype: torch.dtype, *arguments: object) -> None:
         raise MemoryError(f"fused_fields.{name}: not enough memory for the scratch buffers")
 
 
-def on_gpu(operator: Any, name: str) -> None:
-    """Give an operator its CUDA body: the function of that name of `fused_fields.cuda`."""
+def on_gpu(name: str) -> Callable[..., Any]:
+    """The CUDA body of an operator: the function of that name of `fused_fields.cuda`."""
 
     def run(*arguments: Any) -> Any:
         from . import cuda  # needs nvrtc_launch, which a CPU can do without
@@ -173,4 +183,4 @@ def on_gpu(operator: Any, name: str) -> None:
         first = arguments[0] if isinstance(arguments[0], Tensor) else arguments[0][0]
         return getattr(cuda, name)(*arguments, partial(cuda.PROGRAM.kernels, first.device))
 
-    operator.register_kernel("cuda")(run)
+    return run

@@ -49,6 +49,8 @@ def adam_step(
     spreads = [1 / math.sqrt(1 - betas[1] ** count) for count in steps]
     run = _step if _native.runs_on(params) else reference.adam_step
     run(*columns, None if rows is None else rows.contiguous(), rates, spreads, list(betas), eps)
+    for tensor in (*params, *exp_avgs, *exp_avg_sqs):
+        torch.autograd.graph.increment_version(tensor)  # autograd refuses what it kept of them
 
 
 def _each(value: float | Sequence[float], params: Sequence[Tensor], name: str) -> list[float]:
@@ -99,15 +101,7 @@ def _check_tensor(name: str, tensor: Tensor, param: Tensor, first: Tensor) -> No
         )
 
 
-@torch.library.custom_op(
-    "fused_fields::adam_step",
-    mutates_args=("params", "exp_avgs", "exp_avg_sqs"),
-    device_types="cpu",
-    schema="(Tensor(a0!)[] params, Tensor[] grads, Tensor(a1!)[] exp_avgs, "
-    "Tensor(a2!)[] exp_avg_sqs, Tensor? rows, float[] rates, float[] spreads, float[] betas, "
-    "float eps) -> ()",
-)
-def _step(
+def _step_on_cpu(
     params: list[Tensor],
     grads: list[Tensor],
     exp_avgs: list[Tensor],
@@ -130,4 +124,11 @@ def _step(
     _native.call("adam_step", params[0].dtype, ctypes.addressof(whole), rows)
 
 
-_native.on_gpu(_step, "adam_step")
+_step = _native.OPERATORS.define(
+    "adam_step(Tensor(a!)[] params, Tensor[] grads, Tensor(b!)[] exp_avgs, "
+    "Tensor(c!)[] exp_avg_sqs, Tensor? rows, float[] rates, float[] spreads, float[] betas, "
+    "float eps) -> ()",
+    cpu=_step_on_cpu,
+    cuda=_native.on_gpu("adam_step"),
+    fake=lambda *arguments: None,
+)

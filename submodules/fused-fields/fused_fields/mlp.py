@@ -84,16 +84,10 @@ def _outputs(name: str, layer: Layer, inputs: int, features: Tensor) -> int:
     return weight.shape[0]
 
 
-@torch.library.custom_op(
-    "fused_fields::offset_mlp",
-    mutates_args=(),
-    schema="(Tensor features, Tensor[] weights, Tensor[] biases, SymInt heads, bool sigmoid) "
-    "-> Tensor[]",
-)
-def _mlp(
+def _forward(
     features: Tensor, weights: list[Tensor], biases: list[Tensor], heads: int, sigmoid: bool
 ) -> list[Tensor]:
-    outputs = _empty_outputs(features, weights, heads)
+    outputs = _empty_outputs(features, weights, biases, heads, sigmoid)
     mlp = _layers(weights, biases, [None] * len(weights), [None] * len(biases), heads,
                   sigmoid)  # fmt: skip
     _native.call("mlp_forward", features.dtype, ctypes.addressof(mlp), features, len(features),
@@ -101,24 +95,13 @@ def _mlp(
     return outputs
 
 
-@_mlp.register_fake
-def _(
+def _empty_outputs(
     features: Tensor, weights: list[Tensor], biases: list[Tensor], heads: int, sigmoid: bool
 ) -> list[Tensor]:
-    return _empty_outputs(features, weights, heads)
-
-
-def _empty_outputs(features: Tensor, weights: list[Tensor], heads: int) -> list[Tensor]:
     return [features.new_empty(len(features), len(weight)) for weight in weights[-heads:]]
 
 
-@torch.library.custom_op(
-    "fused_fields::offset_mlp_backward",
-    mutates_args=(),
-    schema="(Tensor[] grads, Tensor features, Tensor[] weights, Tensor[] biases, bool sigmoid) "
-    "-> Tensor[]",
-)
-def _mlp_backward(
+def _backward(
     grads: list[Tensor],
     features: Tensor,
     weights: list[Tensor],
@@ -126,7 +109,7 @@ def _mlp_backward(
     sigmoid: bool,
 ) -> list[Tensor]:
     """Gradients of features, then of all weights, then of all biases."""
-    found = [torch.empty_like(tensor) for tensor in (features, *weights, *biases)]
+    found = _empty_grads(grads, features, weights, biases, sigmoid)
     grad_weights, grad_biases = found[1 : 1 + len(weights)], found[1 + len(weights) :]
     mlp = _layers(weights, biases, grad_weights, grad_biases, len(grads), sigmoid)
     _native.call("mlp_backward", features.dtype, ctypes.addressof(mlp), features, len(features),
@@ -134,8 +117,13 @@ def _mlp_backward(
     return found
 
 
-@_mlp_backward.register_fake
-def _(grads, features: Tensor, weights: list[Tensor], biases: list[Tensor], sigmoid):
+def _empty_grads(
+    grads: list[Tensor],
+    features: Tensor,
+    weights: list[Tensor],
+    biases: list[Tensor],
+    sigmoid: bool,
+) -> list[Tensor]:
     return [torch.empty_like(tensor) for tensor in (features, *weights, *biases)]
 
 
@@ -153,7 +141,20 @@ def _differentiate(ctx, grads: list[Tensor]) -> tuple:
     return found[0], found[1 : 1 + ctx.layers], found[1 + ctx.layers :], None, None
 
 
-_mlp.register_autograd(_differentiate, setup_context=_keep)
+_mlp = _native.OPERATORS.define(
+    "offset_mlp(Tensor features, Tensor[] weights, Tensor[] biases, SymInt heads, bool sigmoid) "
+    "-> Tensor[]",
+    cpu=_forward,
+    fake=_empty_outputs,
+    keep=_keep,
+    differentiate=_differentiate,
+)
+_mlp_backward = _native.OPERATORS.define(
+    "offset_mlp_backward(Tensor[] grads, Tensor features, Tensor[] weights, Tensor[] biases, "
+    "bool sigmoid) -> Tensor[]",
+    cpu=_backward,
+    fake=_empty_grads,
+)
 
 
 def _layers(

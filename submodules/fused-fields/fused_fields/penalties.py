@@ -44,48 +44,28 @@ def plane_penalties(planes: Sequence[Tensor]) -> PlanePenalties:
     return PlanePenalties(*_penalties([plane.contiguous() for plane in planes]).unbind(1))
 
 
-@torch.library.custom_op(
-    "fused_fields::penalties",
-    mutates_args=(),
-    device_types="cpu",
-    schema="(Tensor[] planes) -> Tensor",
-)
-def _penalties(planes: list[Tensor]) -> Tensor:
+def _forward(planes: list[Tensor]) -> Tensor:
     """Terms "P 3": rows, cols, ones."""
-    terms = planes[0].new_empty(len(planes), 3)
+    terms = _empty_terms(planes)
     array = _array(planes, [None] * len(planes))
     _native.call("penalties_forward", terms.dtype, ctypes.addressof(array), len(planes),
                  planes[0].shape[2], terms)  # fmt: skip
     return terms
 
 
-_native.on_gpu(_penalties, "penalties")
-
-
-@_penalties.register_fake
-def _(planes: list[Tensor]) -> Tensor:
+def _empty_terms(planes: list[Tensor]) -> Tensor:
     return planes[0].new_empty(len(planes), 3)
 
 
-@torch.library.custom_op(
-    "fused_fields::penalties_backward",
-    mutates_args=(),
-    device_types="cpu",
-    schema="(Tensor grad, Tensor[] planes) -> Tensor[]",
-)
-def _penalties_backward(grad: Tensor, planes: list[Tensor]) -> list[Tensor]:
-    grads = [torch.empty_like(plane) for plane in planes]
+def _backward(grad: Tensor, planes: list[Tensor]) -> list[Tensor]:
+    grads = _empty_grads(grad, planes)
     array = _array(planes, grads)
     _native.call("penalties_backward", grad.dtype, ctypes.addressof(array), len(planes),
                  planes[0].shape[2], grad)  # fmt: skip
     return grads
 
 
-_native.on_gpu(_penalties_backward, "penalties_backward")
-
-
-@_penalties_backward.register_fake
-def _(grad: Tensor, planes: list[Tensor]) -> list[Tensor]:
+def _empty_grads(grad: Tensor, planes: list[Tensor]) -> list[Tensor]:
     return [torch.empty_like(plane) for plane in planes]
 
 
@@ -97,7 +77,20 @@ def _differentiate(ctx, grad: Tensor) -> tuple[list[Tensor]]:
     return (_penalties_backward(grad.contiguous(), list(ctx.saved_tensors)),)
 
 
-_penalties.register_autograd(_differentiate, setup_context=_keep)
+_penalties = _native.OPERATORS.define(
+    "penalties(Tensor[] planes) -> Tensor",
+    cpu=_forward,
+    cuda=_native.on_gpu("penalties"),
+    fake=_empty_terms,
+    keep=_keep,
+    differentiate=_differentiate,
+)
+_penalties_backward = _native.OPERATORS.define(
+    "penalties_backward(Tensor grad, Tensor[] planes) -> Tensor[]",
+    cpu=_backward,
+    cuda=_native.on_gpu("penalties_backward"),
+    fake=_empty_grads,
+)
 
 
 def _array(planes: list[Tensor], grads: Sequence[Tensor | None]) -> ctypes.Array:

@@ -120,15 +120,8 @@ def _check_planes(planes: Sequence[Sequence[Tensor]], points: Tensor, pairs: Pai
                 )
 
 
-@torch.library.custom_op(
-    "fused_fields::lookup",
-    mutates_args=(),
-    device_types="cpu",
-    schema="(Tensor[] planes, Tensor points, int[] axes, float time) -> Tensor",
-)
-def _lookup(planes: list[Tensor], points: Tensor, axes: list[int], time: float) -> Tensor:
-    levels = 2 * len(planes) // len(axes)
-    features = points.new_empty(len(points), levels * planes[0].shape[2])
+def _forward(planes: list[Tensor], points: Tensor, axes: list[int], time: float) -> Tensor:
+    features = _empty_features(planes, points, axes, time)
     field = _field(planes, [None] * len(planes), points, axes, time)
     _native.call(
         "lookup_forward", points.dtype, ctypes.addressof(field), points, len(points), features
@@ -136,26 +129,16 @@ def _lookup(planes: list[Tensor], points: Tensor, axes: list[int], time: float) 
     return features
 
 
-_native.on_gpu(_lookup, "lookup")
-
-
-@_lookup.register_fake
-def _(planes: list[Tensor], points: Tensor, axes: list[int], time: float) -> Tensor:
+def _empty_features(planes: list[Tensor], points: Tensor, axes: list[int], time: float) -> Tensor:
     levels = 2 * len(planes) // len(axes)
     return points.new_empty(len(points), levels * planes[0].shape[2])
 
 
-@torch.library.custom_op(
-    "fused_fields::lookup_backward",
-    mutates_args=(),
-    device_types="cpu",
-    schema="(Tensor grad, Tensor[] planes, Tensor points, int[] axes, float time) -> Tensor[]",
-)
-def _lookup_backward(
+def _backward(
     grad: Tensor, planes: list[Tensor], points: Tensor, axes: list[int], time: float
 ) -> list[Tensor]:
     """Gradients of all planes, then of points."""
-    grads = [torch.empty_like(tensor) for tensor in (*planes, points)]
+    grads = _empty_grads(grad, planes, points, axes, time)
     field = _field(planes, grads[:-1], points, axes, time)
     _native.call(
         "lookup_backward", points.dtype, ctypes.addressof(field), points, len(points),
@@ -164,11 +147,7 @@ def _lookup_backward(
     return grads
 
 
-_native.on_gpu(_lookup_backward, "lookup_backward")
-
-
-@_lookup_backward.register_fake
-def _(grad, planes: list[Tensor], points: Tensor, axes, time) -> list[Tensor]:
+def _empty_grads(grad, planes: list[Tensor], points: Tensor, axes, time) -> list[Tensor]:
     return [torch.empty_like(tensor) for tensor in (*planes, points)]
 
 
@@ -183,7 +162,21 @@ def _differentiate(ctx, grad: Tensor) -> tuple[list[Tensor], Tensor, None, None]
     return grads, grad_points, None, None
 
 
-_lookup.register_autograd(_differentiate, setup_context=_keep)
+_lookup = _native.OPERATORS.define(
+    "lookup(Tensor[] planes, Tensor points, int[] axes, float time) -> Tensor",
+    cpu=_forward,
+    cuda=_native.on_gpu("lookup"),
+    fake=_empty_features,
+    keep=_keep,
+    differentiate=_differentiate,
+)
+_lookup_backward = _native.OPERATORS.define(
+    "lookup_backward(Tensor grad, Tensor[] planes, Tensor points, int[] axes, float time) "
+    "-> Tensor[]",
+    cpu=_backward,
+    cuda=_native.on_gpu("lookup_backward"),
+    fake=_empty_grads,
+)
 
 
 def _field(

@@ -76,6 +76,11 @@ def offset_mlp(
     return [F.linear(part, *head) for part, head in zip(parts, heads, strict=True)]
 
 
+def mix_bases(bases: Tensor, weights: Tensor) -> Tensor:
+    """Sums "N C" of `bases` "N K C" times `weights` "K C"; see `fused_fields.mix_bases`."""
+    return (bases.to(weights) * weights).sum(1)
+
+
 def ssim(a: Tensor, b: Tensor, *, padding: str = "same") -> Tensor:
     """Mean SSIM, a scalar; see `fused_fields.ssim`."""
     height, width = a.shape[-2:]

@@ -43,46 +43,26 @@ def ssim(a: Tensor, b: Tensor, *, padding: str = "same") -> Tensor:
     return _ssim(a.contiguous(), b.contiguous(), margin, keep)[0]
 
 
-def _partials_shape(a: Tensor, margin: int, keep: bool) -> list[int]:
-    *lead, height, width = a.shape
-    return [4 if keep else 0, *lead, height - 2 * margin, width - 2 * margin]
-
-
-@torch.library.custom_op(
-    "fused_fields::ssim",
-    mutates_args=(),
-    device_types="cpu",
-    schema="(Tensor a, Tensor b, SymInt margin, bool keep) -> (Tensor, Tensor)",
-)
-def _ssim(a: Tensor, b: Tensor, margin: int, keep: bool) -> tuple[Tensor, Tensor]:
+def _forward(a: Tensor, b: Tensor, margin: int, keep: bool) -> tuple[Tensor, Tensor]:
     """Mean SSIM, and its partial derivatives to the four windowed means when `keep`."""
-    mean, partials = a.new_empty(()), a.new_empty(_partials_shape(a, margin, keep))
+    mean, partials = _empty_result(a, b, margin, keep)
     shape = _shape(a, margin)
     _native.call("ssim_forward", a.dtype, ctypes.addressof(shape), a, b, mean,
                  partials if keep else None)  # fmt: skip
     return mean, partials
 
 
-_native.on_gpu(_ssim, "ssim")
+def _empty_result(a: Tensor, b: Tensor, margin: int, keep: bool) -> tuple[Tensor, Tensor]:
+    *lead, height, width = a.shape
+    partials = [4 if keep else 0, *lead, height - 2 * margin, width - 2 * margin]
+    return a.new_empty(()), a.new_empty(partials)
 
 
-@_ssim.register_fake
-def _(a: Tensor, b: Tensor, margin: int, keep: bool) -> tuple[Tensor, Tensor]:
-    return a.new_empty(()), a.new_empty(_partials_shape(a, margin, keep))
-
-
-@torch.library.custom_op(
-    "fused_fields::ssim_backward",
-    mutates_args=(),
-    device_types="cpu",
-    schema="(Tensor a, Tensor b, Tensor partials, Tensor scale, SymInt margin, bool[] wants)"
-    " -> Tensor[]",
-)
-def _ssim_backward(
+def _backward(
     a: Tensor, b: Tensor, partials: Tensor, scale: Tensor, margin: int, wants: list[bool]
 ) -> list[Tensor]:
     """Gradients of a and b; empty where not wanted."""
-    grads = [a.new_empty(a.shape if want else (0,)) for want in wants]
+    grads = _empty_grads(a, b, partials, scale, margin, wants)
     shape = _shape(a, margin)
     _native.call("ssim_backward", a.dtype, ctypes.addressof(shape), a, b, partials,
                  float(scale) / partials[0].numel(),
@@ -91,11 +71,7 @@ def _ssim_backward(
     return grads
 
 
-_native.on_gpu(_ssim_backward, "ssim_backward")
-
-
-@_ssim_backward.register_fake
-def _(a: Tensor, b: Tensor, partials, scale, margin, wants: list[bool]) -> list[Tensor]:
+def _empty_grads(a: Tensor, b: Tensor, partials, scale, margin, wants: list[bool]) -> list[Tensor]:
     return [a.new_empty(a.shape if want else (0,)) for want in wants]
 
 
@@ -112,7 +88,21 @@ def _differentiate(ctx, scale: Tensor, _) -> tuple[Tensor | None, Tensor | None,
     return grad_a, grad_b, None, None
 
 
-_ssim.register_autograd(_differentiate, setup_context=_keep)
+_ssim = _native.OPERATORS.define(
+    "ssim(Tensor a, Tensor b, SymInt margin, bool keep) -> (Tensor, Tensor)",
+    cpu=_forward,
+    cuda=_native.on_gpu("ssim"),
+    fake=_empty_result,
+    keep=_keep,
+    differentiate=_differentiate,
+)
+_ssim_backward = _native.OPERATORS.define(
+    "ssim_backward(Tensor a, Tensor b, Tensor partials, Tensor scale, SymInt margin, bool[] wants) "
+    "-> Tensor[]",
+    cpu=_backward,
+    cuda=_native.on_gpu("ssim_backward"),
+    fake=_empty_grads,
+)
 
 
 def _shape(a: Tensor, margin: int) -> _native.SsimShape:

@@ -7,7 +7,6 @@ import warnings
 from importlib.util import find_spec
 
 import torch
-from scipy.spatial import cKDTree
 from torch import Tensor
 
 __all__ = ["mean_knn_squared_distance"]
@@ -41,6 +40,8 @@ def mean_knn_squared_distance(points: Tensor, k: int = 3) -> Tensor:
 
 
 def _search_tree(points: Tensor, k: int) -> Tensor:
+    from scipy.spatial import cKDTree  # a seventh of a second, for whoever builds a tree
+
     # Double precision: squares of single-precision gaps far from the origin lose their digits.
     coordinates = points.detach().to(device="cpu", dtype=torch.float64).numpy()
     distances, _ = cKDTree(coordinates).query(

@@ -143,8 +143,6 @@ def test_gradients_are_those_of_finite_differences(name):
             "quats": random(5, 4, seed=4).double(),
             "log_scales": torch.zeros(5, 3, dtype=torch.float64),
         }
-        return tuple(
-            cp.ride(columns, nearest, given["weights"], given["anchors"], motion).values()
-        )
+        return tuple(cp.ride(columns, nearest, given["weights"], given["anchors"], motion).values())
 
     assert torch.autograd.gradcheck(posed, inputs[name].requires_grad_())

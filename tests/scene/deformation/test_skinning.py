@@ -17,7 +17,6 @@ from scene.deformation.skinning import (
     bones_in_world,
     distance,
     posed,
-    rigid_inverse,
     transformed,
     turns,
     untransformed,
@@ -25,7 +24,12 @@ from scene.deformation.skinning import (
 from scene.head.model import pose_head
 from scene.head.points import nearest_surface
 from scripts.demo.toy_head import toy_head
-from utils.rotations import axis_angle_to_matrices, matrices_to_quats, quats_to_matrices
+from utils.rotations import (
+    axis_angle_to_matrices,
+    matrices_to_quats,
+    quats_to_matrices,
+    rigid_inverse,
+)
 
 E = 20
 JAW = 6

@@ -16,7 +16,7 @@ from training.optimizers import Optimizers
 from utils.errors import InputError
 
 ARGV = ["--method", "gaussianhead", "--init_points", "100", "--deform_width", "16",
-        "--plane_resolution", "8", "--lambda_vgg", "0"]  # fmt: skip
+        "--plane_resolution", "8", "--lambda_vgg", "0", "--body_part", "false"]  # fmt: skip
 LATER = 5_000  # a step at which everything is on
 RAMP = range(1000, LATER + 1, 1000)  # steps at which something changes
 FIELDS = ("means", "quats", "scales", "opacities", "sh")

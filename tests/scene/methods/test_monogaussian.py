@@ -1,4 +1,6 @@
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -273,6 +275,64 @@ def test_optimizers_forget_at_a_refill_only_where_the_published_code_is_wanted(f
         stage.strategy.update(10, method.table, optimizers)
         assert len(method.table) == 240
         assert ("field.0.exp_avg" in optimizers.state()) == kept
+
+
+@pytest.mark.parametrize(
+    ("flags", "logit", "advice"),
+    [
+        ([], -9.0, "less than prune_opacity 0.02: lower opacity_lr"),
+        ([], 0.0, "masks are not inverted"),
+        (["--lambda_targets", "0"], 0.0, "give lambda_targets, or network_warm_up 0.1"),
+        (["--lambda_targets", "0", "--network_warm_up", "0.1"], 0.0, "masks are not inverted"),
+    ],
+)
+def test_a_run_that_lost_its_points_says_what_to_change(folder, flags, logit, advice):
+    method, scene = build(folder, "--iterations", "100", "--refills", "10", *flags)
+    with torch.no_grad():
+        method.table.columns["opacity_logits"].fill_(logit)
+    stage = method.stages()[0]
+    frame = scene.train[0]
+    away = replace(frame, head_to_world=torch.eye(4).index_fill(0, torch.tensor([3]), 0))
+    away.head_to_world[:3, 3], away.head_to_world[3, 3] = 1e3, 1
+    stage.strategy.observe([render(frame.camera, method(away), torch.ones(3))])
+    with pytest.raises(InputError, match="no view of the last 10 steps") as caught:
+        stage.strategy.update(10, method.table, Optimizers(stage.params))
+    assert advice in str(caught.value)
+
+
+SHORT = "--iterations 40 --refills 4 --grow_to 80 --grow_at 0.5 --max_gaussians 100 --cache_mb 10"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("config", ["monogaussian", "monogaussian_paper", "monogaussian_reference"])
+def test_the_shipped_configs_train_and_draw(folder, tmp_path, config):
+    argv = ["-s", str(folder), "-m", str(tmp_path), "--configs", f"arguments/insta/{config}.py"]
+    argv += [*SHORT.split(), "--init_points", "60", "--lambda_vgg", "0", "--quiet"]
+    settings = parse_train_args(argv)
+    at = model_folder(train(settings).parents[1], -1)
+    facts = SceneFacts.read(at)
+    method = read_method(at, facts, settings, CPU)
+    frame = facts.shown[0]
+    with torch.no_grad():
+        image = render(frame.camera, method(frame), torch.ones(3)).image
+    assert (image - 1).abs().max() > 0.1
+
+
+def test_the_reference_is_the_paper_and_the_defects_that_the_page_lists():
+    ours, published = (
+        parse_train_args(["-s", "x", "--configs", f"arguments/imavatar/monogaussian_{name}.py"])
+        for name in ("paper", "reference")
+    )
+    changed = {
+        name
+        for part in ("model", "data", "pipeline", "hidden", "optim")
+        for name, value in vars(getattr(published, part)).items()
+        if value != getattr(getattr(ours, part), name)
+    }
+    page = Path("docs/monogaussianavatar.md").read_text().split("## Defects")[1].split("\n## ")[0]
+    listed = set(re.findall(r"`(\w+)(?:=[\w.]+)?` \|$", page, re.MULTILINE))
+    # The rate of positions stays as that of networks does.
+    assert changed == listed | {"position_lr_final"}
 
 
 def test_the_ply_holds_the_canonical_head_and_any_frame(folder, tmp_path):

@@ -136,7 +136,8 @@ def test_the_interface_of_3dgs_has_no_far_plane():
     scene = far_away(torch.float32)
     full = torch.tensor([[2.0, 0, 0, 0], [0, 2, 0, 0], [0, 0, 1, 1], [0, 0, -0.01, 0]])
     settings = GaussianRasterizationSettings(
-        37, 50, 0.5, 0.5, torch.zeros(3), 1.0, torch.eye(4), full, 3, torch.zeros(3), False)
+        37, 50, 0.5, 0.5, torch.zeros(3), 1.0, torch.eye(4), full, 3, torch.zeros(3), False
+    )
     color, radii = GaussianRasterizer(settings)(
         scene["means"], None, scene["opacities"], shs=scene["sh"], scales=scene["scales"],
         rotations=scene["quats"])  # fmt: skip

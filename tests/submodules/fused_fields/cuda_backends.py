@@ -28,12 +28,13 @@ class Backend:
     plane_penalties: Callable
     ssim: Callable
     adam_step: Callable
+    mix_bases: Callable
 
 
 def backend(name):
     """The functions by name: "forward" or "backward" (emulated), or "gpu"."""
     if name == "gpu":
-        functions = ("plane_features", "plane_penalties", "ssim", "adam_step")
+        functions = ("plane_features", "plane_penalties", "ssim", "adam_step", "mix_bases")
         return Backend("cuda", *(getattr(fused_fields, function) for function in functions))
     kernels = emulated(cuda.PROGRAM, name)
 
@@ -55,7 +56,10 @@ def backend(name):
             *map(list, tensors), rows, rates * count, spreads * count, betas, eps, kernels
         )
 
-    return Backend("cpu", plane_features, plane_penalties, ssim, adam_step)
+    def mix_bases(bases, weights):
+        return Mix.apply(kernels, bases, weights)
+
+    return Backend("cpu", plane_features, plane_penalties, ssim, adam_step, mix_bases)
 
 
 class Lookup(torch.autograd.Function):
@@ -99,3 +103,19 @@ class Ssim(torch.autograd.Function):
         wants = list(ctx.needs_input_grad[2:])
         grads = cuda.ssim_backward(*ctx.saved_tensors, scale, margin, wants, kernels)
         return None, None, *(g if want else None for g, want in zip(grads, wants, strict=True))
+
+
+class Mix(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, kernels, bases, weights):
+        ctx.save_for_backward(bases, weights)
+        ctx.kernels = kernels
+        return cuda.mix_bases(bases, weights, kernels)
+
+    @staticmethod
+    def backward(ctx, grad):
+        wants_bases = ctx.needs_input_grad[1]
+        bases, weights = cuda.mix_bases_backward(
+            grad.contiguous(), *ctx.saved_tensors, wants_bases, ctx.kernels
+        )
+        return None, bases if wants_bases else None, weights

@@ -12,7 +12,7 @@ from scripts.demo.talking_head.looks import LABELS
 from scripts.demo.talking_head.record import Picture, Record
 
 SPLITS = ("train", "test")  # one list; the end of it is the test split
-PARSING = {"head": (0, 0, 255), "neck": (0, 255, 0)}  # on white
+PARSING = {"head": (0, 0, 255), "neck": (0, 255, 0), "cloth": (255, 0, 0)}  # on white
 
 
 def pictures(record: Record, k: int, picture: Picture) -> dict[str, np.ndarray]:
@@ -53,7 +53,8 @@ def vectors(record: Record) -> np.ndarray:
 def _parsing(labels: np.ndarray) -> np.ndarray:
     colors = np.full((256, 3), PARSING["head"], np.uint8)
     colors[LABELS["background"]] = 255
-    colors[LABELS["neck"]] = PARSING["neck"]
+    for name in ("neck", "cloth"):
+        colors[LABELS[name]] = PARSING[name]
     return colors[labels]
 
 

@@ -61,4 +61,13 @@ struct AdamStep {
     double beta1, beta2, eps;
 };
 
+// Bases of a table of Gaussians, rows x bases x width, contiguous.
+struct BasisTable {
+    const void* bases;
+    void* grad;  // same shape; null: not wanted
+    int64_t rows;
+    int32_t count, width;  // bases of a row, numbers of a base
+    int32_t half;          // the bases are float16, weights and sums float
+};
+
 }  // namespace fused_fields

@@ -1,6 +1,7 @@
 // All kernels for one instruction set, as a table of the functions that Python calls. The build compiles
 // this file once per set, with the matching -m flags, and links a library of its own for each.
 #include "adam.h"
+#include "mix_bases.h"
 #include "offset_mlp_grad.h"
 #include "plane_lookup_grad.h"
 #include "plane_penalties.h"
@@ -22,5 +23,7 @@ FF_EXPORT(ssim_backward)
 FF_EXPORT(mlp_forward)
 FF_EXPORT(mlp_backward)
 FF_EXPORT(adam_step)
+FF_EXPORT(mix_forward)
+FF_EXPORT(mix_backward)
 }
 #pragma GCC visibility pop

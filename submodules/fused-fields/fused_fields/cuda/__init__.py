@@ -6,6 +6,7 @@ emulation and CPU tensors. Nothing here waits for the device.
 """
 
 from .adam import adam_step
+from .bases import mix_bases, mix_bases_backward
 from .plane_lookup import lookup, lookup_backward
 from .plane_penalties import penalties, penalties_backward
 from .program import PROGRAM, VARIANTS
@@ -17,6 +18,8 @@ __all__ = [
     "adam_step",
     "lookup",
     "lookup_backward",
+    "mix_bases",
+    "mix_bases_backward",
     "penalties",
     "penalties_backward",
     "ssim",

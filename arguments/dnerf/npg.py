@@ -1,0 +1,14 @@
+# Neural Parametric Gaussians on any folder in the layout of D-NeRF: first a coarse cloud that fits
+# the silhouettes, then Gaussians in its local volumes.
+dataset = "dnerf"
+method = "npg"
+
+OptimizationParams = dict(
+    densify_from_iter=300,
+    pruning_from_iter=300,
+    densify_until_iter=0,
+    prune_until_iter=100_000,
+    lambda_l2=2.0,
+    cooldown=0.3,
+    max_gaussians=80_000,
+)

@@ -1,0 +1,14 @@
+# Linear bases on the talking head of `make demo-head`.
+_base_ = "blendshapes.py"
+
+DataParams = dict(head_model="data/demo_head/head_model.npz", test_videos=["test", "driving"])
+ModelParams = dict(init_points=12_000, sh_degree=1)
+
+OptimizationParams = dict(
+    coarse_iterations=300,
+    iterations=6_000,
+    lambda_dssim=0.2,
+    lambda_regions=0.0,
+    densification_interval=200,
+    max_gaussians=20_000,
+)

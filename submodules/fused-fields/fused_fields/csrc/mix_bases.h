@@ -1,0 +1,223 @@
+// Sums of every row's bases, each number times a weight that all rows share, and their gradients.
+//
+// A base of `width` numbers is read in whole vectors, which reach into the base behind it; lanes
+// beyond its own width come out as anything and are overwritten by what is computed next, or
+// dropped. Fixed chunks of rows sum their own gradients of the weights, added up in order.
+#pragma once
+#include <cstring>
+
+#include "api.h"
+#include "buffer.h"
+#include "parallel.h"
+#include "vectors.h"
+
+namespace {
+
+using namespace simd;
+using fused_fields::BasisTable;
+using fused_fields::StagedWork;
+
+constexpr int64_t kBasisRows = 512;  // of a chunk
+
+// `left` numbers may be read, or written; a vector's other lanes are zero, or are not stored.
+template <class T>
+SIMD_FN Vec<T, kLanes<T>> load_some(const T* from, int64_t left) {
+    constexpr int W = kLanes<T>;
+    if (left >= W) return load<T, W>(from);
+    T some[W] = {};
+    std::memcpy(some, from, left * sizeof(T));
+    return load<T, W>(some);
+}
+
+template <class T>
+SIMD_FN void store_some(T* to, Vec<T, kLanes<T>> value, int64_t left) {
+    constexpr int W = kLanes<T>;
+    if (left >= W) return store<T, W>(to, value);
+    std::memcpy(to, &value, left * sizeof(T));
+}
+
+// The same from float16: its bits, moved into a float's, count 2^112 times too little.
+template <class T>
+SIMD_FN Vec<T, kLanes<T>> load_some(const uint16_t* from, int64_t left) {
+    constexpr int W = kLanes<T>;
+    using Words = Vec<uint32_t, W>;
+    Vec<uint16_t, W> halves = {};
+    if (left >= W) {
+        std::memcpy(&halves, from, sizeof halves);
+    } else {
+        std::memcpy(&halves, from, left * sizeof(uint16_t));
+    }
+    const Words bits = __builtin_convertvector(halves, Words);
+    const Words magnitude = (bits & 0x7fff) << 13;
+    Vec<float, W> value;
+    std::memcpy(&value, &magnitude, sizeof value);
+    value *= 0x1p112f;
+    Words found;
+    std::memcpy(&found, &value, sizeof found);
+    found |= (bits & 0x8000) << 16;
+    std::memcpy(&value, &found, sizeof value);
+    return __builtin_convertvector(value, Vec<T, W>);
+}
+
+template <class T>
+class MixWork : public StagedWork {
+  public:
+    MixWork(const BasisTable& table, const T* weights)
+        : table_(table), stride_((table.width + W - 1) / W * W),
+          weights_(table.count * stride_), chunks_((table.rows + kBasisRows - 1) / kBasisRows) {
+        if (!weights_.get()) return;
+        std::memset(weights_.get(), 0, table.count * stride_ * sizeof(T));
+        for (int64_t k = 0; k < table.count; ++k) {
+            std::memcpy(weights_.get() + k * stride_, weights + k * table.width,
+                        table.width * sizeof(T));
+        }
+    }
+
+    bool ok() const { return weights_.get(); }
+
+  protected:
+    static constexpr int W = kLanes<T>;
+    using V = Vec<T, W>;
+
+    const BasisTable& table_;
+    const int64_t stride_;    // numbers from one base's padded weights to the next one's
+    const Buffer<T> weights_;
+    const int64_t chunks_;
+};
+
+template <class T, class Stored>
+class MixForward final : public MixWork<T> {
+  public:
+    MixForward(const BasisTable& table, const T* weights, T* sums)
+        : MixWork<T>(table, weights), sums_(sums) {}
+
+    int64_t tasks(int64_t) const override { return this->chunks_; }
+
+    void run(int64_t, int64_t chunk) override {
+        const int64_t width = this->table_.width, count = this->table_.count;
+        const int64_t first = chunk * kBasisRows;
+        const int64_t end = min_of(first + kBasisRows, this->table_.rows);
+        for (int64_t row = first; row < end; ++row) {
+            for (int64_t col = 0; col < width; col += W) {
+                const int64_t at = row * width + col;
+                store_some<T>(sums_ + at, sum(row * count * width + col, col), end * width - at);
+            }
+        }
+    }
+
+  private:
+    using MixWork<T>::W;
+    using V = typename MixWork<T>::V;
+
+    // Of the bases that begin `from` numbers into the table, in two halves that do not wait for
+    // each other.
+    SIMD_MEMBER V sum(int64_t from, int64_t col) const {
+        const BasisTable& table = this->table_;
+        const int64_t width = table.width, last = table.rows * table.count * width;
+        const Stored* bases = static_cast<const Stored*>(table.bases) + from;
+        const T* weights = this->weights_.get() + col;
+        V even = {}, odd = {};
+        int64_t k = 0, left = last - from;
+        for (; k + 1 < table.count; k += 2, left -= 2 * width) {
+            even += load_some<T>(bases + k * width, left) *
+                    load<T, W>(weights + k * this->stride_);
+            odd += load_some<T>(bases + (k + 1) * width, left - width) *
+                   load<T, W>(weights + (k + 1) * this->stride_);
+        }
+        if (k < table.count) {
+            even += load_some<T>(bases + k * width, left) *
+                    load<T, W>(weights + k * this->stride_);
+        }
+        return even + odd;
+    }
+
+    T* sums_;
+};
+
+template <class T, class Stored>
+class MixBackward final : public MixWork<T> {
+  public:
+    MixBackward(const BasisTable& table, const T* weights, const T* grad, T* grad_weights)
+        : MixWork<T>(table, weights), grad_(grad), grad_weights_(grad_weights),
+          parts_(this->chunks_ * table.count * this->stride_) {}
+
+    bool ok() const { return MixWork<T>::ok() && parts_.get(); }
+
+    int64_t tasks(int64_t stage) const override { return stage ? 1 : this->chunks_; }
+
+    void run(int64_t stage, int64_t task) override { stage ? add_up() : one_chunk(task); }
+
+  private:
+    using MixWork<T>::W;
+    using V = typename MixWork<T>::V;
+
+    T* part(int64_t chunk) const {
+        return parts_.get() + chunk * this->table_.count * this->stride_;
+    }
+
+    void one_chunk(int64_t chunk) {
+        const BasisTable& table = this->table_;
+        const int64_t width = table.width, count = table.count, stride = this->stride_;
+        const int64_t first = chunk * kBasisRows, end = min_of(first + kBasisRows, table.rows);
+        const Stored* bases = static_cast<const Stored*>(table.bases);
+        T* found = static_cast<T*>(table.grad);
+        T* sums = part(chunk);
+        std::memset(sums, 0, count * stride * sizeof(T));
+        for (int64_t row = first; row < end; ++row) {
+            for (int64_t k = 0; k < count; ++k) {
+                for (int64_t col = 0; col < width; col += W) {
+                    const int64_t at = (row * count + k) * width + col;
+                    const V grad = load_some<T>(grad_ + row * width + col,
+                                                (table.rows - row) * width - col);
+                    const V base = load_some<T>(bases + at, table.rows * count * width - at);
+                    T* sum = sums + k * stride + col;
+                    store<T, W>(sum, load<T, W>(sum) + base * grad);
+                    if (!found) continue;
+                    const V weight = load<T, W>(this->weights_.get() + k * stride + col);
+                    store_some<T>(found + at, grad * weight, end * count * width - at);
+                }
+            }
+        }
+    }
+
+    void add_up() {
+        const int64_t width = this->table_.width, stride = this->stride_;
+        for (int64_t k = 0; k < this->table_.count; ++k) {
+            for (int64_t col = 0; col < width; ++col) {
+                T sum = 0;
+                for (int64_t chunk = 0; chunk < this->chunks_; ++chunk) {
+                    sum += part(chunk)[k * stride + col];
+                }
+                grad_weights_[k * width + col] = sum;
+            }
+        }
+    }
+
+    const T* grad_;
+    T* grad_weights_;
+    const Buffer<T> parts_;
+};
+
+template <class Work>
+int run_mix(Work&& work, int64_t stages, int threads) {
+    if (!work.ok()) return 1;
+    fused_fields::run_stages(work, stages, threads);
+    return 0;
+}
+
+template <class T>
+int mix_forward(const BasisTable* table, const T* weights, T* sums, int threads) {
+    if (table->half) return run_mix(MixForward<T, uint16_t>(*table, weights, sums), 1, threads);
+    return run_mix(MixForward<T, T>(*table, weights, sums), 1, threads);
+}
+
+template <class T>
+int mix_backward(const BasisTable* table, const T* weights, const T* grad, T* grad_weights,
+                 int threads) {
+    if (table->half) {
+        return run_mix(MixBackward<T, uint16_t>(*table, weights, grad, grad_weights), 2, threads);
+    }
+    return run_mix(MixBackward<T, T>(*table, weights, grad, grad_weights), 2, threads);
+}
+
+}  // namespace

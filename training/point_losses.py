@@ -1,0 +1,144 @@
+"""Losses that place a cloud of points by silhouettes and optical flow alone (Neural Parametric
+Gaussians, Das et al., CVPR 2024, section 3.1): no picture is drawn of it but of its motion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.ndimage import distance_transform_edt
+from scipy.spatial import cKDTree
+from torch import Tensor
+from torch.nn.functional import embedding, interpolate
+
+from gaussian_renderer import render
+from scene.cameras import Camera
+from scene.flow import subject
+from scene.frames import Frame
+from scene.gaussian_model import Gaussians
+
+DOT = 0.075  # radius of a point whose motion is drawn, in halves of a picture's shorter side
+DOT_OPACITY = 0.9
+EASE = 0.005  # robust losses are a square below and a length above, in picture diagonals
+CHUNK = 2**24  # distances at a time
+
+
+@dataclass(frozen=True)
+class Silhouette:
+    """What of a picture shows the subject."""
+
+    pixels: Tensor  # (P, 2) centres of its pixels, x and y
+    nearest: Tensor  # (H, W, 2) of each pixel the centre of the one of these that is nearest
+
+    @classmethod
+    def of(cls, frame: Frame) -> Silhouette | None:
+        """Of a loaded frame; None where no pixel shows the subject."""
+        shown = subject(frame)
+        if not bool(shown.any()):
+            return None
+        rows, columns = distance_transform_edt(
+            ~shown.cpu().numpy(), return_distances=False, return_indices=True
+        )
+        nearest = torch.from_numpy(np.stack([columns, rows], axis=-1)).to(frame.image) + 0.5
+        return cls(shown.nonzero().flip(1) + 0.5, nearest)
+
+
+def diagonal(camera: Camera) -> float:
+    """Of the picture, pixels."""
+    return float(np.hypot(camera.width, camera.height))
+
+
+def chamfer(places: Tensor, silhouette: Silhouette, source: torch.Generator, count: int) -> Tensor:
+    """Mean squared distance of the points (N, 2) to the nearest pixel of the silhouette, and of
+    its pixels to the nearest point; pixels squared.
+
+    `count` pixels, at random, stand for all of them; 0 takes all. A point outside the picture is
+    nearest to what the pixel at its border is nearest to.
+    """
+    height, width = silhouette.nearest.shape[:2]
+    at = places.detach().nan_to_num(0, 0, 0)
+    column = at[:, 0].clamp(0, width - 1).long()
+    row = at[:, 1].clamp(0, height - 1).long()
+    out = (places - silhouette.nearest[row, column]).square().sum(1).mean()
+    pixels = silhouette.pixels
+    if 0 < count < len(pixels):
+        chosen = torch.randint(len(pixels), (count,), generator=source)
+        pixels = pixels[chosen.to(pixels.device)]
+    reached = embedding(nearest_of(pixels, at), places)
+    return out + (reached - pixels).square().sum(1).mean()
+
+
+def nearest_of(queries: Tensor, points: Tensor) -> Tensor:
+    """(Q,) int64 which of the points (N, D) is nearest to each of the queries (Q, D)."""
+    if queries.device.type == "cpu":
+        found = cKDTree(points.numpy()).query(queries.numpy(), workers=torch.get_num_threads())[1]
+        return torch.from_numpy(found)
+    size = max(CHUNK // len(points), 1)
+    return torch.cat([torch.cdist(part, points).argmin(1) for part in queries.split(size)])
+
+
+def in_front(depths: Tensor) -> Tensor:
+    """Mean square of how far points (N,) are behind the camera."""
+    return depths.clamp(max=0).square().mean()
+
+
+def rigidity(rest: Tensor, clouds: Tensor, near: Tensor, unit: Tensor | float) -> Tensor:
+    """How much the distances to neighbours differ from those at rest: the sum over neighbours of
+    (d_rest^2 - d_t^2)^2, mean over points and moments; distances in `unit`.
+
+    rest: (N, 3); clouds: (T, N, 3); near: (N, k) int64, each point itself among its neighbours.
+    """
+    every = torch.cat([rest[None], clouds]).transpose(0, 1)  # (N, 1 + T, 3)
+    members = embedding(near, every.flatten(1)).unflatten(2, (-1, 3))
+    squared = ((members - every[:, None]) / unit).square().sum(3)  # (N, k, 1 + T)
+    return (squared[:, :, :1] - squared[:, :, 1:]).square().sum(1).mean()
+
+
+def spacing(cloud: Tensor, near: Tensor) -> Tensor:
+    """Median distance of the points (N, 3) to their neighbours (N, k), themselves apart."""
+    members = embedding(near[:, 1:], cloud.detach())
+    return (members - cloud.detach()[:, None]).norm(dim=2).median().clamp(min=1e-9)
+
+
+def flow_consistency(frame: Frame, cloud: Tensor, now: Tensor, then: Tensor) -> Tensor:
+    """How the motion of the points that are seen differs from the flow of the pictures.
+
+    Points are drawn as dots of one size on screen, and their motion in place of a colour; the
+    robust difference is added up over the pixels of the subject, as far as their flow is trusted,
+    and divided by their number. Motion in diagonals of the picture. (Published are random colours,
+    warped by the flow; their gradient reaches a pixel far.)
+
+    cloud: (N, 3) at the frame's moment; now, then: (N, 2) its pixels there and at the next one.
+    """
+    camera, flow = frame.camera, frame.flow
+    size = diagonal(camera)
+    with torch.no_grad():
+        radius = DOT / 2 * min(camera.width, camera.height) / 2
+        depth = (cloud @ camera.viewmat[2, :3] + camera.viewmat[2, 3]).clamp(min=1e-6)
+        scales = (radius * depth / camera.K[0, 0])[:, None].expand(-1, 3)
+    motion = (then - now) / size
+    dots = Gaussians(
+        means=cloud.detach(),
+        quats=torch.tensor([1.0, 0, 0, 0], device=cloud.device).expand(len(cloud), 4),
+        scales=scales,
+        opacities=torch.full_like(scales[:, :1], DOT_OPACITY),
+        colors=torch.cat([motion, torch.zeros_like(motion[:, :1])], dim=1),
+    )
+    seen = render(camera, dots, torch.zeros(3, device=cloud.device))
+    wanted = resized(flow, camera)
+    mask = subject(frame).float()
+    missed = seen.image[:2] - seen.alpha.detach() * wanted[:2] / size
+    robust = EASE * ((1 + (missed / EASE).square().sum(0)).sqrt() - 1)
+    return (robust * wanted[2] * mask).sum() / mask.sum().clamp(min=1)
+
+
+def resized(flow: Tensor, camera: Camera) -> Tensor:
+    """A flow and its trust (3, H, W) in the pixels of the camera's picture."""
+    height, width = flow.shape[1:]
+    flow = flow.float()
+    if (width, height) == (camera.width, camera.height):
+        return flow
+    flow = interpolate(flow[None], (camera.height, camera.width), mode="area")[0]
+    factors = flow.new_tensor([camera.width / width, camera.height / height, 1.0])
+    return flow * factors[:, None, None]
