@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from capture.eyes import eyes_of
 from capture.find import WHOLE, Finder, Found, find
-from capture.fit import PER_FRAME, Fit, again, fit
+from capture.fit import PER_FRAME, RATES, STEPS, Fit, Weights, again, fit
 from capture.masks import person_mask
 from capture.nets import FaceNets
 from capture.photometric import refine

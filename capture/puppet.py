@@ -60,11 +60,14 @@ class Puppet:
             return frame
         own = self._held(pose, self.rest[1], conditions["flame_pose"])
         frame = replace(frame, flame_pose=own)
-        if base.head_to_world is None:  # the head stands still and the camera moves instead
-            camera = replace(base.camera, viewmat=self._turned(own))
-            return replace(frame, camera=camera)
-        stands = self._stands(own) @ torch.linalg.inv(self._stands(base.flame_pose))
-        return replace(frame, head_to_world=stands @ base.head_to_world)
+        moved = torch.linalg.inv(self._stands(base.flame_pose)) @ self._stands(own)
+        if base.head_to_world is not None:
+            return replace(frame, head_to_world=base.head_to_world @ moved)
+        # The head is the world: the camera moves about it, and the body stays before the camera.
+        camera = replace(base.camera, viewmat=base.camera.viewmat @ moved)
+        body = base.body_to_world
+        body = None if body is None else torch.linalg.inv(moved) @ body
+        return replace(frame, camera=camera, body_to_world=body)
 
     def _held(self, value: Tensor, foreign: Tensor, own: Statistics) -> Tensor:
         value = value - foreign + own.mean if self.subtract_mean else value
@@ -73,15 +76,6 @@ class Puppet:
         room = torch.full_like(own.low, LEAST)
         return value.clamp(
             torch.minimum(own.low, own.mean - room), torch.maximum(own.high, own.mean + room)
-        )
-
-    def _turned(self, pose: Tensor) -> Tensor:
-        """(4, 4) of the camera that sees a head standing still as if it had turned like that."""
-        base = self.base
-        return (
-            base.camera.viewmat
-            @ torch.linalg.inv(self._stands(base.flame_pose))
-            @ self._stands(pose)
         )
 
     def _stands(self, pose: Tensor) -> Tensor:
