@@ -94,7 +94,9 @@ class Stages:
 
     def fitted(self, clips: list[Clip], model: HeadModel, table: PointTable) -> list[Fit]:
         """One head for all clips; a fit for each. It is as long as the clip's usable frames."""
-        key = hashed(model.fingerprint(), table_hash(table), [clip.pictures.name for clip in clips])
+        pictures = [clip.pictures.name for clip in clips]
+        how = asdict(Weights()), RATES, STEPS
+        key = hashed(model.fingerprint(), table_hash(table), pictures, how)
         file = self.folder / f"fit_{key}.safetensors"
         if file.is_file():
             whole = Fit(**read_tensors(file))

@@ -29,6 +29,7 @@ class Found:
     presence: np.ndarray  # (T,) score of the landmark net, 0 where nothing was found
     people: np.ndarray  # (T,) faces seen; -1 where nobody looked
     palms: np.ndarray  # (T,) highest score of a hand on the face; NaN where nobody looked
+    upside: np.ndarray  # (T,) score of the picture turned by 180 degrees less its own; NaN: unseen
     luma: np.ndarray  # (T,) mean grey level of the face's box
     change: np.ndarray  # (T,) mean difference of thumbnails to the frame before
     size: np.ndarray  # (2,) width and height of the pictures
@@ -78,12 +79,15 @@ class Finder:
 
     def look(self, picture: Pixels, *, palms: bool = True) -> dict[str, object]:
         """The fields of `Found` that one picture gives."""
-        people, score, points = -1, 0.0, None
+        people, upside, score, points = -1, np.nan, 0.0, None
         if self.crop is not None:
             points, score = self.nets.points(picture, self.crop)
         if score <= FOUND or self.frame % LOOK_AGAIN == 0:
             boxes = self.nets.faces(picture)
             people = len(boxes)
+            turned = self.nets.faces(picture[::-1, ::-1]) if self.frame % LOOK_AGAIN == 0 else []
+            if boxes and turned:
+                upside = turned[0].score - boxes[0].score
             if score <= FOUND and boxes:
                 chosen = _chosen(boxes, self.face, picture.shape[1])
                 points, score = self.nets.points(picture, chosen.crop())
@@ -105,6 +109,7 @@ class Finder:
             "irises": irises,
             "presence": score if seen else 0.0,
             "people": people,
+            "upside": upside,
             "palms": self._palms(picture, points) if look_for_palms else np.nan,
             "luma": _luma(picture, points) if seen else np.nan,
         }

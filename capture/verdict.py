@@ -17,6 +17,7 @@ from utils.errors import InputError
 USABLE = "ok"
 LEAST, FEW = 100, 250  # usable frames: fewer are refused; fewer get a word
 LYING = 45.0  # degrees of the eyes' line
+UPSIDE = 0.05  # of the detector's score, by which a face is better seen turned by 180 degrees
 SEVERAL = 0.05  # of the looks
 HAND, CLOSE = 0.55, 2.0  # score of a palm; seconds between looks at the same hand
 OUTSIDE = 0.05  # of the points
@@ -139,6 +140,9 @@ def _cuts(found: Found) -> str:
 def _refuse_lying(clip: str, seen: Found) -> None:
     radians = np.radians(seen.roll)
     roll = float(np.degrees(np.arctan2(np.median(np.sin(radians)), np.median(np.cos(radians)))))
+    looked = seen.upside[~np.isnan(seen.upside)]
+    if len(looked) and np.median(looked) > UPSIDE:
+        roll += 180  # the nets take an upside-down face for one that stands, and see it badly
     if abs(roll) > LYING:
         turn = round(-roll / 90) * 90 % 360
         raise InputError(

@@ -34,6 +34,6 @@ def made(count=300, width=640, height=480, side=180.0, fps=25.0):
     return Found(
         times=t / fps, points=turned.astype(np.float32), lids=lids.astype(np.float32),
         irises=np.zeros((count, 2, 5, 2), np.float32), presence=np.ones(count), people=people,
-        palms=palms, luma=np.full(count, 120.0), change=np.full(count, 0.7),
+        palms=palms, upside=np.full(count, -0.2), luma=np.full(count, 120.0), change=np.full(count, 0.7),
         size=np.array([width, height]), last=np.zeros((1, 64, 64)),
     )  # fmt: skip

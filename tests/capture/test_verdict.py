@@ -46,6 +46,10 @@ def test_a_video_on_its_side_is_refused_and_the_flag_puts_it_right(degrees, flag
     refused(replace(found, points=points), f"--rotate {flag}")
 
 
+def test_a_face_that_is_better_seen_upside_down_is_refused():
+    refused(replace(made(), upside=np.full(300, 0.2)), r"upside down .* --rotate 180")
+
+
 def test_two_faces_are_refused_unless_one_is_named():
     found = made()
     people = np.where(found.people > 0, 2, found.people)
