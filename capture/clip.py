@@ -191,7 +191,8 @@ def fit_clips(clips: list[Clip], model: HeadModel, table: PointTable) -> Fit:
     focal = np.concatenate([np.full(len(c.seen.times), c.view.focal) for c in clips])
     groups = np.concatenate([c.chosen.kept + 10**6 * k for k, c in enumerate(clips)])
     found = joined([clip.seen for clip in clips])
-    return fit(head, model.expression_names, found, every, focal=focal, groups=groups)
+    names = model.expression_names
+    return fit(head, names, found, every, focal=focal, groups=groups, steps=STEPS)
 
 
 def checked(clips: list[Clip], fits: list[Fit]) -> tuple[list[Clip], list[Fit]]:

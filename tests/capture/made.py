@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from capture.find import Found
+from capture.fit import FLIP, directions
+from capture.table import PointHead, PointTable, features
+from scene.head.points import on_surface
+from scripts.demo.toy_head import toy_head
 
 
 def made(count=300, width=640, height=480, side=180.0, fps=25.0):
@@ -34,6 +39,35 @@ def made(count=300, width=640, height=480, side=180.0, fps=25.0):
     return Found(
         times=t / fps, points=turned.astype(np.float32), lids=lids.astype(np.float32),
         irises=np.zeros((count, 2, 5, 2), np.float32), presence=np.ones(count), people=people,
-        palms=palms, upside=np.full(count, -0.2), luma=np.full(count, 120.0), change=np.full(count, 0.7),
+        palms=palms, upside=np.full(count, -0.2), luma=np.full(count, 120.0),
+        change=np.full(count, 0.7),
         size=np.array([width, height]), last=np.zeros((1, 64, 64)),
     )  # fmt: skip
+
+
+def toy_table():
+    """The toy head, and 468 points strewn over its front that slide a little."""
+    model = toy_head()
+    source = torch.Generator().manual_seed(0)
+    skin = (model.template[model.faces][..., 2] > 0.03).all(1)
+    tie = on_surface(model.template, model.faces[skin], 468, source)
+    return model, PointTable(
+        tie.vertices, tie.weights, torch.zeros(468, 3),
+        0.01 * torch.randn(468, 3, 5, generator=source), torch.full((468,), 2e-3),
+        torch.tensor([0.4, 0.3, 0.15]),
+    )  # fmt: skip
+
+
+def performed(count, focal, size):
+    """Pose, shift and pixels (T, 470, 2) of a toy head that turns and speaks."""
+    head = PointHead.of(*toy_table())
+    t = torch.linspace(0, 6.3, count)
+    pose = torch.zeros(count, 15)
+    pose[:, 3], pose[:, 4], pose[:, 5] = 0.15 * t.cos(), 0.35 * t.sin(), 0.05 * (2 * t).sin()
+    pose[:, 6] = 0.12 * (1 - (3 * t).cos())
+    shift = torch.tensor([0.01, 0.02, 0.9]) + 0.02 * torch.stack((t.sin(), t.cos(), t.sin()), 1)
+    expression = torch.zeros(count, head.expression_basis.shape[-1])
+    seen = features(directions(pose, shift))
+    points, _ = head.posed(pose, torch.zeros(10), expression, None, seen)
+    local = points * FLIP + shift[:, None]
+    return pose, shift, focal * local[..., :2] / local[..., 2:] + size / 2

@@ -7,44 +7,22 @@ import pytest
 import torch
 
 from capture.eyes import Eyes
-from capture.fit import FLIP, derived_columns, directions, fit, side_columns
-from capture.table import PointHead, PointTable, features
-from scene.head.points import on_surface
-from scripts.demo.toy_head import toy_head
-from tests.capture.made import made
+from capture.fit import derived_columns, fit, side_columns
+from capture.table import PointHead, features
+from tests.capture.made import made, performed, toy_table
 
 COUNT, FOCAL, SIZE = 24, 1100.0, 512
 
 
 @pytest.fixture(scope="module")
 def head():
-    """468 points strewn over the toy head's front, sliding a little."""
-    model = toy_head()
-    source = torch.Generator().manual_seed(0)
-    skin = (model.template[model.faces][..., 2] > 0.03).all(1)
-    tie = on_surface(model.template, model.faces[skin], 468, source)
-    table = PointTable(
-        tie.vertices, tie.weights, torch.zeros(468, 3),
-        0.01 * torch.randn(468, 3, 5, generator=source), torch.full((468,), 2e-3),
-        torch.tensor([0.4, 0.3, 0.15]),
-    )  # fmt: skip
+    model, table = toy_table()
     return PointHead.of(model, table), model.expression_names
 
 
 @pytest.fixture(scope="module")
-def truth(head):
-    head, names = head
-    t = torch.linspace(0, 6.3, COUNT)
-    pose = torch.zeros(COUNT, 15)
-    pose[:, 3], pose[:, 4], pose[:, 5] = 0.15 * t.cos(), 0.35 * t.sin(), 0.05 * (2 * t).sin()
-    pose[:, 6] = 0.12 * (1 - (3 * t).cos())
-    expression = torch.zeros(COUNT, len(names))
-    shift = torch.tensor([0.01, 0.02, 0.9]) + 0.02 * torch.stack((t.sin(), t.cos(), t.sin()), 1)
-    seen = features(directions(pose, shift))
-    points, _ = head.posed(pose, torch.zeros(10), expression, None, seen)
-    local = points * FLIP + shift[:, None]
-    pixels = FOCAL * local[..., :2] / local[..., 2:] + SIZE / 2
-    return pose, shift, pixels
+def truth():
+    return performed(COUNT, FOCAL, SIZE)
 
 
 @pytest.fixture(scope="module")
