@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from capture.eyes import eyes_of
+from capture.eyes import Eyes, eyes_of
 from capture.find import WHOLE, Finder, Found, find
-from capture.fit import PER_FRAME, RATES, STEPS, Fit, Weights, again, fit
+from capture.fit import PER_FRAME, RATES, STEPS, STEPS_AGAIN, Fit, Weights, fit
 from capture.masks import person_mask
 from capture.nets import FaceNets
 from capture.photometric import refine
@@ -95,25 +95,16 @@ class Stages:
     def fitted(self, clips: list[Clip], model: HeadModel, table: PointTable) -> list[Fit]:
         """One head for all clips; a fit for each. It is as long as the clip's usable frames."""
         pictures = [clip.pictures.name for clip in clips]
-        how = asdict(Weights()), RATES, STEPS
+        how = asdict(Weights()), RATES, STEPS, STEPS_AGAIN
         key = hashed(model.fingerprint(), table_hash(table), pictures, how)
         file = self.folder / f"fit_{key}.safetensors"
         if file.is_file():
             whole = Fit(**read_tensors(file))
         else:
-            whole = self._refined(clips, fit_clips(clips, model, table), model, table)
+            whole = fit_clips(clips, model, table)
             with replacing(file) as temporary:
                 write_tensors(temporary, {f.name: getattr(whole, f.name) for f in fields(whole)})
         return divided(whole, clips)
-
-    def _refined(self, clips: list[Clip], whole: Fit, model: HeadModel, table: PointTable) -> Fit:
-        """Each clip's poses by its own pictures: another clip may have another light."""
-        head, parts = PointHead.of(model, table), []
-        for clip, part in zip(clips, divided(whole, clips), strict=True):
-            refined = refine(part, model, clip.picture, clip.view.size)
-            parts.append(again(refined, head, clip.view.size))
-        cut = {name: torch.cat([getattr(part, name) for part in parts]) for name in PER_FRAME}
-        return replace(whole, **cut)
 
     def _source(self, path: Path, settings: Settings) -> tuple[Source, tuple[str, ...]]:
         s, notes = settings, ()
@@ -184,15 +175,25 @@ def divided(whole: Fit, clips: list[Clip]) -> list[Fit]:
 
 
 def fit_clips(clips: list[Clip], model: HeadModel, table: PointTable) -> Fit:
-    """One identity, and every usable frame of all clips."""
+    """One identity, and every usable frame of all clips.
+
+    First by the points; then the poses by each clip's own pictures, since another clip may have
+    another light; then all but the poses by the points again.
+    """
     head = PointHead.of(model, table)
     eyes = [eyes_of(clip.seen, table, clip.fps) for clip in clips]
-    every = type(eyes[0])(*(torch.cat([getattr(e, f.name) for e in eyes]) for f in fields(eyes[0])))
+    every = Eyes(*(torch.cat([getattr(e, f.name) for e in eyes]) for f in fields(Eyes)))
     focal = np.concatenate([np.full(len(c.seen.times), c.view.focal) for c in clips])
     groups = np.concatenate([c.chosen.kept + 10**6 * k for k, c in enumerate(clips)])
-    found = joined([clip.seen for clip in clips])
-    names = model.expression_names
-    return fit(head, names, found, every, focal=focal, groups=groups, steps=STEPS)
+    what = head, model.expression_names, joined([clip.seen for clip in clips]), every
+    first = fit(*what, focal=focal, groups=groups, steps=STEPS)
+    refined = [
+        refine(part, model, clip.picture, clip.view.size)
+        for clip, part in zip(clips, divided(first, clips), strict=True)
+    ]
+    cut = {name: torch.cat([getattr(part, name) for part in refined]) for name in PER_FRAME}
+    first = replace(first, **cut)
+    return fit(*what, focal=focal, groups=groups, steps=STEPS_AGAIN, held=first)
 
 
 def checked(clips: list[Clip], fits: list[Fit]) -> tuple[list[Clip], list[Fit]]:

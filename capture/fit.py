@@ -8,7 +8,7 @@ and errors mean the same for every clip. The focal length is given: points do no
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import cv2
 import numpy as np
@@ -35,7 +35,7 @@ N_SHAPES = 60
 NECK, JAW, LEFT_GAZE, RIGHT_GAZE = 3, 6, 9, 12  # places in the 15 numbers of a pose
 GAZE_ANGLE = 0.35  # radians at which an eyeLook column is 1 (docs/head-model.md)
 FLIP = torch.tensor([1.0, -1.0, -1.0])  # from the head's axes to OpenCV's
-STEPS = 200
+STEPS, STEPS_AGAIN = 180, 60  # of the first fit, and after the poses were refined
 STIFF = 0.5  # of the steps in which nobody has points of their own
 FACE_WIDE = 0.24  # metres that a face crop shows
 HUBER = 6.0  # pixels
@@ -116,6 +116,7 @@ def fit(
     groups: np.ndarray | None = None,
     weights: Weights | None = None,
     steps: int = STEPS,
+    held: Fit | None = None,
 ) -> Fit:
     """Fit all frames, each of which has a face.
 
@@ -123,21 +124,24 @@ def fit(
         names: of the head's expression columns.
         focal: (T,) pixels; the principal point is the picture's middle.
         groups: (T,) numbers of the frames; smoothness holds where three follow each other.
+        held: a fit to go on from, whose head turns and places stay.
     """
     w = weights or Weights()
     job = _Job.of(head, names, found, eyes, focal, groups)
-    values = job.start()
+    values = job.start() if held is None else job.values_of(held)
+    moving = {k: v for k, v in values.items() if held is None or k not in ("turn", "place")}
     optimizer = torch.optim.Adam(
-        [{"params": [value], "lr": RATES[name]} for name, value in values.items()],
+        [{"params": [value], "lr": RATES[name]} for name, value in moving.items()],
         betas=(0.9, 0.98),
     )
+    stiff = STIFF if held is None else 0.0
     for step in range(steps):
         part = step / steps
-        for group, name in zip(optimizer.param_groups, values, strict=True):
+        for group, name in zip(optimizer.param_groups, moving, strict=True):
             group["lr"] = RATES[name] * min(1.0, 3.3 * (1 - part)) * min(1.0, (step + 1) / 10)
         optimizer.zero_grad()
-        job.loss(values, w, stiff=part < STIFF).backward()
-        if part < STIFF:
+        job.loss(values, w, stiff=part < stiff).backward()
+        if part < stiff:
             values["offset"].grad = None
         optimizer.step()
         with torch.no_grad():
@@ -216,6 +220,20 @@ class _Job:
         }
         values["jaw"][:, 0] = 0.03
         return {name: value.requires_grad_() for name, value in values.items()}
+
+    def values_of(self, fit: Fit) -> dict[str, Tensor]:
+        """The unknowns of an earlier fit."""
+        turn = fit.pose[:, NECK:JAW]
+        values = {
+            "shape": fit.shape,
+            "offset": fit.offset,
+            "turn": turn,
+            "place": fit.shift - self._shift(turn, torch.zeros_like(fit.shift)),
+            "jaw": fit.pose[:, JAW:LEFT_GAZE],
+            "gaze": fit.pose[:, LEFT_GAZE:].unflatten(1, (2, 3))[..., :2],
+            "expression": fit.expression * self.free,
+        }
+        return {name: value.clone().requires_grad_() for name, value in values.items()}
 
     def _alone(self, seen_from: Tensor) -> tuple[Tensor, Tensor]:
         """Turn (T, 3) and place (T, 3) of a rest head with points slid as `seen_from` (T, 5)."""
@@ -350,16 +368,6 @@ class _Job:
             error,
             self.focal,
         )
-
-
-@torch.no_grad()
-def again(fit: Fit, head: PointHead, size: int) -> Fit:
-    """The same fit with its points where its poses now have them, in squares of `size` pixels."""
-    seen = features(directions(fit.pose, fit.shift))
-    points, _ = head.posed(fit.pose, fit.shape, fit.expression, fit.offset, seen)
-    local = points * FLIP + fit.shift[:, None]
-    pixels = fit.focal[:, None, None] * local[..., :2] / local[..., 2:] + size / 2
-    return replace(fit, points=pixels)
 
 
 def directions(pose: Tensor, shift: Tensor) -> Tensor:

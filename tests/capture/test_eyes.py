@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from capture.eyes import eyes_of, rough_yaw
-from capture.table import PointTable
+from capture.eyes import POINTS_SHUT, eyes_of, rough_yaw
+from capture.table import LEFT_LID_PAIRS, RIGHT_LID_PAIRS, PointTable
 from tests.capture.made import made
 
 OPEN, SHUT = 0.35, 0.15  # of the eye's width, as a net reads them
@@ -20,13 +20,19 @@ def table():
                       torch.zeros(468), torch.tensor([0.4, 0.28, SHUT]))  # fmt: skip
 
 
-def eyes(table, opening, turn=0.0):
-    """Of openings (T, 2), right and left."""
+def eyes(table, opening, turn=0.0, points_too=True):
+    """Of openings (T, 2), right and left, that both nets see."""
+    opening = np.asarray(opening)
     found = made(len(opening))
     lids = found.lids.copy()
-    lids[:, :, 11:14, 1] = -60.0 * np.asarray(opening)[..., None]
+    lids[:, :, 11:14, 1] = -60.0 * opening[..., None]
     points = np.repeat(found.points[:1], len(opening), 0)
     points[:, 263, 2] += np.tan(np.radians(turn)) * (points[:, 263, 0] - points[:, 33, 0])
+    part = (opening - SHUT) / (OPEN - SHUT) if points_too else np.ones_like(opening)
+    for eye, pairs in enumerate((RIGHT_LID_PAIRS, LEFT_LID_PAIRS)):
+        for upper, lower in pairs:
+            points[:, upper, :2] = points[:, lower, :2]
+            points[:, upper, 1] -= 9 * (POINTS_SHUT + (1 - POINTS_SHUT) * part[:, eye])
     return eyes_of(replace(found, lids=lids, points=points), table, 25.0)
 
 
@@ -53,6 +59,9 @@ def test_lids_that_follow_a_glance_down_are_no_blink(table):
     opening = steady()
     opening[100:200] = OPEN - 0.25 * (OPEN - SHUT)
     assert eyes(table, opening).blink.max() < 0.15
+    # The iris net alone takes a long glance down for more.
+    opening[100:200] = OPEN - 0.7 * (OPEN - SHUT)
+    assert eyes(table, opening, points_too=False).blink[125:175].max() < 0.15
 
 
 def test_noise_of_open_eyes_is_no_blink(table):

@@ -73,6 +73,7 @@ def video(tmp_path_factory):
 def quick():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stages, "STEPS", 12)
+        patch.setattr(stages, "STEPS_AGAIN", 4)
         patch.setattr(stages, "refine", lambda fit, *rest: fit)
         yield
 
