@@ -187,13 +187,18 @@ def _refuse_short(clip: str, chosen: Chosen) -> None:
     if usable < LEAST:
         raise InputError(
             f"{clip}: {usable} usable frames of {len(chosen.reasons)} are too few, at least "
-            f"{LEAST} are needed; left out: {table(chosen.reasons)}"
+            f"{LEAST} are needed; left out: {table(chosen.reasons)}{_said(chosen)}"
         )
     if usable < (1 - LOST) * faces:
         raise InputError(
             f"{clip}: {faces - usable} of {faces} frames with a face cannot be used; "
-            f"left out: {table(chosen.reasons)}"
+            f"left out: {table(chosen.reasons)}{_said(chosen)}"
         )
+
+
+def _said(chosen: Chosen) -> str:
+    """The notes behind an error: what was made of the clip before it turned out too short."""
+    return "".join(f"; {note}" for note in chosen.notes)
 
 
 def _refuse_still(clip: str, seen: Found) -> None:
