@@ -84,8 +84,8 @@ def train_stage(stage: Stage, run: Run) -> None:
         frames = [method.prepare(run.loader.load(f, method.background)) for f in next(batches)]
         shown = frames if stage.pose else []
         renders = [
-            render(f.camera, stage.pose(f), f.background, antialiased=method.antialiased)
-            for f in shown
+            render(f.camera, gaussians, f.background, antialiased=method.antialiased)
+            for f, gaussians in zip(shown, stage.posed(shown), strict=True)
         ]
         losses = {term.name: term(renders, frames, step) for term in stage.losses}
         watch.losses(step, losses, frames, renders)

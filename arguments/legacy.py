@@ -17,6 +17,46 @@ HIDDEN_4DGS = {
     "static_mlp": "an experiment of the reference that is not built here",
 }
 
+MESH = "STAG4D never makes the mesh that DreamGaussian made"
+STAG4D = {
+    **NO_DELAY,
+    "deformation_lr_delay_mult": "the delay has zero steps",
+    "position_lr_max_steps2": "assigned after the schedule was built",
+    "opacity_reset_interval": "the reference has no reset",
+    "density_start_iter": "it is densify_from_iter here",
+    "density_end_iter": "it is densify_until_iter here",
+    "input": "the folder is named by -s",
+    "prompt": "no text guides anything",
+    "outdir": "the output folder is named by -m or --expname",
+    "save_path": "the output folder is named by -m or --expname",
+    "save_step": "steps are init_steps + iterations",
+    "load_path": "the same command again goes on where it stopped",
+    "load_step": "render.py --iteration chooses a saved step",
+    "valid_interval": "scores and sheets are written at test_iterations",
+    "ref_size": "-r sets the width of all pictures",
+    "num_pts": "the number of random points is init_points",
+    "gui": "--viewer follows the training in a browser",
+    "H": "the viewer's page has the size of its window",
+    "W": "the viewer's page has the size of its window",
+    "lambda_sd": "no text guides anything",
+    "mvdream": "no text guides anything",
+    "imagedream": "its prior is not among those here",
+    **dict.fromkeys(
+        (
+            "mesh",
+            "density_thresh",
+            "mesh_format",
+            "iters_refine",
+            "train_geo",
+            "force_cuda_rast",
+            "geom_lr",
+            "texture_lr",
+            "load",
+        ),
+        MESH,
+    ),
+}
+
 OPTIMIZATION_4DGS = {
     **NO_DELAY,
     "dataloader": "frames always stream through the bounded cache",

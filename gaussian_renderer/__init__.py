@@ -51,8 +51,8 @@ def render(
 
 
 def weights(camera: Camera, gaussians: Gaussians, *, antialiased: bool = False) -> Tensor:
-    """(N,) how much of the view each row makes up, in pixels: the sum of its blending weights (Kerbl
-    et al. 2023, eq. 3).
+    """(N,) how much of the view each row makes up, in pixels: the sum of its blending weights
+    (Kerbl et al. 2023, eq. 3).
 
     It is what the picture's sum gains when a row's colour gains one: the gradient to that colour.
     """

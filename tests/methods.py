@@ -12,7 +12,12 @@ from importlib import import_module
 from pathlib import Path
 
 from scene.methods import MethodBase
-from tests.tiny_scene import write_tiny_flame_head, write_tiny_head, write_tiny_scene
+from tests.tiny_scene import (
+    write_tiny_flame_head,
+    write_tiny_head,
+    write_tiny_scene,
+    write_tiny_views,
+)
 from tests.with_more_methods import know_more_methods
 
 ROOT = Path(__file__).parents[1]
@@ -145,6 +150,20 @@ CASES = {
         video=160,
         draws="splat",
         place="blend",
+    ),
+    "stag4d": Case(
+        "stag4d",
+        write_tiny_views,
+        frames="zero123/cameras.json",
+        stages=("static", "moving"),
+        small="--multires 1 --hold_out 1",
+        first="--init_steps",
+        wider="--net_width 32",
+        everything="--confidence 0 --legacy_time_range --legacy_smoothness --cooldown 0.5",
+        growing="--init_steps 8 --multires 1 --batch_size 1 --init_points 10000 "
+        "--densify_grad_threshold_percent 1",
+        views={"train": 12, "test": 3},
+        video=120,
     ),
     "anchored": Case(
         "anchored",

@@ -13,6 +13,7 @@ from scene.head.model import pose_head
 from scripts.demo.toy_head import toy_head
 
 SIZE, ANGLE, RADIUS = 24, 0.8, 4.0
+FOV_Y = 49.1  # degrees, of write_tiny_views
 COUNTS = {"train": 12, "test": 3, "val": 2}
 
 
@@ -123,6 +124,37 @@ def draw_mesh(vertices, model, camera: np.ndarray, focal: float, size: int) -> n
     return canvas
 
 
+def write_tiny_views(folder: Path, size: int = SIZE) -> Path:
+    """Write the box as a video in front of it and two views of other sides, in STAG4D's layout, of
+    five moments; return the folder."""
+    poses = {"": seen_from(0, 0), "0.png": seen_from(100, 30), "1.png": seen_from(220, -20)}
+    for k in range(5):
+        for name, pose in poses.items():
+            file = folder / "zero123" / f"{k}_rgba" / name if name else folder / f"ref/{k}_rgba.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            picture = draw(pose, k / 4, size - 8 * bool(name), math.radians(FOV_Y))
+            cv2.imwrite(str(file), cv2.cvtColor(picture, cv2.COLOR_RGBA2BGRA))
+    frames = []
+    for name, pose in list(poses.items())[1:]:
+        pose[:3, 3] /= 2  # the box is a unit wide, and as far from it as twice the reader's radius
+        frames.append({"file_path": name, "transform_matrix": pose.tolist()})
+    content = {"frames": frames}
+    (folder / "zero123" / "cameras.json").write_text(json.dumps(content))
+    return folder
+
+
+def seen_from(azimuth: float, elevation: float) -> np.ndarray:
+    """Camera-to-world (4, 4), OpenGL axes, at RADIUS from the origin; y is up, degrees."""
+    a, e = math.radians(azimuth), math.radians(elevation)
+    back = np.array([math.cos(e) * math.sin(a), math.sin(e), math.cos(e) * math.cos(a)])
+    right = np.cross([0.0, 1.0, 0.0], back)
+    right /= np.linalg.norm(right)
+    pose = np.eye(4)
+    pose[:3, :3] = np.stack([right, np.cross(back, right), back], axis=1)
+    pose[:3, 3] = RADIUS * back
+    return pose
+
+
 def look_at_origin(azimuth: float, elevation: float) -> np.ndarray:
     """Camera-to-world (4, 4), OpenGL axes, at RADIUS from the origin."""
     back = np.array(
@@ -140,11 +172,11 @@ def look_at_origin(azimuth: float, elevation: float) -> np.ndarray:
     return pose
 
 
-def draw(pose: np.ndarray, when: float, size: int) -> np.ndarray:
+def draw(pose: np.ndarray, when: float, size: int, angle: float = ANGLE) -> np.ndarray:
     """RGBA of the box's faces, far ones first."""
     canvas = np.zeros((size, size, 4), np.uint8)
     center = np.array([0.6 * when - 0.3, 0.0, 0.1])
-    focal = size / (2 * math.tan(ANGLE / 2))
+    focal = size / (2 * math.tan(angle / 2))
     faces = []
     for axis in range(3):
         for side in (-1, 1):

@@ -99,3 +99,13 @@ def not_larger_than(size: float, after: int) -> Rule:
         )
 
     return rule
+
+
+def within_sizes(smallest: float, largest: float) -> Rule:
+    """Rows smaller than `smallest` or larger than `largest`, world units, go (STAG4D)."""
+
+    def rule(step: int, table: GaussianTable, seen: object) -> Tensor:
+        sizes = table.columns["log_scales"].amax(1).exp()
+        return (sizes >= smallest) & (sizes <= largest)
+
+    return rule

@@ -17,6 +17,7 @@ from scoring.perceptual import DEFAULT_WEIGHTS, HOW_TO_GET, find_weights, load_l
 from training.schedules import constant
 from training.stage import Loss
 
+ABOUT = 5  # pixels of a side of what is about a pixel
 VGG_SIDE, VGG_BLOCKS = 224, 4  # as published
 
 Compare = Callable[[Render, Frame], Tensor]
@@ -133,6 +134,36 @@ def moves(weight: float, table: GaussianTable, extent: float) -> list[Loss]:
         return torch.stack(ways).mean() / extent
 
     return [Loss("offsets", constant(weight), length)] if weight else []
+
+
+def squares(color: float, alpha: float) -> Compare:
+    """`color` times the mean square of differences in colour and `alpha` times that in coverage."""
+
+    def distance(render: Render, frame: Frame) -> Tensor:
+        return color * l2(render.image, frame.image) + alpha * l2(render.alpha, frame.alpha)
+
+    return distance
+
+
+def confidently(color: float, alpha: float, half: float) -> Compare:
+    """`squares`, each pixel believed the less the more the pixels about it differ: half where they
+    differ `half` times as much as is usual in this view's subject.
+
+    Generated views contradict each other in places. The model is what most of them agree on, so
+    what differs from it far more than the rest is what the others deny.
+    """
+
+    def distance(render: Render, frame: Frame) -> Tensor:
+        error = color * (render.image - frame.image).square().mean(0, keepdim=True)
+        error = error + alpha * (render.alpha - frame.alpha).square()
+        with torch.no_grad():
+            about = avg_pool2d(error[None], ABOUT, stride=1, padding=ABOUT // 2)[0]
+            inside = about[torch.maximum(render.alpha, frame.alpha) > 0.5]
+            usual = inside.median() if len(inside) else about.new_ones(())
+            belief = 1 / (1 + about / (half * usual.clamp(min=1e-8)))
+        return (belief * error).mean()
+
+    return distance
 
 
 def of_picture(fn: Callable[[Tensor, Tensor], Tensor]) -> Compare:

@@ -50,6 +50,7 @@ class MemoryBound:
     adding: int  # while the backward pass adds gradients up
     max_gaussians: int
     device: torch.device
+    beside: int = 0  # a prior that a loss asks
 
     @property
     def learned(self) -> dict[str, int]:
@@ -60,6 +61,7 @@ class MemoryBound:
             "networks and their optimizer": self.networks,
             "tiles that Gaussians reach": self.pairs,
             "gradients being added up": self.adding,
+            **({"the prior": self.beside} if self.beside else {}),
         }
 
     @property
@@ -121,6 +123,7 @@ def expected_memory(
         networks=COPIES * FLOAT * networks,
         pairs=views * each.kept * pairs,
         # One view's shares at a time; after them the networks' gradients beside those there are.
+        beside=max(stage.holds for stage in stages),
         adding=max(each.adding() * pairs, FLOAT * networks),
         program=program,
         max_gaussians=rows,

@@ -7,6 +7,7 @@ unbroken one would have seen.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import count
@@ -14,8 +15,10 @@ from typing import Protocol
 
 import torch
 
+from scene.cameras import Camera
 from scene.flow import following
 from scene.frames import Frame
+from scene.paths import look_at
 from utils.random import generator
 
 
@@ -147,3 +150,105 @@ def shrunk(frame: Frame, longest: int) -> Frame:
         return frame
     width, height = (max(round(side * factor), 1) for side in (camera.width, camera.height))
     return replace(frame, camera=camera.resized(width, height))
+
+
+@dataclass(frozen=True)
+class Imagined(Frame):
+    """A view of a side that no picture shows, of a moment that another frame's picture shows."""
+
+    likeness: Frame | None = None  # that frame, without its pixels
+
+
+@dataclass(frozen=True)
+class Orbits:
+    """Where imagined views stand: all around, up to `SWING` degrees above and below both the
+    horizon and the filmed view; in front of black or white (STAG4D)."""
+
+    side: Callable[[int], int]  # step to the pixels of a side
+    black: float = 0.5  # share of views in front of black
+    by_anchor: float = 0.4  # share of those from aside whose likeness is the nearest generated view
+
+
+SWING, STEEPEST = 30.0, 80.0  # degrees
+FRONT = 30.0  # degrees to either side, where the filmed view is always the likeness
+
+
+@dataclass(frozen=True)
+class Draws:
+    """`draws` moments per step: of each its filmed view, `anchors` of its generated views, and one
+    imagined view where there are `orbits` (STAG4D). The subject is at the origin, y is up."""
+
+    draws: int = 1
+    anchors: int = 1
+    orbits: Orbits | None = None
+    moment: float | None = None  # the only moment, as a part of the clip; None: all, each in turn
+
+    @property
+    def views(self) -> int:
+        return self.draws * (1 + self.anchors + (self.orbits is not None))
+
+    def __call__(
+        self, frames: list[Frame], stage: str, seed: int, start: int
+    ) -> Iterator[list[Frame]]:
+        moments = _by_moment(frames)
+        if self.moment is not None:
+            moments = moments[int(self.moment * (len(moments) - 1) + 0.5) :][:1]
+        chosen = Shuffled(self.draws)(moments, stage, seed, start)
+        for step, drawn in enumerate(chosen, start=start + 1):
+            source = generator(seed, stage, "draws", step)
+            yield [frame for moment in drawn for frame in self._draw(moment, step, source)]
+
+    def _draw(self, moment: list[Frame], step: int, source: torch.Generator) -> list[Frame]:
+        filmed = next((f for f in moment if f.role == "reference"), moment[0])
+        anchors = [f for f in moment if f.role == "anchor"]
+        order = torch.randperm(len(anchors), generator=source).tolist()
+        views = [filmed, *(anchors[k] for k in order[: self.anchors])]
+        if self.orbits is not None:
+            views.append(self._imagine(self.orbits, filmed, anchors, step, source))
+        return views
+
+    @staticmethod
+    def _imagine(
+        orbits: Orbits, filmed: Frame, anchors: list[Frame], step: int, source: torch.Generator
+    ) -> Imagined:
+        around, above, behind, whose = torch.rand(4, generator=source).tolist()
+        radius, azimuth, elevation = seen_from(filmed.camera)
+        low = max(min(elevation - SWING, -SWING), -STEEPEST)
+        high = min(max(elevation + SWING, SWING), STEEPEST)
+        a = math.radians(azimuth + 360 * around - 180)
+        e = math.radians(low + (high - low) * above)
+        eye = [math.cos(e) * math.sin(a), math.sin(e), math.cos(e) * math.cos(a)]
+        viewmat = look_at(radius * torch.tensor(eye), torch.zeros(3), torch.tensor([0.0, 1.0, 0.0]))
+        side = orbits.side(step)
+        camera = replace(filmed.camera.resized(side, side), viewmat=viewmat)
+        likeness = filmed
+        if anchors and abs(360 * around - 180) >= FRONT and whose < orbits.by_anchor:
+            likeness = min(anchors, key=lambda f: abs(turn(f.camera, camera)))
+        return Imagined(
+            camera,
+            filmed.index,
+            filmed.time,
+            role="orbit",
+            background=torch.full((3,), float(behind >= orbits.black)),
+            likeness=likeness,
+        )
+
+
+def _by_moment(frames: list[Frame]) -> list[list[Frame]]:
+    """Frames of one moment together, in the order of time."""
+    found: dict[float, list[Frame]] = {}
+    for frame in sorted(frames, key=lambda frame: frame.time):
+        found.setdefault(frame.time, []).append(frame)
+    return list(found.values())
+
+
+def seen_from(camera: Camera) -> tuple[float, float, float]:
+    """Distance from the origin, azimuth from +z towards +x, elevation above; degrees."""
+    x, y, z = camera.center.tolist()
+    radius = math.hypot(x, y, z)
+    return radius, math.degrees(math.atan2(x, z)), math.degrees(math.asin(y / radius))
+
+
+def turn(one: Camera, other: Camera) -> float:
+    """Degrees of azimuth from one camera to the other, in [-180, 180)."""
+    return (seen_from(other)[1] - seen_from(one)[1] + 180) % 360 - 180

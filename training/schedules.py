@@ -34,6 +34,11 @@ def linear(start: float, end: float, steps: int) -> Schedule:
     )
 
 
+def later(schedule: Schedule, before: int) -> Schedule:
+    """The schedule as steps see it that count from 1 again after `before` steps."""
+    return lambda step: schedule(before + step)
+
+
 def cooldown(steps: int, part: float) -> Schedule:
     """A factor: 1, then over the last `part` of `steps` a straight line down to a tenth."""
     length = part * steps

@@ -44,7 +44,17 @@ class Stage:
     begin: Callable[[], None] = lambda: None
     # rows of the table that no view of a step drew skip the optimizer's step
     only_drawn: bool = False
+    timed: bool = False  # the pose asks a frame for its time alone: frames of a moment share one
+    holds: int = 0  # bytes beside the model, where it is: what a loss brings along
     sketch: bool = False  # it draws something else than the model: its pictures are not scored
+
+    def posed(self, frames: list[Frame]) -> list[Gaussians]:
+        """The Gaussians of every frame."""
+        if not self.timed:
+            return [self.pose(frame) for frame in frames]
+        moments = {frame.time: frame for frame in frames}
+        found = {time: self.pose(frame) for time, frame in moments.items()}
+        return [found[frame.time] for frame in frames]
 
     def drawn(self, renders: list[Render]) -> Tensor | None:
         """(N,) which rows a step moves; None for all."""

@@ -1,4 +1,4 @@
-# Folders in the layout of NeRFace. Values as in nerfblendshape/blendshapes.py, for the same reasons.
+# Folders in the layout of NeRFace. Values as in nerfblendshape/blendshapes.py, for its reasons.
 _base_ = "../nerfblendshape/blendshapes.py"
 dataset = "nerface"
 

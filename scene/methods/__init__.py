@@ -36,6 +36,9 @@ NEEDS = {
     "flame_pose": "a FLAME pose for every frame",
     "mask": "a mask of the subject for every frame",
     "flow": "the optical flow of every frame",
+    "anchors": "pictures of other sides of the subject (scripts/make_anchors.py makes them: "
+    "zero123/<frame>/0.png to 5.png) or a prior that knows them (--guidance zero123 "
+    "--guidance_path FOLDER)",
     "subject.model": "a head model: name its file with --head_model",
 }
 OUTDATED = {"condition.low", "condition.high", "code.low", "code.high"}  # tensors of older versions
@@ -222,6 +225,8 @@ def require_needs(scene: Scene, settings: Settings) -> None:
             continue  # `with_needs` makes it
         if need == "subject.model":
             there = scene.subject is not None and scene.subject.model is not None
+        elif need == "anchors":
+            there = any(frame.role == "anchor" for frame in scene.train)
         else:
             there = all(getattr(frame, need) is not None for frame in scene.train)
         if not there:
