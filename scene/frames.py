@@ -26,6 +26,7 @@ from utils.images import (
     to_tensor,
     undistort,
 )
+from utils.rotations import pose_to_twist, rigid_inverse
 
 if TYPE_CHECKING:
     from scene.head.model import HeadModel
@@ -109,6 +110,11 @@ class PointCloud:
 
 
 Key = tuple[Path | None, Mask | None, int, int]  # of a picture in the cache: file, mask, size
+
+
+def head_motion(body_to_world: Tensor) -> Tensor:
+    """(6,) the twist by which the head moved against a body at rest, from where that is (4, 4)."""
+    return pose_to_twist(rigid_inverse(body_to_world))
 
 
 class FrameLoader:
