@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from utils.rotations import (
-    compose,
+    left_product,
     matrices_to_quats,
     pose_to_twist,
     rigid_inverse,
@@ -68,13 +68,13 @@ class BodyPart(nn.Module):
     def forward(self, columns: Mapping[str, Tensor], body_to_world: Tensor) -> dict[str, Tensor]:
         """The posed columns, each row carried as far as its weight says."""
         moved, weight = self.motion(body_to_world), columns[COLUMN].sigmoid()
-        means, quats = columns["means"], nn.functional.normalize(columns["quats"], dim=-1)
-        way = means @ moved[:3, :3].T + moved[:3, 3] - means
-        turn = matrices_to_quats(moved[:3, :3])
-        still = torch.zeros_like(turn)
-        still[0] = torch.where(turn[0] < 0, -1.0, 1.0)
+        means, quats = columns["means"], columns["quats"]
+        still = torch.eye(4, dtype=means.dtype, device=means.device)
+        turn = left_product(matrices_to_quats(moved[:3, :3]))
+        turn = turn * torch.where(turn[0, 0] < 0, -1.0, 1.0)  # the shorter way round
+        way = torch.addmm(moved[:3, 3], means, (moved[:3, :3] - still[:3, :3]).T)
         return {
             **columns,
-            "means": means + weight * way,
-            "quats": compose(torch.lerp(still, turn, weight), quats),
+            "means": torch.addcmul(means, weight, way),
+            "quats": torch.addcmul(quats, weight, quats @ (turn - still).T),
         }
