@@ -14,27 +14,17 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from scene.frames import head_motion
+from scene.regions import chin
 from utils.rotations import (
     left_product,
     matrices_to_quats,
-    pose_to_twist,
-    rigid_inverse,
     twist_to_pose,
 )
 
 COLUMN = "body_logits"  # of a table: (N, 1), the weight of the body, 0 the head's, as a logit
 SURE = 4.0  # logit of what is far from the chin
-CHIN, SOFT = 0.4, 0.55  # of the mouth box's height: how far below it the chin ends, and the change
-
-
-def head_motion(body_to_world: Tensor) -> Tensor:
-    """(6,) the twist by which the head moved against a body at rest, from where that is (4, 4)."""
-    return pose_to_twist(rigid_inverse(body_to_world))
-
-
-def chin(mouth: Tensor) -> float:
-    """The height where the chin ends, from the mouth's box (2, 3), y up."""
-    return float(mouth[0, 1] - CHIN * (mouth[1, 1] - mouth[0, 1]))
+SOFT = 0.55  # of the mouth box's height: how far above and below the chin the weights change
 
 
 class BodyPart(nn.Module):

@@ -11,10 +11,10 @@ from arguments import parse_train_args
 from scene import avatar, load_scene
 from scene.cameras import Camera, intrinsics
 from scene.datasets._heads import FARTHEST_TURN, with_bodies
-from scene.deformation.body import COLUMN, BodyPart, head_motion
+from scene.deformation.body import COLUMN, BodyPart
 from scene.facts import SceneFacts
 from scene.frame_codes import seen_from
-from scene.frames import Frame
+from scene.frames import Frame, head_motion
 from scene.performance import at
 from scene.world import World
 from tests.building import built, facts_of
