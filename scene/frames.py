@@ -95,6 +95,11 @@ class Frame:
         return replace(self, camera=self.camera.to(device), **tensors)
 
 
+def head_motion(body_to_world: Tensor) -> Tensor:
+    """(6,) the twist by which the head moved against a body at rest, from where that is (4, 4)."""
+    return pose_to_twist(rigid_inverse(body_to_world))
+
+
 @dataclass(frozen=True)
 class PointCloud:
     """Where the Gaussians start: `xyz` (P, 3) world units, `rgb` (P, 3) in [0, 1]."""
@@ -110,11 +115,6 @@ class PointCloud:
 
 
 Key = tuple[Path | None, Mask | None, int, int]  # of a picture in the cache: file, mask, size
-
-
-def head_motion(body_to_world: Tensor) -> Tensor:
-    """(6,) the twist by which the head moved against a body at rest, from where that is (4, 4)."""
-    return pose_to_twist(rigid_inverse(body_to_world))
 
 
 class FrameLoader:

@@ -12,7 +12,7 @@ from torch import Tensor
 from scene.cameras import Camera
 from scene.frames import Frame
 
-CHIN = 0.4  # of the mouth box's height: how far below it the chin ends
+CHIN = 0.4  # of the height of the mouth's box: how far below it the chin ends
 # left, top, right, bottom in pixels; right and bottom excluded
 Rectangle = tuple[int, int, int, int]
 
@@ -31,15 +31,15 @@ def rectangle(box: Tensor, frame: Frame) -> Rectangle | None:
     return _bounds(frame.camera, corners)
 
 
+def chin(mouth: Tensor) -> float:
+    """The height where the chin ends, from the mouth's box (2, 3), y up."""
+    return float(mouth[0, 1] - CHIN * (mouth[1, 1] - mouth[0, 1]))
+
+
 def rectangles(boxes: Mapping[str, Tensor], frame: Frame) -> dict[str, Rectangle]:
     """What the frame shows of each box."""
     found = {name: rectangle(box, frame) for name, box in boxes.items()}
     return {name: part for name, part in found.items() if part}
-
-
-def chin(mouth: Tensor) -> float:
-    """The height where the chin ends, from the mouth's box (2, 3), y up."""
-    return float(mouth[0, 1] - CHIN * (mouth[1, 1] - mouth[0, 1]))
 
 
 def _bounds(camera: Camera, points: Tensor) -> Rectangle | None:

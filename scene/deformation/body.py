@@ -16,11 +16,15 @@ from torch import Tensor, nn
 
 from scene.frames import head_motion
 from scene.regions import chin
-from utils.rotations import left_product, matrices_to_quats, twist_to_pose
+from utils.rotations import (
+    left_product,
+    matrices_to_quats,
+    twist_to_pose,
+)
 
 COLUMN = "body_logits"  # of a table: (N, 1), the weight of the body, 0 the head's, as a logit
 SURE = 4.0  # logit of what is far from the chin
-SOFT = 0.55  # of the mouth box's height: how far below the chin it goes over
+SOFT = 0.55  # of the mouth box's height: how far above and below the chin the weights change
 
 
 class BodyPart(nn.Module):
