@@ -73,8 +73,8 @@ def train_stage(stage: Stage, run: Run) -> None:
     torch.autograd.set_detect_anomaly(options.detect_anomaly)
     if start >= stage.iterations:
         return
-    if start == 0:
-        stage.begin()
+    if start == 0 and (said := stage.begin()):
+        logger.note(stage.name, start, said)
     optimizers = Optimizers(stage.params, moments)
     watch = Watch(method, stage.name, run.loader.device, options.debug_from)
     batches = run.loader.ahead(stage.sampler(run.scene.train, stage.name, options.seed, start))
