@@ -298,6 +298,11 @@ class ExportParams:
         "moments of a sequence and of a format that moves; 0: 30, or 60 for a page",
         valid=(lambda value: value == 0 or 2 <= value <= 1_000, "0 or from 2 to 1000"),
     )
+    prune: float = setting(
+        0.0,
+        "share of the Gaussians left out: those that show least in the model's own views",
+        valid=between(0, 0.95),
+    )
     pad: bool = setting(False, "pad the harmonics to degree 3, which some viewers insist on")
     axes: str = setting(
         "upright",
