@@ -141,6 +141,7 @@ class Method(MethodBase):
 
     def _posed(self, code: Tensor, sh_degree: int) -> Gaussians:
         import os
+
         act = os.environ.get("BLEND_ACT", "relu")
         if act == "relu":
             hidden = nn.functional.relu(code)
