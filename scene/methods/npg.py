@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 BOX_POINTS = 20  # of the volume that never moves: a box's corners and the middles of its edges
 SHRINK = 1.6  # of what is split
+LIVELY = 6.0  # logits of Gaussians that share a volume from the start, so that each has its place
 NEAREST_SHARE = 0.02  # of the cloud's unit: what is nearer to a camera is divided by this
 NEIGHBOURS_EVERY = 50  # steps after which it is asked anew who is whose neighbour
 MOMENTS = torch.linspace(0, 1, 16).tolist()  # that say who is near whom
@@ -367,9 +368,6 @@ class Method(MethodBase):
         with torch.no_grad():
             before = self.clouds(times, self.before)
         return (self.clouds(times) - before).abs().mean() / self.unit
-
-
-LIVELY = 6.0  # logits of Gaussians that share a volume from the start, so that each has its place
 
 
 def elsewhere(rows: Rows, source: torch.Generator) -> Rows:
