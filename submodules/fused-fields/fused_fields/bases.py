@@ -42,52 +42,30 @@ def _check(bases: Tensor, weights: Tensor) -> None:
         raise TypeError("bases is float16 and requires a gradient, which float32 bases alone have")
 
 
-@torch.library.custom_op(
-    "fused_fields::mix_bases",
-    mutates_args=(),
-    device_types="cpu",
-    schema="(Tensor bases, Tensor weights) -> Tensor",
-)
-def _mix(bases: Tensor, weights: Tensor) -> Tensor:
-    sums = weights.new_empty(len(bases), bases.shape[2])
+def _forward(bases: Tensor, weights: Tensor) -> Tensor:
+    sums = _empty_sums(bases, weights)
     table = _table(bases, None)
     _native.call("mix_forward", weights.dtype, ctypes.addressof(table), weights, sums)
     return sums
 
 
-_native.on_gpu(_mix, "mix_bases")
-
-
-@_mix.register_fake
-def _(bases: Tensor, weights: Tensor) -> Tensor:
+def _empty_sums(bases: Tensor, weights: Tensor) -> Tensor:
     return weights.new_empty(len(bases), bases.shape[2])
 
 
-@torch.library.custom_op(
-    "fused_fields::mix_bases_backward",
-    mutates_args=(),
-    device_types="cpu",
-    schema="(Tensor grad, Tensor bases, Tensor weights, bool wants_bases) -> (Tensor, Tensor)",
-)
-def _mix_backward(
+def _backward(
     grad: Tensor, bases: Tensor, weights: Tensor, wants_bases: bool
 ) -> tuple[Tensor, Tensor]:
     """Gradients of bases, empty where they are not wanted, and of weights."""
-    found = _empty_grads(bases, weights, wants_bases)
+    found = _empty_grads(grad, bases, weights, wants_bases)
     table = _table(bases, found[0] if wants_bases else None)
     _native.call("mix_backward", weights.dtype, ctypes.addressof(table), weights, grad, found[1])
     return found
 
 
-_native.on_gpu(_mix_backward, "mix_bases_backward")
-
-
-@_mix_backward.register_fake
-def _(grad: Tensor, bases: Tensor, weights: Tensor, wants_bases: bool) -> tuple[Tensor, Tensor]:
-    return _empty_grads(bases, weights, wants_bases)
-
-
-def _empty_grads(bases: Tensor, weights: Tensor, wants_bases: bool) -> tuple[Tensor, Tensor]:
+def _empty_grads(
+    grad: Tensor, bases: Tensor, weights: Tensor, wants_bases: bool
+) -> tuple[Tensor, Tensor]:
     shape = bases.shape if wants_bases else (0,)
     return weights.new_empty(shape), torch.empty_like(weights)
 
@@ -102,7 +80,21 @@ def _differentiate(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor]:
     return bases if wants_bases else None, weights
 
 
-_mix.register_autograd(_differentiate, setup_context=_keep)
+_mix = _native.OPERATORS.define(
+    "mix_bases(Tensor bases, Tensor weights) -> Tensor",
+    cpu=_forward,
+    cuda=_native.on_gpu("mix_bases"),
+    fake=_empty_sums,
+    keep=_keep,
+    differentiate=_differentiate,
+)
+_mix_backward = _native.OPERATORS.define(
+    "mix_bases_backward(Tensor grad, Tensor bases, Tensor weights, bool wants_bases) "
+    "-> (Tensor, Tensor)",
+    cpu=_backward,
+    cuda=_native.on_gpu("mix_bases_backward"),
+    fake=_empty_grads,
+)
 
 
 def _table(bases: Tensor, grad: Tensor | None) -> _native.BasisTable:
