@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from gaussian_renderer import Render
 
 CELLS = (5, 10, 25, 50)  # of a picture's side, coarse to fine, that control points are fitted to
-LONGEST = 200  # pixels of a side of the pictures they see
+LONGEST = 100  # pixels of a side of the pictures they see
 HELD_OUT = 8  # of so many moments one is not followed, but checked
 CHECKED = 24  # views at most
 STRIDES = 0.7548776662, 0.5698402910  # Roberts' sequence: pairs of moments, evenly over all
