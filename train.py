@@ -54,7 +54,7 @@ def train(settings: Settings) -> Path:
             logger.say(line)
         loader = FrameLoader(settings.run.cache_mb, device)
         loader.preload(scene.train + scene.test)
-        watched = following(settings.run, facts, method, scene.train, device)
+        watched = following(settings.run, facts, method, scene, device)
         with watched as viewer, StopRequest() as stop:  # a taken port is told before --restart acts
             begin_run(settings, model_path)
             scene, said = with_needs(scene, settings, model_path)

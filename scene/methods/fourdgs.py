@@ -47,6 +47,9 @@ class ModelHiddenParams(BodySetting, Refinement, CarrierParams):
 
     net_width: int = count(64, "width of the feature MLP and of the heads")
     defor_depth: int = setting(1, "layers of the feature MLP; 0 means 1", valid=between(0, 64))
+    shared_hidden: bool = setting(
+        False, "one hidden layer for all heads, in place of one for each: faster"
+    )
     plane_tv_weight: float = setting(1e-4, "smoothness of the spatial planes")
     time_smoothness_weight: float = setting(1e-2, "smoothness of the time planes along time")
     l1_time_planes: float = setting(1e-4, "pull of the time planes to 1, the neutral factor")
@@ -204,7 +207,9 @@ class Method(Carried):
         heads = dict(head for off, head in HEADS.items() if not getattr(h, off))
         sizes = {name: size * (bands if name == "sh" else 1) for name, size in heads.items()}
         code = (h.code_width if self.condition is not None else 0) + h.latent_width
-        return OffsetMLP(self.grid.n_features, h.net_width, h.defor_depth, sizes, code)
+        return OffsetMLP(
+            self.grid.n_features, h.net_width, h.defor_depth, sizes, code, shared=h.shared_hidden
+        )
 
     def _conditioning(self) -> tuple[FrameCodes | None, ConditionCode | None]:
         h, inputs, noise = self.hidden, condition_inputs(self.hidden), self.optim.code_noise
