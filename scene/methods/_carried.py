@@ -42,14 +42,7 @@ HELD_OUT = 8  # of so many moments one is not followed, but checked
 CHECKED = 24  # views at most
 STRIDES = 0.7548776662, 0.5698402910  # Roberts' sequence: pairs of moments, evenly over all
 MOST_NEAREST = 16
-# Options where Gaussians ride: they are born where they belong, can soon be told apart and settle.
-RIDING = {
-    "densify_from_iter": 300,
-    "pruning_from_iter": 300,
-    "prune_until_iter": 10**9,
-    "position_lr_max_steps": 0,
-    "position_lr_final": 1.6e-5,
-}
+SOON = 300  # steps after which Gaussians that ride are told apart: they are born where they belong
 T = TypeVar("T")
 
 
@@ -90,10 +83,24 @@ class CarrierOptions(TableRates):
     track_lr: float = setting(2e-3, "of their splines while followed, sides of the box")
     spline_lr_init: float = setting(1e-3, "of their splines under the Gaussians")
     spline_lr_final: float = setting(1e-4, "of their splines at the end")
+    riding_lr_final: float = setting(
+        1.6e-5, "of the positions of Gaussians that ride, times the extent, at the end"
+    )
     blend_lr: float = setting(0.01, "of the logits of a Gaussian's weights")
 
     def column_rates(self, extent: float, iterations: int) -> dict[str, Schedule]:
         return {**super().column_rates(extent, iterations), "blend": constant(self.blend_lr)}
+
+    def riding(self) -> CarrierOptions:
+        """These options where Gaussians ride: rows are born soon, and go to the end."""
+        return replace(
+            self,
+            densify_from_iter=min(self.densify_from_iter, SOON),
+            pruning_from_iter=min(self.pruning_from_iter, SOON),
+            prune_until_iter=self.iterations,
+            position_lr_max_steps=0,
+            position_lr_final=self.riding_lr_final,
+        )
 
     def window_at(self, step: int) -> tuple[float, float]:
         """First and last time that step `step` of the control points sees."""
@@ -217,7 +224,7 @@ class Carried(MethodBase):
         if self.carrier is None:
             return groups
         o, c = self.optim, self.carrier.points.columns
-        riding = replace(o, **RIDING).table_groups(self.table, self.facts.extent, iterations)
+        riding = o.riding().table_groups(self.table, self.facts.extent, iterations)
         splines = log_linear(o.spline_lr_init, o.spline_lr_final, iterations)
         return [
             *(replace(g, lr=self.either(g.lr, r.lr)) for g, r in zip(groups, riding, strict=True)),
@@ -229,7 +236,7 @@ class Carried(MethodBase):
         usual = densify(self.optim)
         if self.carrier is None:
             return usual
-        s, riding = usual.settings, densify(replace(self.optim, **RIDING)).settings
+        s, riding = usual.settings, densify(self.optim.riding()).settings
         grow, prune = self.either(s.grow, riding.grow), self.either(s.prune, riding.prune)
         return GradientDensify(replace(s, grow=grow, prune=prune))
 
