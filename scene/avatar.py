@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from scene import Scene
-from scene.deformation.body import head_motion
 from scene.facts import SceneFacts, Statistics, moments, statistics
-from scene.frames import NO_ROW, Frame
+from scene.frames import NO_ROW, Frame, head_motion
 from scene.paths import swung
 from scene.world import AS_IT_IS, World
 from utils.errors import InputError

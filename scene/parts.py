@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scene.deformation.body import chin
 from scene.frames import Frame
+from scene.regions import chin
 from utils.images import Pixels, read_matte, undistort
 
 NAMES = ("head", "torso")  # part k + 1; 0 is neither

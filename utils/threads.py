@@ -1,12 +1,15 @@
 """Import this first, before torch: idle worker threads must sleep, not spin; freed memory must
-stay; and Ctrl-C or too little memory while the rest is imported is one line.
+stay; Ctrl-C or too little memory while the rest is imported is one line; and who asks for help
+alone does not wait for torch.
 
 OpenMP's default is to busy-wait between parallel loops; beside one other job on the machine that
 made a training step 40 times slower. The choice is read when torch loads its OpenMP library, hence
 at import. A user's own OMP_WAIT_POLICY is respected.
 
 glibc hands back what a step frees, and the next step fetches it again, page by page: at 800x800
-half of a training step went there. A user's own MALLOC_ variables are respected.
+half of a training step went there. A user's own MALLOC_ variables are respected. Blocks of more
+than 32 MiB, such as the gradient of a head's bases, it hands back all the same: torch fetches these
+in huge pages, where the system has them, which takes a third of the time.
 """
 
 import ctypes
@@ -16,6 +19,7 @@ import sys
 from types import TracebackType
 
 from utils.errors import can_be_mended, leave
+from utils.stand_ins import only_help, stand_in
 
 START_BYTES = 700 * 2**20  # of address space; with less, the libraries fail, or try for ever
 # variable of glibc -> its number in mallopt, bytes: larger blocks are fetched from the system
@@ -44,7 +48,10 @@ def _told(kind: type[BaseException], error: BaseException, trace: TracebackType 
 
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 _keep_freed_memory()
 sys.excepthook = _told
 if 0 <= resource.getrlimit(resource.RLIMIT_AS)[0] < START_BYTES:
     leave(MemoryError(f"ulimit -v allows less than the {START_BYTES >> 20} MiB of a start"))
+if only_help(sys.argv[1:]) and not sys.modules.keys() & {"torch", "pytest"}:
+    stand_in()

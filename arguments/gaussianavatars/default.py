@@ -1,8 +1,2 @@
-# Folders of GaussianAvatars and VHAP. Values as in nerfblendshape/default.py, for the same reasons.
-_base_ = "../nerfblendshape/default.py"
-dataset = "gaussianavatars"
-
-# FLAME's pose does not say where the head is: the cameras move instead of it.
-DataParams = dict(fixed_head=True)
-
-ModelHiddenParams = dict(flame_pose_input=True)
+# An avatar: linear bases, whose settings are in blendshapes.py; fourdgs.py has those of 4DGS.
+_base_ = "blendshapes.py"

@@ -1,5 +1,5 @@
-# GaussianHead on the talking head of `make demo-head`, in about the time of demo_head.py. For
-# comparison with it.
+# GaussianHead on the talking head of `make demo-head`, in about the time of
+# demo_head_fourdgs.py. For comparison with it.
 _base_ = "gaussianhead.py"
 
 DataParams = dict(head_model="data/demo_head/head_model.npz", test_videos=["test", "driving"])

@@ -1,5 +1,5 @@
-# MonoGaussianAvatar on the talking head of `make demo-head`, in about the time of demo_head.py. For
-# comparison with it.
+# MonoGaussianAvatar on the talking head of `make demo-head`, in about the time of
+# demo_head_fourdgs.py. For comparison with it.
 _base_ = "monogaussian.py"
 
 DataParams = dict(head_model="data/demo_head/head_model.npz", test_videos=["test", "driving"])

@@ -8,4 +8,4 @@ DataParams = dict(fixed_head=True)
 
 ModelHiddenParams = dict(flame_pose_input=True)
 
-OptimizationParams = dict(lambda_regions=0.0)  # as in default.py
+OptimizationParams = dict(lambda_regions=0.0)  # as in fourdgs.py

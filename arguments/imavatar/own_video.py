@@ -1,5 +1,5 @@
-# A person's own video (scripts/make_avatar.py), 256x256, on a schedule of minutes: linear bases, and
-# a body that follows the head.
+# A person's own video (scripts/make_avatar.py), 256x256, on a schedule of minutes: linear bases,
+# and a body that follows the head.
 _base_ = "blendshapes.py"
 
 # The head model lies in the subject's folder; video folders named test... are held out.

@@ -1,5 +1,5 @@
 # The same model told neither expression and pose nor the time: one face for all frames. For
-# comparison with default.py.
-_base_ = "default.py"
+# comparison with fourdgs.py.
+_base_ = "fourdgs.py"
 
 ModelHiddenParams = dict(expression_input=False, flame_pose_input=False, time_input=False)

@@ -1,4 +1,4 @@
-# What 4DGS alone makes of the video: the time moves the Gaussians. For comparison with default.py.
-_base_ = "default.py"
+# What 4DGS alone makes of the video: the time moves the Gaussians. For comparison with fourdgs.py.
+_base_ = "fourdgs.py"
 
 ModelHiddenParams = dict(expression_input=False, flame_pose_input=False, time_input=True)

@@ -1,3 +1,2 @@
-# Folders of INSTA's tool. Values as in nerfblendshape/default.py, for the same reasons.
-_base_ = "../nerfblendshape/default.py"
-dataset = "insta"
+# An avatar: linear bases, whose settings are in blendshapes.py; fourdgs.py has those of 4DGS.
+_base_ = "blendshapes.py"

@@ -1,4 +1,4 @@
-# GaussianHead on two cores in about the time of default.py: a deformation MLP of a quarter of the
+# GaussianHead on two cores in about the time of fourdgs.py: a deformation MLP of a quarter of the
 # published width, a tenth of the published steps, and rates for as few. gaussianhead_paper.py has
 # the published values.
 _base_ = "data.py"
@@ -24,6 +24,7 @@ OptimizationParams = dict(
     opacity_lr=1e-3,
     geometry_lr=1e-2,
     feature_lr=1e-2,
+    opacity_reset_interval=300_000,  # a reset costs more than it cleans
     lambda_vgg=0.0,  # VGG16 costs ten times the rest of a step on a CPU
     lambda_regions=1.0,  # the mouth is a percent of the picture
     max_gaussians=30_000,  # under 12 MB on disk

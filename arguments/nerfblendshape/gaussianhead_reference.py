@@ -2,6 +2,7 @@
 _base_ = "gaussianhead.py"
 
 ModelHiddenParams = dict(
+    reference_look=True,
     reference_box=True,
     reference_contraction=True,
     reference_channels=True,

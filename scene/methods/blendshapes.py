@@ -1,5 +1,5 @@
 """Linear bases: every Gaussian has a few ways to move, turn, grow, fade and change its colour, and
-all share the few weights that a small perceptron reads from expression and pose.
+all share the few weights that expression and pose give them.
 
 After Ma et al., "3D Gaussian Blendshapes for Head Avatar Animation", SIGGRAPH 2024, and Li et al.,
 "RGBAvatar: Reduced Gaussian Blendshapes for Online Modeling of Head Avatars", CVPR 2025; here
@@ -25,14 +25,20 @@ from scene.gaussian_model import Gaussians, GaussianTable, activate
 from scene.methods import MethodBase, as_half
 from training.losses import in_regions
 from training.optimizers import ParamGroup
-from training.options import CommonOptions, TableRates
+from training.options import (
+    BodyRates,
+    BodySetting,
+    CommonOptions,
+    MomentRates,
+    Refinement,
+    TableRates,
+)
 from training.samplers import Shuffled
 from training.schedules import Schedule, constant, log_linear
-from training.stage import Loss, Stage
+from training.stage import Stage
 
 if TYPE_CHECKING:
     from arguments.settings import Settings
-    from gaussian_renderer import Render
 
 # What a base moves: columns of the table, and how many numbers of each.
 NUMBERS = {"means": 3, "quats": 4, "log_scales": 3, "opacity_logits": 1, "sh_dc": 3}
@@ -40,31 +46,27 @@ WIDTH = sum(NUMBERS.values())
 
 
 @dataclass(frozen=True)
-class ModelHiddenParams:
-    """The bases, and the perceptron that mixes them."""
+class ModelHiddenParams(BodySetting, Refinement):
+    """The bases, and what mixes them."""
 
     n_bases: int = count(20, "bases of every Gaussian; 12 are enough for a phone")
-    mix_width: int = count(64, "width of the perceptron from expression to the bases' weights")
+    # Two layers with nothing between them are a linear map that learns faster than one.
+    mix_width: int = count(64, "width between the two layers from expression to weights")
+    mix_relu: bool = setting(False, "a ReLU between them; otherwise weights are linear")
     flame_pose_input: bool = setting(False, "the weights follow the FLAME pose, too")
-    refine_expression: bool = setting(False, "learn a correction of every moment's expression")
-    refine_flame_pose: bool = setting(False, "learn a correction of every moment's FLAME pose")
-    refine_camera: bool = setting(False, "learn a correction of every moment's camera pose")
 
 
 @dataclass(frozen=True)
-class OptimizationParams(TableRates, CommonOptions):
+class OptimizationParams(BodyRates, TableRates, MomentRates, CommonOptions):
     """Schedules, losses and densification. Iterations are optimiser steps."""
 
     iterations: int = weight(9_000, "steps in which the bases are learned")
     coarse_iterations: int = weight(1_000, "steps of the static stage before them")
     batch_size: int = count(1, "views per step")
-    bases_lr_init: float = setting(1.0, "of the bases, in rates of the columns that they move")
-    bases_lr_final: float = setting(0.1, "of the bases at the end")
-    mix_lr_init: float = setting(1e-3, "of the perceptron")
-    mix_lr_final: float = setting(1e-4, "of the perceptron at the end")
-    frame_lr: float = setting(1e-3, "of corrections, the rows learned per moment")
-    lambda_frames: float = weight(0.01, "of the mean square of corrections")
-    lambda_bases: float = weight(0.0, "of the mean square of what the bases add, in their units")
+    bases_lr_init: float = setting(0.3, "of the bases, in rates of the columns that they move")
+    bases_lr_final: float = setting(0.03, "of the bases at the end")
+    mix_lr_init: float = setting(1e-3, "of the layers from expression to weights")
+    mix_lr_final: float = setting(1e-4, "of these layers at the end")
     densify_grad_threshold: float = setting(2e-4, "screen-space gradient of densified Gaussians")
     opacity_threshold: float = setting(0.005, "opacity under which a Gaussian is pruned")
 
@@ -89,6 +91,7 @@ class Method(MethodBase):
         h, o = self.hidden, self.optim
         self.table = GaussianTable.from_points(points, self.sh_degree, facts.extent)
         self.table.columns["bases"] = nn.Parameter(torch.zeros(len(points.xyz), h.n_bases, WIDTH))
+        self.add_body()
         # A base's numbers count in first steps of their columns, so that one rate serves them all.
         rates = o.column_rates(facts.extent, o.iterations)
         steps = [torch.full((size,), rates[name](1)) for name, size in NUMBERS.items()]
@@ -98,22 +101,23 @@ class Method(MethodBase):
             inputs, noise = self.needs(settings), o.code_noise
             self.code = ConditionCode(facts, inputs, h.mix_width, noise=noise, seed=self.seed)
             self.mix = nn.Linear(h.mix_width, h.n_bases)
-        refined = [name for name in (*inputs, "camera") if getattr(h, f"refine_{name}")]
+        refined = h.refined((*inputs, "camera"))
         self.frames = FrameCodes(facts, refined, 0) if refined else None
 
     def prepare(self, frame: Frame) -> Frame:
         return frame if self.frames is None else self.frames.refine(frame)
 
     def forward(self, frame: Frame) -> Gaussians:
-        return self._posed(self.code(frame, self.at_step), self.drawn_sh_degree)
+        columns = self._moved(self.code(frame, self.at_step))
+        return activate(self.on_body(columns, frame), self.drawn_sh_degree)
 
     def canonical(self, frame: Frame) -> Gaussians:
-        return activate(self.table.columns, self.drawn_sh_degree)
+        return activate(self.on_body(dict(self.table.columns), frame), self.drawn_sh_degree)
 
     @torch.no_grad()
     def exported(self) -> Gaussians:
         """The Gaussians of the mean expression."""
-        return self._posed(self.code.layer.bias, self.sh_degree)
+        return activate(self._moved(self.code.layer.bias), self.sh_degree)
 
     @torch.no_grad()
     def settle(self) -> None:
@@ -132,52 +136,28 @@ class Method(MethodBase):
         coarse, fine, views = o.coarse_iterations, o.iterations, Shuffled(o.batch_size)
         return [
             Stage("coarse", coarse, self.canonical, self._table_groups(coarse), losses,
-                  densify(coarse, *limits), views, only_drawn=o.sparse_adam),
+                  densify(coarse, *limits, last=False), views, only_drawn=o.sparse_adam),
             Stage("fine", fine, self.forward,
-                  o.cooled(self._table_groups(fine) + self._mix_groups(fine), fine),
-                  losses + self._smallness(),
-                  densify(fine, *limits), views, only_drawn=o.sparse_adam),
+                  o.cooled(self._table_groups(fine) + self._mix_groups(fine), fine)
+                  + o.moment_groups(self.frames),
+                  losses + o.moment_losses(self.frames), densify(fine, *limits), views,
+                  only_drawn=o.sparse_adam),
         ]  # fmt: skip
 
-    def _posed(self, code: Tensor, sh_degree: int) -> Gaussians:
-        import os
-        act = os.environ.get("BLEND_ACT", "relu")
-        if act == "relu":
-            hidden = nn.functional.relu(code)
-        elif act == "linear":
-            hidden = code
-        elif act == "half":  # half of the units linear
-            n = len(code) // 2
-            hidden = torch.cat([code[:n], nn.functional.relu(code[n:])])
-        weights = self.mix(hidden)
+    def _moved(self, code: Tensor) -> dict[str, Tensor]:
+        """The table's columns with what their bases add for a frame of this code."""
+        weights = self.mix(nn.functional.relu(code) if self.hidden.mix_relu else code)
         columns = dict(self.table.columns)
-        added = mix_bases(columns["bases"], weights[:, None] * self.units)
+        added = mix_bases(columns.pop("bases"), weights[:, None] * self.units)
         for name, part in zip(NUMBERS, added.split([*NUMBERS.values()], dim=1), strict=True):
             columns[name] = columns[name] + part.reshape(columns[name].shape)
-        return activate(columns, sh_degree)
-
-    def _smallness(self) -> list[Loss]:
-        def bases(renders: list[Render], frames: list[Frame], step: int) -> Tensor:
-            return self.table.columns["bases"].square().mean()
-
-        def rows(renders: list[Render], frames: list[Frame], step: int) -> Tensor:
-            return self.frames.size(frames)
-
-        o, terms = self.optim, []
-        if o.lambda_bases:
-            terms.append(Loss("bases", constant(o.lambda_bases), bases))
-        if self.frames is not None and o.lambda_frames:
-            terms.append(Loss("frames", constant(o.lambda_frames), rows))
-        return terms
+        return columns
 
     def _table_groups(self, iterations: int) -> list[ParamGroup]:
-        return self.optim.table_groups(self.table, self.facts.extent, iterations)
+        rows = self.optim.table_groups(self.table, self.facts.extent, iterations)
+        return rows + self.body_groups()
 
     def _mix_groups(self, iterations: int) -> list[ParamGroup]:
         rate = log_linear(self.optim.mix_lr_init, self.optim.mix_lr_final, iterations)
         parts = {"code": self.code, "mix": self.mix}
-        groups = [ParamGroup(name, part.parameters, rate) for name, part in parts.items()]
-        if self.frames is not None:
-            still = constant(self.optim.frame_lr)
-            groups.append(ParamGroup("frames", self.frames.parameters, still, rows="touched"))
-        return groups
+        return [ParamGroup(name, part.parameters, rate) for name, part in parts.items()]

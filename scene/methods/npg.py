@@ -16,8 +16,9 @@ from torch import Tensor
 from arguments.settings import at_least, between, count, setting, weight
 from scene.cameras import project
 from scene.deformation.point_basis import PointBasis
-from scene.deformation.volumes import inside, neighbourhoods, turns
+from scene.deformation.volumes import inside, neighbourhoods, shares, turns
 from scene.facts import SceneFacts
+from scene.flow import subject
 from scene.frames import Frame, PointCloud
 from scene.gaussian_model import (
     Gaussians,
@@ -66,7 +67,7 @@ class ModelHiddenParams:
         "ball, moved as a whole, linearly and in waves",
     )
     n_nearest: int = setting(20, "points of a local volume", valid=at_least(1))
-    rows_per_point: int = count(4, "Gaussians that are born in each volume")
+    rows_per_point: int = count(6, "Gaussians that are born in each volume")
     static_box: bool = setting(
         False, "one more volume, the scene's box, which never moves, for what stands still"
     )
@@ -77,7 +78,7 @@ class OptimizationParams(TableRates, CommonOptions):
     """Schedules, losses and densification. Iterations are optimiser steps."""
 
     iterations: int = weight(3_000, "steps of the Gaussians")
-    coarse_iterations: int = weight(1_500, "steps of the coarse cloud before them")
+    coarse_iterations: int = weight(600, "steps of the coarse cloud before them")
     batch_size: int = count(1, "views per step of the Gaussians")
     window: int = setting(10, "moments in a row that a coarse step sees", valid=at_least(2))
     coarse_side: int = count(200, "longest side of the pictures it sees, pixels")
@@ -88,7 +89,7 @@ class OptimizationParams(TableRates, CommonOptions):
     lambda_chamfer: float = weight(1_000.0, "of the distance from points to silhouettes and back")
     lambda_flow: float = weight(10.0, "of the difference to the pictures' optical flow")
     lambda_front: float = weight(100.0, "of points behind a camera")
-    lambda_rigid: float = weight(0.02, "of what stretches between neighbours")
+    lambda_rigid: float = weight(2e-4, "of what stretches between neighbours")
     k_nn: int = setting(10, "neighbours that are held together, the point among them",
                         valid=at_least(2))  # fmt: skip
     raw_units: bool = setting(
@@ -159,6 +160,8 @@ class Method(MethodBase):
         self.register_buffer("near", torch.zeros(n, k, dtype=torch.int64))
         held = min(o.k_nn, h.n_points)
         self.register_buffer("held", torch.zeros(h.n_points, held, dtype=torch.int64))
+        # Sum of the colours that pictures show where a point is, and their number.
+        self.register_buffer("tints", torch.zeros(n, 4))
         columns = GaussianTable.from_points(points, self.sh_degree, facts.extent).columns
         columns = {k: v.detach() for k, v in columns.items() if k != "means"}
         rows = len(points.xyz)
@@ -195,7 +198,7 @@ class Method(MethodBase):
 
     def _posed(self, time: float) -> dict[str, Tensor]:
         columns, anchor = dict(self.table.columns), self.table.fixed.anchor
-        cloud, weights = self.cloud(time), columns.pop("blend").softmax(1)
+        cloud, weights = self.cloud(time), shares(columns.pop("blend"))
         turned = turns(self.rest, cloud, self.near)
         columns["means"] = inside(cloud, self.near, anchor, weights)
         columns["quats"] = compose(torch.nn.functional.embedding(anchor, turned), columns["quats"])
@@ -249,12 +252,13 @@ class Method(MethodBase):
         widths = [
             round_columns(PointCloud(means, means), self.facts.extent)["log_scales"]
             for means in (
-                inside(torch.cat([cloud, self.box]), self.near, anchor, blend.softmax(1))
+                inside(torch.cat([cloud, self.box]), self.near, anchor, shares(blend))
                 for cloud in paths
             )
         ]
-        grey = PointCloud(torch.zeros(len(anchor), 3), torch.full((len(anchor), 3), 0.5))
-        born = dict(GaussianTable.from_points(grey, self.sh_degree).columns)
+        tints = (self.tints[:, :3] + 0.5) / (self.tints[:, 3:] + 1)  # grey where nobody looked
+        points = PointCloud(torch.zeros(len(anchor), 3).to(tints), tints[anchor])
+        born = dict(GaussianTable.from_points(points, self.sh_degree).columns)
         born |= {"blend": blend, "log_scales": torch.stack(widths).amin(0)}
         self.table.allocate(len(anchor))
         for name, column in self.table.columns.items():
@@ -300,9 +304,22 @@ class Method(MethodBase):
             if silhouette is None:
                 continue
             size = 1.0 if o.raw_units else point_losses.diagonal(frame.camera)
+            if 2 * step > o.coarse_iterations:
+                self._tint(frame, places)
             away = point_losses.chamfer(places, silhouette, source, o.chamfer_pixels)
             found.append(away / size**2)
         return torch.stack(found).mean() if found else self.middle.new_zeros(())
+
+    @torch.no_grad()
+    def _tint(self, frame: Frame, places: Tensor) -> None:
+        """Take in the colours that a picture shows at the places (N, 2) of points."""
+        column, row = places.long().unbind(1)
+        size = places.new_tensor([frame.camera.width, frame.camera.height])
+        within = ((places >= 0) & (places < size)).all(1).nonzero()[:, 0]
+        column, row = column[within], row[within]
+        shown = subject(frame)[row, column].float()[:, None]
+        colours = torch.cat([frame.image[:, row, column].T, torch.ones_like(shown)], dim=1)
+        self.tints.index_add_(0, within, shown * colours)
 
     def _silhouette(self, frame: Frame) -> Silhouette | None:
         key = (frame.image_path, frame.index, frame.image.shape)
@@ -345,7 +362,7 @@ class Method(MethodBase):
         return (self.clouds(times) - before).abs().mean() / self.unit
 
 
-LIVELY = 4.0  # logits of Gaussians that share a volume from the start, so that each has its place
+LIVELY = 6.0  # logits of Gaussians that share a volume from the start, so that each has its place
 
 
 def elsewhere(rows: Rows, source: torch.Generator) -> Rows:

@@ -92,7 +92,7 @@ class OptimizationParams(TableRates, PhotometricWeights, Densification):
         1.0, "of a generated picture's terms, in those of a filmed one; 0: they only guide"
     )
     confidence: float = weight(
-        2.0,
+        10.0,
         "how far a generated view's residual may exceed its usual one until it is half believed, "
         "in usual ones; 0: all is believed",
     )

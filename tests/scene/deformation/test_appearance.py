@@ -28,7 +28,8 @@ def layer_by_layer(decoder, features, directions):
 @pytest.mark.parametrize("linear_color", [False, True])
 def test_fused_layers_give_values_and_gradients_of_the_plain_ones(sh_degree, linear_color):
     features, directions = inputs()
-    decoder = AppearanceDecoder(8, 16, sh_degree, linear_color=linear_color)
+    settings = {"from_zero": False, "linear_color": linear_color}
+    decoder = AppearanceDecoder(8, 16, sh_degree, **settings)
     nn.init.normal_(decoder.rest.weight)
     leaves = [features, *decoder.parameters()]
     found, truth = decoder(features, directions), layer_by_layer(decoder, features, directions)
@@ -44,6 +45,9 @@ def gradients(outputs, leaves):
     return torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)
 
 
-def test_untrained_harmonics_above_degree_0_show_nothing():
-    decoder = AppearanceDecoder(8, 16, 3)
-    assert not decoder(*inputs())["sh_rest"].any()
+@pytest.mark.parametrize("from_zero", [False, True])
+def test_what_begins_at_zero_shows_nothing(from_zero):
+    found = AppearanceDecoder(8, 16, 3, from_zero=from_zero)(*inputs())
+    assert not found["sh_rest"].any()
+    for name in ("opacity_logits", "sh_dc"):
+        assert bool(found[name].any()) != from_zero

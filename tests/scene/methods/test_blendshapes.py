@@ -20,6 +20,7 @@ from training.optimizers import Optimizers
 from utils.errors import InputError
 from utils.tensors import read_tensors
 
+ALONE = ("--n_bases", "1", "--bases_lr_init", "1")
 FIELDS = ("means", "quats", "scales", "opacities", "sh")
 ARGV = ["--method", "blendshapes", "--init_points", "100", "--n_bases", "5", "--mix_width", "8"]
 
@@ -53,7 +54,8 @@ def weights_of(method, frame):
     """(K,) by the words of the method's page."""
     known = method.facts.conditions["expression"]
     x = (frame.expression - known.mean) / known.spread.clamp(min=1e-6) * (known.spread > 1e-6)
-    hidden = (method.code.layer.weight @ x + method.code.layer.bias).clamp(min=0)
+    code = method.code.layer.weight @ x + method.code.layer.bias
+    hidden = code.clamp(min=0) if method.hidden.mix_relu else code
     return method.mix.weight @ hidden + method.mix.bias
 
 
@@ -63,8 +65,9 @@ def test_untrained_bases_move_nothing(folder):
         assert same(method(frame), method.canonical(frame)) == set(FIELDS)
 
 
-def test_every_number_moves_its_own_column_by_its_weight_in_steps_of_that_column(folder):
-    method, scene, settings = build(folder, disturbed=False)
+@pytest.mark.parametrize("relu", ["false", "true"])
+def test_every_number_moves_its_own_column_by_its_weight_in_steps_of_that_column(folder, relu):
+    method, scene, settings = build(folder, "--mix_relu", relu, disturbed=False)
     frame, columns, first = scene.train[2], method.table.columns, 0
     rates = settings.optim.column_rates(method.facts.extent, settings.optim.iterations)
     for name, count in NUMBERS.items():
@@ -107,7 +110,7 @@ def test_what_is_exported_has_the_mean_expression(folder):
 
 def test_a_first_step_moves_what_is_drawn_by_the_rates_of_the_columns(folder):
     """Adam's first step is its rate in every number, whatever the gradient."""
-    method, scene, settings = build(folder, "--n_bases", "1", disturbed=False)
+    method, scene, settings = build(folder, *ALONE, disturbed=False)
     with torch.no_grad():
         method.mix.weight.zero_()
         method.mix.bias.fill_(1.0)

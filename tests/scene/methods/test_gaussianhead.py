@@ -14,6 +14,7 @@ from tests.tiny_scene import write_tiny_head, write_tiny_scene
 from training import losses
 from training.optimizers import Optimizers
 from utils.errors import InputError
+from utils.sh import rgb_to_sh
 
 ARGV = ["--method", "gaussianhead", "--init_points", "100", "--deform_width", "16",
         "--plane_resolution", "8", "--lambda_vgg", "0", "--body_part", "false"]  # fmt: skip
@@ -40,6 +41,8 @@ def build(folder, *flags, disturbed=True, steps=RAMP):
             method.deform.out.weight.normal_(std=0.02)
             for plane in method.planes.parameters():
                 plane.uniform_(0.5, 1.5)
+            for layer in (method.decoder.opacity, method.decoder.dc):
+                layer.weight.normal_(std=0.1)
     return method, scene
 
 
@@ -248,9 +251,47 @@ def test_densification_keeps_the_moments_of_rotations_but_in_the_published_code(
     assert torch.equal(born, method.table.columns["rotations"][7])  # inherited
 
 
-def test_rows_are_pruned_by_their_greatest_opacity_and_in_the_published_code_by_the_latest(folder):
-    assert build(folder)[0].stages()[0].strategy.settings.opacity == "greatest"
-    assert build(folder, "--reference_pruning")[0].stages()[0].strategy.settings.opacity == "latest"
+def test_rows_are_pruned_by_what_is_stored_or_else_by_what_views_drew(folder):
+    def chosen(*flags):
+        return build(folder, *flags)[0].stages()[0].strategy.settings.opacity
+
+    assert chosen() == "stored"
+    assert chosen("--reference_look") == "greatest"
+    assert chosen("--reference_look", "--reference_pruning") == "latest"
+
+
+def test_an_untrained_decoder_leaves_the_look_that_is_stored(folder):
+    method, scene = build(folder, disturbed=False)
+    seen = method(scene.train[0])
+    torch.testing.assert_close(seen.opacities, torch.full((100, 1), 0.1))
+    torch.testing.assert_close(seen.sh[:, :1], rgb_to_sh(scene.points.rgb)[:, None])
+    method, _ = build(folder)
+    before = method(scene.train[0])
+    with torch.no_grad():
+        method.table.columns["opacity_logits"].add_(1.0)
+        method.table.columns["sh_dc"].add_(0.25)
+    after = method(scene.train[0])
+    torch.testing.assert_close(after.opacities.logit(), before.opacities.logit() + 1.0)
+    torch.testing.assert_close(after.sh[:, 0], before.sh[:, 0] + 0.25)
+
+
+def test_the_published_look_stores_nothing_and_such_a_model_opens_in_either_form(folder):
+    method, scene = build(folder, "--reference_look")
+    assert not {"opacity_logits", "sh_dc"} & method.table.columns.keys()
+    again, _ = build(folder)
+    again.load({name: value.clone() for name, value in method.state_dict().items()})
+    for frame in scene.train[::4]:
+        assert same(again(frame), method(frame)) == set(FIELDS)
+
+
+def test_a_reset_acts_on_the_stored_opacity(folder):
+    method, _ = build(folder, "--opacity_reset_interval", "10")
+    with torch.no_grad():
+        method.table.columns["opacity_logits"].fill_(2.0)
+    stage = method.stages()[0]
+    stage.strategy.update(10, method.table, Optimizers(stage.params))
+    logits = method.table.columns["opacity_logits"]
+    torch.testing.assert_close(logits.sigmoid(), torch.full_like(logits, 0.01))
 
 
 def test_gradients_reach_every_parameter(folder):

@@ -1,0 +1,3 @@
+# Folders of INSTA's tool. Values as in nerfblendshape/fourdgs.py, for the same reasons.
+_base_ = "../nerfblendshape/fourdgs.py"
+dataset = "insta"
