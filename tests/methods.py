@@ -130,7 +130,8 @@ CASES = {
         frames="transforms_train.json",
         stages=("coarse", "splat"),
         small="--n_points 60 --n_shapes 14 --net_width 16 --net_depth 1 --window 3 "
-        "--feature_lr 0.02 --opacity_lr 0.2",
+        "--feature_lr 0.02 --opacity_lr 0.2 --scaling_lr 0.02 --position_lr_init 0.02 "
+        "--shapes_lr 1e-3 --network_lr_init 1e-3",
         first="--coarse_iterations",
         wider="--n_shapes 15",
         everything="--two_backgrounds --static_box",

@@ -6,7 +6,7 @@ ModelParams = dict(init_points=12_000, sh_degree=1)
 
 OptimizationParams = dict(
     coarse_iterations=300,
-    iterations=6_000,
+    iterations=4_500,
     lambda_dssim=0.2,
     lambda_regions=0.0,
     densification_interval=200,

@@ -30,6 +30,7 @@ VALUES = {  # a setting of some families, not at its default
     "radius": "3",
     "fovy": "40",
     "held_out_anchors": ["1"],
+    "mask_folder": "masks",
 }
 HAVING = {
     "hold_out": {"imavatar", "insta", "nerfblendshape", "rgba_video", "ub4d"},
@@ -48,6 +49,7 @@ HAVING = {
     "radius": {"rgba_video"},
     "fovy": {"rgba_video"},
     "held_out_anchors": {"rgba_video"},
+    "mask_folder": {"hypernerf"},
 }
 PAIRS = [(name, family) for name in VALUES for family in TINY]
 

@@ -99,7 +99,7 @@ def pair(odd=0.0):
     alpha[:, 8:32, 8:32] = 1
     image = truth + 0.02 * alpha
     image[:, 8:14, 8:14] += odd
-    drawn = Render(image.requires_grad_(True), alpha, None, None, None, None)
+    drawn = Render(image.requires_grad_(True), alpha, *[None] * 6)
     return drawn, replace(FRAME, image=truth, alpha=alpha)
 
 
