@@ -30,6 +30,7 @@ from capture.fit import (
     derived_columns,
     directions,
     fit,
+    limits_of,
 )
 from capture.nets import FACE_CROP, FaceNets
 from capture.table import CONTOUR, LIP_PAIRS, LIPS, PointHead, PointTable, features, lid_opening
@@ -177,5 +178,5 @@ class LiveTracker:
         normal += self.prior + torch.diag(held + 1e-3)
         right -= self.prior @ state + held * (state - start)
         state = state + torch.linalg.solve(normal, right)
-        state[POSES:] = state[POSES:].clamp(0, 1.2)
+        state[POSES:] = state[POSES:].clamp(*limits_of(self.names))
         return state
