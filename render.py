@@ -228,7 +228,7 @@ def write_shot(
         f"and drawing, {timing['drawn_fps']:.1f} FPS rasterizer alone"
     )
     if name == "novel_expression" and pictures:
-        write_grid(folder, len(frames) // len(avatar.SWEEP))
+        write_grid(folder, avatar.sweep_names(facts))
     if name == "sides" and pictures:
         write_sides(folder, [frame.time for frame in frames[:: len(frames) // N_ROWS]])
 

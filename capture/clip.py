@@ -19,12 +19,12 @@ from tqdm import tqdm
 
 from capture.eyes import Eyes, eyes_of
 from capture.find import WHOLE, Finder, Found, find
-from capture.fit import PER_FRAME, RATES, STEPS, STEPS_AGAIN, Fit, Weights, fit
+from capture.fit import PER_FRAME, RATES, STEPS, STEPS_AGAIN, Fit, Weights, columns_of, fit
 from capture.masks import person_mask
 from capture.nets import FaceNets
 from capture.photometric import refine
 from capture.table import PointHead, PointTable
-from capture.verdict import Chosen, after_fit, choose
+from capture.verdict import LEAST, Chosen, after_fit, choose
 from capture.video import Source, is_hdr, rate, to_sdr
 from capture.view import View
 from scene.head.model import HeadModel
@@ -75,7 +75,7 @@ class Stages:
         self.folder, self.nets, self.quiet = folder, nets, quiet
         folder.mkdir(parents=True, exist_ok=True)
 
-    def clip(self, path: Path, settings: Settings) -> Clip:
+    def clip(self, path: Path, settings: Settings, least: int = LEAST) -> Clip:
         """Find the face, choose frames and cut them out. Raises InputError as `choose` does."""
         source, notes = self._source(path, settings)
         key = hashed(
@@ -84,7 +84,8 @@ class Stages:
             self.nets.fingerprint,
         )
         found = self._found(source, settings.face or "largest", key)
-        chosen = choose(path.name, found, face_named=bool(settings.face))
+        named = bool(settings.face)
+        chosen = choose(path.name, found, face_named=named, least=least)
         chosen = replace(chosen, notes=(*notes, *chosen.notes))
         usable = chosen.found.part(chosen.kept)
         view = View.of(usable, settings.focal, settings.size)
@@ -185,7 +186,7 @@ def fit_clips(clips: list[Clip], model: HeadModel, table: PointTable) -> Fit:
     every = Eyes(*(torch.cat([getattr(e, f.name) for e in eyes]) for f in fields(Eyes)))
     focal = np.concatenate([np.full(len(c.seen.times), c.view.focal) for c in clips])
     groups = np.concatenate([c.chosen.kept + 10**6 * k for k, c in enumerate(clips)])
-    what = head, model.expression_names, joined([clip.seen for clip in clips]), every
+    what = head, columns_of(model), joined([clip.seen for clip in clips]), every
     first = fit(*what, focal=focal, groups=groups, steps=STEPS)
     refined = [
         refine(part, model, clip.picture, clip.view.size)
@@ -196,11 +197,11 @@ def fit_clips(clips: list[Clip], model: HeadModel, table: PointTable) -> Fit:
     return fit(*what, focal=focal, groups=groups, steps=STEPS_AGAIN, held=first)
 
 
-def checked(clips: list[Clip], fits: list[Fit]) -> tuple[list[Clip], list[Fit]]:
+def checked(clips: list[Clip], fits: list[Fit], least: int = LEAST) -> tuple[list[Clip], list[Fit]]:
     """Without the frames whose fit is bad; raises InputError where too few are left."""
     new_clips, new_fits = [], []
     for clip, fitted in zip(clips, fits, strict=True):
-        chosen, rows = after_fit(clip.path.name, clip.chosen, fitted)
+        chosen, rows = after_fit(clip.path.name, clip.chosen, fitted, least=least)
         new_clips.append(replace(clip, chosen=chosen, seen=clip.seen.part(rows)))
         new_fits.append(fitted.part(rows))
     return new_clips, new_fits

@@ -41,7 +41,7 @@ LOOSE = (
 )
 FACING = 0.35  # cosine to the camera of the least that is used
 SPREAD = 0.5  # of levels: how far they count as alike
-ANCHOR = 0.05  # times the number of vertices: how much one pixel of landmark motion weighs
+ANCHOR = 0.3  # times the number of vertices: how much one pixel of landmark motion weighs
 MOST = 0.06  # radians, and metres: beyond it the pictures mislead
 
 

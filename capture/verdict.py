@@ -44,12 +44,13 @@ class Chosen:
         return np.flatnonzero(self.reasons == USABLE)
 
 
-def choose(clip: str, found: Found, *, face_named: bool) -> Chosen:
+def choose(clip: str, found: Found, *, face_named: bool, least: int = LEAST) -> Chosen:
     """The longest take and its usable frames.
 
     Args:
         clip: the file's name, for messages.
         face_named: the user said which of several faces is meant.
+        least: usable frames without which it is refused; a clip that only drives needs few.
 
     Raises:
         InputError: for a clip of which no avatar can be made.
@@ -84,12 +85,15 @@ def choose(clip: str, found: Found, *, face_named: bool) -> Chosen:
     if is_variable(found.times):
         notes.append("its frame rate varies: each frame has the time that the file says")
     chosen = Chosen(found, first, reasons, tuple(notes))
-    _refuse_short(clip, chosen)
-    _refuse_still(clip, seen)
+    _refuse_short(clip, chosen, least)
+    if least >= LEAST:
+        _refuse_still(clip, seen)
     return chosen
 
 
-def after_fit(clip: str, chosen: Chosen, fit: Fit) -> tuple[Chosen, np.ndarray]:
+def after_fit(
+    clip: str, chosen: Chosen, fit: Fit, *, least: int = LEAST
+) -> tuple[Chosen, np.ndarray]:
     """The frames whose fit is good, too; second, which rows of the fit they are."""
     yaw = np.abs(np.degrees(fit.pose[:, NECK + 1].numpy()))
     error = fit.error.numpy()
@@ -114,7 +118,7 @@ def after_fit(clip: str, chosen: Chosen, fit: Fit) -> tuple[Chosen, np.ndarray]:
             "the mouth hardly opens: the avatar will not learn to speak; talk while filming"
         )
     result = Chosen(chosen.found, chosen.first, reasons, tuple(notes))
-    _refuse_short(clip, result)
+    _refuse_short(clip, result, least)
     if len(result.kept) < FEW:
         notes.append(f"{len(result.kept)} usable frames are few: {FEW} or more make a good avatar")
     return Chosen(chosen.found, chosen.first, reasons, tuple(notes)), np.flatnonzero(~(bad | far))
@@ -182,14 +186,14 @@ def _refuse_quality(clip: str, seen: Found, first: int, notes: list[str]) -> Non
         notes.append(f"the face is {side:.0f} pixels wide: nearer to the camera it gets sharper")
 
 
-def _refuse_short(clip: str, chosen: Chosen) -> None:
+def _refuse_short(clip: str, chosen: Chosen, least: int) -> None:
     usable, faces = len(chosen.kept), int(chosen.found.face.sum())
-    if usable < LEAST:
+    if usable < least:
         raise InputError(
             f"{clip}: {usable} usable frames of {len(chosen.reasons)} are too few, at least "
-            f"{LEAST} are needed; left out: {table(chosen.reasons)}{_said(chosen)}"
+            f"{least} are needed; left out: {table(chosen.reasons)}{_said(chosen)}"
         )
-    if usable < (1 - LOST) * faces:
+    if least >= LEAST and usable < (1 - LOST) * faces:
         raise InputError(
             f"{clip}: {faces - usable} of {faces} frames with a face cannot be used; "
             f"left out: {table(chosen.reasons)}{_said(chosen)}"

@@ -22,12 +22,12 @@ SIDE = 192  # of one in the sheet of sides
 MOST_ROWS = 20  # of a block of the grid
 
 
-def write_grid(folder: Path, n_rows: int) -> None:
-    """`folder`/grid.png: a row per coefficient, in blocks side by side."""
-    columns = len(SWEEP)
+def write_grid(folder: Path, names: Sequence[str]) -> None:
+    """`folder`/grid.png: a row for each name of what is swept, in blocks side by side."""
+    columns, n_rows = len(SWEEP), len(names)
     rows = _rows(folder, n_rows, CELL)
     blank = [np.full_like(rows[0][0], 255)] * columns
-    rows = [[labelled(row[0], str(k)), *row[1:]] for k, row in enumerate(rows)]
+    rows = [[labelled(r[0], name), *r[1:]] for r, name in zip(rows, names, strict=True)]
     captions = ["low", *(f"{part:+g}" if part else "mean" for part in SWEEP[1:-1]), "high"]
     blocks = [rows[k : k + MOST_ROWS] for k in range(0, n_rows, MOST_ROWS)]
     blocks[-1] += [blank] * (len(blocks[0]) - len(blocks[-1]))

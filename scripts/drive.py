@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -21,6 +22,7 @@ import utils.threads  # isort: skip  # noqa: F401  (before torch, as in the comm
 
 import cv2
 import torch
+from torch import Tensor
 
 from arguments import parse_render_args
 from capture.clip import Settings, Stages, checked
@@ -32,6 +34,8 @@ from capture.drivers import (
     read_arkit,
     read_livelink,
 )
+from capture.find import PLACES
+from capture.fit import columns_of
 from capture.live import CALIBRATION, LiveTracker
 from capture.nets import FaceNets
 from capture.puppet import Puppet, resting
@@ -39,7 +43,7 @@ from capture.table import PointHead
 from capture.video import Source, rate
 from gaussian_renderer.show import Show
 from scene.facts import SceneFacts
-from scene.frames import FrameLoader
+from scene.frames import Frame, FrameLoader
 from scene.head.files import FREE_HEAD, load_head_model
 from scene.head.model import HeadModel
 from scene.methods import model_folder, read_method
@@ -47,10 +51,11 @@ from scripts.tie_landmarks import tied
 from utils.devices import choose_device
 from utils.errors import InputError, run_command
 from utils.files import user_path
-from utils.images import to_pixels
+from utils.images import Pixels, to_pixels
 from utils.video import VideoWriter
 
 LIVE_SECONDS = 20.0  # of a camera or of packets, where --seconds does not say
+LEAST_DRIVING = 10  # frames of a clip that drives
 QUIET = 5.0  # seconds without a packet that end a VMC performance
 FREE_NECK = (0.0, -0.07, -0.03)  # metres: of the neck joint, where no head model says
 
@@ -67,6 +72,7 @@ def main() -> None:
     driver.add_argument("--csv", type=user_path, help="of Live Link Face")
     driver.add_argument("--arkit", type=user_path, help="JSON with ARKit weights")
     driver.add_argument("--vmc", type=int, help="UDP port on this machine")
+    parser.add_argument("--face", choices=PLACES, default="", help="which of several in --video")
     parser.add_argument("--head_model", type=user_path, help="the avatar's, if not the free head")
     parser.add_argument("--out", type=user_path, help="video to write")
     parser.add_argument("--seconds", type=float, default=LIVE_SECONDS, help="of a live driver")
@@ -111,7 +117,7 @@ class Avatar:
         self.width = args.resolution
 
     def puppet(
-        self, model: HeadModel, rest: tuple[torch.Tensor, torch.Tensor], args: argparse.Namespace
+        self, model: HeadModel, rest: tuple[Tensor, Tensor], args: argparse.Namespace
     ) -> Puppet:
         subject = self.facts.subject
         neck = torch.tensor(FREE_NECK) * (subject.scale if subject else 1.0)
@@ -125,18 +131,12 @@ class Avatar:
     def place(self, name: str) -> Path:
         return self.path / "drive" / name / "video.mp4"
 
-    def draw(self, frame):
+    def draw(self, frame: Frame) -> Pixels:
+        """The picture of a frame, at the width that was asked for."""
         if self.width:
-            camera = frame.camera
-            frame = _replaced(frame, camera.at(self.width))
+            frame = replace(frame, camera=frame.camera.at(self.width))
         with torch.no_grad():
             return to_pixels(self.show(self.show.load(frame)).image)
-
-
-def _replaced(frame, camera):
-    from dataclasses import replace
-
-    return replace(frame, camera=camera)
 
 
 def _name(args: argparse.Namespace) -> str:
@@ -146,6 +146,10 @@ def _name(args: argparse.Namespace) -> str:
 
 def _performance(args: argparse.Namespace, model: HeadModel) -> Performance:
     names = model.expression_names
+    if not names and not args.video:
+        raise InputError(
+            f"{args.head_model}: its expressions have no names, so only faces can drive it: --video"
+        )
     if args.csv:
         return read_livelink(args.csv, names, model.jaw_open_angle)
     if args.arkit:
@@ -155,9 +159,9 @@ def _performance(args: argparse.Namespace, model: HeadModel) -> Performance:
     nets = FaceNets()
     with tempfile.TemporaryDirectory() as folder:
         stages = Stages(Path(folder), nets, quiet=args.quiet)
-        clips = [stages.clip(args.video, Settings(size=256))]
+        clips = [stages.clip(args.video, Settings(size=256, face=args.face), LEAST_DRIVING)]
         table = tied(model, nets)
-        clips, fits = checked(clips, stages.fitted(clips, model, table))
+        clips, fits = checked(clips, stages.fitted(clips, model, table), LEAST_DRIVING)
     return Performance(fits[0].expression, fits[0].pose, clips[0].seen.times)
 
 
@@ -195,7 +199,7 @@ def _live(args: argparse.Namespace, stage: Avatar, model: HeadModel) -> None:
     nets = FaceNets()
     table = tied(model, nets)
     tracker = LiveTracker(
-        nets, PointHead.of(model, table), model.expression_names, table, Settings().focal
+        nets, PointHead.of(model, table), columns_of(model), table, Settings().focal
     )
     frames = _camera(args.camera)
     print(f"look into the camera with a neutral face for {CALIBRATION:.0f} seconds")

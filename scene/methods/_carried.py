@@ -11,26 +11,26 @@ in them and ride on them. Otherwise they are dropped, and nothing is left of the
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from arguments.settings import at_least, between, count, one_of, setting, weight
 from gaussian_renderer import render
-from scene.deformation.carrier import FAINT, REST, Carrier
 from scene.frames import Frame
 from scene.gaussian_model import Gaussians, activate
 from scene.methods import SH_RAMP, MethodBase
+from scene.methods._carrier import FAINT, REST, Carrier
 from training.losses import blurred_l2, of_picture, over_views
 from training.optimizers import ParamGroup
-from training.options import TableRates
+from training.options import CommonOptions, TableRates
 from training.samplers import GrowingWindow, Shuffled, moments_apart, shrunk
 from training.schedules import Schedule, constant, log_linear
 from training.stage import Loss, Stage
-from training.strategies import Every, Keep, Relocate
+from training.strategies import Every, GradientDensify, Keep, Relocate
 from utils.errors import InputError
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ HELD_OUT = 8  # of so many moments one is not followed, but checked
 CHECKED = 24  # views at most
 STRIDES = 0.7548776662, 0.5698402910  # Roberts' sequence: pairs of moments, evenly over all
 MOST_NEAREST = 16
+SOON = 300  # steps after which Gaussians that ride are told apart: they are born where they belong
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -81,10 +83,24 @@ class CarrierOptions(TableRates):
     track_lr: float = setting(2e-3, "of their splines while followed, sides of the box")
     spline_lr_init: float = setting(1e-3, "of their splines under the Gaussians")
     spline_lr_final: float = setting(1e-4, "of their splines at the end")
+    riding_lr_final: float = setting(
+        1.6e-5, "of the positions of Gaussians that ride, times the extent, at the end"
+    )
     blend_lr: float = setting(0.01, "of the logits of a Gaussian's weights")
 
     def column_rates(self, extent: float, iterations: int) -> dict[str, Schedule]:
         return {**super().column_rates(extent, iterations), "blend": constant(self.blend_lr)}
+
+    def riding(self) -> CarrierOptions:
+        """These options where Gaussians ride: rows are born soon, and go to the end."""
+        return replace(
+            self,
+            densify_from_iter=min(self.densify_from_iter, SOON),
+            pruning_from_iter=min(self.pruning_from_iter, SOON),
+            prune_until_iter=self.iterations,
+            position_lr_max_steps=0,
+            position_lr_final=self.riding_lr_final,
+        )
 
     def window_at(self, step: int) -> tuple[float, float]:
         """First and last time that step `step` of the control points sees."""
@@ -191,6 +207,7 @@ class Carried(MethodBase):
                 self._widths(0)
                 return said + "nothing is followed"
         c.hang()
+        self.draw_sh_degree(self.sh_degree)
         self.antialiased = True  # what shrinks fades, instead of staying a dot
         born = c.born(h.init_rows, self.sh_degree, self.facts.extent)
         self.table.allocate(h.init_rows)
@@ -198,13 +215,30 @@ class Carried(MethodBase):
             column.copy_(born[name])
         return said + f"Gaussians ride on {len(c.points)} control points"
 
-    def splines(self, iterations: int) -> list[ParamGroup]:
-        """Of the stage in which Gaussians ride."""
+    def either(self, usual: Callable[[int], T], riding: Callable[[int], T]) -> Callable[[int], T]:
+        """What a step says, by whether Gaussians ride."""
+        return lambda step: (riding if self.rides else usual)(step)
+
+    def rates(self, groups: list[ParamGroup], iterations: int) -> list[ParamGroup]:
+        """Groups of the table in the stage in which Gaussians may ride, and of the splines."""
         if self.carrier is None:
-            return []
+            return groups
         o, c = self.optim, self.carrier.points.columns
-        rate = log_linear(o.spline_lr_init, o.spline_lr_final, iterations)
-        return [ParamGroup("splines", lambda: [c["knots"]], rate)]
+        riding = o.riding().table_groups(self.table, self.facts.extent, iterations)
+        splines = log_linear(o.spline_lr_init, o.spline_lr_final, iterations)
+        return [
+            *(replace(g, lr=self.either(g.lr, r.lr)) for g, r in zip(groups, riding, strict=True)),
+            ParamGroup("splines", lambda: [c["knots"]], splines),
+        ]
+
+    def strategy(self, densify: Callable[[CommonOptions], GradientDensify]) -> GradientDensify:
+        """That of the options, and of others where Gaussians ride."""
+        usual = densify(self.optim)
+        if self.carrier is None:
+            return usual
+        s, riding = usual.settings, densify(self.optim.riding()).settings
+        grow, prune = self.either(s.grow, riding.grow), self.either(s.prune, riding.prune)
+        return GradientDensify(replace(s, grow=grow, prune=prune))
 
     def ridden(self) -> list[Loss]:
         """What keeps neighbours together and still things still, where Gaussians ride."""

