@@ -1,6 +1,8 @@
 # make setup   virtual environment, pinned packages, the packages in submodules/
 # make demo    setup, then: make a scene, train, render, score, report
 # make demo-head   the same with a talking head: make the head, train an avatar of it, render, score, report
+# make avatar VIDEO=me.mp4   setup, then: track the face of a video, train an avatar of it, render, score, report
+#             NAME=me names it; FLAGS="--face left" are flags of scripts/make_avatar.py (docs/own-video.md)
 # make test    setup, then: the test suite (what .ci/run runs), and its 20 slowest tests
 # make test FAST=1   the same without tests that start a process or a compiler, or take long while quicker ones of
 #             their kind run
@@ -14,10 +16,13 @@ PY     := $(VENV)/bin/python
 NAME   := demo
 OUT    := output/$(NAME)
 HEAD   := demo_head
+VIDEO  :=
+FLAGS  :=
+AVATAR  = $(if $(filter command line,$(origin NAME)),$(NAME),$(basename $(notdir $(VIDEO))))
 
 NATIVE := $(shell find submodules \( -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' -o -name cstdint -o -name '*.py' -o -name pyproject.toml \) | grep -v -e build/ -e egg-info | sort)
 
-.PHONY: setup demo demo-head test gpu lint
+.PHONY: setup demo demo-head avatar test gpu lint
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/.ready
@@ -34,6 +39,10 @@ $(VENV)/.ready: $(VENV)/.installed $(NATIVE)
 
 $(VENV)/.dev: $(VENV)/.ready requirements-dev.txt
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+$(VENV)/.face: $(VENV)/.ready requirements-face.txt
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-face.txt
 	@touch $@
 
 $(VENV)/.gpu: $(VENV)/.ready requirements-gpu.txt
@@ -63,6 +72,19 @@ demo-head: $(VENV)/.ready
 	@echo "held out  output/$(HEAD)/test/ours_*/video_rgb.mp4    driving, then the end of the monologue"
 	@echo "turned    output/$(HEAD)/novel_view/ours_*/video_rgb.mp4"
 	@echo "report    output/$(HEAD)/report.html   <- open this one in a browser"
+
+avatar: $(VENV)/.face
+	@test -n "$(VIDEO)" || { echo "say which video: make avatar VIDEO=me.mp4" >&2; exit 2; }
+	$(PY) scripts/make_avatar.py "$(VIDEO)" --out "data/$(AVATAR)" $(FLAGS)
+	$(PY) train.py -s "data/$(AVATAR)/$(AVATAR)" -m "output/$(AVATAR)" --configs arguments/imavatar/own_video.py
+	$(PY) render.py -m "output/$(AVATAR)" --skip_train --novel_view --turn 12 --novel_expression
+	$(PY) metrics.py -m "output/$(AVATAR)"
+	$(PY) scripts/make_report.py "output/$(AVATAR)"
+	@echo
+	@echo "tracking  data/$(AVATAR)/overlay.mp4, data/$(AVATAR)/tracking.html"
+	@echo "held out  output/$(AVATAR)/test/ours_*/video_rgb.mp4"
+	@echo "turned    output/$(AVATAR)/novel_view/ours_*/video_rgb.mp4"
+	@echo "report    output/$(AVATAR)/report.html   <- open this one in a browser"
 
 test: $(VENV)/.dev
 	$(PY) -m ruff check .

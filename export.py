@@ -22,6 +22,7 @@ from export.about import About, Face
 from export.axes import Place, padded, with_harmonics
 from export.formats import format_of, numbered
 from export.loss import decibels
+from gaussian_renderer import heaviest, weights
 from gaussian_renderer.show import Show
 from scene import performance
 from scene.controls import control_names
@@ -36,6 +37,7 @@ from utils.images import make_folder
 
 N_VIEWS = 5  # that tell what a file lost
 N_SEQUENCE = 30  # moments of a numbered sequence
+N_WEIGHED = 60  # views that say which rows show least
 
 
 @torch.no_grad()
@@ -45,9 +47,13 @@ def export_model(settings: Settings, options: ExportParams) -> None:
     device = choose_device(settings.run.device)
     facts, method = open_model(settings, options.iteration, device)
     show = Show(method, FrameLoader(0, device))
+    kept = _kept(facts, method, show, options.prune)
+
+    def whole(frame: Frame) -> Gaussians:
+        return with_harmonics(method(show.load(frame)))
 
     def pose(frame: Frame) -> Gaussians:
-        return with_harmonics(method(show.load(frame)))
+        return whole(frame).rows(kept)
 
     place = Place.of(facts, kind.AXES, options.axes)
     make_folder(path.parent)
@@ -63,7 +69,7 @@ def export_model(settings: Settings, options: ExportParams) -> None:
         files, moments = [path], [k / (N_VIEWS - 1) for k in range(N_VIEWS)]
         pairs = [
             (
-                pose(performance.at(facts, part)),
+                whole(performance.at(facts, part)),
                 place.back(_on(device, kind.read_moving(path, part))),
             )
             for part in moments
@@ -71,16 +77,17 @@ def export_model(settings: Settings, options: ExportParams) -> None:
     else:
         moments = [performance.at(facts, end) for end in ends] if options.all else [None]
         files = [numbered(path, k) for k in range(len(moments))] if options.all else [path]
-        wanted = _still(facts, method, options, pose)
+        wanted = _still(facts, method, options, whole)
         for file, moment in zip(files, moments, strict=True):
-            written = wanted if moment is None else pose(moment)
+            model = wanted if moment is None else whole(moment)
+            written = model.rows(kept)
             shown = place.there(padded(written) if options.pad else written)
             kind.write_one(file, shown, antialiased=method.antialiased)
         read = place.back(_on(device, kind.read_one(files[-1])))  # the last file stands for all
-        pairs = [(written, read)] * N_VIEWS
+        pairs = [(model, read)] * N_VIEWS
     cameras = _cameras(facts, device)
     loss = decibels(pairs, cameras, method.background.to(device), antialiased=method.antialiased)
-    _report(files, pairs[-1][0], loss)
+    _report(files, int(kept.sum()), loss)
 
 
 def _target(settings: Settings, options: ExportParams) -> tuple[Path, object]:
@@ -99,6 +106,16 @@ def _target(settings: Settings, options: ExportParams) -> tuple[Path, object]:
     if Path(settings.model.source_path).is_dir():
         require_apart(path, settings.model.source_path)
     return path, kind
+
+
+def _kept(facts: SceneFacts, method: MethodBase, show: Show, share: float) -> Tensor:
+    """(N,) bool, the rows to write: all but the `share` that shows least in the shown and the
+    video's frames."""
+    weight = torch.zeros(len(method.table), device=method.background.device)
+    if share:
+        for frame in map(show.load, evenly([*facts.shown, *facts.video], N_WEIGHED)):
+            weight += weights(frame.camera, method(frame), antialiased=method.antialiased)
+    return heaviest(weight, share)
 
 
 def _still(
@@ -176,12 +193,12 @@ def _cameras(facts: SceneFacts, device: torch.device) -> list:
     return [frames[k % len(frames)].camera.to(device) for k in range(N_VIEWS)]
 
 
-def _report(files: list[Path], written: Gaussians, loss: float) -> None:
+def _report(files: list[Path], count: int, loss: float) -> None:
     size = sum(file.stat().st_size for file in files)
     name = str(files[0]) if len(files) == 1 else f"{files[0]} to {files[-1].name}"
     lost = "exact" if math.isinf(loss) else f"{loss:.1f} dB"
     print(
-        f"{name}: {size / 1e6:.2f} MB, {len(written.means):,} Gaussians; read again and drawn from "
+        f"{name}: {size / 1e6:.2f} MB, {count:,} Gaussians; read again and drawn from "
         f"{N_VIEWS} views: {lost}"
     )
 

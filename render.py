@@ -25,7 +25,7 @@ from scene.facts import SceneFacts
 from scene.frames import Frame, FrameLoader
 from scene.methods import MethodBase, model_folder, read_method
 from scene.parts import as_picture, parts_of
-from scoring.sweep_grid import write_grid
+from scoring.sheets import write_grid, write_sides
 from scoring.views import FITTED_REENACTMENT, REENACTMENT, REFINED
 from scoring.views_file import view_name, write_views
 from training.model_folder import require_apart
@@ -38,6 +38,7 @@ from utils.ply import write_points
 from utils.video import VideoWriter
 
 N_TURN = 120  # views of a turn
+N_ROWS = 5  # of a sheet of sides, moments
 N_MOMENTS, N_TRACKS = 120, 100  # of the video of paths
 PARTS = ("renders", "gt", "parts", "depth")  # folders of a shot's pictures
 VIDEO = "video_rgb"
@@ -119,10 +120,13 @@ def moment_shots(facts: SceneFacts, options: RenderParams) -> dict[str, list[Fra
     if options.points:
         shots["points"] = facts.shown
     if options.tracks:
-        parts = [k / (N_MOMENTS - 1) for k in range(N_MOMENTS)]
-        shots["tracks"] = [performance.at(facts, part) for part in parts]
+        shots["tracks"] = performance.played(facts, N_MOMENTS)
     if options.novel_time:
         shots["novel_time"] = [performance.at(facts, part) for part in options.novel_time]
+    if options.freeze >= 0:
+        shots["frozen"] = performance.frozen(facts, options.freeze)
+    if options.sides:
+        shots["sides"] = performance.from_all_sides(facts, N_ROWS, options.sides)
     return shots
 
 
@@ -224,7 +228,9 @@ def write_shot(
         f"and drawing, {timing['drawn_fps']:.1f} FPS rasterizer alone"
     )
     if name == "novel_expression" and pictures:
-        write_grid(folder, len(frames) // len(avatar.SWEEP))
+        write_grid(folder, avatar.sweep_names(facts))
+    if name == "sides" and pictures:
+        write_sides(folder, [frame.time for frame in frames[:: len(frames) // N_ROWS]])
 
 
 def clear(folder: Path) -> None:

@@ -54,7 +54,7 @@ def train(settings: Settings) -> Path:
             logger.say(line)
         loader = FrameLoader(settings.run.cache_mb, device)
         loader.preload(scene.train + scene.test)
-        watched = following(settings.run, facts, method, scene.train, device)
+        watched = following(settings.run, facts, method, scene, device)
         with watched as viewer, StopRequest() as stop:  # a taken port is told before --restart acts
             begin_run(settings, model_path)
             scene, said = with_needs(scene, settings, model_path)
@@ -73,8 +73,8 @@ def train_stage(stage: Stage, run: Run) -> None:
     torch.autograd.set_detect_anomaly(options.detect_anomaly)
     if start >= stage.iterations:
         return
-    if start == 0:
-        stage.begin()
+    if start == 0 and (said := stage.begin()):
+        logger.note(stage.name, start, said)
     optimizers = Optimizers(stage.params, moments)
     watch = Watch(method, stage.name, run.loader.device, options.debug_from)
     batches = run.loader.ahead(stage.sampler(run.scene.train, stage.name, options.seed, start))

@@ -9,17 +9,18 @@ import utils.threads  # isort: skip  # noqa: F401  (must come before torch)
 
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from functools import partial
 
 from arguments import parse_model_args
 from arguments.settings import Settings, ViewParams
 from gaussian_renderer.show import Show
 from scene import load_scene
-from scene.frames import Frame, FrameLoader
+from scene.frames import FrameLoader
 from scene.methods import open_model
 from utils.devices import choose_device
 from utils.errors import InputError, run_command
-from viewer.drawing import Model, draw, packed
+from viewer.drawing import Model, draw, filmed, packed
+from viewer.filming import Filming
 from viewer.following import how_to_look
 from viewer.hello import hello
 from viewer.server import Server
@@ -34,12 +35,14 @@ def view_model(
     models = [_opened(settings, options.iteration)]
     if options.beside:
         models.append(_opened(*_beside(options)))
-    first = models[0]
-    run = settings.run
-    with Server(run.ip, run.port, hello(first.facts, first.frames)) as server:
+    first, run = models[0], settings.run
+    told = hello(first.facts, first.frames, mesh=any(model.head is not None for model in models))
+    with Server(run.ip, run.port, told) as server:
         print(how_to_look(server), flush=True)
+        films = Filming(server, partial(filmed, models))
         while go_on(server):
-            taken = server.take(WAIT)
+            films.go_on()
+            taken = server.take(0 if films.is_busy else WAIT)
             if taken is None:
                 continue
             client, wish = taken
@@ -53,14 +56,11 @@ def _opened(settings: Settings, iteration: int) -> Model:
     device = choose_device(settings.run.device)
     facts, method = open_model(settings, iteration, device)
     show = Show(method, FrameLoader(settings.run.cache_mb, device))
-    return Model(facts, show, _frames(settings) or facts.shown)
-
-
-def _frames(settings: Settings) -> list[Frame]:
-    """The training frames, whose pictures can be shown beside; none where the dataset is not."""
-    with suppress(InputError):
-        return load_scene(settings.dataset, settings.model, settings.data).train
-    return []
+    try:  # pictures to be shown beside, and the head model
+        scene = load_scene(settings.dataset, settings.model, settings.data)
+    except InputError:
+        return Model(facts, show, facts.shown)
+    return Model(facts, show, scene.train, scene.head)
 
 
 def _beside(options: ViewParams) -> tuple[Settings, int]:

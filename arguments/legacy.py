@@ -22,7 +22,6 @@ STAG4D = {
     **NO_DELAY,
     "deformation_lr_delay_mult": "the delay has zero steps",
     "position_lr_max_steps2": "assigned after the schedule was built",
-    "opacity_reset_interval": "the reference has no reset",
     "density_start_iter": "it is densify_from_iter here",
     "density_end_iter": "it is densify_until_iter here",
     "input": "the folder is named by -s",

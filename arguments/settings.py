@@ -250,6 +250,18 @@ class RenderParams:
     novel_time: list[float] = setting(
         [], "draw these moments, 0 to 1, whether the dataset has them or not", valid=between(0, 1)
     )
+    freeze: float = setting(
+        -1.0,
+        "moment, 0 to 1, at which the sequence stands still along the video's path; writes a "
+        "folder frozen; -1: none",
+        valid=between(-1, 1),
+    )
+    sides: int = setting(
+        0,
+        "places on the video's path from which five moments are shown on one contact sheet; "
+        "writes a folder sides",
+        valid=between(0, 36),
+    )
     refine_test: int = setting(
         0,
         "draw the test frames once more, after so many steps in which what was learned per moment "
@@ -285,6 +297,11 @@ class ExportParams:
         0,
         "moments of a sequence and of a format that moves; 0: 30, or 60 for a page",
         valid=(lambda value: value == 0 or 2 <= value <= 1_000, "0 or from 2 to 1000"),
+    )
+    prune: float = setting(
+        0.0,
+        "share of the Gaussians left out: those that show least in the model's own views",
+        valid=between(0, 0.95),
     )
     pad: bool = setting(False, "pad the harmonics to degree 3, which some viewers insist on")
     axes: str = setting(

@@ -14,6 +14,7 @@ MODULES = {
     ".compressed.ply": "compressed_ply",
     ".splat": "splat",
     ".spz": "spz",
+    ".v4.spz": "spz_v4",
     ".sog": "sog",
     ".glb": "glb",
     ".usdc": "usdc",

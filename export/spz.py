@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import struct
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,16 @@ COLOR = 0.15  # a degree-0 coefficient of one is so much of a byte's range
 
 def write_one(path: Path, gaussians: Gaussians, *, antialiased: bool = False) -> None:
     """Write Gaussians with harmonics; InputError for more or farther ones than the format has."""
+    head, planes = packed(path, gaussians, VERSION, antialiased=antialiased)
+    with replacing(path) as part:
+        part.write_bytes(gzip.compress(HEADER.pack(*head, 0) + b"".join(planes), mtime=0))
+
+
+def packed(
+    path: Path, gaussians: Gaussians, version: int, *, antialiased: bool
+) -> tuple[tuple[int, ...], list[bytes]]:
+    """The fields that every version's header begins with, and the six planes; InputError as
+    `write_one`."""
     columns = columns_of(gaussians)
     columns = columns.rows(morton_order(columns.means))
     n, reach = len(columns), float(np.abs(columns.means).max(initial=0))
@@ -49,7 +60,6 @@ def write_one(path: Path, gaussians: Gaussians, *, antialiased: bool = False) ->
             "holds; choose .ply or .glb"
         )
     flags = ANTIALIASED if antialiased else 0
-    head = HEADER.pack(MAGIC, VERSION, n, columns.degree, bits, flags, 0)
     levels = np.round(columns.means.astype(np.float64) * 2**bits).astype("<i4")
     planes = [
         levels.reshape(-1, 1).view(np.uint8).reshape(n, 3, 4)[:, :, :3],
@@ -59,9 +69,8 @@ def write_one(path: Path, gaussians: Gaussians, *, antialiased: bool = False) ->
         _packed_quats(columns.quats).astype("<u4"),
         _sh_bytes(columns.sh[:, 1:]),
     ]
-    body = head + b"".join(np.ascontiguousarray(plane).tobytes() for plane in planes)
-    with replacing(path) as part:
-        part.write_bytes(gzip.compress(body, mtime=0))
+    head = (MAGIC, version, n, columns.degree, bits, flags)
+    return head, [np.ascontiguousarray(plane).tobytes() for plane in planes]
 
 
 def read_one(path: Path) -> Gaussians:
@@ -70,11 +79,7 @@ def read_one(path: Path) -> Gaussians:
     with reading(path, "an SPZ file of version 3"):
         stream = zlib.decompressobj(wbits=31)
         head = stream.decompress(data, HEADER.size)
-        magic, version, n, degree, bits, _, _ = HEADER.unpack(head)
-        if (magic, version) != (MAGIC, VERSION) or degree > 3 or bits > 23 or n > MAX_ROWS:
-            raise ValueError(f"magic {magic:08x}, version {version}, degree {degree}, {n} rows")
-        n_rest = 3 * ((degree + 1) ** 2 - 1)
-        widths = [9, 1, 3, 3, 4, n_rest]
+        n, bits, widths = layout(HEADER.unpack(head), VERSION)
         body = stream.decompress(stream.unconsumed_tail, n * sum(widths) + 1)
         if len(body) != n * sum(widths):
             raise ValueError(f"it holds {len(body):,} bytes, expected {n * sum(widths):,}")
@@ -83,10 +88,19 @@ def read_one(path: Path) -> Gaussians:
             plane = np.frombuffer(body, np.uint8, n * width, at).reshape(n, width)
             planes.append(plane)
             at += n * width
-        return gaussians_of(_unpacked(planes, bits))
+        return gaussians_of(unpacked(planes, bits))
 
 
-def _unpacked(planes: list[NDArray], bits: int) -> Columns:
+def layout(head: Sequence[int], wanted: int) -> tuple[int, int, list[int]]:
+    """Of a header: rows, bits behind the point, bytes of a row in each plane; ValueError where it
+    is another version's or no SPZ file's."""
+    magic, version, n, degree, bits = head[:5]
+    if (magic, version) != (MAGIC, wanted) or degree > 3 or bits > 23 or n > MAX_ROWS:
+        raise ValueError(f"magic {magic:08x}, version {version}, degree {degree}, {n} rows")
+    return n, bits, [9, 1, 3, 3, 4, 3 * ((degree + 1) ** 2 - 1)]
+
+
+def unpacked(planes: list[NDArray], bits: int) -> Columns:
     places, alphas, colors, sizes, turns, rest = planes
     words = np.zeros((len(places), 3, 4), np.uint8)
     words[:, :, 1:] = places.reshape(-1, 3, 3)  # in the upper bytes, so that the sign is right

@@ -65,6 +65,14 @@ def weights(camera: Camera, gaussians: Gaussians, *, antialiased: bool = False) 
     return found[:, 0]
 
 
+def heaviest(weight: Tensor, share: float) -> Tensor:
+    """(N,) bool, all rows but the `share` that weigh least; at least one."""
+    keep = torch.ones_like(weight, dtype=torch.bool)
+    dropped = min(int(share * len(weight)), len(weight) - 1)
+    keep[weight.argsort(stable=True)[:dropped]] = False
+    return keep
+
+
 class Painter:
     """Draws view after view as `render` does, to the bit, without gradients, in memory that is
     kept.

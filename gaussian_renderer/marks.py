@@ -56,7 +56,9 @@ class Trails:
         lines, whole = flat.reshape(*shape, 2), seen.reshape(shape).all(0)
         for k, colour in enumerate(hues(shape[1])):
             if whole[k]:
-                cv2.polylines(image, [lines[:, k]], False, colour, 1, cv2.LINE_AA, FINE)
+                cv2.polylines(
+                    image, [np.ascontiguousarray(lines[:, k])], False, colour, 1, cv2.LINE_AA, FINE
+                )
                 tip = tuple(map(int, lines[-1, k]))
                 cv2.circle(image, tip, 1 << FINE, colour, -1, cv2.LINE_AA, FINE)
         return image

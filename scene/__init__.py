@@ -63,6 +63,13 @@ class Scene:
         pad = torch.where(high - low > FLAT * longest, 0.0, longest / 2)
         return torch.stack([low - pad, high + pad])
 
+    @property
+    def head(self) -> HeadModel | None:
+        """The person's head model, in world units, where one follows these frames."""
+        if self.subject is None or self.subject.misfit or self.train[0].flame_pose is None:
+            return None
+        return self.subject.model
+
     def split(self, name: str) -> list[Frame]:
         return getattr(self, name)
 

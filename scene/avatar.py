@@ -11,14 +11,17 @@ import torch
 from torch import Tensor
 
 from scene import Scene
-from scene.deformation.body import head_motion
+from scene.controls import name_of
 from scene.facts import SceneFacts, Statistics, moments, statistics
-from scene.frames import NO_ROW, Frame
+from scene.frames import NO_ROW, Frame, head_motion
 from scene.paths import swung
 from scene.world import AS_IT_IS, World
 from utils.errors import InputError
 from utils.rotations import rigid_inverse, twist_to_pose
 
+# Numbers of a FLAME pose that are swept together, by what they do; they begin behind root and neck.
+POSES = {"jaw pitch": (6,), "jaw yaw": (7,), "gaze pitch": (9, 12), "gaze yaw": (10, 13)}
+FACE = 6
 SWEEP = (-1.0, -0.5, 0.0, 0.5, 1.0)  # of the way from the mean to the ends of the training range
 
 
@@ -40,20 +43,38 @@ def turned(facts: SceneFacts, degrees: float, count: int, *, playing: bool) -> l
 
 
 def swept(facts: SceneFacts) -> list[list[Frame]]:
-    """One row of frames per expression coefficient: it goes through `SWEEP`, the others rest.
+    """One row of frames per expression coefficient: it goes through `SWEEP`, the others rest. Where
+    there are FLAME poses, so do jaw and gaze, which no coefficient moves: a row of each `POSES`.
 
     Raises InputError where the dataset has no expressions.
     """
-    base, known = _base(facts), _expression(facts)
-    rows = []
-    for k in range(len(known.mean)):
-        row = []
-        for part in SWEEP:
-            value, end = known.mean.clone(), known.high if part > 0 else known.low
-            value[k] = torch.lerp(known.mean[k], end[k], abs(part))
-            row.append(replace(base, expression=value, index=NO_ROW))
-        rows.append(row)
+    count = len(_expression(facts).mean)
+    rows = [_sweep(facts, "expression", [k]) for k in range(count)]
+    if "flame_pose" in facts.conditions:
+        rows += [_sweep(facts, "flame_pose", list(places)) for places in POSES.values()]
     return rows
+
+
+def sweep_names(facts: SceneFacts) -> list[str]:
+    """What each row of `swept` moves."""
+    names = [name_of(facts, "expression", k) for k in range(len(_expression(facts).mean))]
+    return names + (list(POSES) if "flame_pose" in facts.conditions else [])
+
+
+def _sweep(facts: SceneFacts, condition: str, places: list[int]) -> list[Frame]:
+    """Numbers of a condition from the low to the high end of the training range."""
+    base, known = _base(facts), facts.conditions[condition]
+    base = replace(base, expression=_expression(facts).mean)
+    row = []
+    for part in SWEEP:
+        end = known.high if part > 0 else known.low
+        value = known.mean.clone()
+        if condition == "flame_pose":
+            value = base.flame_pose.clone()  # the head stays turned as the camera has it
+            value[FACE:] = known.mean[FACE:]
+        value[places] = torch.lerp(known.mean[places], end[places], abs(part))
+        row.append(replace(base, **{condition: value}, index=NO_ROW))
+    return row
 
 
 def driven(facts: SceneFacts, other: Scene, *, subtract_mean: bool, clamp: bool) -> list[Frame]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,28 +18,49 @@ MAX_FRAMES = 20_000
 MAX_SIDE = 8_192  # pixels
 
 
-def frames_of(path: Path, facts: SceneFacts) -> list[Frame]:
-    """The frames of a path, its keys evenly spaced over its seconds.
+Key = tuple[Look, float, dict[str, dict[int, float]]]  # look, part, sliders
 
-    Places follow a Catmull-Rom spline through the keys; all else goes in straight lines. Raises
-    InputError naming the file that is no path.
+
+@dataclass(frozen=True)
+class CameraPath:
+    """Key-frames, evenly spaced over `count` pictures.
+
+    Places follow a Catmull-Rom spline through the keys; all else goes in straight lines.
     """
+
+    keys: Sequence[Key]
+    width: int  # pixels
+    height: int
+    count: int
+    fps: float
+
+    @classmethod
+    def of(
+        cls, value: Mapping[str, Any], most: int = MAX_FRAMES, side: int = MAX_SIDE
+    ) -> CameraPath:
+        """A path of `most` pictures of `side` pixels at most, as JSON of strangers says it;
+        ValueError, KeyError or TypeError for anything else."""
+        if value["version"] != 1:
+            raise ValueError(f"version {str(value['version'])[:40]}, expected 1")
+        width, height = (int(number(pixels, 1, side)) for pixels in value["size"])
+        fps = number(value["fps"], 1, 240)
+        count = round(number(value["seconds"], 0, 1e5) * fps) + 1
+        if not 1 < count <= most or not value["keys"]:
+            raise ValueError(f"{count} frames, {len(value['keys'])} keys")
+        return cls([_key(key) for key in value["keys"]], width, height, count, fps)
+
+    def frame(self, facts: SceneFacts, k: int) -> Frame:
+        """The k-th picture's."""
+        place = k / (self.count - 1) * (len(self.keys) - 1)
+        return _frame(facts, self.keys, place, self.width, self.height)
+
+
+def frames_of(path: Path, facts: SceneFacts) -> list[Frame]:
+    """The frames of the path in a file; InputError names the file that is no path."""
     value = read_json(path, MAX_JSON)
     with reading(path, "a camera path", "save it again in the viewer"):
-        if value["version"] != 1:
-            raise ValueError(f"version {value['version']}, expected 1")
-        width, height = (int(number(side, 1, MAX_SIDE)) for side in value["size"])
-        count = round(number(value["seconds"], 0, 1e5) * number(value["fps"], 1, 240)) + 1
-        if not 1 < count <= MAX_FRAMES or not value["keys"]:
-            raise ValueError(f"{count} frames, {len(value['keys'])} keys")
-        keys = [_key(key) for key in value["keys"]]
-        return [
-            _frame(facts, keys, k / (count - 1) * (len(keys) - 1), width, height)
-            for k in range(count)
-        ]
-
-
-Key = tuple[Look, float, dict[str, dict[int, float]]]  # look, part, sliders
+        found = CameraPath.of(value)
+        return [found.frame(facts, k) for k in range(found.count)]
 
 
 def _key(value: Mapping[str, Any]) -> Key:

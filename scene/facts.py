@@ -16,8 +16,7 @@ from torch import Tensor
 
 from scene import Scene, Subject
 from scene.cameras import Camera
-from scene.deformation.body import head_motion
-from scene.frames import NO_ROW, Frame, FrameLoader
+from scene.frames import NO_ROW, Frame, FrameLoader, head_motion
 from scene.paths import common_up, poses
 from scene.world import AS_IT_IS, World
 from utils.devices import CPU

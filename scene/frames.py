@@ -26,6 +26,7 @@ from utils.images import (
     to_tensor,
     undistort,
 )
+from utils.rotations import pose_to_twist, rigid_inverse
 
 if TYPE_CHECKING:
     from scene.head.model import HeadModel
@@ -92,6 +93,11 @@ class Frame:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         tensors = {k: to_device(v, device) for k, v in values.items() if isinstance(v, Tensor)}
         return replace(self, camera=self.camera.to(device), **tensors)
+
+
+def head_motion(body_to_world: Tensor) -> Tensor:
+    """(6,) the twist by which the head moved against a body at rest, from where that is (4, 4)."""
+    return pose_to_twist(rigid_inverse(body_to_world))
 
 
 @dataclass(frozen=True)

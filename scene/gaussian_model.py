@@ -5,7 +5,7 @@ scales, opacity logits); `Gaussians` are posed and activated, what the rasterize
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Protocol
 
 import torch
@@ -30,6 +30,11 @@ class Gaussians:
     sh: Tensor | None = None  # (N, B, 3), B = (degree + 1)²; exactly one of sh and colors
     colors: Tensor | None = None  # (N, C)
     sh_degree: int = 0
+
+    def rows(self, index: Tensor) -> Gaussians:
+        """Those at `index`: (M,) numbers or (N,) bool."""
+        found = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{k: v[index] for k, v in found.items() if isinstance(v, Tensor)})
 
 
 def activate(columns: Mapping[str, Tensor], sh_degree: int) -> Gaussians:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import torch
 
-from scene.facts import CARRIED, SceneFacts, given
+from scene.facts import CARRIED, SceneFacts, evenly, given
 from scene.frames import NO_ROW, Frame
 from utils.errors import InputError
 from utils.rotations import nearest_rigid
@@ -32,6 +32,23 @@ def at(facts: SceneFacts, part: float) -> Frame:
             between[name] = nearest_rigid(between[name])
     time = (1 - share) * here.time + share * after.time
     return replace(shown[0], time=time, index=NO_ROW, **between)
+
+
+def played(facts: SceneFacts, count: int) -> list[Frame]:
+    """`count` moments evenly over the performance, most of them between those of the dataset."""
+    return [at(facts, k / max(count - 1, 1)) for k in range(count)]
+
+
+def frozen(facts: SceneFacts, part: float) -> list[Frame]:
+    """The moment at `part`, seen along the path of the video."""
+    moment = at(facts, part)
+    return [replace(moment, camera=frame.camera) for frame in facts.video]
+
+
+def from_all_sides(facts: SceneFacts, moments: int, sides: int) -> list[Frame]:
+    """`moments` evenly over the performance, each from `sides` places on the path of the video."""
+    cameras = [frame.camera for frame in evenly(facts.video, sides)]
+    return [replace(m, camera=camera) for m in played(facts, moments) for camera in cameras]
 
 
 def shown_moment(facts: SceneFacts, number: int) -> Frame:

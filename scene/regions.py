@@ -12,6 +12,7 @@ from torch import Tensor
 from scene.cameras import Camera
 from scene.frames import Frame
 
+CHIN = 0.4  # of the height of the mouth's box: how far below it the chin ends
 # left, top, right, bottom in pixels; right and bottom excluded
 Rectangle = tuple[int, int, int, int]
 
@@ -28,6 +29,11 @@ def rectangle(box: Tensor, frame: Frame) -> Rectangle | None:
         turn = frame.head_to_world.to(corners)
         corners = corners @ turn[:3, :3].T + turn[:3, 3]
     return _bounds(frame.camera, corners)
+
+
+def chin(mouth: Tensor) -> float:
+    """The height where the chin ends, from the mouth's box (2, 3), y up."""
+    return float(mouth[0, 1] - CHIN * (mouth[1, 1] - mouth[0, 1]))
 
 
 def rectangles(boxes: Mapping[str, Tensor], frame: Frame) -> dict[str, Rectangle]:

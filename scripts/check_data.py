@@ -102,7 +102,7 @@ def hint(path: Path, named: bool) -> str:
     if any(child.suffix.lower() in VIDEOS for child in children):
         return (
             "it holds a video without cameras: pose it by COLMAP (see 'COLMAP video' in "
-            "data/README.md), a face by a head tracker ('Talking heads')"
+            "data/README.md), a face by scripts/make_avatar.py (docs/own-video.md)"
         )
     return f"it holds {named_few([child.name for child in children]) or 'nothing'}"
 

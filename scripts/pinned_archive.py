@@ -19,6 +19,7 @@ class PinnedArchive:
     name: str  # of the file
     sha256: str
     choice: str  # what makes pip take this file of the release
+    platform: tuple[str, ...] = ()  # pip's flags where the file is another machine's
 
     def download(self, folder: Path) -> Path:
         """Have pip fetch the file into `folder`; pip finds mirrors and proxies by itself."""
@@ -26,7 +27,7 @@ class PinnedArchive:
         # With the hash pip refuses a changed archive before it runs any of its build code.
         requirements.write_text(f"{self.requirement} --hash=sha256:{self.sha256}\n")
         command = [sys.executable, "-m", "pip", "download", "--no-deps", self.choice]
-        command += ["--quiet", "--disable-pip-version-check", "--require-hashes"]
+        command += [*self.platform, "--quiet", "--disable-pip-version-check", "--require-hashes"]
         command += ["--dest", str(folder), "--requirement", str(requirements)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:

@@ -15,7 +15,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores
 import utils.threads  # isort: skip  # noqa: F401  (before torch, as in the commands)
 import torch
 
-from tests.methods import CASES, METHODS
+from tests.methods import CASES, SHIPPED
 
 
 def pytest_addoption(parser):
@@ -53,7 +53,7 @@ def no_curves():
         yield
 
 
-@pytest.fixture(scope="module", params=METHODS)
+@pytest.fixture(scope="module", params=SHIPPED)
 def case(request):
     """Each method in turn."""
     return CASES[request.param]

@@ -8,7 +8,7 @@ import pytest
 
 import metrics
 from arguments import parse_render_args, parse_train_args, save_settings
-from scripts import compare
+from scripts import compare, make_anchors
 from tests.methods import ROOT
 
 PAGE = (ROOT / "docs" / "coming-from.md").read_text()
@@ -36,7 +36,7 @@ def trained(tmp_path, monkeypatch):
 def test_the_page_is_read():
     assert len(TRAINED) > 9
     assert {command[0] for command in COMMANDS} == {
-        "train.py", "render.py", "metrics.py", "scripts/compare.py",
+        "train.py", "render.py", "metrics.py", "scripts/compare.py", "scripts/make_anchors.py",
     }  # fmt: skip
 
 
@@ -57,9 +57,13 @@ def test_commands_that_render_parse(trained):
 
 @pytest.mark.parametrize(
     ("program", "module", "entry"),
-    [("metrics.py", metrics, "run"), ("scripts/compare.py", compare, "compare")],
+    [
+        ("metrics.py", metrics, "run"),
+        ("scripts/compare.py", compare, "compare"),
+        ("scripts/make_anchors.py", make_anchors, "make"),
+    ],
 )
-def test_commands_that_score_parse(program, module, entry, monkeypatch):
+def test_commands_that_score_or_make_parse(program, module, entry, monkeypatch):
     scored, seen = [command for command in COMMANDS if command[0] == program], []
     monkeypatch.setattr(module, entry, lambda args, *more: seen.append(args))
     for command in scored:

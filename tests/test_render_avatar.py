@@ -10,7 +10,7 @@ import metrics
 import render
 from arguments import parse_render_args, parse_train_args
 from scene import avatar
-from scoring.sweep_grid import CELL
+from scoring.sheets import CELL
 from tests.tiny_scene import COUNTS, SIZE, write_tiny_head
 from train import train
 

@@ -16,6 +16,7 @@ from tests.methods import METHODS, ROOT
 
 ROOMS = (
     "arguments",
+    "capture",
     "export",
     "gaussian_renderer",
     "scene",
@@ -52,6 +53,16 @@ NEVERS = {
     "scoring": ("scene.methods", "scene.datasets", "training", *COMMANDS),
     "export": ("scene.methods", "scene.datasets", "training", "viewer", *COMMANDS),
     "viewer": ("scene.methods", "scene.datasets", "training", "scoring", "export", *COMMANDS),
+    "capture": (
+        "scene.methods",
+        "scene.datasets",
+        "training",
+        "gaussian_renderer",
+        "scoring",
+        "export",
+        "viewer",
+        *COMMANDS,
+    ),
     "arguments": ("training", "gaussian_renderer", "scoring", "export", *COMMANDS),
 }
 

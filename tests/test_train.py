@@ -73,7 +73,7 @@ def repeated(case, tiny_folder, tmp_path_factory):
 
 def test_every_method_has_a_case_and_every_case_a_method():
     assert list(CASES) == EVERY
-    assert all(case.method == name for name, case in CASES.items())
+    assert all(case.method == name for name, case in CASES.items() if name != "carried")
 
 
 def model_bytes(out):
@@ -114,7 +114,7 @@ def test_a_model_trained_antialiased_says_so_to_whoever_draws_it(
 ):
     run(case, tiny_folder, tmp_path, "--antialiased")
     assert model_bytes(tmp_path) != model_bytes(unbroken)
-    for out, antialiased in ((tmp_path, True), (unbroken, False)):
+    for out, antialiased in ((tmp_path, True), (unbroken, case.antialiased)):
         settings, _ = parse_render_args(["--model_path", str(out)])
         folder = model_folder(out, -1)
         method = read_method(folder, SceneFacts.read(folder), settings, torch.device("cpu"))

@@ -48,6 +48,11 @@ class Logger:
         if not self.quiet:
             tqdm.write(text)
 
+    def note(self, stage: str, step: int, text: str) -> None:
+        """To the log and the terminal."""
+        self._write({"stage": stage, "step": step, "note": text})
+        self.say(f"{stage} {step}: {text}")
+
     def warn(self, stage: str, step: int, text: str) -> None:
         """To the log and to stderr, however quiet the run."""
         self._write({"stage": stage, "step": step, "warning": text})

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from fused_fields import ssim
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, interpolate
+from torch.nn.functional import avg_pool2d, interpolate, mse_loss
 
 from gaussian_renderer import Render
 from scene.frames import Frame
@@ -28,7 +28,7 @@ def l1(image: Tensor, truth: Tensor) -> Tensor:
 
 
 def l2(image: Tensor, truth: Tensor) -> Tensor:
-    return (image - truth).square().mean()
+    return mse_loss(image, truth)
 
 
 def blurred_l2(cells: Sequence[int]) -> Callable[[Tensor, Tensor], Tensor]:

@@ -101,8 +101,8 @@ class BodySetting:
 class BodyRates(GeometryRates):
     """Learning rates of that body."""
 
-    body_lr: float = setting(1e-2, "of the law from the head's motion to the body's")
-    body_weight_lr: float = setting(5e-3, "of the logits that share rows out to head and body")
+    body_lr: float = setting(5e-3, "of the law from the head's motion to the body's")
+    body_weight_lr: float = setting(1e-3, "of the logits that share rows out to head and body")
 
     def column_rates(self, extent: float, iterations: int) -> dict[str, Schedule]:
         rates = super().column_rates(extent, iterations)

@@ -29,7 +29,7 @@ class Silhouette:
     """What of a picture shows the subject."""
 
     pixels: Tensor  # (P, 2) centres of its pixels, x and y
-    nearest: Tensor  # (H, W, 2) of each pixel the centre of the one of these that is nearest
+    nearest: Tensor  # (H, W, 2) int16: of each pixel, column and row of the nearest of these
 
     @classmethod
     def of(cls, frame: Frame) -> Silhouette | None:
@@ -40,8 +40,8 @@ class Silhouette:
         rows, columns = distance_transform_edt(
             ~shown.cpu().numpy(), return_distances=False, return_indices=True
         )
-        nearest = torch.from_numpy(np.stack([columns, rows], axis=-1)).to(frame.image) + 0.5
-        return cls(shown.nonzero().flip(1) + 0.5, nearest)
+        nearest = np.stack([columns, rows], axis=-1).astype(np.int16)
+        return cls(shown.nonzero().flip(1) + 0.5, torch.from_numpy(nearest).to(shown.device))
 
 
 def diagonal(camera: Camera) -> float:
@@ -60,7 +60,7 @@ def chamfer(places: Tensor, silhouette: Silhouette, source: torch.Generator, cou
     at = places.detach().nan_to_num(0, 0, 0)
     column = at[:, 0].clamp(0, width - 1).long()
     row = at[:, 1].clamp(0, height - 1).long()
-    out = (places - silhouette.nearest[row, column]).square().sum(1).mean()
+    out = (places - silhouette.nearest[row, column] - 0.5).square().sum(1).mean()
     pixels = silhouette.pixels
     if 0 < count < len(pixels):
         chosen = torch.randint(len(pixels), (count,), generator=source)

@@ -13,6 +13,7 @@ from gaussian_renderer.show import Show
 from scene.facts import SceneFacts, evenly
 from scoring.curves import read_curves, read_rows
 from scoring.evaluate import evaluate
+from training.strays import Strays, strays
 
 if TYPE_CHECKING:
     from arguments.settings import Settings
@@ -65,6 +66,10 @@ class Run:
             last, last.iterations, self.method, self.facts
         )
         doubt, logger = self.doubt(), self.logger
+        astray = self.strays()
+        logger.note(last.name, last.iterations, str(astray))
+        if astray.many:
+            print(f"warning: {folder}: {astray}; docs/fourdgs.md says what helps", file=sys.stderr)
         if doubt:
             remedy = "lower the learning rates or change the losses, and begin anew with --restart"
             logger.warn(last.name, last.iterations, f"{folder}: {doubt}; {remedy}")
@@ -75,6 +80,11 @@ class Run:
         model_path = self.settings.model.model_path
         logger.say(f"done: {folder}; next: python render.py --model_path {model_path}")
         return folder
+
+    def strays(self) -> Strays:
+        """What went astray in the trained model, as some training views show it."""
+        frames = evenly(self.scene.train, N_TEST_VIEWS)
+        return strays(Show(self.method, self.loader), frames, self.facts.box)
 
     def doubt(self) -> str:
         """What is wrong with the trained model, in words; "" where nothing seems to be."""

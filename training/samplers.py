@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
 from typing import Protocol
 
@@ -61,6 +62,21 @@ def first_moment(frames: list[Frame]) -> list[Frame]:
     return [frame for frame in frames if frame.time == earliest]
 
 
+Choose = Callable[[list[Frame]], list[Frame]]
+
+
+def moments_apart(every: int) -> tuple[Choose, Choose]:
+    """To choose the frames of one in `every` moments, and those of the others; of a clip that is
+    too short for that, all frames both times."""
+
+    def apart(frames: list[Frame], chosen: bool) -> list[Frame]:
+        held = set(sorted({frame.time for frame in frames})[every // 2 :: every])
+        found = [frame for frame in frames if (frame.time in held) == chosen]
+        return found if held else frames
+
+    return partial(apart, chosen=True), partial(apart, chosen=False)
+
+
 @dataclass(frozen=True)
 class GrowingWindow:
     """Frames of a window of time that grows, small pictures of them.
@@ -73,10 +89,12 @@ class GrowingWindow:
     longest: int  # side of a picture, pixels, at most
     edge: float = 0.3
     views: int = 1
+    choose: Callable[[list[Frame]], list[Frame]] = lambda frames: frames  # those that take part
 
     def __call__(
         self, frames: list[Frame], stage: str, seed: int, start: int
     ) -> Iterator[list[Frame]]:
+        frames = self.choose(frames)
         ordered = sorted((shrunk(frame, self.longest) for frame in frames), key=lambda f: f.time)
         for step in count(start + 1):
             low, high = self.window(step)

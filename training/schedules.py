@@ -55,6 +55,7 @@ def halved(value: float, at: Sequence[float], steps: int) -> Schedule:
     """`value`, halved when each of these parts of `steps` is done."""
     return lambda step: value * 0.5 ** sum((step - 1) / steps >= part for part in at)
 
+
 def warm_cosine(peak: float, warm_up: int, steps: int, end: float) -> Schedule:
     """Up to `peak` along a straight line, then down to `end` times that along half a cosine; each
     step has the rate of the one before it, so the first two have none (NPG).

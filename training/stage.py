@@ -41,7 +41,8 @@ class Stage:
     strategy: Strategy
     sampler: Sampler = Shuffled()
     # Before the first step, not when the stage is resumed: fills tensors, does not rename them.
-    begin: Callable[[], None] = lambda: None
+    # What it returns, if anything, is said in the log.
+    begin: Callable[[], str | None] = lambda: None
     # rows of the table that no view of a step drew skip the optimizer's step
     only_drawn: bool = False
     timed: bool = False  # the pose asks a frame for its time alone: frames of a moment share one

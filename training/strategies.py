@@ -243,7 +243,6 @@ class GradientDensify:
             self.seen_opacity = torch.full_like(self.idle, UNSEEN)
 
 
-FAINT = 0.05  # opacity under which a control point is worth nothing where it is
 REBORN_OPACITY, REBORN_SHRINK = 0.1, 0.2  # of one that begins again; the latter of its log-scale
 
 
@@ -254,6 +253,7 @@ class Relocate:
     2024, section 3.3)."""
 
     columns: Mapping[str, Tensor]  # parameters, (P, ...): means, log_scales, opacity_logits, ...
+    faint: float  # opacity under which one is worth nothing where it is
     when: Every
     seed: int
 
@@ -262,8 +262,8 @@ class Relocate:
     @torch.no_grad()
     def update(self, step: int, table: GaussianTable, optimizers: Optimizers) -> None:
         opacities = self.columns["opacity_logits"][:, 0].sigmoid()
-        faint = (opacities < FAINT).nonzero()[:, 0]
-        good = (opacities >= FAINT).nonzero()[:, 0]
+        faint = (opacities < self.faint).nonzero()[:, 0]
+        good = (opacities >= self.faint).nonzero()[:, 0]
         if not (self.when(step) and len(faint) and len(good)):
             return
         source = generator(self.seed, "relocate", step)

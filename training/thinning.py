@@ -7,20 +7,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from gaussian_renderer import Render, weights
+from gaussian_renderer import Render, heaviest, weights
 from scene.gaussian_model import GaussianTable
 from training.optimizers import Optimizers
 from training.strategies import Every, Strategy
 
 MOST_LOOKS = 200  # steps whose views say what shows
-
-
-def heaviest(weight: Tensor, share: float) -> Tensor:
-    """(N,) bool, all rows but the `share` that weigh least; at least one."""
-    keep = torch.ones_like(weight, dtype=torch.bool)
-    dropped = min(int(share * len(weight)), len(weight) - 1)
-    keep[weight.argsort(stable=True)[:dropped]] = False
-    return keep
 
 
 class Thinned:

@@ -49,6 +49,13 @@ def compose(a: Tensor, b: Tensor) -> Tensor:
     return torch.stack(parts, dim=-1)
 
 
+def left_product(quat: Tensor) -> Tensor:
+    """(4, 4) matrix of the Hamilton product with `quat` (4,) on the left."""
+    w, x, y, z = quat.unbind()
+    rows = [w, -x, -y, -z, x, w, -z, y, y, z, w, -x, z, -y, x, w]
+    return torch.stack(rows).reshape(4, 4)
+
+
 def axis_angle_to_matrices(axis_angle: Tensor) -> Tensor:
     """(..., 3) rotation vectors, radians, to (..., 3, 3) matrices; smooth at zero (Rodrigues).
 
@@ -86,7 +93,7 @@ def matrix_to_axis_angle(matrix: Tensor) -> Tensor:
 def twist_to_pose(twist: Tensor) -> Tensor:
     """(6,) to the rigid motion (4, 4) that turns, then shifts."""
     turned = torch.cat([axis_angle_to_matrices(twist[:3]), twist[3:, None]], 1)
-    return torch.cat([turned, turned.new_tensor([[0.0, 0.0, 0.0, 1.0]])])
+    return torch.cat([turned, torch.eye(4, dtype=twist.dtype, device=twist.device)[3:]])
 
 
 def pose_to_twist(pose: Tensor) -> Tensor:

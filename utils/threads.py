@@ -1,5 +1,6 @@
 """Import this first, before torch: idle worker threads must sleep, not spin; freed memory must
-stay; and Ctrl-C or too little memory while the rest is imported is one line.
+stay; Ctrl-C or too little memory while the rest is imported is one line; and who asks for help
+alone does not wait for torch.
 
 OpenMP's default is to busy-wait between parallel loops; beside one other job on the machine that
 made a training step 40 times slower. The choice is read when torch loads its OpenMP library, hence
@@ -18,6 +19,7 @@ import sys
 from types import TracebackType
 
 from utils.errors import can_be_mended, leave
+from utils.stand_ins import only_help, stand_in
 
 START_BYTES = 700 * 2**20  # of address space; with less, the libraries fail, or try for ever
 # variable of glibc -> its number in mallopt, bytes: larger blocks are fetched from the system
@@ -51,3 +53,5 @@ _keep_freed_memory()
 sys.excepthook = _told
 if 0 <= resource.getrlimit(resource.RLIMIT_AS)[0] < START_BYTES:
     leave(MemoryError(f"ulimit -v allows less than the {START_BYTES >> 20} MiB of a start"))
+if only_help(sys.argv[1:]) and not sys.modules.keys() & {"torch", "pytest"}:
+    stand_in()

@@ -13,12 +13,15 @@ from torch import Tensor
 from gaussian_renderer import Render
 from gaussian_renderer.show import Show
 from scene import performance
+from scene.camera_path import CameraPath
 from scene.cameras import Camera
 from scene.facts import SceneFacts, without_picture
 from scene.frames import Frame
+from scene.head.model import HeadModel
 from scene.looks import camera_of, with_sliders
 from utils.errors import InputError
 from utils.images import Pixels, error_map, to_pixels
+from viewer.mesh import drawn_over, surface
 from viewer.wishes import Wish
 
 QUICK, SHARP = 70, 98  # JPEG qualities, moving and at rest
@@ -32,6 +35,7 @@ class Model:
     facts: SceneFacts
     show: Show
     frames: Sequence[Frame]  # whose cameras a page may jump to; with pictures where they are there
+    head: HeadModel | None = None  # the person's, where the dataset is there
 
 
 def moment_of(facts: SceneFacts, wish: Wish, frames: Sequence[Frame]) -> Frame:
@@ -59,15 +63,39 @@ def fitted(camera: Camera, width: int, height: int) -> Camera:
 
 @torch.no_grad()
 def draw(models: Sequence[Model], wish: Wish) -> Pixels:
-    """(H, W, 3) the models side by side, each with its picture beside it where that is wished."""
+    """(H, W, 3) the models side by side, each with its picture beside it where that is wished; with
+    the error that makes three."""
     panes = []
     share = replace(wish, width=max(1, wish.width // len(models)))
     for model in models:
-        loaded = _loaded(model.show, moment_of(model.facts, share, model.frames))
+        moment = moment_of(model.facts, share, model.frames)
+        loaded = _loaded(model.show, moment)
         view = model.show(loaded)
-        panes.append(_shown(view, loaded, share.mode))
-        if share.split and loaded.image is not None:
+        split = share.split and loaded.image is not None
+        three = split and share.mode == "error"
+        shown = _shown(view, loaded, "color" if three else share.mode)
+        if share.mesh and model.head is not None:
+            vertices = surface(model.head, moment)
+            shown = drawn_over(shown, moment.camera, vertices, model.head.faces)
+        panes.append(shown)
+        if split:
             panes.append(to_pixels(loaded.image))
+        if three:
+            panes.append(_shown(view, loaded, "error"))
+    return side_by_side(panes)
+
+
+@torch.no_grad()
+def filmed(models: Sequence[Model], path: CameraPath, k: int) -> Pixels:
+    """(H, W, 3) the k-th picture of a path, the models side by side."""
+    frames = [model.show.load(path.frame(model.facts, k)) for model in models]
+    return side_by_side(
+        [to_pixels(model.show(frame).image) for model, frame in zip(models, frames, strict=True)]
+    )
+
+
+def side_by_side(panes: Sequence[Pixels]) -> Pixels:
+    """One picture as high as the highest."""
     height = max(pane.shape[0] for pane in panes)
     return np.hstack([np.pad(p, ((0, height - p.shape[0]), (0, 0), (0, 0))) for p in panes])
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from gaussian_renderer.show import Poses, Show
+from scene import Scene
 from scene.facts import SceneFacts
 from scene.frames import Frame, FrameLoader
 from scene.gaussian_model import Gaussians
@@ -50,10 +51,9 @@ class Following(Follower):
     """Answers the pages of a server. Nothing that training reads is written to."""
 
     def __init__(
-        self, server: Server, facts: SceneFacts, method: Poses, frames: Sequence[Frame],
-        device: torch.device,
-    ) -> None:  # fmt: skip
-        self.server, self.facts, self.method, self.frames = server, facts, method, frames
+        self, server: Server, facts: SceneFacts, method: Poses, scene: Scene, device: torch.device
+    ) -> None:
+        self.server, self.facts, self.method, self.scene = server, facts, method, scene
         self.loader = FrameLoader(0, device)  # its own: the run's cache keeps what it would
         self.shows: dict[str, Show] = {}
         self.free_at = 0.0  # seconds, when the next picture is within the share
@@ -86,7 +86,7 @@ class Following(Follower):
         if stage.name not in self.shows:
             self.shows[stage.name] = Show(self.method, self.loader, stage.pose)
         show = self.shows[stage.name]
-        pixels = draw([Model(self.facts, show, self.frames)], wish)
+        pixels = draw([Model(self.facts, show, self.scene.train, self.scene.head)], wish)
         show.seconds.clear()  # a long run would keep them all
         head = {
             "id": wish.id, "stage": stage.name, "step": step, "of": stage.iterations,
@@ -99,16 +99,16 @@ class Following(Follower):
 
 @contextmanager
 def following(
-    run: RunParams, facts: SceneFacts, method: Poses, frames: Sequence[Frame], device: torch.device
+    run: RunParams, facts: SceneFacts, method: Poses, scene: Scene, device: torch.device
 ) -> Iterator[Follower]:
     """What a run calls after every step: with --viewer it serves a page, else it does nothing."""
     if not run.viewer:
         yield Follower()
         return
-    told = hello(facts, frames, training=True)
+    told = hello(facts, scene.train, training=True, mesh=scene.head is not None)
     with Server(run.ip, run.port, told) as server:
         print(how_to_look(server), flush=True)
-        yield Following(server, facts, method, frames, device)
+        yield Following(server, facts, method, scene, device)
 
 
 def how_to_look(server: Server) -> str:

@@ -13,8 +13,11 @@ HALF = 0.5  # radians that neck, jaw and eyes may be turned to either side
 MAX_CAMERAS = 400  # that a page lists
 
 
-def hello(facts: SceneFacts, frames: Sequence[Frame], *, training: bool = False) -> dict:
-    """JSON: plain lists and numbers, world units, radians."""
+def hello(
+    facts: SceneFacts, frames: Sequence[Frame], *, training: bool = False, mesh: bool = False
+) -> dict:
+    """JSON: plain lists and numbers, world units, radians; whether a run is followed, and whether
+    there is a head model to be drawn over it."""
     first = (frames or facts.shown)[0].camera
     return {
         "up": facts.up.tolist(),
@@ -36,6 +39,7 @@ def hello(facts: SceneFacts, frames: Sequence[Frame], *, training: bool = False)
         ],
         "sliders": [*_expressions(facts), *_joints(facts)],
         "training": training,
+        "mesh": mesh,
     }
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from urllib.parse import parse_qs, urlsplit
 
+from scene.camera_path import CameraPath
 from utils.errors import InputError
 from viewer.wishes import Wish, parse
 
@@ -45,6 +46,7 @@ class Client:
 
     socket: object
     wish: Wish | None = None  # the last one, until it is taken
+    film: CameraPath | None = None  # as well
     sending: Future | None = None  # the last answer
 
     @property
@@ -115,6 +117,15 @@ class Server:
                     wish, client.wish = client.wish, None
                     self.clients.append(self.clients.pop(self.clients.index(client)))
                     return client, wish
+        return None
+
+    def take_film(self) -> tuple[Client, CameraPath] | None:
+        """A path that a page wants filmed, if there is one."""
+        with self.news:
+            for client in self.clients:
+                if client.film is not None:
+                    film, client.film = client.film, None
+                    return client, film
         return None
 
     def _is_wanted(self) -> bool:
@@ -212,7 +223,10 @@ class Server:
                     self.on_word(found)
                     continue
                 with self.news:
-                    client.wish = found
+                    if isinstance(found, CameraPath):
+                        client.film = found
+                    else:
+                        client.wish = found
                     self.news.notify_all()
         finally:
             with self.news:

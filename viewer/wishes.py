@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from scene.camera_path import MAX_FRAMES, CameraPath
 from scene.looks import Look, look_of, number, sliders_of
 
 MAX_SIDE = 2_048  # pixels of a picture
@@ -26,16 +27,20 @@ class Wish:
     look: Look
     camera: int | None = None  # a known camera in place of `look`
     split: bool = False  # the picture taken there beside it
+    mesh: bool = False  # the head model's surface over it
     sliders: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
 
 
-def parse(text: str | bytes) -> Wish | str:
-    """A wish, or one of the words "pause" and "go"; raises ValueError for anything else."""
+def parse(text: str | bytes) -> Wish | CameraPath | str:
+    """A wish, a path to be filmed, or one of the words "pause" and "go"; raises ValueError,
+    KeyError or TypeError for anything else."""
     value = json.loads(text)
     if value in ("pause", "go"):
         return value
     if not isinstance(value, dict):
         raise ValueError("neither a wish nor a word")
+    if "film" in value:
+        return CameraPath.of(value["film"], MAX_FRAMES, MAX_SIDE)
     mode = value.get("mode", "color")
     if mode not in MODES:
         raise ValueError(f"mode {mode!r}")
@@ -50,6 +55,7 @@ def parse(text: str | bytes) -> Wish | str:
         look=look_of(value["look"]),
         camera=None if camera is None else _whole(value, "camera", 0, 2**31),
         split=bool(value.get("split")),
+        mesh=bool(value.get("mesh")),
         sliders=sliders_of(value.get("sliders", {})),
     )
 

@@ -1,19 +1,7 @@
-# Things that move far and fast, and little that stands still: Gaussians ride on control points
-# that were followed through the clip. Any folder in the layout of D-NeRF.
-dataset = "dnerf"
-method = "controlpoints"
+# Things that move far and fast, and little that stands still: `default.py` whose Gaussians ride on
+# control points whatever a check says. No static stage: nothing of it would be left.
+_base_ = "default.py"
 
-OptimizationParams = dict(
-    densify_from_iter=300,
-    pruning_from_iter=300,
-    densify_until_iter=0,
-    prune_until_iter=100_000,
-    lambda_l2=2.0,
-    position_lr_max_steps=0,
-    position_lr_final=1.6e-5,
-    cooldown=0.3,
-    max_gaussians=80_000,
-)
+ModelHiddenParams = dict(follow="always")
 
-# What shrinks fades, instead of staying a dot.
-PipelineParams = dict(antialiased=True)
+OptimizationParams = dict(coarse_iterations=0)

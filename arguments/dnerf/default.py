@@ -2,6 +2,7 @@
 _base_ = "dnerf_default.py"
 
 ModelHiddenParams = dict(
+    follow="auto",  # on control points, where nothing static explains the clip
     # x, y, z, time: about a time row for every four moments; more rows fit single views
     kplanes_config=dict(resolution=[64, 64, 64, 25]),
 )

@@ -2,3 +2,5 @@
 _base_ = "default.py"
 
 OptimizationParams = dict(coarse_iterations=500, iterations=2_500)
+
+ModelHiddenParams = dict(follow="never")  # most of the robot stands still: no need to ask

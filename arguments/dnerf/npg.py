@@ -8,6 +8,7 @@ OptimizationParams = dict(
     pruning_from_iter=300,
     densify_until_iter=0,
     prune_until_iter=100_000,
+    feature_lr=5e-3,  # half of 3DGS's steps are enough, from colours that are nearly right
     lambda_l2=2.0,
     cooldown=0.3,
     max_gaussians=80_000,

@@ -11,6 +11,7 @@ OptimizationParams = dict(
     densify_until_iter=0,
     prune_until_iter=100_000,
     opacity_reset_interval=300_000,  # never: a reset costs more than it cleans in real scenes
+    feature_lr=5e-3,
     lambda_l2=2.0,
     cooldown=0.3,
     max_gaussians=80_000,

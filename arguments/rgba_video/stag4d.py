@@ -6,15 +6,15 @@ method = "stag4d"
 ModelParams = dict(init_points=10_000, sh_degree=0)
 
 OptimizationParams = dict(
-    init_steps=300,
-    iterations=2_700,
+    init_steps=200,
+    iterations=1_800,
     batch_size=1,
     anchors_per_draw=2,
     iters=100,
-    position_lr_max_steps=3_000,
+    position_lr_max_steps=2_000,
     densify_from_iter=300,
-    densify_until_iter=2_000,
-    densification_interval=100,
+    densify_until_iter=1_400,
+    pruning_from_iter=300,
     cooldown=0.3,
 )
 

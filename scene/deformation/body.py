@@ -14,27 +14,17 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from scene.frames import head_motion
+from scene.regions import chin
 from utils.rotations import (
-    compose,
+    left_product,
     matrices_to_quats,
-    pose_to_twist,
-    rigid_inverse,
     twist_to_pose,
 )
 
 COLUMN = "body_logits"  # of a table: (N, 1), the weight of the body, 0 the head's, as a logit
 SURE = 4.0  # logit of what is far from the chin
-CHIN, SOFT = 0.4, 0.55  # of the mouth box's height: how far below it the chin ends, and the change
-
-
-def head_motion(body_to_world: Tensor) -> Tensor:
-    """(6,) the twist by which the head moved against a body at rest, from where that is (4, 4)."""
-    return pose_to_twist(rigid_inverse(body_to_world))
-
-
-def chin(mouth: Tensor) -> float:
-    """The height where the chin ends, from the mouth's box (2, 3), y up."""
-    return float(mouth[0, 1] - CHIN * (mouth[1, 1] - mouth[0, 1]))
+SOFT = 0.55  # of the mouth box's height: how far above and below the chin the weights change
 
 
 class BodyPart(nn.Module):
@@ -68,13 +58,13 @@ class BodyPart(nn.Module):
     def forward(self, columns: Mapping[str, Tensor], body_to_world: Tensor) -> dict[str, Tensor]:
         """The posed columns, each row carried as far as its weight says."""
         moved, weight = self.motion(body_to_world), columns[COLUMN].sigmoid()
-        means, quats = columns["means"], nn.functional.normalize(columns["quats"], dim=-1)
-        way = means @ moved[:3, :3].T + moved[:3, 3] - means
-        turn = matrices_to_quats(moved[:3, :3])
-        still = torch.zeros_like(turn)
-        still[0] = torch.where(turn[0] < 0, -1.0, 1.0)
+        means, quats = columns["means"], columns["quats"]
+        still = torch.eye(4, dtype=means.dtype, device=means.device)
+        turn = left_product(matrices_to_quats(moved[:3, :3]))
+        turn = turn * torch.where(turn[0, 0] < 0, -1.0, 1.0)  # the shorter way round
+        way = torch.addmm(moved[:3, 3], means, (moved[:3, :3] - still[:3, :3]).T)
         return {
             **columns,
-            "means": means + weight * way,
-            "quats": compose(torch.lerp(still, turn, weight), quats),
+            "means": torch.addcmul(means, weight, way),
+            "quats": torch.addcmul(quats, weight, quats @ (turn - still).T),
         }

@@ -77,7 +77,7 @@ class HexPlane(nn.Module):
         parity: `one_way` smooths spatial planes along their rows only, as 4DGS does.
         """
         terms = plane_penalties([plane for level in self.levels for plane in level])
-        in_space = 1 - self.runs_in_time
-        smooth = plane_smooth * in_space + time_smooth * self.runs_in_time
-        loss = (smooth * terms.rows).sum() + time_l1 * (self.runs_in_time * terms.ones).sum()
-        return loss if one_way else loss + plane_smooth * (in_space * terms.cols).sum()
+        in_space, in_time = 1 - self.runs_in_time, self.runs_in_time
+        rows = plane_smooth * in_space + time_smooth * in_time
+        cols = (0 if one_way else plane_smooth) * in_space
+        return (torch.stack(terms) * torch.stack([rows, cols, time_l1 * in_time])).sum()

@@ -24,21 +24,30 @@ class OffsetMLP(nn.Module):
     """A shared trunk and one head per deformed column (4DGS, section 4.2).
 
     The trunk is a Linear and `depth - 1` further ReLU-Linear pairs; a head is ReLU, Linear, ReLU,
-    Linear. Output layers start at zero, so that an untrained deformation is the identity.
+    Linear. Output layers start at zero, so that an untrained deformation is the identity. `shared`:
+    all heads have the first of their Linears in common, so that there is one of it.
     """
 
     def __init__(
-        self, n_features: int, width: int, depth: int, heads: Mapping[str, int], code_width: int = 0
+        self,
+        n_features: int,
+        width: int,
+        depth: int,
+        heads: Mapping[str, int],
+        code_width: int = 0,
+        *,
+        shared: bool = False,
     ) -> None:
         super().__init__()
-        self.width = width
+        self.width, self.shared = width, shared
         sizes = [n_features] + [width] * max(depth, 1)
         self.trunk = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
         # One code for all points, beside the features: its part of the first layer is one more
         # bias.
         self.code = nn.Linear(code_width, width, bias=False) if code_width else None
         # The first layers of all heads read the same input: one matrix product serves them all.
-        self.hidden = nn.Linear(width, width * len(heads)) if heads else None
+        blocks = min(len(heads), 1) if shared else len(heads)
+        self.hidden = nn.Linear(width, width * blocks) if heads else None
         self.out = nn.ModuleDict({name: nn.Linear(width, size) for name, size in heads.items()})
         self._initialise()
 
@@ -63,6 +72,15 @@ class OffsetMLP(nn.Module):
         trunk = [(layer.weight, layer.bias) for layer in self.trunk]
         if self.code is not None:
             trunk[0] = (self.trunk[0].weight, self.trunk[0].bias + self.code(code))
-        out = [(layer.weight, layer.bias) for layer in self.out.values()]
-        offsets = offset_mlp(features, trunk, (self.hidden.weight, self.hidden.bias), out)
+        hidden = (self.hidden.weight, self.hidden.bias)
+        weights, biases = zip(
+            *((layer.weight, layer.bias) for layer in self.out.values()), strict=True
+        )
+        if self.shared:  # as one head of all outputs
+            (found,) = offset_mlp(
+                features, trunk, hidden, [(torch.cat(weights), torch.cat(biases))]
+            )
+            offsets = found.split([len(bias) for bias in biases], dim=1)
+        else:
+            offsets = offset_mlp(features, trunk, hidden, list(zip(weights, biases, strict=True)))
         return dict(zip(self.out, offsets, strict=True))

@@ -7,7 +7,7 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import leaky_relu, normalize
+from torch.nn.functional import leaky_relu, linear, normalize
 
 PUBLISHED_SPREAD = 0.01  # of all weights of the published network at the start
 START_SPREAD = 0.2  # of the points at the start, in units of the cloud
@@ -73,18 +73,19 @@ class PointBasis(nn.Module):
         self.shapes = nn.Parameter(shapes)
 
     def coefficients(self, times: Tensor) -> Tensor:
-        """(T, K) of times (T,)."""
+        """(T, K) of times (T,), in double precision, as is what they are multiplied with: sums over
+        thousands of points are then the same numbers, once rounded, for any number of threads."""
         angles = times[:, None] * 2.0 ** torch.arange(self.octaves, device=times.device)
         x = torch.cat([times[:, None], angles.sin(), angles.cos()], dim=1)
         x = leaky_relu(self.first(x))
         for block in self.blocks:
             x = block(x)
-        return self.head(x)
+        return linear(x.double(), self.head.weight.double(), self.head.bias.double())
 
     def forward(self, times: Tensor) -> Tensor:
         """(T, N, 3) points at times (T,), in units of the cloud."""
-        found = self.coefficients(times) @ self.shapes.flatten(1)
-        return found.unflatten(1, (3, -1)).mT
+        found = self.coefficients(times) @ self.shapes.flatten(1).double()
+        return found.to(self.shapes).unflatten(1, (3, -1)).mT
 
 
 def _noise(n_points: int, n_shapes: int, source: torch.Generator) -> Tensor:

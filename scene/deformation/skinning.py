@@ -17,7 +17,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from scene.deformation.positional import encode
 from scene.head.model import JOINTS, HeadModel, joint_transforms, pose_feature
-from utils.rotations import axis_angle_to_matrices, matrices_to_quats
+from utils.rotations import axis_angle_to_matrices, matrices_to_quats, rigid_inverse
 
 PARENTS = (-1, 0, 1, 1, 1)  # of FLAME's joints
 NECK, N_BONES = 1, 1 + len(JOINTS)

@@ -12,7 +12,7 @@ from torch.nn.functional import embedding, normalize
 from utils.rotations import quats_to_matrices
 
 CHUNK = 2**22  # distances at a time
-SQUARINGS = 14  # of a power iteration: eigenvalues a part in a thousand from each other are told
+SQUARINGS = 12  # of a power iteration: eigenvalues a part in a thousand from each other are told
 SURE = 1e-2  # share of no turn at all in the best ones, above which the smallest of them is taken
 SOFT = 1e-3  # of a neighbourhood's size: turns that so little holds get no more gradient
 
@@ -45,7 +45,13 @@ def inside(cloud: Tensor, near: Tensor, anchor: Tensor, weights: Tensor) -> Tens
     """
     volumes = embedding(near, cloud).flatten(1)  # (N, 3k): a row gathers one of them
     members = embedding(anchor, volumes).unflatten(1, (-1, 3))
-    return (weights[:, None] @ members)[:, 0]
+    return (weights[:, :, None] * members).sum(1)
+
+
+def shares(logits: Tensor) -> Tensor:
+    """Softmax over the last axis. (PyTorch's own rounds its gradient by the number of threads.)"""
+    powers = (logits - logits.detach().amax(-1, keepdim=True)).exp()
+    return powers / powers.sum(-1, keepdim=True)
 
 
 def turns(rest: Tensor, now: Tensor, near: Tensor) -> Tensor:

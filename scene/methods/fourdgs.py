@@ -18,20 +18,14 @@ from scene.facts import SceneFacts
 from scene.frame_codes import ConditionCode, FrameCodes, condition_inputs
 from scene.frames import Frame, PointCloud
 from scene.gaussian_model import Gaussians, GaussianTable, activate
-from scene.methods import MethodBase
+from scene.methods._carried import Carried, CarrierOptions, CarrierParams
 from training.losses import in_regions, moves
 from training.optimizers import ParamGroup
-from training.options import (
-    BodyRates,
-    BodySetting,
-    CommonOptions,
-    MomentRates,
-    Refinement,
-    TableRates,
-)
+from training.options import BodyRates, BodySetting, CommonOptions, MomentRates, Refinement
 from training.samplers import Shuffled, first_moment
 from training.schedules import constant, linear
 from training.stage import Loss, Stage
+from training.strategies import GradientDensify
 from utils.rotations import as_turn, compose
 
 if TYPE_CHECKING:
@@ -48,11 +42,14 @@ HEADS = {  # setting that switches it off: column, numbers
 
 
 @dataclass(frozen=True)
-class ModelHiddenParams(BodySetting, Refinement):
+class ModelHiddenParams(BodySetting, Refinement, CarrierParams):
     """The deformation field: six space-time planes and a small MLP."""
 
     net_width: int = count(64, "width of the feature MLP and of the heads")
     defor_depth: int = setting(1, "layers of the feature MLP; 0 means 1", valid=between(0, 64))
+    shared_hidden: bool = setting(
+        False, "one hidden layer for all heads, in place of one for each: faster"
+    )
     plane_tv_weight: float = setting(1e-4, "smoothness of the spatial planes")
     time_smoothness_weight: float = setting(1e-2, "smoothness of the time planes along time")
     l1_time_planes: float = setting(1e-4, "pull of the time planes to 1, the neutral factor")
@@ -88,7 +85,7 @@ class ModelHiddenParams(BodySetting, Refinement):
 
 
 @dataclass(frozen=True)
-class OptimizationParams(BodyRates, TableRates, MomentRates, CommonOptions):
+class OptimizationParams(BodyRates, CarrierOptions, MomentRates, CommonOptions):
     """Schedules, losses and densification. Iterations are optimiser steps."""
 
     iterations: int = weight(30_000, "steps of the fine stage")
@@ -118,12 +115,13 @@ class OptimizationParams(BodyRates, TableRates, MomentRates, CommonOptions):
     without_effect: ClassVar[dict[str, str]] = OPTIMIZATION_4DGS
 
 
-class Method(MethodBase):
+class Method(Carried):
     """4DGS: features of six space-time planes move, turn and stretch every Gaussian."""
 
     @classmethod
     def needs(cls, settings: Settings) -> tuple[str, ...]:
-        time = ("time",) if settings.hidden.time_input else ()
+        moves = settings.hidden.time_input or settings.hidden.follow != "never"
+        time = ("time",) if moves else ()
         return time + condition_inputs(settings.hidden)
 
     def __init__(self, facts: SceneFacts, settings: Settings, points: PointCloud) -> None:
@@ -141,11 +139,14 @@ class Method(MethodBase):
             "log_scales": self.hidden.max_stretch,
         }
         self.activations_per_row = 2 * self.grid.n_features  # and gradients; the MLP keeps nothing
+        self.add_carrier([*condition_inputs(self.hidden), *["the body"] * (self.body is not None)])
 
     def prepare(self, frame: Frame) -> Frame:
         return frame if self.frames is None else self.frames.refine(frame)
 
     def forward(self, frame: Frame) -> Gaussians:
+        if self.rides:
+            return self.ride(frame)
         columns = dict(self.table.columns)
         offsets = self.mlp(self.grid(columns["means"], frame.time), self._code(frame))
         if "sh" in offsets:
@@ -170,20 +171,24 @@ class Method(MethodBase):
         static, moving = o.pictures(o.lambda_l1_coarse, o.lambda_l2_coarse), o.pictures(1.0)
         parts = in_regions(o.lambda_regions, self.facts.regions)
         coarse, fine, until = o.coarse_iterations, o.iterations, o.densify_until
-        densify = partial(o.densify, self.facts, seed=self.seed)
+        grown = linear(o.densify_grad_threshold_fine_init, o.densify_grad_threshold_after, until)
+        opaque = linear(o.opacity_threshold_fine_init, o.opacity_threshold_fine_after, until)
+
+        def densify(options: OptimizationParams) -> GradientDensify:
+            return options.densify(self.facts, fine, grown, opaque, seed=self.seed)
+
         return [
             Stage("coarse", coarse, self.canonical, self._table_groups(coarse), static + parts,
-                  densify(coarse, constant(o.densify_grad_threshold_coarse),
-                          constant(o.opacity_threshold_coarse), last=False),
+                  o.densify(self.facts, coarse, constant(o.densify_grad_threshold_coarse),
+                            constant(o.opacity_threshold_coarse), seed=self.seed, last=False),
                   first, only_drawn=o.sparse_adam),
+            *self.following(),
             Stage("fine", fine, self.forward,
-                  o.cooled(self._table_groups(fine) + self._network_groups(fine), fine),
-                  moving + parts + self._regularisers(),
-                  densify(fine, linear(o.densify_grad_threshold_fine_init,
-                                       o.densify_grad_threshold_after, until),
-                          linear(o.opacity_threshold_fine_init,
-                                 o.opacity_threshold_fine_after, until)),
-                  views, only_drawn=o.sparse_adam),
+                  o.cooled(self.rates(self._table_groups(fine), fine) + self._network_groups(fine),
+                           fine),
+                  moving + parts + self._regularisers() + self.ridden(),
+                  self.strategy(densify), views, begin=partial(self.choose, coarse),
+                  only_drawn=o.sparse_adam),
         ]  # fmt: skip
 
     def _planes(self) -> HexPlane:
@@ -202,7 +207,9 @@ class Method(MethodBase):
         heads = dict(head for off, head in HEADS.items() if not getattr(h, off))
         sizes = {name: size * (bands if name == "sh" else 1) for name, size in heads.items()}
         code = (h.code_width if self.condition is not None else 0) + h.latent_width
-        return OffsetMLP(self.grid.n_features, h.net_width, h.defor_depth, sizes, code)
+        return OffsetMLP(
+            self.grid.n_features, h.net_width, h.defor_depth, sizes, code, shared=h.shared_hidden
+        )
 
     def _conditioning(self) -> tuple[FrameCodes | None, ConditionCode | None]:
         h, inputs, noise = self.hidden, condition_inputs(self.hidden), self.optim.code_noise
@@ -242,6 +249,8 @@ class Method(MethodBase):
         weights = smooth | {"time_l1": h.l1_time_planes}
 
         def planes(renders: list[Render], frames: list[Frame], step: int) -> Tensor:
+            if self.rides:
+                return self.table.columns["means"].new_zeros(())
             return self.grid.penalty(**weights, one_way=h.legacy_smoothness)
 
         terms = [Loss("planes", constant(1.0), planes)] if any(weights.values()) else []

@@ -138,8 +138,8 @@ class Points:
     places: Tensor  # (N, 3) in canonical space
     rest: Tensor  # (N, 3) un-posed
     skin: Tensor  # (N, 6) weights of ghost and joints
-    blend: Tensor  # (N, 3), or of any frame (N, 3, E + 36): world units
-    look: dict[str, Tensor]  # raw columns
+    blend: Tensor  # world units: (N, 3), of any frame (N, 3, E + 36), or baked (E + 36, 3 N)
+    look: dict[str, Tensor]  # raw columns, quaternions of length one where they turn
 
 
 class Method(MethodBase):
@@ -182,12 +182,15 @@ class Method(MethodBase):
     def forward(self, frame: Frame) -> Gaussians:
         (bones, coefficients), (still, known) = self._bones(frame), self._canonical()
         moved = coefficients - known
-        p = self._points(moved) if self.baked is None else self.baked
-        blend = p.blend if self.baked is None else p.blend @ moved
+        if self.baked is None:
+            p = self._points(moved)
+            blend = p.blend
+        else:
+            p = self.baked
+            blend = (moved @ p.blend).unflatten(0, (-1, 3))
         columns = p.look | {"means": posed(p.rest, p.skin, blend, bones)}
         if not self.hidden.reference_rotation:
-            own = nn.functional.normalize(p.look["quats"], dim=-1)
-            columns["quats"] = compose(turns(p.skin, bones, still), own)
+            columns["quats"] = compose(turns(p.skin, bones, still), p.look["quats"])
         if self.corrections is not None:
             way = (columns["means"] - p.places).detach() / self.unit
             known = torch.cat([way, columns.pop("features")], 1) if "features" in columns else way
@@ -204,7 +207,9 @@ class Method(MethodBase):
 
     @torch.no_grad()
     def settle(self) -> None:
-        self.baked = self._every_point()
+        points = self._every_point()
+        # A row for each coefficient: the product reads the memory in its order.
+        self.baked = replace(points, blend=points.blend.flatten(0, 1).T.contiguous())
 
     @property
     def codes(self) -> FrameCodes | None:
@@ -292,7 +297,10 @@ class Method(MethodBase):
 
     def _of(self, places: Tensor, skin: Tensor, blend: Tensor) -> Points:
         rest = at_rest(places, skin, self._canonical()[0])
-        return Points(places, rest, skin, blend, self._look())
+        look = self._look()
+        if not self.hidden.reference_rotation:
+            look["quats"] = nn.functional.normalize(look["quats"], dim=-1)
+        return Points(places, rest, skin, blend, look)
 
     def _bases(self, rows: Tensor | slice) -> tuple[Tensor, Bases, Tensor]:
         """Places, bases and canonical offsets of some rows."""

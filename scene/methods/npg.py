@@ -7,7 +7,6 @@ from __future__ import annotations
 import math
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,8 +15,9 @@ from torch import Tensor
 from arguments.settings import at_least, between, count, setting, weight
 from scene.cameras import project
 from scene.deformation.point_basis import PointBasis
-from scene.deformation.volumes import inside, neighbourhoods, turns
+from scene.deformation.volumes import inside, neighbourhoods, shares, turns
 from scene.facts import SceneFacts
+from scene.flow import subject
 from scene.frames import Frame, PointCloud
 from scene.gaussian_model import (
     Gaussians,
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 BOX_POINTS = 20  # of the volume that never moves: a box's corners and the middles of its edges
 SHRINK = 1.6  # of what is split
+LIVELY = 6.0  # logits of Gaussians that share a volume from the start, so that each has its place
 NEAREST_SHARE = 0.02  # of the cloud's unit: what is nearer to a camera is divided by this
 NEIGHBOURS_EVERY = 50  # steps after which it is asked anew who is whose neighbour
 MOMENTS = torch.linspace(0, 1, 16).tolist()  # that say who is near whom
@@ -66,7 +67,7 @@ class ModelHiddenParams:
         "ball, moved as a whole, linearly and in waves",
     )
     n_nearest: int = setting(20, "points of a local volume", valid=at_least(1))
-    rows_per_point: int = count(4, "Gaussians that are born in each volume")
+    rows_per_point: int = count(6, "Gaussians that are born in each volume")
     static_box: bool = setting(
         False, "one more volume, the scene's box, which never moves, for what stands still"
     )
@@ -77,18 +78,19 @@ class OptimizationParams(TableRates, CommonOptions):
     """Schedules, losses and densification. Iterations are optimiser steps."""
 
     iterations: int = weight(3_000, "steps of the Gaussians")
-    coarse_iterations: int = weight(1_500, "steps of the coarse cloud before them")
+    coarse_iterations: int = weight(600, "steps of the coarse cloud before them")
     batch_size: int = count(1, "views per step of the Gaussians")
     window: int = setting(10, "moments in a row that a coarse step sees", valid=at_least(2))
     coarse_side: int = count(200, "longest side of the pictures it sees, pixels")
-    chamfer_pixels: int = weight(1_024, "pixels of a silhouette that look for a point; 0 is all")
+    chamfer_pixels: int = weight(512, "pixels of a silhouette that look for a point; 0 is all")
     rest_time: float = setting(
         0.5, "moment of the clip whose distances are kept and turns are none", valid=between(0, 1)
     )
     lambda_chamfer: float = weight(1_000.0, "of the distance from points to silhouettes and back")
     lambda_flow: float = weight(10.0, "of the difference to the pictures' optical flow")
+    flow_pairs: int = count(3, "of the moments of a window, at random, whose flow a step looks at")
     lambda_front: float = weight(100.0, "of points behind a camera")
-    lambda_rigid: float = weight(0.02, "of what stretches between neighbours")
+    lambda_rigid: float = weight(2e-4, "of what stretches between neighbours")
     k_nn: int = setting(10, "neighbours that are held together, the point among them",
                         valid=at_least(2))  # fmt: skip
     raw_units: bool = setting(
@@ -99,9 +101,9 @@ class OptimizationParams(TableRates, CommonOptions):
     lambda_anchor: float = weight(0.1, "of how far the cloud leaves what the coarse stage made it")
     coarse_lr: float = setting(2e-3, "of the coarse stage, at most")
     coarse_warm_up: float = setting(0.05, "share of it to get there", valid=between(0, 1))
-    network_lr_init: float = setting(1.6e-4, "of the coefficients' network under the Gaussians")
-    network_lr_final: float = setting(1.6e-6, "of it at the end")
-    shapes_lr: float = setting(1e-4, "of the learned clouds under the Gaussians")
+    network_lr_init: float = setting(5e-4, "of the coefficients' network under the Gaussians")
+    network_lr_final: float = setting(5e-6, "of it at the end")
+    shapes_lr: float = setting(3e-4, "of the learned clouds under the Gaussians")
     position_lr_init: float = setting(
         5e-3, "of the logits that place a Gaussian in its volume, times the scene extent"
     )
@@ -128,6 +130,17 @@ class OptimizationParams(TableRates, CommonOptions):
         rates["blend"] = rates.pop("means")
         sizes = log_linear(self.scaling_lr, self.scaling_lr_final, self.scaling_lr_max_steps)
         return {**rates, "log_scales": sizes}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The coarse cloud in a step of its stage."""
+
+    step: int
+    rest: Tensor  # (N, 3) world units
+    clouds: list[Tensor]  # of each frame, the same
+    places: list[Tensor]  # (N, 2) their pixels
+    depths: list[Tensor]  # (N,)
 
 
 class Method(MethodBase):
@@ -159,6 +172,8 @@ class Method(MethodBase):
         self.register_buffer("near", torch.zeros(n, k, dtype=torch.int64))
         held = min(o.k_nn, h.n_points)
         self.register_buffer("held", torch.zeros(h.n_points, held, dtype=torch.int64))
+        # Sum of the colours that pictures show where a point is, and their number.
+        self.register_buffer("tints", torch.zeros(n, 4))
         columns = GaussianTable.from_points(points, self.sh_degree, facts.extent).columns
         columns = {k: v.detach() for k, v in columns.items() if k != "means"}
         rows = len(points.xyz)
@@ -166,7 +181,7 @@ class Method(MethodBase):
         self.table = GaussianTable(columns, {"anchor": torch.arange(rows) % n})
         self.activations_per_row = 8 * k  # members of a volume and their gradients
         self._silhouettes: dict[tuple, Silhouette] = {}
-        self._latest: tuple[int, tuple[Tensor, Tensor]] = (0, ())
+        self._latest: Seen | None = None
 
     @property
     def max_rows(self) -> int:
@@ -195,7 +210,7 @@ class Method(MethodBase):
 
     def _posed(self, time: float) -> dict[str, Tensor]:
         columns, anchor = dict(self.table.columns), self.table.fixed.anchor
-        cloud, weights = self.cloud(time), columns.pop("blend").softmax(1)
+        cloud, weights = self.cloud(time), shares(columns.pop("blend"))
         turned = turns(self.rest, cloud, self.near)
         columns["means"] = inside(cloud, self.near, anchor, weights)
         columns["quats"] = compose(torch.nn.functional.embedding(anchor, turned), columns["quats"])
@@ -233,6 +248,7 @@ class Method(MethodBase):
     def fill(self) -> None:
         """The coarse stage is done: its cloud says the volumes, in which Gaussians are born."""
         h = self.hidden
+        self._latest = None
         self.before.load_state_dict(self.basis.state_dict())
         self.rest.copy_(self.cloud(self.optim.rest_time))
         paths = self.clouds(MOMENTS)
@@ -249,12 +265,13 @@ class Method(MethodBase):
         widths = [
             round_columns(PointCloud(means, means), self.facts.extent)["log_scales"]
             for means in (
-                inside(torch.cat([cloud, self.box]), self.near, anchor, blend.softmax(1))
+                inside(torch.cat([cloud, self.box]), self.near, anchor, shares(blend))
                 for cloud in paths
             )
         ]
-        grey = PointCloud(torch.zeros(len(anchor), 3), torch.full((len(anchor), 3), 0.5))
-        born = dict(GaussianTable.from_points(grey, self.sh_degree).columns)
+        tints = (self.tints[:, :3] + 0.5) / (self.tints[:, 3:] + 1)  # grey where nobody looked
+        points = PointCloud(torch.zeros(len(anchor), 3).to(tints), tints[anchor])
+        born = dict(GaussianTable.from_points(points, self.sh_degree).columns)
         born |= {"blend": blend, "log_scales": torch.stack(widths).amin(0)}
         self.table.allocate(len(anchor))
         for name, column in self.table.columns.items():
@@ -279,30 +296,40 @@ class Method(MethodBase):
         }
         return [Loss(name, constant(w), fn) for name, (w, fn) in terms.items() if w]
 
-    def _seen(self, frames: list[Frame], step: int) -> tuple[Tensor, Tensor]:
-        """The cloud (N, 3) at rest, and those of the frames (T, N, 3); once a step for all
-        terms."""
-        if self._latest[0] != step:
-            every = self.clouds([self.optim.rest_time, *(frame.time for frame in frames)])
-            self._latest = step, (every[0], every[1:])
-        return self._latest[1]
-
-    def _projected(self, frames: list[Frame], step: int) -> list[tuple[Tensor, Tensor]]:
-        nearest = NEAREST_SHARE * self.unit
-        clouds = self._seen(frames, step)[1]
-        return [project(c, f.camera, nearest) for c, f in zip(clouds, frames, strict=True)]
+    def _seen(self, frames: list[Frame], step: int) -> Seen:
+        """The cloud at rest and at the frames' moments; once a step for all terms."""
+        if self._latest is None or self._latest.step != step:
+            rest, *clouds = self.clouds([self.optim.rest_time, *(frame.time for frame in frames)])
+            nearest = NEAREST_SHARE * self.unit
+            views = zip(clouds, frames, strict=True)
+            places = [project(cloud, frame.camera, nearest) for cloud, frame in views]
+            self._latest = Seen(step, rest, clouds, *map(list, zip(*places, strict=True)))
+        return self._latest
 
     def _chamfer(self, renders: list[Render], frames: list[Frame], step: int) -> Tensor:
         found, o = [], self.optim
-        views = zip(frames, self._projected(frames, step), strict=True)
-        for k, (frame, (places, _)) in enumerate(views):
+        views = zip(frames, self._seen(frames, step).places, strict=True)
+        for k, (frame, places) in enumerate(views):
             silhouette, source = self._silhouette(frame), generator(self.seed, "pixels", step, k)
             if silhouette is None:
                 continue
             size = 1.0 if o.raw_units else point_losses.diagonal(frame.camera)
+            if 2 * step > o.coarse_iterations:
+                self._tint(frame, places)
             away = point_losses.chamfer(places, silhouette, source, o.chamfer_pixels)
             found.append(away / size**2)
         return torch.stack(found).mean() if found else self.middle.new_zeros(())
+
+    @torch.no_grad()
+    def _tint(self, frame: Frame, places: Tensor) -> None:
+        """Take in the colours that a picture shows at the places (N, 2) of points."""
+        column, row = places.long().unbind(1)
+        size = places.new_tensor([frame.camera.width, frame.camera.height])
+        within = ((places >= 0) & (places < size)).all(1).nonzero()[:, 0]
+        column, row = column[within], row[within]
+        shown = subject(frame)[row, column].float()[:, None]
+        colours = torch.cat([frame.image[:, row, column].T, torch.ones_like(shown)], dim=1)
+        self.tints.index_add_(0, within, shown * colours)
 
     def _silhouette(self, frame: Frame) -> Silhouette | None:
         key = (frame.image_path, frame.index, frame.image.shape)
@@ -311,31 +338,29 @@ class Method(MethodBase):
         return self._silhouettes[key]
 
     def _flow(self, renders: list[Render], frames: list[Frame], step: int) -> Tensor:
-        clouds, nearest = self._seen(frames, step)[1], NEAREST_SHARE * self.unit
+        seen = self._seen(frames, step)
+        known = [k for k, frame in enumerate(frames[:-1]) if frame.flow is not None]
+        order = torch.randperm(len(known), generator=generator(self.seed, "flow", step)).tolist()
         found = [
             point_losses.flow_consistency(
-                frame, clouds[k],
-                project(clouds[k], frame.camera, nearest)[0],
-                project(clouds[k + 1], after.camera, nearest)[0],
+                frames[k], seen.clouds[k], seen.places[k], seen.places[k + 1]
             )
-            for k, (frame, after) in enumerate(pairwise(frames))
-            if frame.flow is not None
-        ]  # fmt: skip
+            for k in (known[place] for place in order[: self.optim.flow_pairs])
+        ]
         return torch.stack(found).mean() if found else self.middle.new_zeros(())
 
     def _in_front(self, renders: list[Render], frames: list[Frame], step: int) -> Tensor:
         size = 1.0 if self.optim.raw_units else self.unit
-        depths = [depth for _, depth in self._projected(frames, step)]
-        return point_losses.in_front(torch.cat(depths) / size)
+        return point_losses.in_front(torch.cat(self._seen(frames, step).depths) / size)
 
     def _rigid(self, renders: list[Render], frames: list[Frame], step: int) -> Tensor:
-        rest, clouds = self._seen(frames, step)
+        seen = self._seen(frames, step)
         if step % NEIGHBOURS_EVERY == 1:
             with torch.no_grad():
                 paths = self.clouds(MOMENTS)
             self.held.copy_(neighbourhoods(paths, self.held.shape[1]))
-        unit = 1.0 if self.optim.raw_units else point_losses.spacing(rest, self.held)
-        return point_losses.rigidity(rest, clouds, self.held, unit)
+        unit = 1.0 if self.optim.raw_units else point_losses.spacing(seen.rest, self.held)
+        return point_losses.rigidity(seen.rest, torch.stack(seen.clouds), self.held, unit)
 
     def _moved(self, renders: list[Render], frames: list[Frame], step: int) -> Tensor:
         """How far the cloud is from where the coarse stage left it, in its unit."""
@@ -343,9 +368,6 @@ class Method(MethodBase):
         with torch.no_grad():
             before = self.clouds(times, self.before)
         return (self.clouds(times) - before).abs().mean() / self.unit
-
-
-LIVELY = 4.0  # logits of Gaussians that share a volume from the start, so that each has its place
 
 
 def elsewhere(rows: Rows, source: torch.Generator) -> Rows:

@@ -27,6 +27,7 @@ from scene.methods import MethodBase
 from training.births import Births, opaque_enough, smaller_than, within_sizes
 from training.guidance import Guidance, open_guidance
 from training.losses import confidently, in_regions, over_views, photometric, squares
+from training.memory import FLOAT, PICTURE_FLOATS
 from training.optimizers import ParamGroup
 from training.options import Densification, PhotometricWeights, TableRates
 from training.samplers import Draws, Imagined, Orbits
@@ -43,6 +44,7 @@ HEADS = {"means": 3, "log_scales": 3, "quats": 4}
 UNIT = 10.0  # that rates named init and final are multiplied by (STAG4D's spatial scale)
 SIDES = ((0.3, 128), (0.6, 256))  # part of `iters` until which imagined views are this small
 WHOLE = 512  # pixels of a side of imagined views after that
+IMAGINED = WHOLE**2 * PICTURE_FLOATS * FLOAT  # bytes of such a view at work
 SLIDE = 3_000  # steps in which the window of noise slides down
 EARLY, LATE = (0.5, 0.95), (0.02, 0.5)  # the window before and after
 
@@ -92,7 +94,7 @@ class OptimizationParams(TableRates, PhotometricWeights, Densification):
         1.0, "of a generated picture's terms, in those of a filmed one; 0: they only guide"
     )
     confidence: float = weight(
-        2.0,
+        10.0,
         "how far a generated view's residual may exceed its usual one until it is half believed, "
         "in usual ones; 0: all is believed",
     )
@@ -198,9 +200,10 @@ class Method(MethodBase):
         return Stage(
             name, iterations, pose, groups,
             self._pictures(before) + self._imagined(guidance, name, before) + self._plain(),
-            self._densifier(before), Draws(o.batch_size, anchors, orbits, moment),
+            self._densifier(before),
+            Draws(o.batch_size, anchors, orbits, moment),
             timed=True,
-            holds=guidance.bytes if guidance else 0,
+            holds=guidance.bytes + o.batch_size * IMAGINED if guidance else 0,
         )  # fmt: skip
 
     def _network_groups(self, steps: int) -> list[ParamGroup]:

@@ -3,10 +3,10 @@
     python scripts/bench/generated_views.py -m output/stag4d output/fourdgs
 
 All of them must have been trained with the same --held_out_anchors. Of every moment the held-out
-views are scored, in PSNR and by the overlap of silhouettes (IoU), beside the visual hull of the
-views that trained, coloured by them. Flicker is how much pixels change from moment to moment, in
-levels of 255, where the true view stands still: both of its pictures show the subject there and
-differ by less than STILL.
+view and the filmed one are scored, in PSNR and by the overlap of silhouettes (IoU), beside the
+visual hull of the views that trained, coloured by them. Flicker is how much pixels change from one
+moment that is scored to the next, in levels of 255, where the true view stands still: both of its
+pictures show the subject there and differ by less than STILL.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from torch import Tensor
 from arguments import parse_render_args
 from gaussian_renderer.show import Show
 from scene import Scene, load_scene
+from scene.facts import evenly
 from scene.frames import Frame, FrameLoader
 from scene.methods import open_model
 from scoring.metrics import fg_psnr, psnr, ssim
@@ -42,7 +43,7 @@ Draw = Callable[[Frame], tuple[Tensor, Tensor]]  # a loaded frame to image and c
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-m", "--models", nargs="+", required=True, help="folders of runs")
-    parser.add_argument("--no_hull", action="store_true", help="leave the visual hull out")
+    parser.add_argument("--hulls", type=int, default=0, help="moments whose hull is drawn; 0: all")
     args = parser.parse_args()
     print(f"{'':24}{'view':>10}{'PSNR':>8}{'fg':>8}{'SSIM':>8}{'IoU':>8}{'flicker':>9}{'true':>7}")
     for k, folder in enumerate(args.models):
@@ -51,8 +52,9 @@ def main() -> None:
         if not scene.test:
             raise InputError(f"{folder}: no view was held out; train with --held_out_anchors")
         loader = FrameLoader(settings.run.cache_mb, CPU)
-        if k == 0 and not args.no_hull:
-            report("visual hull", scene.test, loader, coloured_hull(scene, loader))
+        if k == 0:
+            some = evenly(scene.test, args.hulls or len(scene.test))
+            report("visual hull", some, loader, coloured_hull(scene, loader))
         show = Show(open_model(settings, -1, CPU)[1].eval(), loader)
         filmed = [frame for frame in scene.train if frame.role == "reference"]
         for frames in (filmed, scene.test):

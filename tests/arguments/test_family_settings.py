@@ -25,6 +25,12 @@ VALUES = {  # a setting of some families, not at its default
     "part": "all",
     "test_videos": ["a"],
     "fixed_head": "true",
+    "size": "2",
+    "elevation": "10",
+    "radius": "3",
+    "fovy": "40",
+    "held_out_anchors": ["1"],
+    "mask_folder": "masks",
 }
 HAVING = {
     "hold_out": {"imavatar", "insta", "nerfblendshape", "rgba_video", "ub4d"},
@@ -38,6 +44,12 @@ HAVING = {
     "part": {"gaussianavatars", "imavatar", "nerface", "nerfblendshape"},
     "test_videos": {"imavatar"},
     "fixed_head": {"gaussianavatars", "imavatar"},
+    "size": {"rgba_video"},
+    "elevation": {"rgba_video"},
+    "radius": {"rgba_video"},
+    "fovy": {"rgba_video"},
+    "held_out_anchors": {"rgba_video"},
+    "mask_folder": {"hypernerf"},
 }
 PAIRS = [(name, family) for name in VALUES for family in TINY]
 

@@ -64,10 +64,9 @@ def test_a_bad_flag_is_named(flags, words, train_refused):
 
 
 def own_settings(method):
-    """Names of the settings of a method's model."""
-    return {
-        field.name for field in fields(import_module(f"scene.methods.{method}").ModelHiddenParams)
-    }
+    """Names of the settings of a method's model, and of those that it accepts without effect."""
+    params = import_module(f"scene.methods.{method}").ModelHiddenParams
+    return {field.name for field in fields(params)} | set(getattr(params, "without_effect", {}))
 
 
 def test_a_setting_that_only_other_methods_have_is_refused_by_name(case, tmp_path, train_refused):

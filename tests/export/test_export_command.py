@@ -57,6 +57,16 @@ def test_every_format_is_written_and_says_what_it_lost(suffix, export, tmp_path)
     assert lost(said) > 30  # a picture that was turned, or of another moment, has less than 25
 
 
+@pytest.mark.parametrize("suffix", [".ply", ".4dgs"])
+def test_pruning_leaves_out_what_shows_least_and_says_what_that_lost(suffix, export, tmp_path):
+    said = [export(tmp_path / f"{k}{suffix}", "--moments", 2, "--prune", k / 10) for k in (0, 3, 9)]
+    rows = [int(re.search(r"([\d,]+) Gaussians", line)[1].replace(",", "")) for line in said]
+    assert rows[1:] == [rows[0] - int(share * rows[0]) for share in (0.3, 0.9)]
+    assert lost(said[0]) > lost(said[1]) > lost(said[2])
+    if suffix == ".ply":
+        assert len(ply.read_one(tmp_path / "3.ply").means) == rows[1]
+
+
 def test_a_moment_is_not_the_canonical_model(export, tmp_path):
     for k, flags in enumerate(([], ["--time", 0], ["--time", 1], ["--frame", 0])):
         export(tmp_path / f"{k}.ply", *flags)

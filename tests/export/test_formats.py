@@ -16,14 +16,14 @@ import pytest
 import torch
 from plyfile import PlyData
 
-from export import columns, compressed_ply, formats, glb, ply, sog, splat, spz
+from export import columns, compressed_ply, formats, glb, ply, sog, splat, spz, spz_v4
 from export.columns import columns_of, morton_order
 from scene.gaussian_model import Gaussians
 from tests.border import refused_cheaply
 from utils.errors import InputError
 from utils.sh import C0
 
-STILL = [ply, splat, compressed_ply, spz, sog, glb]
+STILL = [ply, splat, compressed_ply, spz, spz_v4, sog, glb]
 BY_MODULE = {f"export.{name}": suffix for suffix, name in formats.MODULES.items()}
 
 
@@ -98,7 +98,9 @@ def half_steps(kind, truth):
 
 
 @pytest.mark.parametrize("degree", [0, 1, 2, 3])
-@pytest.mark.parametrize("module", [ply, compressed_ply, spz, sog], ids=lambda m: m.__name__)
+@pytest.mark.parametrize(
+    "module", [ply, compressed_ply, spz, spz_v4, sog], ids=lambda module: module.__name__
+)
 def test_gaussforge_reads_what_was_written(module, degree, tmp_path):
     given = cloud(degree=degree)
     file = file_of(module, tmp_path)
@@ -106,7 +108,7 @@ def test_gaussforge_reads_what_was_written(module, degree, tmp_path):
     truth = columns_of(given)
     if module is not ply:
         truth = truth.rows(morton_order(truth.means))
-    kind = file.name.removeprefix("a.")
+    kind = file.name.removeprefix("a.").removeprefix("v4.")
     means, logs, quats, opacities, dc, rest = gaussforge_columns(file, kind)
     place, size, turn, alpha, color, harmonic = half_steps(kind, truth)
     assert np.abs(means - truth.means).max() <= 1.01 * place
@@ -232,6 +234,28 @@ def test_an_spz_that_unpacks_without_end_is_refused(tmp_path):
     head = spz.HEADER.pack(spz.MAGIC, spz.VERSION, 10, 3, 12, 0, 0)
     file.write_bytes(gzip.compress(head + bytes(2**28)))
     refused_cheaply(lambda: spz.read_one(file), "expected 650", file.stat().st_size)
+
+
+def test_both_versions_of_spz_hold_the_same_numbers(tmp_path):
+    given = cloud(degree=2)
+    for module in (spz, spz_v4):
+        module.write_one(file_of(module, tmp_path), given, antialiased=True)
+    older, newer = (module.read_one(file_of(module, tmp_path)) for module in (spz, spz_v4))
+    for name in ("means", "quats", "scales", "opacities", "sh"):
+        assert torch.equal(getattr(older, name), getattr(newer, name))
+    data = (tmp_path / "a.v4.spz").read_bytes()
+    assert data[:4] == b"NGSP"
+    assert struct.unpack_from("<II", data, 4) == (4, 600)
+    assert tuple(data[12:16]) == (2, 12, 1, 6)  # degree, bits, antialiased, planes
+
+
+def test_a_plane_of_version_4_that_says_another_size_is_refused(tmp_path):
+    file = tmp_path / "a.v4.spz"
+    spz_v4.write_one(file, cloud())
+    data = bytearray(file.read_bytes())
+    struct.pack_into("<Q", data, 32 + 8, 2**40)
+    file.write_bytes(data)
+    refused_cheaply(lambda: spz_v4.read_one(file), "expected 5,400", file.stat().st_size)
 
 
 def test_places_beyond_an_spz_are_refused_and_far_ones_get_fewer_digits(tmp_path):

@@ -148,14 +148,33 @@ def test_a_rig_plays_every_moment_once_and_in_time_order(scene):
 
 
 def test_a_sweep_moves_one_coefficient_at_a_time_within_the_training_range(scene):
-    rows = avatar.swept(SceneFacts.from_scene(scene))
+    facts = SceneFacts.from_scene(scene)
+    assert len(avatar.swept(facts)) == 2 + len(avatar.POSES)
+    rows = avatar.swept(facts)[:2]
     low, mean, high = expression_range(scene)
-    assert len(rows) == 2
     for k, row in enumerate(rows):
         values = torch.stack([frame.expression for frame in row])
         assert torch.allclose(values[:, 1 - k], mean[1 - k])
         assert torch.allclose(values[[0, 2, 4], k], torch.stack([low[k], mean[k], high[k]]))
         assert all(frame.index == NO_ROW and frame.image_path is None for frame in row)
+
+
+def test_where_there_are_poses_jaw_and_gaze_are_swept_and_the_head_stays(scene):
+    posed = [
+        replace(frame, flame_pose=torch.linspace(0, 1, 15) * (1 + 0.1 * k))
+        for k, frame in enumerate([*scene.train, *scene.test])
+    ]
+    facts = SceneFacts.from_scene(scene_of(posed))
+    rows, names = avatar.swept(facts), avatar.sweep_names(facts)
+    assert names == ["expression 0", "expression 1", *avatar.POSES]
+    assert len(rows) == len(names)
+    known = facts.conditions["flame_pose"]
+    jaw = torch.stack([frame.flame_pose for frame in rows[names.index("jaw pitch")]])
+    assert torch.allclose(jaw[[0, 2, 4], 6], torch.stack([known.low, known.mean, known.high])[:, 6])
+    assert torch.equal(jaw[:, :6], facts.shown[0].flame_pose[:6].expand(5, 6))
+    gaze = torch.stack([frame.flame_pose for frame in rows[names.index("gaze yaw")]])
+    assert torch.allclose(gaze[4, [10, 13]], known.high[[10, 13]])
+    assert torch.equal(rows[2][0].expression, facts.conditions["expression"].mean)
 
 
 def test_a_driver_s_mean_stays_behind_and_its_range_is_clamped(scene):

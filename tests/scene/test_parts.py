@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from scene.cameras import Camera, intrinsics
-from scene.deformation.body import chin
 from scene.frames import Frame, FrameLoader
 from scene.parts import as_picture, parts_in, parts_of
+from scene.regions import chin
 from tests.scene.datasets.reading import read
 from tests.scene.datasets.tiny_folders import TINY
 from utils.images import read_image

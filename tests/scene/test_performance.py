@@ -29,6 +29,24 @@ def test_a_scene_of_times_alone_is_shown_at_any_time():
         assert (frame.time, frame.index) == (part, NO_ROW)
 
 
+def test_a_clip_is_played_in_as_many_moments_as_wanted_from_its_first_to_its_last():
+    known = facts([Frame(CAMERA, 3, 0.25), Frame(CAMERA, 7, 0.75)])
+    assert [frame.time for frame in performance.played(known, 5)] == [0.0, 0.25, 0.5, 0.75, 1.0]
+    assert [frame.time for frame in performance.played(known, 1)] == [0.0]
+
+
+def test_a_moment_is_shown_from_the_places_of_the_video():
+    places = [replace(CAMERA, near=1.0 + k) for k in range(8)]
+    video = [Frame(camera, NO_ROW, k / 7) for k, camera in enumerate(places)]
+    known = replace(facts([Frame(CAMERA, 3, 0.25)]), video=video)
+    frames = performance.frozen(known, 0.4)
+    assert [frame.camera for frame in frames] == places
+    assert {frame.time for frame in frames} == {0.4}
+    sheet = performance.from_all_sides(known, 3, 4)
+    assert [frame.time for frame in sheet] == [0.0] * 4 + [0.5] * 4 + [1.0] * 4
+    assert [frame.camera for frame in sheet] == places[::2] * 3
+
+
 def test_what_frames_carry_is_between_its_neighbours():
     rows = [torch.tensor([float(k), -2.0 * k]) for k in range(3)]
     known = facts([Frame(CAMERA, k, 0.1 * k, expression=row) for k, row in enumerate(rows)])

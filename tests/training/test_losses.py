@@ -7,7 +7,7 @@ import torch
 from gaussian_renderer import Render
 from scene.cameras import Camera, intrinsics
 from scene.frames import Frame
-from training.losses import in_regions, over_views, photometric
+from training.losses import confidently, in_regions, over_views, photometric, squares
 
 BOX = torch.tensor([[-0.2, -0.1, 1.0], [0.2, 0.1, 1.0]])  # columns 30 to 70, rows 30 to 50
 FRAME = Frame(
@@ -89,3 +89,45 @@ def test_a_step_whose_views_have_no_picture_adds_nothing_and_reaches_no_view():
     (other,) = photometric(l1=1.0)
     (other(renders, frames, 1) + images[0].sum()).backward()
     assert images[1].grad is None
+
+
+def pair(odd=0.0):
+    """A subject in the middle whose colours are a little off everywhere, and by `odd` in a
+    corner."""
+    truth = torch.rand(3, 40, 40, generator=torch.Generator().manual_seed(0))
+    alpha = torch.zeros(1, 40, 40)
+    alpha[:, 8:32, 8:32] = 1
+    image = truth + 0.02 * alpha
+    image[:, 8:14, 8:14] += odd
+    drawn = Render(image.requires_grad_(True), alpha, *[None] * 6)
+    return drawn, replace(FRAME, image=truth, alpha=alpha)
+
+
+def test_squares_are_means_over_the_picture():
+    render, frame = pair()
+    expected = 3.0 * 0.02**2 * (24 / 40) ** 2
+    assert float(squares(3.0, 7.0)(render, frame)) == pytest.approx(expected, rel=1e-3)
+    hollow = replace(render, alpha=torch.zeros_like(render.alpha))
+    more = float(squares(3.0, 7.0)(hollow, frame)) - expected
+    assert more == pytest.approx(7.0 * (24 / 40) ** 2, rel=1e-3)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e4])
+def test_what_differs_far_more_than_usual_is_hardly_believed(scale):
+    """Its pull is a small part of what squares give it; the rest is believed as before."""
+    render, frame = pair(odd=0.6)
+    pulls = []
+    for fn in (squares(scale, 0.0), confidently(scale, 0.0, half=10.0)):
+        (pull,) = torch.autograd.grad(fn(render, frame), render.image, retain_graph=True)
+        pulls.append(pull.abs())
+    belief = (pulls[1] / pulls[0])[0]
+    assert float(belief[9:13, 9:13].max()) < 0.05
+    assert float(belief[20:30, 20:30].min()) > 0.85
+    assert float(belief[20:30, 20:30].max()) <= 1.0
+
+
+def test_a_view_of_nothing_is_believed_without_a_nan():
+    render, frame = pair()
+    empty = torch.zeros(1, 40, 40)
+    bare = replace(frame, alpha=empty), replace(render, alpha=empty)
+    assert confidently(1.0, 1.0, 10.0)(bare[1], bare[0]).isfinite()

@@ -48,7 +48,7 @@ def test_a_silhouette_is_what_is_covered_and_differs_from_the_background():
 def test_the_nearest_pixels_of_a_silhouette_are_those_of_a_search():
     found = Silhouette.of(frame())
     grid = torch.stack(torch.meshgrid(*[torch.arange(SIZE) + 0.5] * 2, indexing="xy"), 2)
-    away = (grid - found.nearest).norm(dim=2).flatten()
+    away = (grid - found.nearest - 0.5).norm(dim=2).flatten()
     slow = torch.cdist(grid.reshape(-1, 2), found.pixels).amin(1)
     assert torch.allclose(away, slow)
 

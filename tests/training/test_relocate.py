@@ -20,7 +20,7 @@ def test_faint_ones_begin_again_beside_opaque_ones():
     sum(column.sum() for column in columns.values()).backward()
     optimizers.step()
     before = {name: column.detach().clone() for name, column in columns.items()}
-    strategy = Relocate(columns, Every(10, 0, 100), seed=0)
+    strategy = Relocate(columns, 0.05, Every(10, 0, 100), seed=0)
     strategy.update(9, None, optimizers)
     assert all(torch.equal(columns[name], before[name]) for name in columns)
     strategy.update(10, None, optimizers)
@@ -43,5 +43,5 @@ def test_where_all_are_faint_none_moves():
         "log_scales": nn.Parameter(torch.zeros(2, 1)),
         "opacity_logits": nn.Parameter(torch.full((2, 1), -9.0)),
     }
-    Relocate(columns, Every(1, 0, 9), seed=0).update(1, None, Optimizers([]))
+    Relocate(columns, 0.05, Every(1, 0, 9), seed=0).update(1, None, Optimizers([]))
     assert not columns["means"].any()

@@ -2,13 +2,13 @@
 
 import torch
 
-from gaussian_renderer import render
+from gaussian_renderer import heaviest, render
 from scene.cameras import Camera, intrinsics
 from scene.frames import PointCloud
 from scene.gaussian_model import GaussianTable, activate
 from tests.scene.test_gaussian_model import optimizers_of
 from training.strategies import Every, Keep
-from training.thinning import Thinned, heaviest
+from training.thinning import Thinned
 
 CAMERA = Camera(torch.eye(4), intrinsics(40.0, 40.0, 16.0, 12.0), 32, 24)
 

@@ -103,7 +103,7 @@ def test_a_taken_port_is_told_before_a_restart_empties_the_folder(case, tiny_fol
 def test_nobody_asked_and_nothing_is_served(case, monkeypatch):
     monkeypatch.setattr(module, "Server", None)  # would fail if it were made
     run = SimpleNamespace(viewer=False)
-    with following(run, None, None, [], CPU) as follower:
+    with following(run, None, None, None, CPU) as follower:
         assert type(follower) is Follower
         follower.after(None, 1, {}, None)
 
@@ -116,7 +116,7 @@ def model(case, tiny_folder):
     scene = load_scene(settings.dataset, settings.model, settings.data)
     facts = SceneFacts.from_scene(scene, settings.dataset)
     method = make_method(facts, settings, CPU, scene.points)
-    return SimpleNamespace(facts=facts, method=method, frames=scene.train)
+    return SimpleNamespace(facts=facts, method=method, scene=scene)
 
 
 class FakeServer:
@@ -141,7 +141,7 @@ def test_drawing_takes_at_most_a_tenth_of_the_time(model, monkeypatch):
     )
     monkeypatch.setattr(module, "packed", lambda *args, **kwargs: b"")
     server = FakeServer()
-    follower = module.Following(server, model.facts, model.method, model.frames, CPU)
+    follower = module.Following(server, model.facts, model.method, model.scene, CPU)
     stage = SimpleNamespace(name="fine", iterations=1000, pose=model.method)
     for step in range(1000):
         now[0] += 1
@@ -152,7 +152,7 @@ def test_drawing_takes_at_most_a_tenth_of_the_time(model, monkeypatch):
 
 def test_a_pause_ends_when_the_run_is_asked_to_stop(model):
     server = FakeServer()
-    follower = module.Following(server, model.facts, model.method, model.frames, CPU)
+    follower = module.Following(server, model.facts, model.method, model.scene, CPU)
     follower.obey("pause")
     stop = SimpleNamespace(requested=False)
     answer = server.answer
@@ -170,25 +170,25 @@ def test_a_pause_ends_when_the_run_is_asked_to_stop(model):
 
 @pytest.mark.parametrize("mode", ["color", "alpha", "depth", "error"])
 def test_every_mode_is_drawn_at_its_size(model, mode):
-    known = Model(model.facts, Show(model.method, FrameLoader(0, CPU)), model.frames)
+    known = Model(model.facts, Show(model.method, FrameLoader(0, CPU)), model.scene.train)
     free = parse(json.dumps({**WISH, "mode": mode}))
     assert draw([known], free).shape == (24, 32, 3)
     assert draw([known, known], free).shape == (24, 32, 3)
     split = parse(json.dumps({**WISH, "mode": mode, "camera": 1, "split": True}))
-    assert draw([known], split).shape == (24, 48, 3)
+    assert draw([known], split).shape == (24, 72 if mode == "error" else 48, 3)
     assert draw([known], parse(json.dumps({**WISH, "camera": 10**6}))).shape == (24, 32, 3)
 
 
 def test_a_picture_that_is_gone_is_left_out(model):
-    lost = [replace(frame, image_path=Path("gone.png")) for frame in model.frames]
+    lost = [replace(frame, image_path=Path("gone.png")) for frame in model.scene.train]
     known = Model(model.facts, Show(model.method, FrameLoader(0, CPU)), lost)
     split = parse(json.dumps({**WISH, "camera": 1, "split": True}))
     assert draw([known], split).shape == (24, 24, 3)
 
 
 def test_a_page_is_told_in_standard_json_where_it_may_look(model):
-    told = json.loads(json.dumps(hello(model.facts, model.frames), allow_nan=False))
-    assert len(told["cameras"]) == len(model.frames)
+    told = json.loads(json.dumps(hello(model.facts, model.scene.train), allow_nan=False))
+    assert len(told["cameras"]) == len(model.scene.train)
     assert len(told["up"]) == 3
     width = sum(len(known.mean) for known in model.facts.conditions.values())
     assert len(told["sliders"]) == width

@@ -129,6 +129,16 @@ def test_a_drag_turns_the_camera_and_a_picture_stands_beside_its_view(page):
     page.run("$('split').checked = false; free(); wish()")
 
 
+def test_a_path_comes_back_as_a_video(page):
+    page.run("keys.length = 0; free(); $('key').onclick(); orbit(0.3, 0); $('key').onclick()")
+    page.run("download = (name, type, data) => { window.got = [name, type, data.byteLength]; }")
+    page.run("scene.size = [64, 48]; $('film').onclick()")
+    name, kind, size = page.until("window.got")
+    assert (name, kind) == ("path.mp4", "video/mp4")
+    assert size > 1_000
+    assert page.run("$('keys').textContent") == "2 keys"
+
+
 def test_play_goes_on_and_stops(page):
     page.run("move(0.1); $('loop').checked = false; $('play').onclick()")
     page.until("part === 1 && !playing")

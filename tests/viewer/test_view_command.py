@@ -6,16 +6,19 @@ import struct
 import threading
 
 import cv2
+import imageio.v2 as iio
 import numpy as np
 import pytest
 
 from arguments import parse_model_args, parse_render_args, parse_train_args
 from arguments.settings import ViewParams
 from render import render_model
+from scene.camera_path import CameraPath
 from tests.methods import CASES, EVERY
 from train import train
 from utils.errors import InputError
 from view import view_model
+from viewer.filming import Filming
 
 pytest.importorskip("websockets")
 from websockets.sync.client import connect
@@ -108,6 +111,59 @@ def test_a_saved_path_is_drawn_as_pictures_and_a_video(folder, tmp_path):
     assert [picture.shape for picture in pictures] == [(30, 40, 3)] * 5
     assert not np.array_equal(pictures[0], pictures[4])
     assert list(folder.glob("model/path/ours_*/video_rgb.mp4"))
+
+
+def test_a_path_becomes_a_video_while_others_look(folder, tmp_path):
+    """A page sends two keys and wishes a picture; both come, the video whole."""
+    keys = [{"look": {**LOOK, "eye": eye}, "part": 0.5} for eye in ([3, 0, 1], [0, 3, 1])]
+    path = {"version": 1, "size": [40, 30], "fps": 4, "seconds": 2, "keys": keys}
+    done, there, servers, films, pictures = threading.Event(), threading.Event(), [], [], []
+
+    def go_on(server):
+        servers.append(server)
+        there.set()
+        return not done.is_set()
+
+    def page():
+        try:
+            there.wait()
+            address = servers[0].address.replace("http", "ws").replace("/?", "/socket?")
+            with connect(address, max_size=None) as socket:
+                socket.recv()
+                socket.send(json.dumps({"film": path}))
+                socket.send(json.dumps(WISH))
+                while not films or not pictures:
+                    data = socket.recv(timeout=60)
+                    end = 4 + struct.unpack_from("<I", data)[0]
+                    head = json.loads(data[4:end])
+                    if head.get("film") == "done":
+                        films.append(data[end:])
+                    elif "id" in head:
+                        pictures.append(data[end:])
+        finally:
+            done.set()
+
+    thread = threading.Thread(target=page)
+    thread.start()
+    argv = ["-m", str(folder / "model"), "--port", "0"]
+    view_model(*parse_model_args("view.py", ViewParams, argv), go_on)
+    thread.join()
+    (tmp_path / "a.mp4").write_bytes(films[0])
+    frames = iio.mimread(tmp_path / "a.mp4")
+    assert [frame.shape for frame in frames] == [(30, 40, 3)] * 9
+    assert np.abs(frames[0].astype(int) - frames[-1]).mean() > 1
+
+
+def test_a_film_whose_page_is_gone_is_left(folder):
+    class Gone:
+        clients = ()
+
+        def take_film(self):
+            return object(), CameraPath([], 40, 30, 100, 4.0)
+
+    films = Filming(Gone(), lambda path, k: pytest.fail("drawn for nobody"))
+    films.go_on()
+    assert not films.is_busy
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path):

@@ -205,3 +205,17 @@ def test_the_real_points_land_where_the_camera_files_say(data_folder):
         found = np.array([pixel(frame.camera, xyz) for xyz in scaled])
         assert front.sum() > 10
         np.testing.assert_allclose(found[front], expected[front] / 2, atol=1e-2, rtol=1e-4)
+
+
+def test_masks_of_a_folder_cut_the_subject_out(folder, tmp_path_factory):
+    masks = tmp_path_factory.mktemp("masks")
+    for k in range(3):
+        mask = np.zeros((24, 32), np.uint8)
+        mask[:, : 8 * (k + 1)] = 255
+        cv2.imwrite(str(masks / f"{k:06d}.png"), mask)
+    loaded = decode(read("hypernerf", folder, mask_folder=str(masks)))
+    shares = sorted(float(frame.alpha.mean()) for frame in loaded)
+    np.testing.assert_allclose(shares, [0.25, 0.5, 0.75], atol=1e-6)
+    (masks / "000001.png").unlink()
+    with pytest.raises(InputError, match=r"000001\.png: no such mask; --mask_folder wants one"):
+        read("hypernerf", folder, mask_folder=str(masks))

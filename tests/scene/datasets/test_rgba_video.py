@@ -1,3 +1,4 @@
+import json
 import math
 
 import cv2
@@ -69,6 +70,82 @@ def test_held_out_moments_take_their_anchors_along(folder):
     scene = read("rgba_video", folder, hold_out=1)
     assert ({f.index for f in scene.train}, {f.index for f in scene.test}) == ({0, 1}, {2})
     assert len(scene.test) == 7
+
+
+def test_the_rig_may_be_another(folder):
+    scene = read("rgba_video", folder, radius=3.0, fovy=60.0, elevation=20.0, size=2)
+    front = scene.train[0].camera
+    assert {f.index for f in scene.train} == {0, 1}
+    place = [0, -3 * math.sin(math.radians(20)), 3 * math.cos(math.radians(20))]
+    np.testing.assert_allclose(front.center.numpy(), place, atol=1e-5)  # positive: from below
+    assert math.degrees(front.fov_y) == pytest.approx(60, abs=1e-3)
+    side = scene.train[3].camera.center.numpy()  # of anchors, elevations are absolute
+    assert side[1] == pytest.approx(3 * math.sin(math.radians(-20)), abs=1e-5)
+
+
+def test_held_out_sides_test_and_are_not_trained_on(folder):
+    scene = read("rgba_video", folder, held_out_anchors=[1, 4])
+    assert len(scene.train) == 3 * 5
+    assert len(scene.test) == 3 * 2
+    assert {f.image_path.name for f in scene.test} == {"1.png", "4.png"}
+    every = read("rgba_video", folder, held_out_anchors=[1], eval=False)
+    assert (len(every.train), len(every.test)) == (21, 3)
+    with pytest.raises(InputError, match="names view 6; there are 6 of a moment"):
+        read("rgba_video", folder, held_out_anchors=[6])
+
+
+ABOVE = [[1, 0, 0, 0], [0, 0, 1, 2], [0, -1, 0, 0], [0, 0, 0, 1]]
+VIEWS = [
+    {"file_path": "0.png", "azimuth": 45, "elevation": -10, "radius": 2.5, "fovy": 33.9},
+    {"file_path": "3.png", "transform_matrix": ABOVE},
+]
+
+
+def listed(folder, views):
+    (folder / "zero123/cameras.json").write_text(json.dumps({"frames": views}))
+
+
+def test_a_file_of_cameras_says_where_other_views_stand(folder):
+    listed(folder, VIEWS)
+    scene = read("rgba_video", folder)
+    anchors = [f for f in scene.train if f.role == "anchor"]
+    assert [f.image_path.name for f in anchors] == ["0.png", "3.png"] * 3
+    one, other = anchors[0].camera, anchors[1].camera
+    assert math.degrees(one.fov_y) == pytest.approx(33.9, abs=1e-3)
+    e, a = math.radians(-10), math.radians(45)
+    place = 2.5 * np.array([math.cos(e) * math.sin(a), math.sin(e), math.cos(e) * math.cos(a)])
+    np.testing.assert_allclose(one.center.numpy(), place, atol=1e-5)
+    np.testing.assert_allclose(other.center.numpy(), [0, 2, 0], atol=1e-6)  # looks down
+    np.testing.assert_allclose(pixel(other, (0, 0, 0)), [4, 4], atol=1e-4)
+    assert math.degrees(other.fov_y) == pytest.approx(49.1, abs=1e-3)
+
+
+BAD_VIEWS = {
+    "a picture that is not there": ([VIEWS[0] | {"file_path": "9.png"}], "9.png: no such file"),
+    "no name": ([{"azimuth": 3, "elevation": 0}], "'file_path' is None"),
+    "no place": ([{"file_path": "0.png"}], "'azimuth' is None"),
+    "a place above": ([VIEWS[0] | {"elevation": 90}], "elevation 90"),
+    "no lens": ([VIEWS[0] | {"fovy": 0}], "'fovy' is 0"),
+    "no views": ([], "lists no frames"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_VIEWS)
+def test_a_broken_file_of_cameras_is_one_clear_error(folder, name):
+    views, message = BAD_VIEWS[name]
+    listed(folder, views)
+    with pytest.raises(InputError, match=message) as caught:
+        read("rgba_video", folder)
+    assert "cameras.json" in str(caught.value)
+
+
+def test_generated_views_beside_numbered_pictures_are_recognised(tmp_path):
+    for k in range(3):
+        write_picture(tmp_path / f"{k}.png", 8, 8, channels=4)
+        for view in range(6):
+            write_picture(tmp_path / "zero123" / str(k) / f"{view}.png", 8, 8, channels=4)
+    scene = read("auto", tmp_path)
+    assert [f.role for f in scene.train].count("anchor") == 18
 
 
 BROKEN = {

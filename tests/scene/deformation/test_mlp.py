@@ -30,3 +30,14 @@ def test_each_head_is_relu_linear_relu_linear():
     h = mlp.trunk[1](torch.relu(mlp.trunk[0](x)))
     hidden = torch.nn.functional.linear(torch.relu(h), mlp.hidden.weight[8:], mlp.hidden.bias[8:])
     torch.testing.assert_close(mlp(x)["quats"], mlp.out["quats"](torch.relu(hidden)))
+
+
+def test_heads_may_share_their_first_layer():
+    torch.manual_seed(0)
+    mlp = OffsetMLP(6, 8, 1, {"means": 3, "quats": 4}, shared=True)
+    for head in mlp.out.values():
+        torch.nn.init.normal_(head.weight)
+    x = torch.randn(5, 6)
+    hidden = torch.relu(mlp.hidden(torch.relu(mlp.trunk[0](x))))
+    for name, offsets in mlp(x).items():
+        torch.testing.assert_close(offsets, mlp.out[name](hidden))

@@ -73,6 +73,6 @@ def test_a_cloud_is_the_sum_of_shapes_by_coefficients():
         torch.nn.init.normal_(found.head.weight, generator=generator(0, "head"))
     slow = sum(
         c[:, None, None] * shape.T[None]
-        for c, shape in zip(found.coefficients(times).T, found.shapes, strict=True)
+        for c, shape in zip(found.coefficients(times).float().T, found.shapes, strict=True)
     )
     assert torch.allclose(found(times), slow, atol=1e-5)

@@ -16,6 +16,7 @@ from training.samplers import Shuffled, TwoBackgrounds, Windows
 from training.strategies import GradientDensify
 from utils.random import generator
 from utils.rotations import quats_to_matrices
+from utils.sh import C0
 
 SMALL = "--n_points 60 --n_shapes 14 --net_width 16 --net_depth 1 --window 3 --n_nearest 8"
 
@@ -107,7 +108,7 @@ def test_gaussians_turn_with_a_cloud_that_turns(folder):
 def test_the_still_box_never_moves(folder):
     _, method = made(folder, "--static_box")
     stirred(method)
-    assert len(method.table) == 4 * 60 + 20
+    assert len(method.table) == 6 * 60 + 20
     still, moving = slice(-20, None), slice(0, -20)
     first, last = method._posed(0.0), method._posed(1.0)
     for name in ("means", "quats"):
@@ -124,7 +125,7 @@ def test_the_anchor_costs_what_the_cloud_moved(folder):
     assert method._moved([], scene.train[:2], 1).item() == 0
     with torch.no_grad():
         method.basis.head.bias[1] += 0.3  # along x
-    assert float(method._moved([], scene.train[:2], 1)) == pytest.approx(0.1, rel=1e-4)
+    assert method._moved([], scene.train[:2], 1).item() == pytest.approx(0.1, rel=1e-4)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -211,3 +212,24 @@ def test_without_a_subject_in_the_pictures_nothing_is_pulled(folder):
         background=torch.ones(3),
     )  # fmt: skip
     assert float(method._chamfer([], [blank], 1)) == 0
+
+
+def test_gaussians_are_born_in_the_mean_colour_of_their_point(folder):
+    """Of the pictures that show it within the subject; grey where none does."""
+    scene, method = made(folder)
+    colours = torch.tensor([[0.8, 0.2, 0.1], [0.6, 0.4, 0.1]])
+    places = torch.full((60, 2), 6.5)
+    places[30:] = torch.tensor([20.5, 3.5])  # beside the subject
+    places[59] = -5.0  # outside the picture
+    for colour in colours:
+        alpha = torch.zeros(1, 24, 24)
+        alpha[:, 4:10, 4:10] = 1
+        image = torch.where(alpha > 0, colour[:, None, None], 1.0)
+        frame = replace(scene.train[0], image=image, alpha=alpha, background=torch.ones(3))
+        for _ in range(50):
+            method._tint(frame, places)
+    method.fill()
+    rgb = 0.5 + C0 * method.table.columns["sh_dc"][:, 0].detach()
+    anchor = method.table.fixed.anchor
+    assert torch.allclose(rgb[anchor < 30], colours.mean(0).expand(180, 3), atol=0.01)
+    assert torch.allclose(rgb[anchor >= 30], torch.full((180, 3), 0.5), atol=1e-5)

@@ -1,0 +1,253 @@
+"""4DGS on control points: what is followed, what is checked, what is chosen, what rides."""
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from arguments import load_settings, parse_train_args
+from gaussian_renderer import render
+from scene import load_scene
+from scene.cameras import Camera
+from scene.facts import SceneFacts
+from scene.frames import Frame, PointCloud
+from scene.gaussian_model import Gaussians
+from scene.methods import make_method, open_model
+from tests.building import built
+from tests.tiny_scene import write_tiny_head, write_tiny_scene
+from train import train
+from training.optimizers import Optimizers
+from training.samplers import GrowingWindow, moments_apart
+from utils.errors import InputError
+
+N_MOMENTS, SIDE, STEPS = 24, 32, 700
+K = torch.tensor([[36.0, 0, SIDE / 2], [0, 36.0, SIDE / 2], [0, 0, 1]])
+WHITE = torch.ones(3)
+
+
+def place(time):
+    """Of a ball that crosses the scene, its own size every other moment."""
+    return torch.tensor([1.2 - 2.4 * time, 0.8 * time - 0.4, 0.3])
+
+
+def camera(k):
+    """One of six cameras around, four units away."""
+    angle = torch.tensor(2 * torch.pi * (5 * k % 6) / 6)
+    forward = torch.stack([-angle.cos(), -angle.sin(), torch.tensor(0.0)])
+    down = torch.tensor([0.0, 0.0, -1.0])
+    right = torch.linalg.cross(down, forward)
+    c2w = torch.eye(4, dtype=torch.float64)
+    c2w[:3, :3] = torch.stack([right, down, forward], dim=1)
+    c2w[:3, 3] = -4 * forward
+    return Camera.from_opencv_c2w(c2w, K, SIDE, SIDE)
+
+
+@torch.no_grad()
+def picture(k, *, moving=True):
+    time = k / (N_MOMENTS - 1)
+    frame = Frame(camera(k), k, time, background=WHITE)
+    ball = Gaussians(
+        means=place(time if moving else 0.5)[None],
+        quats=torch.tensor([[1.0, 0, 0, 0]]),
+        scales=torch.full((1, 3), 0.15),
+        opacities=torch.full((1, 1), 0.95),
+        colors=torch.tensor([[0.9, 0.1, 0.2]]),
+    )
+    return replace(frame, image=render(frame.camera, ball, WHITE).image)
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory):
+    folder = write_tiny_scene(tmp_path_factory.mktemp("data") / "tiny")
+    flags = f"--follow auto --n_control 40 --n_knots 10 --track_iterations {STEPS}"
+    flags += " --coarse_iterations 200 --init_rows 500 --lambda_l1_coarse 0 --lambda_l2_coarse 1"
+    return parse_train_args(["-s", str(folder), "--method", "fourdgs", *flags.split()])
+
+
+def before_the_choice(settings, frames):
+    """A method after its stages of these frames but the last one."""
+    scene = load_scene(settings.dataset, settings.model, settings.data)
+    points = PointCloud(
+        3 * torch.rand(500, 3, generator=torch.Generator().manual_seed(0)) - 1.5,
+        torch.full((500, 3), 0.5),
+    )
+    facts = SceneFacts.from_scene(replace(scene, train=frames, points=points), "dnerf")
+    method = make_method(facts, settings, torch.device("cpu"), points)
+    for stage in method.stages()[:-1]:
+        stage.begin()
+        optimizers = Optimizers(stage.params)
+        batches = stage.sampler(frames, stage.name, 0, 0)
+        for step in range(1, stage.iterations + 1):
+            method.on_step(step)
+            optimizers.set_learning_rates(step)
+            seen = next(batches)
+            views = [render(frame.camera, stage.pose(frame), WHITE) for frame in seen]
+            loss = sum(term(views, seen, step) for term in stage.losses)
+            if loss.requires_grad:
+                loss.backward()
+            stage.strategy.update(step, method.table, optimizers)
+            optimizers.step()
+    return method
+
+
+@pytest.fixture(scope="module")
+def followed(settings):
+    """After the ball's pictures, chosen."""
+    method = before_the_choice(settings, [picture(k) for k in range(N_MOMENTS)])
+    said = method.choose(200)
+    return method, said
+
+
+def middle(gaussians):
+    """Of what is drawn, by opacity and area."""
+    share = gaussians.opacities * gaussians.scales[:, :1].square()
+    return (share * gaussians.means).sum(0) / share.sum()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("time", [0.05, 0.3, 0.5, 0.75, 0.95])
+def test_a_ball_that_crosses_the_scene_is_followed(followed, time):
+    frame = Frame(camera(0), 0, time)
+    with torch.no_grad():
+        assert float((middle(followed[0].follow(frame)) - place(time)).norm()) < 0.25
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("time", [0.1, 0.5, 0.9])
+def test_gaussians_are_born_on_the_ball_and_ride_with_it(followed, time):
+    posed = followed[0](Frame(camera(0), 0, time))
+    away = (posed.means - place(time)).norm(dim=1)
+    assert len(away) == 500
+    assert float(away.detach().median()) < 0.3
+    assert float((posed.means.detach().mean(0) - place(time)).norm()) < 0.3
+
+
+@pytest.mark.long
+def test_the_points_that_matter_are_shown_on_the_ball(followed):
+    points, numbers = followed[0].carriers(Frame(camera(0), 0, 0.2))
+    away = (points - place(0.2)).norm(dim=1)
+    assert (tuple(points.shape), numbers) == ((40, 3), [])
+    assert float(away.median()) < 0.3
+
+
+@pytest.mark.long
+def test_what_follows_the_ball_is_chosen_and_said(followed):
+    method, said = followed
+    *still, points = method.carrier.errors.tolist()
+    still = min(still)
+    assert points < still / 4
+    assert said == (
+        f"held-out moments: {-10 * math.log10(still):.1f} dB standing still, "
+        f"{-10 * math.log10(points):.1f} dB followed; Gaussians ride on 40 control points"
+    )
+
+
+@pytest.mark.long
+def test_of_a_ball_at_rest_nothing_is_followed(settings):
+    method = before_the_choice(settings, [picture(k, moving=False) for k in range(N_MOMENTS)])
+    assert method.choose(200).endswith("; nothing is followed")
+    assert len(method.carrier.points) == 0
+    assert method.table.columns["blend"].shape == (len(method.table), 0)
+
+
+def test_a_window_grows_from_the_middle_to_the_clip(settings):
+    low, high = settings.optim.window_at(1)
+    assert (low + high) / 2 == pytest.approx(0.5)
+    assert high - low == pytest.approx(0.15, abs=1e-3)
+    widths = [b - a for a, b in map(settings.optim.window_at, range(1, STEPS + 1))]
+    assert widths == sorted(widths)
+    assert widths[-1] == pytest.approx(1)
+
+
+def test_a_window_shows_its_own_moments_in_small_pictures():
+    frames = [Frame(camera(k), k, k / (N_MOMENTS - 1)) for k in range(N_MOMENTS)]
+    batches = GrowingWindow(lambda step: (0.4, 0.6), longest=16)(frames, "track", 0, 0)
+    seen = [next(batches)[0] for _ in range(40)]
+    assert {frame.time for frame in seen} <= {f.time for f in frames if 0.4 <= f.time <= 0.6}
+    assert len({frame.time for frame in seen}) > 2
+    assert {(frame.camera.width, frame.camera.height) for frame in seen} == {(16, 16)}
+
+
+def test_a_window_between_two_moments_shows_the_next_ones():
+    frames = [Frame(camera(k), k, float(k)) for k in (0, 1)]
+    batches = GrowingWindow(lambda step: (0.4, 0.6), longest=16)(frames, "track", 0, 0)
+    assert {next(batches)[0].time for _ in range(20)} == {0.0, 1.0}
+
+
+def test_a_resumed_window_shows_what_the_unbroken_one_would():
+    frames = [Frame(camera(k), k, k / (N_MOMENTS - 1)) for k in range(N_MOMENTS)]
+    window = GrowingWindow(lambda step: (0.5 - step / 40, 0.5 + step / 40), longest=16, views=2)
+    unbroken, resumed = window(frames, "track", 3, 0), window(frames, "track", 3, 7)
+    for _ in range(7):
+        next(unbroken)
+    for _ in range(5):
+        assert [f.time for f in next(unbroken)] == [f.time for f in next(resumed)]
+
+
+def test_one_moment_in_eight_is_held_out_with_all_its_frames():
+    frames = [Frame(camera(k), k, (k // 2) / 16) for k in range(34)]
+    held, kept = moments_apart(8)
+    assert {frame.time for frame in held(frames)} == {4 / 16, 12 / 16}
+    assert len(held(frames)) == 4
+    assert {id(frame) for frame in held(frames) + kept(frames)} == {id(frame) for frame in frames}
+    assert not {frame.time for frame in held(frames)} & {frame.time for frame in kept(frames)}
+
+
+def test_of_a_clip_of_four_moments_none_is_held_out():
+    frames = [Frame(camera(k), k, k / 3) for k in range(4)]
+    held, kept = moments_apart(8)
+    assert held(frames) == kept(frames) == frames
+
+
+def trained(folder, out, flags):
+    """The last model of a short run, its tensors by name, and its notes."""
+    argv = ["-s", str(folder), "-m", str(out), "--method", "fourdgs", "--quiet", *flags.split()]
+    model = train(parse_train_args(argv)) / "model.safetensors"
+    rows = (json.loads(line) for line in (out / "log.jsonl").read_text().splitlines())
+    return load_file(model), [row["note"] for row in rows if "note" in row]
+
+
+SHORT = (
+    "--coarse_iterations 20 --track_iterations 20 --iterations 24 --multires 1 --init_points 300 "
+    "--n_control 20 --init_rows 200 --densify_from_iter 5 --densification_interval 5"
+)
+
+
+def test_where_nothing_is_followed_it_is_4dgs_to_the_byte(settings, tmp_path):
+    folder = settings.model.source_path
+    plain, _ = trained(folder, tmp_path / "plain", SHORT)
+    still, notes = trained(folder, tmp_path / "still", f"{SHORT} --follow auto --follow_gain 99")
+    assert all(torch.equal(still[name], value) for name, value in plain.items())
+    assert {name.split(".")[0] for name in still.keys() - plain.keys()} == {"carrier", "table"}
+    assert all(len(still[name]) == 0 for name in still if name.startswith("carrier.points"))
+    assert notes[0].endswith("; nothing is followed")
+    assert notes[1].endswith(" are under a tenth of a pixel")
+
+
+@pytest.mark.parametrize(("follow", "points"), [("auto --follow_gain 99", 0), ("always", 20)])
+def test_the_choice_is_saved_and_a_stopped_run_goes_on_to_the_same_bytes(
+    settings, tmp_path, follow, points
+):
+    flags, folder = f"{SHORT} --follow {follow} --checkpoint_iterations", settings.model.source_path
+    whole, _ = trained(folder, tmp_path / "whole", f"{flags} 12")
+    start = f"--start_checkpoint {tmp_path / 'whole/checkpoints/fine_12'}"
+    resumed, notes = trained(folder, tmp_path / "resumed", f"{flags} 12 {start}")
+    assert resumed.keys() == whole.keys()
+    assert all(torch.equal(resumed[name], value) for name, value in whole.items())
+    assert len(whole["carrier.points.columns.means"]) == points
+    assert bool(whole["carrier.carrying"]) == (points > 0)
+    _, model = open_model(load_settings(tmp_path / "whole/config.json"), -1, torch.device("cpu"))
+    assert model.rides == model.antialiased == (points > 0)
+    assert not any("held-out" in note for note in notes)  # it was chosen before
+
+
+def test_who_is_driven_by_an_expression_cannot_follow(tmp_path):
+    folder = write_tiny_head(tmp_path / "head")
+    flags = ["--method", "fourdgs", "--expression_input", "true", "--follow", "auto"]
+    settings = parse_train_args(["-s", str(folder), *flags])
+    scene = load_scene(settings.dataset, settings.model, settings.data)
+    with pytest.raises(InputError, match=r"nothing of expression and the body, .* follow to never"):
+        built(scene, settings)
