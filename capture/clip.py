@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from capture.eyes import Eyes, eyes_of
 from capture.find import WHOLE, Finder, Found, find
-from capture.fit import PER_FRAME, RATES, STEPS, STEPS_AGAIN, Fit, Weights, fit
+from capture.fit import PER_FRAME, RATES, STEPS, STEPS_AGAIN, Fit, Weights, columns_of, fit
 from capture.masks import person_mask
 from capture.nets import FaceNets
 from capture.photometric import refine
@@ -186,7 +186,7 @@ def fit_clips(clips: list[Clip], model: HeadModel, table: PointTable) -> Fit:
     every = Eyes(*(torch.cat([getattr(e, f.name) for e in eyes]) for f in fields(Eyes)))
     focal = np.concatenate([np.full(len(c.seen.times), c.view.focal) for c in clips])
     groups = np.concatenate([c.chosen.kept + 10**6 * k for k, c in enumerate(clips)])
-    what = head, model.expression_names, joined([clip.seen for clip in clips]), every
+    what = head, columns_of(model), joined([clip.seen for clip in clips]), every
     first = fit(*what, focal=focal, groups=groups, steps=STEPS)
     refined = [
         refine(part, model, clip.picture, clip.view.size)

@@ -27,6 +27,7 @@ from capture.table import (
     PointHead,
     features,
 )
+from scene.head.model import HeadModel
 from utils.rotations import axis_angle_to_matrices
 
 FOCAL = 2.2  # longer sides of the video, where nobody knows the lens
@@ -49,6 +50,8 @@ OPENING = (
     "mouthRoll",
     "jawForward",
 )
+EXPRESSION, UNNAMED = "expression ", 50
+NAMED_LIMITS, UNNAMED_LIMITS = (0.0, 1.2), (-2.5, 2.5)  # scores; standard deviations
 DERIVED = ("eyeLook", "eyeBlink")  # beginnings of the columns that are no unknowns
 RATES = {
     "shape": 0.05,
@@ -145,7 +148,7 @@ def fit(
             values["offset"].grad = None
         optimizer.step()
         with torch.no_grad():
-            values["expression"].clamp_(0, 1.2)
+            values["expression"].clamp_(*limits_of(names))
     return job.result(values)
 
 
@@ -318,7 +321,8 @@ class _Job:
         dear = torch.where(opening, w.opening, 1.0)
         total = total + (dear * (w.size * expression.square() + w.sparse * expression.abs())).sum()
         a, b = torch.tensor(LIP_PAIRS).T
-        parts = self.head.expression_basis[b, 1] - self.head.expression_basis[a, 1]
+        basis = self.head.expression_basis[:, 1, : len(self.names)]
+        parts = basis[b] - basis[a]
         parted = expression @ parts.T * (CROP / FACE_WIDE)
         total = total + w.parting * parted.square().sum()
         total = total + w.mean * n * expression.mean(0).square().sum()
@@ -406,6 +410,18 @@ def side_columns(names: tuple[str, ...]) -> tuple[Tensor, Tensor]:
     ]
     left, right = zip(*pairs, strict=True) if pairs else ((), ())
     return torch.tensor(left, dtype=torch.int64), torch.tensor(right, dtype=torch.int64)
+
+
+def columns_of(model: HeadModel) -> tuple[str, ...]:
+    """Names of the expression columns that are fitted: the model's own, else numbers of the first
+    `UNNAMED`, as many as IMavatar's files hold of FLAME's."""
+    count = min(UNNAMED, model.expression_basis.shape[-1])
+    return model.expression_names or tuple(f"{EXPRESSION}{k}" for k in range(count))
+
+
+def limits_of(names: tuple[str, ...]) -> tuple[float, float]:
+    """Of expressions: names are scores, numbers are FLAME's components."""
+    return UNNAMED_LIMITS if names[0].startswith(EXPRESSION) else NAMED_LIMITS
 
 
 def huber(off: Tensor) -> Tensor:

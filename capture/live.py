@@ -17,19 +17,23 @@ from capture.find import Finder, Found, find
 from capture.fit import (
     CROP,
     DERIVED,
+    FACE_WIDE,
     FLIP,
     HUBER,
     JAW,
     LEFT_GAZE,
     NECK,
+    OPENING,
     RIGHT_GAZE,
     Fit,
+    Weights,
     derived_columns,
     directions,
     fit,
+    limits_of,
 )
 from capture.nets import FACE_CROP, FaceNets
-from capture.table import CONTOUR, LIPS, PointHead, PointTable, features, lid_opening
+from capture.table import CONTOUR, LIP_PAIRS, LIPS, PointHead, PointTable, features, lid_opening
 from utils.errors import InputError
 from utils.images import Pixels
 
@@ -37,7 +41,7 @@ CALIBRATION = 2.0  # seconds of a neutral face
 CALIBRATED_BY = 40  # frames of these, at most
 ROUNDS = 2  # Gauss-Newton steps of a frame
 NUDGE = 1e-3  # of the finite differences
-WEIGHT = {"turn": 0.0, "shift": 0.0, "jaw": 30.0, "gaze": 30.0, "expression": 30.0}
+POSES = 10  # unknowns before the expressions: turn 3, shift 3, jaw 2, gaze 2
 MEMORY = 20.0  # how strongly a frame keeps the last one's jaw, gaze and expression
 
 
@@ -60,6 +64,19 @@ class LiveTracker:
         kinds[list(LIPS)], kinds[list(CONTOUR)] = 2.0, 0.2
         kinds[468:] = 10.0
         self.kinds = kinds
+        self.prior = self._prior(Weights())
+
+    def _prior(self, w: Weights) -> Tensor:
+        """(N, N) of the unknowns, quadratic, as the joint fit has it: small expressions, and lips
+        that the jaw parts."""
+        opening = torch.tensor([self.names[k].startswith(OPENING) for k in self.free])
+        prior = torch.zeros(POSES + len(self.free), POSES + len(self.free))
+        prior[POSES:, POSES:] = torch.diag(2 * w.size * torch.where(opening, w.opening, 1.0))
+        a, b = torch.tensor(LIP_PAIRS).T
+        basis = self.head.expression_basis[:, 1, self.free] * (CROP / FACE_WIDE)
+        parts = basis[b] - basis[a]
+        prior[POSES:, POSES:] += 2 * w.parting * parts.T @ parts
+        return prior
 
     def calibrate(self, frames: list[tuple[float, Pixels]]) -> None:
         """Learn the driver's face from seconds and pictures of it at rest.
@@ -156,15 +173,10 @@ class LiveTracker:
         heavy = weight.repeat_interleave(2)
         normal = (rows * heavy[:, None]).T @ rows
         right = -(rows * heavy[:, None]).T @ off.flatten()
-        prior = torch.cat(
-            [
-                torch.full((n,), w)
-                for n, w in zip((3, 3, 2, 2, len(self.free)), WEIGHT.values(), strict=True)
-            ]
-        )
-        held = (prior > 0) * MEMORY
-        normal += torch.diag(prior + held + 1e-3)
-        right -= prior * state + held * (state - start)
+        held = torch.full((count,), MEMORY)
+        held[:6] = 0
+        normal += self.prior + torch.diag(held + 1e-3)
+        right -= self.prior @ state + held * (state - start)
         state = state + torch.linalg.solve(normal, right)
-        state[10:] = state[10:].clamp(0, 1.2)
+        state[POSES:] = state[POSES:].clamp(*limits_of(self.names))
         return state

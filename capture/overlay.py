@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import torch
 
-from capture.fit import FLIP, JAW, Fit
+from capture.fit import FLIP, JAW, Fit, columns_of
 from capture.verdict import USABLE
 from scene.head.model import HeadModel, pose_head
 from utils.images import Pixels
@@ -21,7 +21,7 @@ class Overlay:
 
     def __init__(self, model: HeadModel, fit: Fit, size: int) -> None:
         self.fit, self.size = fit, size
-        self.person, self.names = model.personal(fit.shape), model.expression_names
+        self.person, self.names = model.personal(fit.shape), columns_of(model)
         skin = torch.ones(len(model.template), dtype=torch.bool)
         for region in (
             "left_eyeball",

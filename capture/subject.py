@@ -13,7 +13,7 @@ import torch
 from tqdm import tqdm
 
 from capture.clip import VERSION, Clip, Settings, file_hash, hashed
-from capture.fit import Fit
+from capture.fit import Fit, columns_of
 from capture.layout import Split, blocks, tail, write_video
 from capture.masks import head_labels
 from capture.overlay import Overlay
@@ -95,7 +95,7 @@ def write_subject(
             _write_clip(part / subject.name, k, clip, fit, split, overlays[k], model, quiet)
         save_head_model(model, part / "head_model.npz", basis_dtype="float16")
     sheet = _draw_overlay(out / "overlay.mp4", clips, overlays, quiet)
-    write_page(out / "tracking.html", clips, fits, sheet, model.expression_names)
+    write_page(out / "tracking.html", clips, fits, sheet, columns_of(model))
     write_json(out / NOTE, note)
     return subject
 

@@ -35,6 +35,7 @@ from capture.drivers import (
     read_livelink,
 )
 from capture.find import PLACES
+from capture.fit import columns_of
 from capture.live import CALIBRATION, LiveTracker
 from capture.nets import FaceNets
 from capture.puppet import Puppet, resting
@@ -145,6 +146,10 @@ def _name(args: argparse.Namespace) -> str:
 
 def _performance(args: argparse.Namespace, model: HeadModel) -> Performance:
     names = model.expression_names
+    if not names and not args.video:
+        raise InputError(
+            f"{args.head_model}: its expressions have no names, so only faces can drive it: --video"
+        )
     if args.csv:
         return read_livelink(args.csv, names, model.jaw_open_angle)
     if args.arkit:
@@ -194,7 +199,7 @@ def _live(args: argparse.Namespace, stage: Avatar, model: HeadModel) -> None:
     nets = FaceNets()
     table = tied(model, nets)
     tracker = LiveTracker(
-        nets, PointHead.of(model, table), model.expression_names, table, Settings().focal
+        nets, PointHead.of(model, table), columns_of(model), table, Settings().focal
     )
     frames = _camera(args.camera)
     print(f"look into the camera with a neutral face for {CALIBRATION:.0f} seconds")

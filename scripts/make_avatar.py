@@ -51,6 +51,11 @@ def make_avatar(
     if head_model is None:
         make_free_head(FREE_HEAD, None, force=False)
     model = load_head_model(head_model or FREE_HEAD)
+    if model.landmarks is None or len(model.landmarks.faces) < 70:
+        raise InputError(
+            f"{head_model}: it has no landmarks of the irises; put "
+            "landmark_embedding_with_eyes.npy beside it (docs/head-model.md)"
+        )
     table = tied(model, nets, workers=workers)
     stages = Stages(out / "tracking", nets, quiet=quiet)
     clips = [stages.clip(video, settings) for video in videos]

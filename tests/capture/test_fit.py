@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from capture.eyes import Eyes
-from capture.fit import derived_columns, fit, side_columns
+from capture.fit import columns_of, derived_columns, fit, limits_of, side_columns
 from capture.table import PointHead, features
 from tests.capture.made import made, performed, toy_table
 
@@ -74,6 +74,15 @@ def test_pairs_of_columns():
     left, right = side_columns(("mouthSmileLeft", "jawForward", "mouthSmileRight", "mouthLeft"))
     assert left.tolist() == [0]
     assert right.tolist() == [2]
+
+
+def test_flame_s_nameless_expressions_are_numbers_that_may_be_negative():
+    model, _ = toy_table()
+    assert columns_of(model) == model.expression_names
+    nameless = columns_of(replace(model, expression_names=()))
+    assert nameless[:2] == ("expression 0", "expression 1")
+    assert len(nameless) == 50
+    assert limits_of(nameless)[0] < 0 == limits_of(model.expression_names)[0]
 
 
 def test_features_are_those_of_the_direction():
