@@ -59,8 +59,8 @@ def _matte(frame: Frame, colors: tuple[tuple[int, int, int], ...]) -> np.ndarray
 
 def _below_chin(frame: Frame, mouth: Tensor) -> np.ndarray:
     """(H, W) pixels below the line that runs through the chin from ear to ear."""
-    side = 1.0 * (mouth[1, 0] - mouth[0, 0])
-    ends = torch.tensor([[x * side, chin(mouth), mouth[:, 2].mean()] for x in (-1, 1)])
+    side, ahead = float(mouth[1, 0]), float(mouth[:, 2].mean())
+    ends = torch.tensor([[x, chin(mouth), ahead] for x in (-side, side)])
     if frame.head_to_world is not None:
         turn = frame.head_to_world.to(ends)
         ends = ends @ turn[:3, :3].T + turn[:3, 3]

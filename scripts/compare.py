@@ -1,13 +1,13 @@
 """Train and score several configurations under one protocol:
 `python scripts/compare.py -s DATA --configs A.py B.py [--seeds 3] -o OUTPUT [-- -r 256]`.
 
-Writes table.md and results.json (PSNR, SSIM, LPIPS where its weights are, regions such as the
-mouth, all of them on test and on val, size on disk, training time, render FPS, Gaussians), and
-<scene>.mp4 and <scene>.png, ground truth and every configuration side by side. The same command
-again goes on where it was interrupted. What stands behind `--` goes to every train.py.
+Writes table.md and results.json (PSNR, SSIM, LPIPS where its weights are, head, torso and regions
+such as the mouth, all of them on test and on val, size on disk, training time, render FPS,
+Gaussians), and <scene>.mp4 and <scene>.png, ground truth and every configuration side by side. The
+same command again goes on where it was interrupted. What stands behind `--` goes to every train.py.
 
 `-s A B C D --held_out C D` chooses on A and B and reports on C and D: each pair has its own table,
-with the mean over its scenes.
+with the mean over its scenes. Runs that show other parts of a person (`--part`) have theirs, too.
 """
 
 from __future__ import annotations

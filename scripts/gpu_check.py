@@ -106,6 +106,7 @@ def training(out: Path, data: Path | None) -> list[list[str]]:
         scene = out / "demo"
         first = [["scripts/make_demo_data.py", "--out", str(scene)]]
     steps = ["--coarse_iterations", "500", "--iterations", "2500", "--device", "cuda"]
+    steps += ["--follow", "never"]
     train = ["train.py", "-s", str(scene), "-m", model, "--configs", CONFIG, *steps]
     return [
         *first,

@@ -89,7 +89,8 @@ def fit_frames(
     method.requires_grad_(False)
     found = []
     for frame in tqdm(frames, "fitting", unit="frame", disable=quiet):
-        loaded, own = loader.load(frame, method.background), _Corrections(method, facts, frame)
+        loaded = loader.load(frame, method.background)
+        own = _Corrections(method, facts, loaded)
         optimizers = Optimizers(
             [
                 ParamGroup(name, lambda row=row: [row], constant(FITTED[name]))
@@ -105,11 +106,11 @@ def fit_frames(
     if all(before < after for before, after in pairwise(times)):
         _smooth(found)
     with torch.no_grad():
-        return [own.applied(frame) for own, frame in zip(found, frames, strict=True)]
+        return [own.applied(f.to(own.device)) for own, f in zip(found, frames, strict=True)]
 
 
 class _Corrections:
-    """Of one frame: what its tracker said is added to."""
+    """Of one loaded frame: what is added to what its tracker says."""
 
     def __init__(self, method: MethodBase, facts: SceneFacts, frame: Frame) -> None:
         spreads = {
@@ -118,8 +119,8 @@ class _Corrections:
         self.units = {**spreads, "head": torch.tensor([1.0] * 3 + [facts.extent] * 3)}
         if method.body is not None and frame.body_to_world is not None:
             self.units["body"] = method.body.unit
-        device = method.background.device
-        self.units = {name: to_device(unit, device) for name, unit in self.units.items()}
+        self.device = frame.camera.viewmat.device
+        self.units = {name: to_device(unit, self.device) for name, unit in self.units.items()}
         self.rows = {name: nn.Parameter(torch.zeros_like(u)) for name, u in self.units.items()}
 
     def applied(self, frame: Frame) -> Frame:

@@ -200,7 +200,6 @@ class Draws:
     anchors: int = 1
     orbits: Orbits | None = None
     moment: float | None = None  # the only moment, as a part of the clip; None: all, each in turn
-    colorful: bool = False  # pictures in front of a random colour each, where they show no other
 
     @property
     def views(self) -> int:
@@ -222,10 +221,6 @@ class Draws:
         anchors = [f for f in moment if f.role == "anchor"]
         order = torch.randperm(len(anchors), generator=source).tolist()
         views = [filmed, *(anchors[k] for k in order[: self.anchors])]
-        if self.colorful:
-            behind = torch.rand(len(views), 3, generator=source)
-            pairs = zip(views, behind, strict=True)
-            views = [replace(f, background=color) for f, color in pairs]
         if self.orbits is not None:
             views.append(self._imagine(self.orbits, filmed, anchors, step, source))
         return views

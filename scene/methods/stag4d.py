@@ -93,9 +93,6 @@ class OptimizationParams(TableRates, PhotometricWeights, Densification):
     lambda_anchor: float = weight(
         1.0, "of a generated picture's terms, in those of a filmed one; 0: they only guide"
     )
-    random_background: bool = setting(
-        False, "show pictures in front of a random colour: what is painted white is not empty there"
-    )
     confidence: float = weight(
         10.0,
         "how far a generated view's residual may exceed its usual one until it is half believed, "
@@ -204,7 +201,7 @@ class Method(MethodBase):
             name, iterations, pose, groups,
             self._pictures(before) + self._imagined(guidance, name, before) + self._plain(),
             self._densifier(before),
-            Draws(o.batch_size, anchors, orbits, moment, o.random_background),
+            Draws(o.batch_size, anchors, orbits, moment),
             timed=True,
             holds=guidance.bytes + o.batch_size * IMAGINED if guidance else 0,
         )  # fmt: skip

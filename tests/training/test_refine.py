@@ -107,15 +107,19 @@ def test_what_draws_no_test_frames_cannot_fit_them(trained):
         render.render_model(*parse_render_args(flags))
 
 
-AVATAR = "--method fourdgs --coarse_iterations 60 --iterations 150 --multires 1 --init_points 300"
-AVATAR += " --expression_input true --time_input false --quiet"
+AVATARS = {
+    "blendshapes": "",
+    "fourdgs": "--multires 1 --expression_input true --time_input false",
+}
 
 
-@pytest.fixture(scope="module")
-def avatar(tmp_path_factory):
+@pytest.fixture(scope="module", params=AVATARS)
+def avatar(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("avatar")
     data = write_tiny_head(folder / "head")
-    train(parse_train_args(["-s", str(data), "-m", str(folder / "model"), *AVATAR.split()]))
+    flags = f"--method {request.param} {AVATARS[request.param]} --init_points 300 --quiet"
+    flags += " --coarse_iterations 60 --iterations 150"
+    train(parse_train_args(["-s", str(data), "-m", str(folder / "model"), *flags.split()]))
     return folder / "model"
 
 
