@@ -183,8 +183,8 @@ def record_vmc(
     """What a VMC sender sends for so long, or until it falls silent."""
     state, rows, times = VmcState(), [], []
     listener.settimeout(QUIET)
-    start = None
-    while start is None or time.monotonic() - start < seconds:
+    begun, start = time.monotonic(), None
+    while time.monotonic() - (start or begun) < seconds:
         try:
             data = listener.recv(MAX_PACKET)
         except TimeoutError:
