@@ -50,6 +50,8 @@ class Case:
     measures: str = ""
     place: str = "means"  # column of the table that says where a row is
     antialiased: bool = False  # whatever the flag says
+    canonical: bool = True  # its PLY has the places of its table
+    idle: tuple[str, ...] = ()  # groups of the last stage that nothing reaches before it began
 
     @property
     def last(self) -> str:
@@ -82,6 +84,7 @@ CASES = {
         growing="--coarse_iterations 12 --n_bases 8 --densify_grad_threshold 1e-12",
         views={"train": 12, "test": 3},
         video=3,
+        canonical=False,
     ),
     "fourdgs": Case(
         "fourdgs",
@@ -146,7 +149,7 @@ CASES = {
         write_tiny_views,
         frames="zero123/cameras.json",
         stages=("static", "moving"),
-        small="--multires 1 --hold_out 1",
+        small="--multires 1 --hold_out 1 --iters 1",
         first="--init_steps",
         wider="--net_width 32",
         everything="--confidence 0 --legacy_time_range --legacy_smoothness --cooldown 0.5",
@@ -160,7 +163,7 @@ CASES = {
         write_tiny_scene,
         frames="transforms_train.json",
         stages=("coarse", "track", "fine"),
-        small="--follow always --coarse_iterations 3 --multires 1 --n_control 60 --n_knots 8 "
+        small="--follow always --coarse_iterations 30 --multires 1 --n_control 60 --n_knots 8 "
         "--init_rows 600",
         first="--track_iterations",
         wider="--n_knots 10",
@@ -172,6 +175,7 @@ CASES = {
         video=160,
         measures="fine",
         antialiased=True,
+        idle=("blend", "splines"),
     ),
     "anchored": Case(
         "anchored",
