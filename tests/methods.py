@@ -50,6 +50,8 @@ class Case:
     measures: str = ""
     place: str = "means"  # column of the table that says where a row is
     antialiased: bool = False  # whatever the flag says
+    short: tuple[str, ...] = ()  # stages of a few steps, whatever the flags say
+    unmoved: tuple[str, ...] = ()  # groups that a step does not move before the method has chosen
 
     @property
     def last(self) -> str:
@@ -160,9 +162,9 @@ CASES = {
         write_tiny_scene,
         frames="transforms_train.json",
         stages=("coarse", "track", "fine"),
-        small="--follow always --coarse_iterations 3 --multires 1 --n_control 60 --n_knots 8 "
+        small="--follow always --track_iterations 4 --multires 1 --n_control 60 --n_knots 8 "
         "--init_rows 600",
-        first="--track_iterations",
+        first="--coarse_iterations",
         wider="--n_knots 10",
         everything="",
         growing="--follow always --coarse_iterations 3 --track_iterations 8 --n_control 20 "
@@ -172,6 +174,8 @@ CASES = {
         video=160,
         measures="fine",
         antialiased=True,
+        short=("track",),
+        unmoved=("blend", "splines"),
     ),
     "anchored": Case(
         "anchored",
