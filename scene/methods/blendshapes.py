@@ -8,6 +8,7 @@ without a head model's mesh.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
@@ -135,7 +136,7 @@ class Method(MethodBase):
         densify = partial(o.densify, facts, seed=self.seed)
         coarse, fine, views = o.coarse_iterations, o.iterations, Shuffled(o.batch_size)
         return [
-            Stage("coarse", coarse, self.canonical, self._table_groups(coarse), losses,
+            Stage("coarse", coarse, self.canonical, self._table_groups(coarse, ["bases"]), losses,
                   densify(coarse, *limits, last=False), views, only_drawn=o.sparse_adam),
             Stage("fine", fine, self.forward,
                   o.cooled(self._table_groups(fine) + self._mix_groups(fine), fine)
@@ -153,8 +154,8 @@ class Method(MethodBase):
             columns[name] = columns[name] + part.reshape(columns[name].shape)
         return columns
 
-    def _table_groups(self, iterations: int) -> list[ParamGroup]:
-        rows = self.optim.table_groups(self.table, self.facts.extent, iterations)
+    def _table_groups(self, iterations: int, apart: Sequence[str] = ()) -> list[ParamGroup]:
+        rows = self.optim.table_groups(self.table, self.facts.extent, iterations, apart)
         return rows + self.body_groups()
 
     def _mix_groups(self, iterations: int) -> list[ParamGroup]:
