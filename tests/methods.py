@@ -50,6 +50,7 @@ class Case:
     measures: str = ""
     place: str = "means"  # column of the table that says where a row is
     antialiased: bool = False  # whatever the flag says
+    canonical: bool = True  # its PLY has the places of its table
     short: tuple[str, ...] = ()  # stages of a few steps, whatever the flags say
     unmoved: tuple[str, ...] = ()  # groups that a step does not move before the method has chosen
 
@@ -84,6 +85,7 @@ CASES = {
         growing="--coarse_iterations 12 --n_bases 8 --densify_grad_threshold 1e-12",
         views={"train": 12, "test": 3},
         video=3,
+        canonical=False,
     ),
     "fourdgs": Case(
         "fourdgs",
@@ -148,7 +150,7 @@ CASES = {
         write_tiny_views,
         frames="zero123/cameras.json",
         stages=("static", "moving"),
-        small="--multires 1 --hold_out 1",
+        small="--multires 1 --hold_out 1 --iters 1",
         first="--init_steps",
         wider="--net_width 32",
         everything="--confidence 0 --legacy_time_range --legacy_smoothness --cooldown 0.5",

@@ -8,6 +8,7 @@ without a head model's mesh.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
@@ -116,8 +117,9 @@ class Method(MethodBase):
 
     @torch.no_grad()
     def exported(self) -> Gaussians:
-        """The Gaussians of the mean expression."""
-        return activate(self._moved(self.code.layer.bias), self.sh_degree)
+        """The Gaussians of the mean expression, from bases as they are kept."""
+        bases = as_half(self.table.columns["bases"])
+        return activate(self._moved(self.code.layer.bias, bases), self.sh_degree)
 
     @torch.no_grad()
     def settle(self) -> None:
@@ -135,7 +137,7 @@ class Method(MethodBase):
         densify = partial(o.densify, facts, seed=self.seed)
         coarse, fine, views = o.coarse_iterations, o.iterations, Shuffled(o.batch_size)
         return [
-            Stage("coarse", coarse, self.canonical, self._table_groups(coarse), losses,
+            Stage("coarse", coarse, self.canonical, self._table_groups(coarse, ["bases"]), losses,
                   densify(coarse, *limits, last=False), views, only_drawn=o.sparse_adam),
             Stage("fine", fine, self.forward,
                   o.cooled(self._table_groups(fine) + self._mix_groups(fine), fine)
@@ -144,17 +146,18 @@ class Method(MethodBase):
                   only_drawn=o.sparse_adam),
         ]  # fmt: skip
 
-    def _moved(self, code: Tensor) -> dict[str, Tensor]:
-        """The table's columns with what their bases add for a frame of this code."""
+    def _moved(self, code: Tensor, bases: Tensor | None = None) -> dict[str, Tensor]:
+        """The table's columns with what their bases, or these, add for a frame of this code."""
         weights = self.mix(nn.functional.relu(code) if self.hidden.mix_relu else code)
         columns = dict(self.table.columns)
-        added = mix_bases(columns.pop("bases"), weights[:, None] * self.units)
+        own = columns.pop("bases")
+        added = mix_bases(own if bases is None else bases, weights[:, None] * self.units)
         for name, part in zip(NUMBERS, added.split([*NUMBERS.values()], dim=1), strict=True):
             columns[name] = columns[name] + part.reshape(columns[name].shape)
         return columns
 
-    def _table_groups(self, iterations: int) -> list[ParamGroup]:
-        rows = self.optim.table_groups(self.table, self.facts.extent, iterations)
+    def _table_groups(self, iterations: int, apart: Sequence[str] = ()) -> list[ParamGroup]:
+        rows = self.optim.table_groups(self.table, self.facts.extent, iterations, apart)
         return rows + self.body_groups()
 
     def _mix_groups(self, iterations: int) -> list[ParamGroup]:
