@@ -146,7 +146,7 @@ CASES = {
         write_tiny_views,
         frames="zero123/cameras.json",
         stages=("static", "moving"),
-        small="--multires 1 --hold_out 1",
+        small="--multires 1 --hold_out 1 --iters 1",
         first="--init_steps",
         wider="--net_width 32",
         everything="--confidence 0 --legacy_time_range --legacy_smoothness --cooldown 0.5",
