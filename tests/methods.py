@@ -51,7 +51,8 @@ class Case:
     place: str = "means"  # column of the table that says where a row is
     antialiased: bool = False  # whatever the flag says
     canonical: bool = True  # its PLY has the places of its table
-    idle: tuple[str, ...] = ()  # groups of the last stage that nothing reaches before it began
+    short: tuple[str, ...] = ()  # stages of a few steps, whatever the flags say
+    unmoved: tuple[str, ...] = ()  # groups that a step does not move before the method has chosen
 
     @property
     def last(self) -> str:
@@ -163,9 +164,9 @@ CASES = {
         write_tiny_scene,
         frames="transforms_train.json",
         stages=("coarse", "track", "fine"),
-        small="--follow always --coarse_iterations 30 --multires 1 --n_control 60 --n_knots 8 "
+        small="--follow always --track_iterations 4 --multires 1 --n_control 60 --n_knots 8 "
         "--init_rows 600",
-        first="--track_iterations",
+        first="--coarse_iterations",
         wider="--n_knots 10",
         everything="",
         growing="--follow always --coarse_iterations 3 --track_iterations 8 --n_control 20 "
@@ -175,7 +176,8 @@ CASES = {
         video=160,
         measures="fine",
         antialiased=True,
-        idle=("blend", "splines"),
+        short=("track",),
+        unmoved=("blend", "splines"),
     ),
     "anchored": Case(
         "anchored",

@@ -147,7 +147,7 @@ def test_a_resumed_run_ends_in_the_same_bytes(case, tiny_folder, unbroken, repea
     kept = sorted(
         path for path in (repeated / "checkpoints").iterdir() if path.name != f"{case.last}_60"
     )
-    assert {path.name.split("_")[0] for path in kept} == set(case.stages)
+    assert {path.name.split("_")[0] for path in kept} == {*case.stages} - {*case.short}
     for start in kept:
         out = tmp_path / start.name
         run(case, tiny_folder, out, "--start_checkpoint", str(start))

@@ -87,8 +87,8 @@ def test_a_step_stays_on_its_device_sends_nothing_and_reads_nothing_back(
         optimizers.step(stage.drawn(renders))
     assert len(losses) >= 3
     moved = [value for name, value in optimizers.state().items() if not name.endswith(".step")]
-    reached = [group for group in stage.params if group.name not in case.idle]
-    assert len(moved) == 2 * sum(len(list(group.params())) for group in reached)
+    groups = [group for group in stage.params if group.name not in case.unmoved]
+    assert len(moved) == 2 * sum(len(list(group.params())) for group in groups)
     assert {value.device for value in moved} == {ELSEWHERE}
     assert all(value.device == ELSEWHERE for value in stage.strategy.state().values())
 
