@@ -158,8 +158,8 @@ def confidently(color: float, alpha: float, half: float) -> Compare:
         error = error + alpha * (render.alpha - frame.alpha).square()
         with torch.no_grad():
             about = avg_pool2d(error[None], ABOUT, stride=1, padding=ABOUT // 2)[0]
-            inside = about[torch.maximum(render.alpha, frame.alpha) > 0.5]
-            usual = inside.median() if len(inside) else about.new_ones(())
+            outside = torch.maximum(render.alpha, frame.alpha) <= 0.5
+            usual = about.masked_fill(outside, torch.nan).nanmedian().nan_to_num(1.0)
             belief = 1 / (1 + about / (half * usual.clamp(min=1e-8)))
         return (belief * error).mean()
 
