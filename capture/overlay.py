@@ -69,7 +69,7 @@ class Overlay:
             corners = np.round(pixels[self.faces[front]] * scale * 16).astype(np.int32)
             lines = drawn.copy()
             cv2.polylines(lines, list(corners), True, MESH, 1, cv2.LINE_AA, shift=4)
-            drawn = cv2.addWeighted(lines, 0.35, drawn, 0.65, 0)
+            drawn = cv2.addWeighted(lines, 0.25, drawn, 0.75, 0)
             for x, y in np.round(self.fit.points[row].numpy() * scale).astype(int)[::3]:
                 cv2.circle(drawn, (int(x), int(y)), 0, POINT, -1)
         if np.isfinite(seen).all():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -95,9 +96,14 @@ def stream_line(path: Path) -> str:
 
 def to_sdr(path: Path, out: Path) -> bool:
     """Write the video with ordinary colours to `out`; False where this ffmpeg cannot."""
+    part = out.with_name(f"part_{out.name}")  # a killed run must leave nothing that looks whole
     command = [find_ffmpeg(), "-nostdin", "-v", "error", "-y", "-i", str(path.resolve()), "-an"]
-    command += ["-vf", TO_SDR, "-fps_mode", "passthrough", "-crf", "14", str(out)]
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    command += ["-vf", TO_SDR, "-fps_mode", "passthrough", "-crf", "14", str(part)]
+    done = subprocess.run(command, capture_output=True, check=False).returncode == 0
+    if done:
+        os.replace(part, out)
+    part.unlink(missing_ok=True)
+    return done
 
 
 def thumbnail(pixels: Pixels) -> np.ndarray:

@@ -4,6 +4,7 @@ files, with a mask that says where it is trusted."""
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -25,6 +26,9 @@ LONGEST = 256  # pixels of a side of the pictures that are compared, at most
 # Forward and backward flow agree where the square of their sum is under a share of their own
 # squares and a little more (Sundaram et al., ECCV 2010, equation 5).
 SHARE, LITTLE = 0.01, 0.5
+# Degrees between the cameras of two frames beyond which nothing is compared: what such pictures
+# seem to share agrees in both directions and is wrong all the same.
+LARGEST_JUMP = 20.0
 KEY = "key"  # of the frames that a file of flows is of
 SUFFIXES = (".npy", ".pt", ".pth")
 
@@ -99,14 +103,21 @@ def _computed(frames: list[Frame], after: list[int], folder: Path) -> dict[int, 
         if torch.equal(stored.pop(KEY, key[:0]), key):
             return {int(name): flow for name, flow in stored.items()}
     pictures = [_grey(frame) for frame in frames]
-    flows = {
-        k: _half(between(pictures[k], pictures[other]))
-        for k, other in enumerate(after)
-        if other >= 0
-    }
+    flows = {}
+    for k, other in ((k, other) for k, other in enumerate(after) if other >= 0):
+        if _degrees_apart(frames[k], frames[other]) <= LARGEST_JUMP:
+            flows[k] = _half(between(pictures[k], pictures[other]))
+        else:
+            flows[k] = torch.zeros(3, *pictures[k].shape, dtype=torch.half)
     with replacing(file) as temporary:
         write_tensors(temporary, {KEY: key, **{str(k): flow for k, flow in flows.items()}})
     return flows
+
+
+def _degrees_apart(one: Frame, other: Frame) -> float:
+    """Between the directions in which two cameras look."""
+    cosine = float(one.camera.forward @ other.camera.forward)
+    return math.degrees(math.acos(min(max(cosine, -1.0), 1.0)))
 
 
 def _grey(frame: Frame) -> NDArray[np.uint8]:
@@ -133,7 +144,8 @@ def _key(frames: list[Frame]) -> Tensor:
     for frame in frames:
         files = (frame.image_path, frame.mask and frame.mask.path)
         names = [(file.name, file.stat().st_size) for file in files if file]
-        said.append((names, frame.time, frame.camera.width, frame.camera.height))
+        looks = [round(part, 3) for part in frame.camera.forward.tolist()]
+        said.append((names, frame.time, looks, frame.camera.width, frame.camera.height))
     return torch.tensor(list(hashlib.sha256(repr(said).encode()).digest()), dtype=torch.uint8)
 
 

@@ -155,7 +155,8 @@ def _performance(args: argparse.Namespace, model: HeadModel) -> Performance:
     if args.arkit:
         return read_arkit(args.arkit, names, model.jaw_open_angle)
     if args.vmc is not None:
-        return record_vmc(args.vmc, names, model.jaw_open_angle, args.seconds)
+        with listening(args.vmc) as listener:
+            return record_vmc(listener, names, model.jaw_open_angle, args.seconds)
     nets = FaceNets()
     with tempfile.TemporaryDirectory() as folder:
         stages = Stages(Path(folder), nets, quiet=args.quiet)
@@ -165,33 +166,40 @@ def _performance(args: argparse.Namespace, model: HeadModel) -> Performance:
     return Performance(fits[0].expression, fits[0].pose, clips[0].seen.times)
 
 
+def listening(port: int) -> socket.socket:
+    """A socket that packets of this machine alone reach; InputError where the port is taken."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        listener.bind(("127.0.0.1", port))
+    except (OSError, OverflowError) as error:
+        listener.close()
+        raise InputError(f"--vmc {port}: cannot listen there ({error})") from None
+    return listener
+
+
 def record_vmc(
-    port: int, names: tuple[str, ...], jaw_open: float | None, seconds: float
+    listener: socket.socket, names: tuple[str, ...], jaw_open: float | None, seconds: float
 ) -> Performance:
-    """What a VMC sender on this machine sends for so long, or until it falls silent."""
+    """What a VMC sender sends for so long, or until it falls silent."""
     state, rows, times = VmcState(), [], []
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
+    listener.settimeout(QUIET)
+    begun, start = time.monotonic(), None
+    while time.monotonic() - (start or begun) < seconds:
         try:
-            listener.bind(("127.0.0.1", port))
-        except (OSError, OverflowError) as error:
-            raise InputError(f"--vmc {port}: cannot listen there ({error})") from None
-        listener.settimeout(QUIET)
-        start = None
-        while start is None or time.monotonic() - start < seconds:
-            try:
-                data = listener.recv(MAX_PACKET)
-            except TimeoutError:
-                break
-            try:
-                complete = state.take(data)
-            except InputError:
-                continue  # anything may be sent to a port
-            if complete:
-                start = start or time.monotonic()
-                rows.append(state.scores)
-                times.append(time.monotonic() - start)
+            data = listener.recv(MAX_PACKET)
+        except TimeoutError:
+            break
+        try:
+            complete = state.take(data)
+        except InputError:
+            continue  # anything may be sent to a port
+        if complete:
+            start = start or time.monotonic()
+            rows.append(state.scores)
+            times.append(time.monotonic() - start)
     if not rows:
-        raise InputError(f"--vmc {port}: no blendshapes came within {QUIET:.0f} s; is VMC sending?")
+        port = listener.getsockname()[1]
+        raise InputError(f"--vmc {port}: no blendshapes came within {QUIET:g} s; is VMC sending?")
     return from_scores(rows, times, names, jaw_open)
 
 

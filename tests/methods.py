@@ -49,8 +49,10 @@ class Case:
     # the first stage whose losses are those of the last one; the first that draws if empty
     measures: str = ""
     place: str = "means"  # column of the table that says where a row is
-    at_rest: bool = True  # the PLY has the table's own places; otherwise those of a mean frame
     antialiased: bool = False  # whatever the flag says
+    canonical: bool = True  # its PLY has the places of its table
+    short: tuple[str, ...] = ()  # stages of a few steps, whatever the flags say
+    unmoved: tuple[str, ...] = ()  # groups that a step does not move before the method has chosen
 
     @property
     def last(self) -> str:
@@ -83,7 +85,7 @@ CASES = {
         growing="--coarse_iterations 12 --n_bases 8 --densify_grad_threshold 1e-12",
         views={"train": 12, "test": 3},
         video=3,
-        at_rest=False,
+        canonical=False,
     ),
     "fourdgs": Case(
         "fourdgs",
@@ -148,7 +150,7 @@ CASES = {
         write_tiny_views,
         frames="zero123/cameras.json",
         stages=("static", "moving"),
-        small="--multires 1 --hold_out 1",
+        small="--multires 1 --hold_out 1 --iters 1",
         first="--init_steps",
         wider="--net_width 32",
         everything="--confidence 0 --legacy_time_range --legacy_smoothness --cooldown 0.5",
@@ -162,9 +164,9 @@ CASES = {
         write_tiny_scene,
         frames="transforms_train.json",
         stages=("coarse", "track", "fine"),
-        small="--follow always --coarse_iterations 3 --multires 1 --n_control 60 --n_knots 8 "
+        small="--follow always --track_iterations 4 --multires 1 --n_control 60 --n_knots 8 "
         "--init_rows 600",
-        first="--track_iterations",
+        first="--coarse_iterations",
         wider="--n_knots 10",
         everything="",
         growing="--follow always --coarse_iterations 3 --track_iterations 8 --n_control 20 "
@@ -174,6 +176,8 @@ CASES = {
         video=160,
         measures="fine",
         antialiased=True,
+        short=("track",),
+        unmoved=("blend", "splines"),
     ),
     "anchored": Case(
         "anchored",

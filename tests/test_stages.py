@@ -31,12 +31,12 @@ def begun(case, monkeypatch):
             "points",
             10,
             None,
-            [ParamGroup("means", lambda: [columns["means"]], constant(0.01))],
+            [ParamGroup("place", lambda: [columns[case.place]], constant(0.01))],
             [
                 Loss(
                     "size",
                     constant(1.0),
-                    lambda renders, frames, step: columns["means"].square().mean(),
+                    lambda renders, frames, step: columns[case.place].square().mean(),
                 )
             ],
             Keep(),

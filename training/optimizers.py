@@ -67,6 +67,8 @@ class Optimizers:
     group on a manifold (Becigneul and Ganea 2019)."""
 
     def __init__(self, groups: list[ParamGroup], state: Mapping[str, Tensor] | None = None) -> None:
+        if len({spec.name for spec in groups}) < len(groups):
+            raise ValueError(f"groups of one name: {', '.join(spec.name for spec in groups)}")
         found = [Group(spec, list(spec.params()), spec.lr(1)) for spec in groups]
         self.groups = [group for group in found if group.params]
         for param in (param for group in self.groups for param in group.params):

@@ -117,8 +117,9 @@ class Method(MethodBase):
 
     @torch.no_grad()
     def exported(self) -> Gaussians:
-        """The Gaussians of the mean expression."""
-        return activate(self._moved(self.code.layer.bias), self.sh_degree)
+        """The Gaussians of the mean expression, from bases as they are kept."""
+        bases = as_half(self.table.columns["bases"])
+        return activate(self._moved(self.code.layer.bias, bases), self.sh_degree)
 
     @torch.no_grad()
     def settle(self) -> None:
@@ -145,11 +146,12 @@ class Method(MethodBase):
                   only_drawn=o.sparse_adam),
         ]  # fmt: skip
 
-    def _moved(self, code: Tensor) -> dict[str, Tensor]:
-        """The table's columns with what their bases add for a frame of this code."""
+    def _moved(self, code: Tensor, bases: Tensor | None = None) -> dict[str, Tensor]:
+        """The table's columns with what their bases, or these, add for a frame of this code."""
         weights = self.mix(nn.functional.relu(code) if self.hidden.mix_relu else code)
         columns = dict(self.table.columns)
-        added = mix_bases(columns.pop("bases"), weights[:, None] * self.units)
+        own = columns.pop("bases")
+        added = mix_bases(own if bases is None else bases, weights[:, None] * self.units)
         for name, part in zip(NUMBERS, added.split([*NUMBERS.values()], dim=1), strict=True):
             columns[name] = columns[name] + part.reshape(columns[name].shape)
         return columns

@@ -245,8 +245,8 @@ class Method(MethodBase):
             "deformation": (self.deform, mlp), "code": (self.code, mlp),
             "planes": (self.planes, planes), "opacity": (decoder.opacity, constant(o.opacity_lr)),
             "shared": (decoder.shared, geometry), "geometry": (decoder.geometry, geometry),
-            "color": (decoder.color, color), "sh_dc": (decoder.dc, color),
-            "sh_rest": (decoder.rest, constant(o.feature_lr / FEATURE_REST)),
+            "color": (decoder.color, color), "dc": (decoder.dc, color),
+            "rest": (decoder.rest, constant(o.feature_lr / FEATURE_REST)),
         }  # fmt: skip
         groups = o.table_groups(self.table, self.extent, o.iterations, apart=["rotations"])
         groups += self.body_groups()

@@ -190,8 +190,12 @@ class Method(MethodBase):
 
     def clouds(self, times: list[float], basis: PointBasis | None = None) -> Tensor:
         """(T, N, 3) the moving points at these times, world units."""
-        scaled = self.middle.new_tensor(times) * self.hidden.time_scale
-        return self.middle + self.unit * (basis or self.basis)(scaled)
+        return self.middle + self.unit * (basis or self.basis)(self._told(times))
+
+    def _told(self, times: list[float]) -> Tensor:
+        """(T,) the times as the network is told them; made where the model lives."""
+        scale = self.hidden.time_scale
+        return torch.stack([self.middle.new_full((), scale * time) for time in times])
 
     def cloud(self, time: float) -> Tensor:
         """(N + 20 or N, 3) the coarse points at a time, those of the still box last."""
@@ -199,8 +203,7 @@ class Method(MethodBase):
 
     @torch.no_grad()
     def carriers(self, frame: Frame) -> tuple[Tensor, list[float]]:
-        scaled = self.middle.new_tensor([frame.time]) * self.hidden.time_scale
-        return self.cloud(frame.time), self.basis.coefficients(scaled)[0].tolist()
+        return self.cloud(frame.time), self.basis.coefficients(self._told([frame.time]))[0].tolist()
 
     def forward(self, frame: Frame) -> Gaussians:
         return activate(self._posed(frame.time), self.drawn_sh_degree)
@@ -323,13 +326,13 @@ class Method(MethodBase):
     @torch.no_grad()
     def _tint(self, frame: Frame, places: Tensor) -> None:
         """Take in the colours that a picture shows at the places (N, 2) of points."""
-        column, row = places.long().unbind(1)
-        size = places.new_tensor([frame.camera.width, frame.camera.height])
-        within = ((places >= 0) & (places < size)).all(1).nonzero()[:, 0]
-        column, row = column[within], row[within]
-        shown = subject(frame)[row, column].float()[:, None]
+        x, y = places.unbind(1)
+        width, height = frame.camera.width, frame.camera.height
+        within = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+        column, row = x.long().clamp(0, width - 1), y.long().clamp(0, height - 1)
+        shown = (within & subject(frame)[row, column]).float()[:, None]
         colours = torch.cat([frame.image[:, row, column].T, torch.ones_like(shown)], dim=1)
-        self.tints.index_add_(0, within, shown * colours)
+        self.tints[: len(places)] += shown * colours
 
     def _silhouette(self, frame: Frame) -> Silhouette | None:
         key = (frame.image_path, frame.index, frame.image.shape)
@@ -339,7 +342,7 @@ class Method(MethodBase):
 
     def _flow(self, renders: list[Render], frames: list[Frame], step: int) -> Tensor:
         seen = self._seen(frames, step)
-        known = [k for k, frame in enumerate(frames[:-1]) if frame.flow is not None]
+        known = [k for k, frame in enumerate(frames[:-1]) if _is_trusted(frame.flow)]
         order = torch.randperm(len(known), generator=generator(self.seed, "flow", step)).tolist()
         found = [
             point_losses.flow_consistency(
@@ -368,6 +371,10 @@ class Method(MethodBase):
         with torch.no_grad():
             before = self.clouds(times, self.before)
         return (self.clouds(times) - before).abs().mean() / self.unit
+
+
+def _is_trusted(flow: Tensor | None) -> bool:
+    return flow is not None and bool(flow[2].any())
 
 
 def elsewhere(rows: Rows, source: torch.Generator) -> Rows:

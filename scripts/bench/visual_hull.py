@@ -97,13 +97,13 @@ def draw(hull: Hull, camera: Camera, frames: Sequence[Frame]) -> tuple[Tensor, T
     weights, colors = [], []
     for frame in frames:
         eye = frame.camera.center
-        aside = (view * normalize(eye - points, dim=1)).sum(1).clamp(min=1e-2) ** SHARP
+        aside = (view * normalize(eye - points, dim=1)).sum(1).clamp(min=0.1) ** SHARP
         alpha = look_up(frame.alpha, frame.camera, points)
         own = look_up(frame.image - (1 - frame.alpha), frame.camera, points)
-        weights.append(alpha[0] * aside * (1e-4 + is_seen(hull, points, eye).float()))
+        weights.append((1e-3 + alpha[0]) * aside * (1e-4 + is_seen(hull, points, eye).float()))
         colors.append(own / alpha.clamp(min=1e-2))
     weight = torch.stack(weights)
-    mixed = (torch.stack(colors) * weight[:, None]).sum(0) / weight.sum(0).clamp(min=1e-9)
+    mixed = (torch.stack(colors) * weight[:, None]).sum(0) / weight.sum(0)
     image = torch.ones(3, *hit.shape)
     image[:, hit] = mixed
     return image, hit[None].float()

@@ -1,13 +1,15 @@
 """Takes, rates and the crop's camera, by arithmetic."""
 
+import subprocess
+
 import numpy as np
 import pytest
 
-from capture.video import Source, is_variable, rate, stream_line, takes
+from capture.video import Source, is_hdr, is_variable, rate, stream_line, takes, to_sdr
 from capture.view import View
 from tests.capture.made import made
 from utils.errors import InputError
-from utils.video import VideoWriter
+from utils.video import VideoWriter, find_ffmpeg
 
 
 def test_a_cut_divides_and_motion_does_not():
@@ -69,6 +71,21 @@ def test_a_turned_video_is_turned_clockwise(video, degrees, corner):
 @pytest.mark.long
 def test_ffmpeg_says_what_the_stream_is(video):
     assert "h264" in stream_line(video)
+
+
+@pytest.mark.long
+def test_hdr_is_told_and_mapped_where_ffmpeg_can(video, tmp_path):
+    bright = tmp_path / "hdr.mp4"
+    tags = "setparams=color_primaries=bt2020:color_trc=smpte2084:colorspace=bt2020nc"
+    command = [find_ffmpeg(), "-v", "error", "-i", str(video), "-frames:v", "4", "-vf", tags]
+    command += ["-pix_fmt", "yuv420p10le", "-c:v", "libx264", str(bright)]
+    subprocess.run(command, check=True)
+    assert is_hdr(bright)
+    assert not is_hdr(video)
+    if to_sdr(bright, tmp_path / "sdr.mp4"):
+        assert not is_hdr(tmp_path / "sdr.mp4")
+        assert len(list(Source(tmp_path / "sdr.mp4", fps=0).frames())) == 4
+    assert not list(tmp_path.glob("part_*"))
 
 
 def test_what_is_no_video_is_refused(tmp_path):

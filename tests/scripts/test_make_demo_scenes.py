@@ -217,7 +217,7 @@ def test_same_seed_same_bytes_other_seed_other_scene(tmp_path):
         settings = script.DemoSettings("split", width=16, train=3, val=1, test=1, seed=seed)
         script.make_demo_data(tmp_path / folder, settings, workers=1)
     names = [p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*") if p.is_file()]
-    assert len(names) == 15
+    assert len(names) == 16
     same, other = (
         [(tmp_path / "a" / n).read_bytes() == (tmp_path / folder / n).read_bytes() for n in names]
         for folder in ("b", "c")
@@ -244,7 +244,7 @@ def test_a_seed_draws_sizes_paths_colours_and_the_order_of_cameras():
 def test_the_robots_folder_still_says_what_it_said():
     assert script.DemoSettings().content() == {
         "made_by": "scripts/make_demo_data.py",
-        "version": 1,
+        "version": 2,
         "width": 200,
         "train": 100,
         "val": 10,

@@ -1,12 +1,16 @@
 """Rows that hardly show are dropped when growth has ended."""
 
 import torch
+from safetensors.torch import load_file
 
+from arguments import parse_train_args
 from gaussian_renderer import heaviest, render
 from scene.cameras import Camera, intrinsics
 from scene.frames import PointCloud
 from scene.gaussian_model import GaussianTable, activate
 from tests.scene.test_gaussian_model import optimizers_of
+from tests.tiny_scene import write_tiny_scene
+from train import train
 from training.strategies import Every, Keep
 from training.thinning import Thinned
 
@@ -63,6 +67,25 @@ def test_its_state_goes_on_from_the_middle_of_its_looks():
     again = walls()
     run(second, again, [3])
     assert torch.equal(first.weight, second.weight)
+
+
+def test_a_run_resumed_from_the_middle_of_the_looks_ends_in_the_same_bytes(tmp_path):
+    data = write_tiny_scene(tmp_path / "tiny")  # of 12 training views: looks at steps 11 to 22
+    flags = (
+        "--coarse_iterations 2 --iterations 30 --densify_until_iter 10 --thin_share 0.5 --quiet "
+        "--shared_hidden --multires 1 --init_points 60 --checkpoint_iterations 15 --device cpu"
+    )
+
+    def run(name, *more):
+        out = tmp_path / name
+        train(parse_train_args(["-s", str(data), "-m", str(out), *flags.split(), *more]))
+        return load_file(out / "point_cloud/iteration_30/model.safetensors")
+
+    whole = run("whole")
+    again = run("again", "--start_checkpoint", str(tmp_path / "whole/checkpoints/fine_15"))
+    assert len(whole["table.columns.means"]) == 30
+    assert whole.keys() == again.keys()
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
 
 
 def test_at_least_one_row_stays():

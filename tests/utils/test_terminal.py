@@ -100,7 +100,7 @@ def test_ctrl_c_in_the_imports_of_a_command_leaves_no_traceback(program, tmp_pat
         (tmp_path / f"{name}.py").write_text(WAITS)
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     env = os.environ | {"PYTHONPATH": str(tmp_path)}
-    process = subprocess.Popen([sys.executable, program, "--help"], cwd=ROOT, env=env, **streams)
+    process = subprocess.Popen([sys.executable, program, "-m", "x"], cwd=ROOT, env=env, **streams)
     assert process.stdout.readline() == b"ready\n"
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)

@@ -289,3 +289,20 @@ def test_a_corrected_camera_moves_the_head_and_not_the_body():
         moved.viewmat @ again.body_to_world, frame.camera.viewmat @ frame.body_to_world
     )
     torch.testing.assert_close(rigid_inverse(turn) @ turn, torch.eye(4))
+
+
+def test_cameras_of_a_rig_see_one_body_at_rest():
+    """Families of several cameras say where the head is among them; the readers pass that on."""
+    heads, aside = poses(), twist_to_pose(torch.tensor([0.0, 0.8, 0.0, 0.3, 0.0, 0.1]))
+    rig = []
+    for camera in (BEFORE, BEFORE @ aside):
+        for frame, head in zip(filmed(heads), heads, strict=True):
+            view = replace(frame.camera, viewmat=camera @ head)
+            rig.append(replace(frame, camera=view, body_to_world=rigid_inverse(head)))
+    found, _ = with_bodies(rig, [])
+    for one, other in zip(found[: len(heads)], found[len(heads) :], strict=True):
+        torch.testing.assert_close(one.body_to_world, other.body_to_world)
+    for camera, frames in ((BEFORE, found[: len(heads)]), (BEFORE @ aside, found[len(heads) :])):
+        still = torch.stack([f.camera.viewmat @ f.body_to_world for f in frames])
+        torch.testing.assert_close(still, still[:1].expand_as(still), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(still[0], camera @ nearest_rigid(torch.stack(heads).mean(0)))

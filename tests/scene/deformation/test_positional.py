@@ -80,7 +80,7 @@ def test_gradients_reach_the_code_and_every_layer_but_not_the_points():
 def test_colour_is_linear_only_in_the_parity_setting():
     for linear in (False, True):
         torch.manual_seed(0)
-        decoder = AppearanceDecoder(8, 16, 1, linear_color=linear)
+        decoder = AppearanceDecoder(8, 16, 1, from_zero=False, linear_color=linear)
         weights = decoder.color[2].weight @ decoder.color[0].weight
         features, directions = torch.rand(5, 8), F.normalize(torch.randn(5, 3), dim=1)
         geometry = decoder.geometry(decoder.shared(features))
