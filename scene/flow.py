@@ -54,16 +54,17 @@ def with_flow(
     frames: list[Frame], folder: Path, given: str = ""
 ) -> tuple[list[Frame], float | None]:
     """The frames with their flow, (3, h, w) half precision: pixels of pictures of at most
-    `LONGEST`, x and y, and trust; and what share of the subject is trusted, None where no frame
-    follows another.
+    `LONGEST`, x and y, and trust, None where nothing of it is trusted; and what share of the
+    subject is, None where no frame follows another.
 
     Read from the files in the folder `given`, otherwise computed once and kept in `folder`.
     Raises InputError naming a file that does not fit.
     """
     after = following(frames)
     flows = _read_folder(Path(given), frames, after) if given else _computed(frames, after, folder)
-    found = [replace(frame, flow=flows.get(k)) for k, frame in enumerate(frames)]
-    return found, _trusted([frame for frame in found if frame.flow is not None])
+    share = _trusted(frames, flows)
+    flows = {k: flow for k, flow in flows.items() if bool(flow[2].any())}
+    return [replace(frame, flow=flows.get(k)) for k, frame in enumerate(frames)], share
 
 
 def subject(frame: Frame) -> Tensor:
@@ -182,15 +183,15 @@ def _read(file: Path) -> Tensor:
     return _half(small * np.float32([size[0] / width, size[1] / height, 1]))
 
 
-def _trusted(frames: list[Frame]) -> float | None:
+def _trusted(frames: list[Frame], flows: dict[int, Tensor]) -> float | None:
     """The share of the subject's pixels whose flow is trusted."""
-    if not frames:
+    if not flows:
         return None
     all_pixels = kept = 0.0
-    for frame in frames:
-        height, width = frame.flow.shape[1:]
-        small = replace(frame, camera=frame.camera.resized(width, height))
+    for k, flow in flows.items():
+        height, width = flow.shape[1:]
+        small = replace(frames[k], camera=frames[k].camera.resized(width, height))
         shown = subject(FrameLoader(0, CPU).load(small, torch.ones(3)))
         all_pixels += float(shown.sum())
-        kept += float((frame.flow[2].float() * shown).sum())
+        kept += float((flow[2].float() * shown).sum())
     return kept / max(all_pixels, 1.0)

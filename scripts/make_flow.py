@@ -19,7 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script 
 
 from arguments.settings import ModelParams
 from scene import load_scene
-from scene.flow import with_flow
+from scene.flow import following, with_flow
+from scene.frames import Frame
 from utils.errors import run_command
 from utils.files import new_folder
 
@@ -33,15 +34,21 @@ def make_flow(source: str, out: Path, resolution: int, dataset: str) -> str:
     frames = sorted(load_scene(dataset, params).train, key=lambda frame: frame.time)
     with tempfile.TemporaryDirectory() as unused:
         flowing, share = with_flow(frames, Path(unused))
-    flows = [
-        frame.flow.float().permute(1, 2, 0).numpy() for frame in flowing if frame.flow is not None
-    ]
+    followed = [k for k, other in enumerate(following(frames)) if other >= 0]
+    flows = [_with_trust(flowing[k]) for k in followed]
     with new_folder(out, "free some space there or choose another folder with -o") as part:
         for k, flow in enumerate(flows):
             np.save(part / f"{k:05d}.npy", flow)
             (part / f"{k:05d}.png").write_bytes(cv2.imencode(".png", coloured(flow))[1].tobytes())
     trusted = "" if share is None else f"; {share:.0%} of the subject's pixels are trusted"
     return f"{out}: {len(flows)} flows of {len(frames)} frames{trusted}"
+
+
+def _with_trust(frame: Frame) -> np.ndarray:
+    """(H, W, 3); zeros where nothing is trusted."""
+    if frame.flow is None:
+        return np.zeros((frame.camera.height, frame.camera.width, 3), np.float32)
+    return frame.flow.float().permute(1, 2, 0).numpy()
 
 
 def coloured(flow: np.ndarray) -> np.ndarray:

@@ -49,8 +49,8 @@ class Case:
     # the first stage whose losses are those of the last one; the first that draws if empty
     measures: str = ""
     place: str = "means"  # column of the table that says where a row is
+    at_rest: bool = True  # the PLY has the table's own places; otherwise those of a mean frame
     antialiased: bool = False  # whatever the flag says
-    canonical: bool = True  # its PLY has the places of its table
     short: tuple[str, ...] = ()  # stages of a few steps, whatever the flags say
     unmoved: tuple[str, ...] = ()  # groups that a step does not move before the method has chosen
 
@@ -85,7 +85,7 @@ CASES = {
         growing="--coarse_iterations 12 --n_bases 8 --densify_grad_threshold 1e-12",
         views={"train": 12, "test": 3},
         video=3,
-        canonical=False,
+        at_rest=False,
     ),
     "fourdgs": Case(
         "fourdgs",

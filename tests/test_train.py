@@ -105,7 +105,7 @@ def test_a_run_leaves_what_the_page_on_data_flow_promises(case, unbroken):
     table = load_file(unbroken / "point_cloud/iteration_60/model.safetensors")
     columns = ply.read(unbroken / "point_cloud/iteration_60/point_cloud.ply", 3)
     assert len(columns["means"]) == len(table[f"table.columns.{case.place}"])
-    if case.place == "means" and case.canonical:
+    if case.place == "means" and case.at_rest:
         assert torch.equal(columns["means"], table["table.columns.means"])
 
 

@@ -342,7 +342,7 @@ class Method(MethodBase):
 
     def _flow(self, renders: list[Render], frames: list[Frame], step: int) -> Tensor:
         seen = self._seen(frames, step)
-        known = [k for k, frame in enumerate(frames[:-1]) if _is_trusted(frame.flow)]
+        known = [k for k, frame in enumerate(frames[:-1]) if frame.flow is not None]
         order = torch.randperm(len(known), generator=generator(self.seed, "flow", step)).tolist()
         found = [
             point_losses.flow_consistency(
@@ -371,10 +371,6 @@ class Method(MethodBase):
         with torch.no_grad():
             before = self.clouds(times, self.before)
         return (self.clouds(times) - before).abs().mean() / self.unit
-
-
-def _is_trusted(flow: Tensor | None) -> bool:
-    return flow is not None and bool(flow[2].any())
 
 
 def elsewhere(rows: Rows, source: torch.Generator) -> Rows:

@@ -258,7 +258,7 @@ class Method(MethodBase):
             scales, seen = renders[-1].gaussians.scales, renders[-1].radii > 0
             ratio = scales.amax(1) / (scales.amin(1) + 1e-8)
             excess = (ratio - o.scale_loss_ratio).clamp(min=0)
-            return (excess * seen).sum() / seen.sum().clamp(min=1)
+            return torch.where(seen, excess, 0.0).sum() / seen.sum().clamp(min=1)
 
         terms = [Loss("planes", constant(h.lambda_tv), planes)] if h.lambda_tv else []
         return terms + ([Loss("long", constant(o.lambda_scale), long)] if o.lambda_scale else [])
