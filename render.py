@@ -10,7 +10,6 @@ import utils.threads  # isort: skip  # noqa: F401  (must come before torch)
 import os
 import sys
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -20,13 +19,14 @@ from arguments import parse_render_args
 from arguments.settings import RenderParams, Settings
 from gaussian_renderer.marks import Marks, dots, trails
 from gaussian_renderer.show import Show
-from scene import SPLITS, Scene, avatar, camera_path, found_folder, load_scene, performance
+from scene import SPLITS, avatar, found_folder, load_scene
 from scene.facts import SceneFacts
 from scene.frames import Frame, FrameLoader
 from scene.methods import MethodBase, model_folder, read_method
 from scene.parts import as_picture, parts_of
 from scoring.sheets import write_grid, write_sides
-from scoring.views import FITTED_REENACTMENT, REENACTMENT, REFINED
+from scoring.shots import N_ROWS, Shots, asked
+from scoring.views import FITTED_REENACTMENT, REFINED
 from scoring.views_file import view_name, write_views
 from training.model_folder import require_apart
 from training.refine import corrections, fit_frames, fit_moments
@@ -37,9 +37,7 @@ from utils.images import Pixels, to_pixels, write_depth, write_image
 from utils.ply import write_points
 from utils.video import VideoWriter
 
-N_TURN = 120  # views of a turn
-N_ROWS = 5  # of a sheet of sides, moments
-N_MOMENTS, N_TRACKS = 120, 100  # of the video of paths
+N_TRACKS = 100  # paths that a video shows
 PARTS = ("renders", "gt", "parts", "depth")  # folders of a shot's pictures
 VIDEO = "video_rgb"
 
@@ -68,12 +66,7 @@ def render_model(settings: Settings, options: RenderParams) -> None:
         scene = load_scene(settings.dataset, settings.model, settings.data)
         facts = facts or SceneFacts.from_scene(scene, settings.dataset)
         shots = {split: scene.split(split) for split in pictured}
-    if not options.skip_video:
-        shots["video"] = facts.video
-    shots |= avatar_shots(facts, settings, options)
-    if options.path:
-        shots["path"] = camera_path.frames_of(Path(options.path), facts)
-    shots |= moment_shots(facts, options)
+    shots |= asked(facts, settings, options)
     method = read_method(folder, facts, settings, device)
     if options.refine_test:
         corrections(method)
@@ -114,25 +107,7 @@ def _is_there(settings: Settings) -> bool:
     return True
 
 
-def moment_shots(facts: SceneFacts, options: RenderParams) -> dict[str, list[Frame]]:
-    """Moments before cameras that the model knows, by the name of their folder."""
-    shots = {}
-    if options.points:
-        shots["points"] = facts.shown
-    if options.tracks:
-        shots["tracks"] = performance.played(facts, N_MOMENTS)
-    if options.novel_time:
-        shots["novel_time"] = [performance.at(facts, part) for part in options.novel_time]
-    if options.freeze >= 0:
-        shots["frozen"] = performance.frozen(facts, options.freeze)
-    if options.sides:
-        shots["sides"] = performance.from_all_sides(facts, N_ROWS, options.sides)
-    return shots
-
-
-def marks_of(
-    method: MethodBase, shots: dict[str, list[Frame]], model_path: Path
-) -> dict[str, Marks]:
+def marks_of(method: MethodBase, shots: Shots, model_path: Path) -> dict[str, Marks]:
     """What is drawn over the pictures of a shot; InputError where the method has no such thing."""
     marks: dict[str, Marks] = {}
     if "points" in shots:
@@ -159,35 +134,6 @@ def write_carriers(
             write_points(part / f"{k:05d}.ply", facts.world.theirs(points).cpu().numpy())
             said.append({"name": f"{k:05d}.ply", "time": frame.time, "coefficients": numbers})
     write_json(folder / "coefficients.json", {"moments": said})
-
-
-def avatar_shots(
-    facts: SceneFacts, settings: Settings, options: RenderParams
-) -> dict[str, list[Frame]]:
-    """What the flags ask an avatar to do, by the name of its folder."""
-    shots = {}
-    if options.novel_view:
-        shots["novel_view"] = avatar.turned(facts, options.turn, N_TURN, playing=options.playing)
-    if options.novel_expression:
-        shots["novel_expression"] = [frame for row in avatar.swept(facts) for frame in row]
-    if options.drive:
-        other = _other_scene(options.drive, settings, options)
-        shots["drive"] = avatar.driven(
-            facts, other, subtract_mean=options.drive_mean, clamp=options.drive_clamp
-        )
-    if options.reenact:
-        other = _other_scene(options.reenact, settings, options)
-        shots[REENACTMENT] = avatar.reenacted(facts, other, clamp=options.drive_clamp)
-        if options.fit:
-            shots[FITTED_REENACTMENT] = shots[REENACTMENT]
-    return shots
-
-
-def _other_scene(path: str, settings: Settings, options: RenderParams) -> Scene:
-    params, data = replace(settings.model, source_path=path), settings.data
-    if "test_videos" in vars(data):  # names folders of the avatar's own dataset
-        data = replace(data, test_videos=[])
-    return load_scene(options.drive_dataset, params, data)
 
 
 def write_shot(
