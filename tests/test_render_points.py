@@ -14,6 +14,7 @@ from gaussian_renderer.marks import Trails, dots, hues
 from scene.cameras import Camera, intrinsics
 from scene.frames import Frame
 from scene.methods import open_model
+from scoring import shots
 from tests.tiny_scene import COUNTS, write_tiny_scene
 from train import train
 from utils.errors import InputError
@@ -98,7 +99,7 @@ def test_paths_of_gaussians_become_a_video(model):
     shown(model, "--tracks", "--video_only")
     (folder,) = model.glob("tracks/ours_*")
     video = iio.mimread(folder / "video_rgb.mp4", memtest=False)
-    assert len(video) == render.N_MOMENTS
+    assert len(video) == shots.N_MOMENTS
     assert not np.array_equal(video[10], video[-1])
 
 
