@@ -6,6 +6,7 @@ bounded size, and whatever its parser stumbles over is an `InputError` that name
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -237,9 +238,9 @@ def _runs(process: int) -> bool:
 
 
 def _cannot_write(path: Path, error: OSError) -> InputError:
-    return InputError(
-        f"{path}: cannot be written ({error.strerror or error}); check free space and permissions"
-    )
+    full = error.errno == errno.ENOSPC
+    remedy = "the disk is full; make room" if full else "check free space and permissions"
+    return InputError(f"{path}: cannot be written ({error.strerror or error}); {remedy}")
 
 
 def _integer(digits: str) -> int:

@@ -55,7 +55,7 @@ def test_a_full_disk_keeps_the_last_checkpoint_and_the_run_goes_on(
     argv = training(tmp_path / "out")
     monkeypatch.setattr("utils.tensors.save_file", FullAfter(calls))
     line = refused(*argv)
-    assert "the disk is full; make room" in line or "No space left on device" in line
+    assert "the disk is full; make room" in line
     assert not list(tmp_path.rglob("*-part*"))
     for file in tmp_path.rglob("*.safetensors"):
         load_file(file)
