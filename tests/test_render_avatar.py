@@ -11,6 +11,7 @@ import render
 from arguments import parse_render_args, parse_train_args
 from scene import avatar
 from scoring.sheets import CELL
+from scoring.shots import N_TURN
 from tests.tiny_scene import COUNTS, SIZE, write_tiny_head
 from train import train
 
@@ -46,8 +47,8 @@ def pictures(model, name, part="renders"):
 def test_a_turn_of_a_resting_face_ends_where_it_began_and_shows_it_from_all_sides(model):
     shown(model, "--novel_view", "--playing", "false")
     views = pictures(model, "novel_view")
-    assert len(views) == render.N_TURN
-    half = render.N_TURN // 2
+    assert len(views) == N_TURN
+    half = N_TURN // 2
     assert np.array_equal(views[0], views[half])  # the turn goes to one side and back
     assert not np.array_equal(views[half // 2], views[half + half // 2])
 
@@ -104,5 +105,5 @@ def test_a_video_alone_has_no_pictures_beside_it(model):
     assert pictures(model, "novel_view") == []
     (video,) = model.glob("novel_view/ours_*/video_rgb.mp4")
     frames = iio.mimread(video)
-    assert len(frames) == render.N_TURN
+    assert len(frames) == N_TURN
     assert frames[0].shape[:2] >= (SIZE, SIZE)

@@ -296,7 +296,7 @@ def test_pictures_of_different_sizes_make_a_video_each(case, unbroken, monkeypat
 
     model = tmp_path / "model"
     shutil.copytree(unbroken, model)
-    monkeypatch.setattr("render.avatar_shots", shots)
+    monkeypatch.setattr("render.asked", shots)
     for _ in range(2):
         flags = ["--skip_train", "--skip_test", "--skip_val", "--skip_video", "--quiet"]
         render_model(*parse_render_args(["-m", str(model), *flags]))
