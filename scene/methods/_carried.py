@@ -30,7 +30,8 @@ from training.options import CommonOptions, TableRates
 from training.samplers import GrowingWindow, Shuffled, moments_apart, shrunk
 from training.schedules import Schedule, constant, log_linear
 from training.stage import Loss, Stage
-from training.strategies import Every, GradientDensify, Keep, Relocate, above
+from training.strategies import Every, GradientDensify, Keep, Relocate, Strategy, above
+from training.thinning import Thinned, growing
 from utils.errors import InputError
 
 if TYPE_CHECKING:
@@ -252,19 +253,20 @@ class Carried(MethodBase):
             ParamGroup("splines", lambda: [c["knots"]], splines),
         ]
 
-    def strategy(self, densify: Callable[[CommonOptions], GradientDensify]) -> GradientDensify:
-        """That of the options, and of others where Gaussians ride."""
+    def strategy(self, densify: Callable[[CommonOptions], Strategy]) -> Strategy:
+        """That of the options, and of others where Gaussians ride; one as the other is thinned."""
         usual = densify(self.optim)
         if self.carrier is None:
             return usual
-        s, riding = usual.settings, densify(self.optim.riding()).settings
+        s, riding = (growing(each).settings for each in (usual, densify(self.optim.riding())))
         grow, prune = self.either(s.grow, riding.grow), self.either(s.prune, riding.prune)
         pulled = above(constant(self.optim.densify_grad_threshold_riding))
 
         def choose(pull: Tensor, step: int) -> Tensor:
             return (pulled if self.rides else s.choose)(pull, step)
 
-        return GradientDensify(replace(s, grow=grow, prune=prune, choose=choose))
+        either = GradientDensify(replace(s, grow=grow, prune=prune, choose=choose))
+        return Thinned(either, usual.share, usual.looks) if isinstance(usual, Thinned) else either
 
     def ridden(self) -> list[Loss]:
         """What keeps neighbours together and still things still, where Gaussians ride."""

@@ -234,7 +234,8 @@ def trained(folder, out, flags):
 
 SHORT = (
     "--coarse_iterations 20 --track_iterations 20 --iterations 24 --multires 1 --init_points 300 "
-    "--n_control 20 --init_rows 200 --densify_from_iter 5 --densification_interval 5"
+    "--n_control 20 --init_rows 200 --densify_from_iter 5 --densification_interval 5 "
+    "--thin_share 0.2"
 )
 
 
