@@ -18,7 +18,7 @@ from arguments.settings import again, between, count, setting, weight
 from scene.deformation.attributes import AttributeNet, as_columns, radius
 from scene.deformation.head_surface import HeadSurface
 from scene.deformation.mlp import OffsetMLP
-from scene.deformation.skinning import NECK, Bases, Rig, SkinField, at_rest, distance, posed, turns
+from scene.deformation.skinning import NECK, Bases, BlendTable, Rig, SkinField, distance, posed
 from scene.facts import SceneFacts
 from scene.frame_codes import FrameCodes
 from scene.frames import NO_ROW, Frame, PointCloud
@@ -41,7 +41,6 @@ from training.samplers import Shuffled
 from training.schedules import Schedule, constant, halved, log_linear, rising
 from training.stage import Loss, Stage
 from utils.random import generator
-from utils.rotations import compose
 
 if TYPE_CHECKING:
     from arguments.settings import Settings
@@ -133,12 +132,10 @@ class OptimizationParams(PointTable, BodyRates, TableRates, MomentRates, CommonO
 
 @dataclass(frozen=True)
 class Points:
-    """The table's points as a frame, or any frame, needs them."""
+    """The table's points as every frame needs them."""
 
     places: Tensor  # (N, 3) in canonical space
-    rest: Tensor  # (N, 3) un-posed
     skin: Tensor  # (N, 6) weights of ghost and joints
-    blend: Tensor  # world units: (N, 3), of any frame (N, 3, E + 36), or baked (E + 36, 3 N)
     look: dict[str, Tensor]  # raw columns, quaternions of length one where they turn
 
 
@@ -170,7 +167,8 @@ class Method(MethodBase):
         refined = h.refined(REFINED)
         self.frames = FrameCodes(facts, refined, 0) if refined else None
         self.growths = {refill.step for refill in self._refills()[1:]}  # where rows find new places
-        self.baked: Points | None = None  # of a model that is only drawn
+        # Of a model that is only drawn: its points, what moves them, and the canonical state.
+        self.baked: tuple[Points, BlendTable, tuple[Tensor, Tensor]] | None = None
 
     def prepare(self, frame: Frame) -> Frame:
         if self.frames is None or frame.index == NO_ROW:
@@ -180,19 +178,19 @@ class Method(MethodBase):
         return replace(frame, head_to_world=base @ neck)
 
     def forward(self, frame: Frame) -> Gaussians:
-        (bones, coefficients), (still, known) = self._bones(frame), self._canonical()
-        moved = coefficients - known
+        bones, coefficients = self._bones(frame)
         if self.baked is None:
-            p = self._points(moved)
-            blend = p.blend
+            still, known = self._canonical()
+            p, blend = self._points(coefficients - known)
         else:
-            p = self.baked
-            blend = (moved @ p.blend).unflatten(0, (-1, 3))
-        columns = p.look | {"means": posed(p.rest, p.skin, blend, bones)}
+            p, table, (still, known) = self.baked
+            blend = table(coefficients - known)
+        means, quats = posed(p.places, blend, p.skin, p.look["quats"], bones, still)
+        columns = p.look | {"means": means}
         if not self.hidden.reference_rotation:
-            columns["quats"] = compose(turns(p.skin, bones, still), p.look["quats"])
+            columns["quats"] = quats
         if self.corrections is not None:
-            way = (columns["means"] - p.places).detach() / self.unit
+            way = (means - p.places).detach() / self.unit
             known = torch.cat([way, columns.pop("features")], 1) if "features" in columns else way
             for name, offset in self.corrections(known).items():
                 columns[name] = columns[name] + offset.reshape(columns[name].shape)
@@ -202,14 +200,13 @@ class Method(MethodBase):
     @torch.no_grad()
     def exported(self) -> Gaussians:
         """The canonical head."""
-        points = self._every_point()
+        points, _ = self._every_point()
         return activate(self._drawn(points.look | {"means": points.places}), self.sh_degree)
 
     @torch.no_grad()
     def settle(self) -> None:
-        points = self._every_point()
-        # A row for each coefficient: the product reads the memory in its order.
-        self.baked = replace(points, blend=points.blend.flatten(0, 1).T.contiguous())
+        points, bases = self._every_point()
+        self.baked = points, BlendTable(bases.blend, self.unit), self._canonical()
 
     @property
     def codes(self) -> FrameCodes | None:
@@ -280,36 +277,34 @@ class Method(MethodBase):
     def _bones(self, frame: Frame) -> tuple[Tensor, Tensor]:
         return self.rig.bones(frame.flame_pose, frame.expression, frame.head_to_world)
 
-    def _points(self, moved: Tensor) -> Points:
-        """The points as a frame needs them, whose blend coefficients less the canonical ones are
-        `moved` (E + 36,)."""
-        means, fixed = self.table.columns["means"], self.table.fixed
-        skin = fixed.skin if self.hidden.anchored else None
-        blend, skin, offset = self.field(means, moved, skin)
-        if self.hidden.anchored:
-            blend = blend + fixed.blend @ moved
-        return self._of(self._placed(means, offset), skin, blend)
+    def _points(self, moved: Tensor) -> tuple[Points, Tensor]:
+        """The points, and what blend coefficients (E + 36,) beyond the canonical ones add, (N,
+        3)."""
+        means = self.table.columns["means"]
+        blend, skin, offset = self.field(means, moved, self._known(slice(None)))
+        return self._of(self._placed(means, offset), skin), blend
 
-    def _every_point(self) -> Points:
-        """The points as any frame needs them."""
+    def _every_point(self) -> tuple[Points, Bases]:
+        """The points and their bases."""
         means, found, offset = self._bases(slice(None))
-        return self._of(self._placed(means, offset), found.skin, found.blend)
+        return self._of(self._placed(means, offset), found.skin), found
 
-    def _of(self, places: Tensor, skin: Tensor, blend: Tensor) -> Points:
-        rest = at_rest(places, skin, self._canonical()[0])
+    def _of(self, places: Tensor, skin: Tensor) -> Points:
         look = self._look()
         if not self.hidden.reference_rotation:
             look["quats"] = nn.functional.normalize(look["quats"], dim=-1)
-        return Points(places, rest, skin, blend, look)
+        return Points(places, skin, look)
+
+    def _known(self, rows: Tensor | slice) -> Bases | None:
+        """What the head model says of some rows where the field adds to it."""
+        if not self.hidden.anchored:
+            return None
+        return Bases(**{name: c[rows] for name, c in self.table.fixed.named_buffers()})
 
     def _bases(self, rows: Tensor | slice) -> tuple[Tensor, Bases, Tensor]:
         """Places, bases and canonical offsets of some rows."""
-        means, fixed = self.table.columns["means"][rows], self.table.fixed
-        skin = fixed.skin[rows] if self.hidden.anchored else None
-        blend, skin, offset = self.field.whole(means, skin)
-        if self.hidden.anchored:
-            blend = blend + fixed.blend[rows]
-        return means, Bases(blend, skin, means.new_ones(len(means), 1)), offset
+        means = self.table.columns["means"][rows]
+        return means, *self.field.whole(means, self._known(rows))
 
     def _placed(self, means: Tensor, offset: Tensor) -> Tensor:
         return means + offset if self.hidden.canonical_offset else means
@@ -372,10 +367,7 @@ class Method(MethodBase):
         rows = torch.randint(len(self.table), (SAMPLE,), generator=source)
         rows = rows.to(self.spread.device)
         means, found, offset = self._bases(rows)
-        if self.hidden.anchored:
-            wanted = Bases(**{k: v[rows] for k, v in self.table.fixed.named_buffers()})
-        else:
-            wanted = self._targets(self._placed(means, offset))
+        wanted = self._known(rows) or self._targets(self._placed(means, offset))
         return distance(found, wanted, self.spread, self.unit)
 
     def _groups(self) -> list[ParamGroup]:
