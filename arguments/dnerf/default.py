@@ -1,11 +1,6 @@
 # Any folder in the layout of D-NeRF: transforms_{train,val,test}.json and RGBA images.
 _base_ = "dnerf_default.py"
 
-OptimizationParams = dict(
-    sharpen_iterations=600,
-    densify_grad_threshold_riding=1e-4,
-)
-
 ModelHiddenParams = dict(
     follow="auto",  # on control points, where nothing static explains the clip
     # x, y, z, time: about a time row for every four moments; more rows fit single views

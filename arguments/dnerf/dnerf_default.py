@@ -34,6 +34,8 @@ OptimizationParams = dict(
 ModelParams = dict(init_points=10_000)
 
 ModelHiddenParams = dict(
+    # Published: no bound. A scale that a moment shrinks to nothing leaves a dot, and no gradient.
+    max_stretch=1.5,
     multires=[1, 2],
     defor_depth=0,
     net_width=64,
