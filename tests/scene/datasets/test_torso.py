@@ -56,7 +56,7 @@ def test_points_that_strayed_before_the_shirt_go_and_the_others_stay(frame):
 
 def test_without_a_torso_nothing_changes(frame, tmp_path):
     picture = np.zeros((SIZE, SIZE, 4), np.uint8)
-    picture[10:40, 24:40] = 255
+    picture[10:34, 24:40] = 255  # above the chin
     write_image(tmp_path / "0.png", picture)
     points = PointCloud(torch.rand(4, 3), torch.rand(4, 3))
     assert with_torso(points, frame, MOUTH, NECK, METRE, 5) is points
