@@ -13,9 +13,6 @@ from scene.cameras import Camera
 from scene.frames import Frame
 
 CHIN = 0.4  # of the height of the mouth's box: how far below it the chin ends
-# Of that height, too: how far above and below the box, and behind its front, a face moves by
-# itself, and how soft that border is.
-BROWS, THROAT, CHEEKS, SOFT = 1.65, 1.15, 1.25, 0.14
 # left, top, right, bottom in pixels; right and bottom excluded
 Rectangle = tuple[int, int, int, int]
 
@@ -37,20 +34,6 @@ def rectangle(box: Tensor, frame: Frame) -> Rectangle | None:
 def chin(mouth: Tensor) -> float:
     """The height where the chin ends, from the mouth's box (2, 3), y up."""
     return float(mouth[0, 1] - CHIN * (mouth[1, 1] - mouth[0, 1]))
-
-
-def of_face(points: Tensor, mouth: Tensor) -> Tensor:
-    """(N, 1) in (0, 1): how far points (N, 3) of the head's frame belong to what an expression
-    moves, from brows to throat and back to the ears; hair, ears and shoulders do not. `mouth` is
-    the mouth's box (2, 3), y up and the face to +z."""
-    height = float(mouth[1, 1] - mouth[0, 1])
-    _, y, z = points.unbind(1)
-    inside = (
-        float(mouth[1, 1]) + BROWS * height - y,
-        y - float(mouth[0, 1]) + THROAT * height,
-        z - float(mouth[1, 2]) + CHEEKS * height,
-    )
-    return torch.stack([(way / (SOFT * height)).sigmoid() for way in inside]).prod(0)[:, None]
 
 
 def rectangles(boxes: Mapping[str, Tensor], frame: Frame) -> dict[str, Rectangle]:

@@ -24,7 +24,6 @@ from scene.frame_codes import ConditionCode, FrameCodes
 from scene.frames import Frame, PointCloud
 from scene.gaussian_model import Gaussians, GaussianTable, activate
 from scene.methods import MethodBase, as_half
-from scene.regions import of_face
 from training.losses import in_regions
 from training.optimizers import ParamGroup
 from training.options import (
@@ -56,9 +55,6 @@ class ModelHiddenParams(BodySetting, Refinement):
     mix_width: int = count(64, "width between the two layers from expression to weights")
     mix_relu: bool = setting(False, "a ReLU between them; otherwise weights are linear")
     flame_pose_input: bool = setting(False, "the weights follow the FLAME pose, too")
-    face_only: bool = setting(
-        False, "bases move the face alone; hair, ears and shoulders follow the head and the body"
-    )
 
 
 @dataclass(frozen=True)
@@ -156,8 +152,6 @@ class Method(MethodBase):
         columns = dict(self.table.columns)
         own = columns.pop("bases")
         added = mix_bases(own if bases is None else bases, weights[:, None] * self.units)
-        if self.hidden.face_only and "mouth" in self.facts.regions:
-            added = added * of_face(columns["means"].detach(), self.facts.regions["mouth"])
         for name, part in zip(NUMBERS, added.split([*NUMBERS.values()], dim=1), strict=True):
             columns[name] = columns[name] + part.reshape(columns[name].shape)
         return columns
