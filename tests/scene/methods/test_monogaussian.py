@@ -71,7 +71,7 @@ def test_an_untrained_avatar_moves_as_its_head_model_does(folder):
     head = scene.subject.model
     with torch.no_grad():
         method.table.columns["means"].copy_(method.surface.vertices)
-    method._anchor()
+    method.anchor()
     pose = 0.3 * torch.randn(15, generator=torch.Generator().manual_seed(3))
     expression, shift = scene.train[3].expression, torch.tensor([0.1, -0.2, 0.3])
     posed = pose_head(head, pose, expression=expression)
