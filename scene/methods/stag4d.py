@@ -100,7 +100,7 @@ class OptimizationParams(PlaneRates, TableRates, PhotometricWeights, Densificati
     lambda_hull: float = weight(
         0.0,
         "of an imagined view's colours, where the hull of the moment's silhouettes tells them, in "
-        "those of a filmed one; 0: the hull says nothing",
+        "those of a filmed one; 0, or no generated views: it says nothing",
     )
     guidance_scale: float = weight(5.0, "how much more conditioned than unconditioned it is")
     invert_bg_prob: float = setting(
@@ -132,9 +132,8 @@ class Method(MethodBase):
 
     @classmethod
     def needs(cls, settings: Settings) -> tuple[str, ...]:
-        o = settings.optim
-        pictured = o.guidance == "none" or o.lambda_hull
-        return ("time", "anchors") if pictured else ("time",)
+        pictures_alone = settings.optim.guidance == "none"
+        return ("time", "anchors") if pictures_alone else ("time",)
 
     def __init__(self, facts: SceneFacts, settings: Settings, points: PointCloud) -> None:
         super().__init__(facts, settings)
@@ -163,7 +162,8 @@ class Method(MethodBase):
             seconds = guidance.seconds * o.batch_size
             hours = seconds * (o.init_steps + o.iterations) / 3_600
             print(f"guidance {o.guidance}: {seconds:.1f} s a step, {hours:.1f} h for all steps")
-        hull = HullViews(device) if o.lambda_hull else None
+        several = self.facts.n_views > self.facts.n_moments  # one silhouette has no hull
+        hull = HullViews(device) if o.lambda_hull and several else None
         stage = partial(self._stage, guidance, hull)
         return [
             stage("static", 0, o.init_steps, self.canonical, o.canonical),
