@@ -25,9 +25,14 @@ class Hull:
     half: float  # side of the box over 2, world units
 
     @property
+    def side(self) -> int:
+        """Voxels along a side of the box."""
+        return self.inside.shape[-1]
+
+    @property
     def voxel(self) -> float:
         """Side of a voxel, world units."""
-        return 2 * self.half / self.inside.shape[-1]
+        return 2 * self.half / self.side
 
     def at(self, points: Tensor) -> Tensor:
         """(...,) whether points (..., 3) are inside."""
@@ -39,11 +44,6 @@ class Hull:
         """(N, 3) the middles of the voxels that have one beside them that is outside."""
         outside = max_pool3d(1 - self.inside, 3, stride=1, padding=1)
         return _middles((self.inside * outside).reshape(-1).nonzero()[:, 0], self.half, self.side)
-
-    @property
-    def side(self) -> int:
-        """Voxels along a side of the box."""
-        return self.inside.shape[-1]
 
 
 def carve(frames: Sequence[Frame], side: int = SIDE) -> Hull:

@@ -13,6 +13,7 @@ from gaussian_renderer import Painter, Render
 from scene.frames import Frame, FrameLoader
 from scene.gaussian_model import Gaussians
 from scene.visual_hull import carve, look_up
+from training.memory import FLOAT
 from training.samplers import Imagined, shrunk
 
 VOXELS = 80  # along a side of the hull's box
@@ -68,7 +69,7 @@ class HullViews:
     @staticmethod
     def bytes(moments: int, pictures: int) -> int:
         """What it keeps, about: twice a side of the box squared are the points of a surface."""
-        return moments * 2 * VOXELS**2 * (3 + COLOUR * pictures) * 4
+        return moments * 2 * VOXELS**2 * (3 + COLOUR * pictures) * FLOAT
 
     def __call__(self, view: Render, frame: Imagined) -> Tensor:
         """The mean square of what differs in the view's colours, where the hull says anything.
