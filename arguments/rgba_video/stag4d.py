@@ -20,7 +20,7 @@ OptimizationParams = dict(
     deformation_lr_final=4e-6,
     grid_lr_init=4e-4,
     grid_lr_final=4e-5,
-    densify_until_iter=0,  # more Gaussians fit what views disagree about
+    densify_until_iter=0,  # five thousand are enough here (docs/stag4d.md)
     cooldown=0.3,
 )
 
