@@ -6,7 +6,7 @@ here, since the operators give CPU tensors to the CPU kernels.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import fused_fields
 import pytest
@@ -29,12 +29,14 @@ class Backend:
     ssim: Callable
     adam_step: Callable
     mix_bases: Callable
+    activate: Callable
+    mean_error: Callable
 
 
 def backend(name):
     """The functions by name: "forward" or "backward" (emulated), or "gpu"."""
     if name == "gpu":
-        functions = ("plane_features", "plane_penalties", "ssim", "adam_step", "mix_bases")
+        functions = [field.name for field in fields(Backend)[1:]]
         return Backend("cuda", *(getattr(fused_fields, function) for function in functions))
     kernels = emulated(cuda.PROGRAM, name)
 
@@ -59,7 +61,15 @@ def backend(name):
     def mix_bases(bases, weights):
         return Mix.apply(kernels, bases, weights)
 
-    return Backend("cpu", plane_features, plane_penalties, ssim, adam_step, mix_bases)
+    def activate(*columns, bands):
+        return Activate.apply(kernels, bands, *columns)
+
+    def mean_error(a, b, *, squared):
+        return Error.apply(kernels, squared, a, b)
+
+    return Backend(
+        "cpu", plane_features, plane_penalties, ssim, adam_step, mix_bases, activate, mean_error
+    )
 
 
 class Lookup(torch.autograd.Function):
@@ -119,3 +129,31 @@ class Mix(torch.autograd.Function):
             grad.contiguous(), *ctx.saved_tensors, wants_bases, ctx.kernels
         )
         return None, bases if wants_bases else None, weights
+
+
+class Activate(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, kernels, bands, *columns):
+        drawn = cuda.activate(*columns, bands, kernels)
+        ctx.save_for_backward(*columns, *drawn)
+        ctx.kernels = kernels
+        return drawn
+
+    @staticmethod
+    def backward(ctx, *grads):
+        raw, drawn = list(ctx.saved_tensors[:5]), list(ctx.saved_tensors[5:])
+        grads = [grad.contiguous() for grad in grads]
+        return None, None, *cuda.activate_backward(grads, raw, drawn, ctx.kernels)
+
+
+class Error(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, kernels, squared, a, b):
+        ctx.save_for_backward(a, b)
+        ctx.rest = squared, kernels
+        return cuda.mean_error(a, b, squared, kernels)
+
+    @staticmethod
+    def backward(ctx, scale):
+        grad = cuda.mean_error_backward(*ctx.saved_tensors, scale, *ctx.rest)
+        return None, None, grad, -grad
