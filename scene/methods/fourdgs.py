@@ -53,9 +53,6 @@ class ModelHiddenParams(BodySetting, Refinement, CarrierParams):
     plane_tv_weight: float = setting(1e-4, "smoothness of the spatial planes")
     time_smoothness_weight: float = setting(1e-2, "smoothness of the time planes along time")
     l1_time_planes: float = setting(1e-4, "pull of the time planes to 1, the neutral factor")
-    plane_interval: int = count(
-        1, "steps from one use of these three to the next; each then counts as many times"
-    )
     kplanes_config: dict = setting(
         {"grid_dimensions": 2, "input_coordinate_dim": 4, "output_coordinate_dim": 32,
          "resolution": [64, 64, 64, 25]},
@@ -252,11 +249,10 @@ class Method(Carried):
         weights = smooth | {"time_l1": h.l1_time_planes}
 
         def planes(renders: list[Render], frames: list[Frame], step: int) -> Tensor:
-            if self.rides or step % h.plane_interval:
+            if self.rides:
                 return self.table.columns["means"].new_zeros(())
             return self.grid.penalty(**weights, one_way=h.legacy_smoothness)
 
-        often = constant(float(h.plane_interval))
-        terms = [Loss("planes", often, planes)] if any(weights.values()) else []
+        terms = [Loss("planes", constant(1.0), planes)] if any(weights.values()) else []
         terms += moves(o.lambda_offsets, self.table, self.facts.extent)
         return terms + o.moment_losses(self.frames)

@@ -100,17 +100,6 @@ def test_terms_that_weigh_nothing_are_not_built(folder):
     ]
 
 
-def test_planes_are_smoothed_every_few_steps_by_as_much_in_all(folder):
-    def weights(*flags):
-        term = build(folder, *flags)[0].stages()[1].losses[-1]
-        assert term.name == "planes"
-        return [term([], [], step).item() for step in range(1, 11)]
-
-    often, seldom = weights(), weights("--plane_interval", "5")
-    assert [step for step, value in enumerate(seldom, 1) if value] == [5, 10]
-    assert sum(seldom) == pytest.approx(sum(often), rel=1e-5)
-
-
 def test_still_gaussians_pay_no_offset_loss_and_moving_ones_their_mean_way(folder):
     method, scene = build(folder, "--lambda_offsets", "1")
     term = next(t for t in method.stages()[1].losses if t.name == "offsets")
