@@ -175,6 +175,7 @@ class Imagined(Frame):
     """A view of a side that no picture shows, of a moment that another frame's picture shows."""
 
     likeness: Frame | None = None  # that frame, without its pixels
+    moment: tuple[Frame, ...] = ()  # all frames of its moment that train, without theirs
 
 
 @dataclass(frozen=True)
@@ -249,6 +250,7 @@ class Draws:
             role="orbit",
             background=torch.full((3,), float(behind >= orbits.black)),
             likeness=likeness,
+            moment=(filmed, *anchors),
         )
 
 
