@@ -37,7 +37,10 @@ def turned(facts: SceneFacts, degrees: float, count: int, *, playing: bool) -> l
     for k in range(count):
         frame = shown[k * len(shown) // count] if playing else shown[0]
         angle = math.radians(degrees) * math.sin(2 * math.pi * k / count)
-        camera = swung(shown[0].camera, _pivot(facts, frame), facts.up, angle)
+        # Before a body, heads turn as filmed: seen as in the first frame it would be the body that
+        # turns, as far as nobody saw it from.
+        stands = shown[0] if frame.body_to_world is None else frame
+        camera = swung(stands.camera, _pivot(facts, frame), facts.up, angle)
         frames.append(replace(frame, camera=camera))
     return frames
 

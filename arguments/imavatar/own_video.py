@@ -3,6 +3,7 @@
 _base_ = "blendshapes.py"
 
 # The head model lies in the subject's folder; video folders named test... are held out.
+DataParams = dict(torso_points=3_000)
 ModelParams = dict(resolution=256, init_points=12_000, sh_degree=1)
 
 OptimizationParams = dict(

@@ -250,6 +250,14 @@ def test_a_turned_view_takes_the_body_along(tiny):
         assert torch.equal(frame.body_to_world, facts.shown[0].body_to_world)
 
 
+def test_while_it_plays_the_camera_swings_about_what_was_filmed(tiny):
+    facts = facts_of(*tiny("--method", "fourdgs"))
+    count = len(facts.shown)
+    for k, frame in enumerate(avatar.turned(facts, 0.0, count, playing=True)):
+        torch.testing.assert_close(frame.camera.viewmat, facts.shown[k].camera.viewmat)
+        assert torch.equal(frame.body_to_world, facts.shown[k].body_to_world)
+
+
 def test_a_driver_moves_head_and_body_as_its_own_do(tiny):
     scene, settings = tiny("--method", "fourdgs")
     facts = facts_of(scene, settings)
