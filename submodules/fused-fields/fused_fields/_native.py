@@ -111,6 +111,14 @@ class DrawnColumns(ctypes.Structure):
     _fields_ = members(quats=_pointer, scales=_pointer, opacities=_pointer, sh=_pointer)
 
 
+class SkinTable(ctypes.Structure):
+    """Mirrors `SkinTable` in csrc/api.h."""
+
+    _fields_ = members(
+        points=_pointer, shifts=_pointer, weights=_pointer, quats=_pointer, rows=_i64, bones=_i32
+    )
+
+
 def _signatures(real: type) -> dict[str, list[type]]:
     return {
         "lookup_forward": [_pointer, _pointer, _i64, _pointer, _i32],
@@ -128,6 +136,8 @@ def _signatures(real: type) -> dict[str, list[type]]:
         "activate_backward": [*[_pointer] * 5, _i32],
         "error_forward": [_pointer, _pointer, _i64, _i32, _pointer, _i32],
         "error_backward": [_pointer, _pointer, _i64, _i32, real, _pointer, _i32],
+        "skin_forward": [*[_pointer] * 5, _i32],
+        "skin_backward": [*[_pointer] * 10, _i32],
     }
 
 

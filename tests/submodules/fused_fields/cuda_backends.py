@@ -31,6 +31,7 @@ class Backend:
     mix_bases: Callable
     activate: Callable
     mean_error: Callable
+    skin: Callable
 
 
 def backend(name):
@@ -67,9 +68,16 @@ def backend(name):
     def mean_error(a, b, *, squared):
         return Error.apply(kernels, squared, a, b)
 
+    def skin(points, shifts, weights, quats, bones, turns, canonical=None):
+        motions = torch.cat([bones.flatten(1), turns], 1)
+        if canonical is not None:
+            canonical = torch.nn.functional.pad(canonical.flatten(1), (0, 4))
+        return Skin.apply(kernels, points, shifts, weights, quats, motions, canonical)
+
     return Backend(
-        "cpu", plane_features, plane_penalties, ssim, adam_step, mix_bases, activate, mean_error
-    )
+        "cpu", plane_features, plane_penalties, ssim, adam_step, mix_bases, activate, mean_error,
+        skin,
+    )  # fmt: skip
 
 
 class Lookup(torch.autograd.Function):
@@ -157,3 +165,18 @@ class Error(torch.autograd.Function):
     def backward(ctx, scale):
         grad = cuda.mean_error_backward(*ctx.saved_tensors, scale, *ctx.rest)
         return None, None, grad, -grad
+
+
+class Skin(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, kernels, *inputs):
+        ctx.save_for_backward(*inputs)
+        ctx.kernels = kernels
+        return cuda.skin(*inputs, kernels)
+
+    @staticmethod
+    def backward(ctx, *grads):
+        wants_motions = ctx.needs_input_grad[5]
+        grads = [grad.contiguous() for grad in grads]
+        *found, motions = cuda.skin_backward(*grads, *ctx.saved_tensors, wants_motions, ctx.kernels)
+        return None, *found, motions if wants_motions else None, None

@@ -7,6 +7,7 @@
 #include "offset_mlp_grad.h"
 #include "plane_lookup_grad.h"
 #include "plane_penalties.h"
+#include "skinning.h"
 #include "ssim_grad.h"
 
 // Pointers to the functions of float and of double. Each returns 0, or 1 when memory ran out.
@@ -31,5 +32,7 @@ FF_EXPORT(activate_forward)
 FF_EXPORT(activate_backward)
 FF_EXPORT(error_forward)
 FF_EXPORT(error_backward)
+FF_EXPORT(skin_forward)
+FF_EXPORT(skin_backward)
 }
 #pragma GCC visibility pop

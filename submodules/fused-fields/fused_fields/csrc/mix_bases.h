@@ -4,6 +4,9 @@
 // beyond its own width come out as anything and are overwritten by what is computed next, or
 // dropped. Fixed chunks of rows sum their own gradients of the weights, added up in order.
 #pragma once
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
 #include <cstring>
 
 #include "api.h"
@@ -19,7 +22,8 @@ using fused_fields::StagedWork;
 
 constexpr int64_t kBasisRows = 512;  // of a chunk
 
-// `load_some` from float16: its bits, moved into a float's, count 2^112 times too little.
+// `load_some` from float16, by the processor's instruction or by hand: its bits, moved into a float's,
+// count 2^112 times too little.
 template <class T>
 SIMD_FN Vec<T, kLanes<T>> load_some(const uint16_t* from, int64_t left) {
     constexpr int W = kLanes<T>;
@@ -30,6 +34,9 @@ SIMD_FN Vec<T, kLanes<T>> load_some(const uint16_t* from, int64_t left) {
     } else {
         std::memcpy(&halves, from, left * sizeof(uint16_t));
     }
+#if defined(__AVX512F__)
+    if constexpr (W == 16) return (Vec<T, W>)_mm512_cvtph_ps((__m256i)halves);
+#endif
     const Words bits = __builtin_convertvector(halves, Words);
     const Words magnitude = (bits & 0x7fff) << 13;
     Vec<float, W> value;

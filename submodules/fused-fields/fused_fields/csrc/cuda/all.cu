@@ -15,5 +15,6 @@
 #include "adam.cuh"
 #include "mean_error.cuh"
 #include "mix_bases.cuh"
+#include "skinning.cuh"
 #include "ssim.cuh"
 #endif
