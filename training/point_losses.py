@@ -90,7 +90,8 @@ def chamfer(places: Tensor, silhouette: Silhouette, source: torch.Generator, cou
 def nearest_of(queries: Tensor, points: Tensor) -> Tensor:
     """(Q,) int64 which of the points (N, D) is nearest to each of the queries (Q, D)."""
     if queries.device.type == "cpu":
-        found = cKDTree(points.numpy()).query(queries.numpy(), workers=torch.get_num_threads())[1]
+        tree = cKDTree(points.numpy(), compact_nodes=False, balanced_tree=False)
+        found = tree.query(queries.numpy(), workers=torch.get_num_threads())[1]
         return torch.from_numpy(found)
     size = max(CHUNK // len(points), 1)
     return torch.cat([torch.cdist(part, points).argmin(1) for part in queries.split(size)])

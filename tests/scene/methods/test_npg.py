@@ -184,13 +184,17 @@ def test_children_lie_elsewhere_in_the_volume_and_are_smaller():
     assert not torch.equal(halves["blend"][:5], halves["blend"][5:])
 
 
-def test_windows_show_moments_that_follow_each_other_in_small_pictures(folder):
+def test_windows_show_moments_that_follow_each_other_and_moments_far_apart(folder):
     scene, _ = made(folder)
     batches = Windows(4, longest=12)(scene.train, "coarse", 0, 0)
     times = sorted(frame.time for frame in scene.train)
-    seen = [[frame.time for frame in next(batches)] for _ in range(9)]
-    assert sorted(seen) == [times[k : k + 4] for k in range(9)]  # each window once
+    seen = [[frame.time for frame in next(batches)] for _ in range(18)]
+    assert sorted(seen[::2]) == [times[k : k + 4] for k in range(9)]  # each window once
+    hop = 3
+    spread = [times[k : k + 3 * hop + 1 : hop] for k in range(len(times) - 3 * hop)]
+    assert sorted(seen[1 : 2 * len(spread) : 2]) == spread
     assert {frame.camera.width for frame in next(batches)} == {12}
+    assert {frame.flow for frame in next(batches)} == {None}
 
 
 def test_resumed_windows_go_on_where_the_unbroken_ones_would(folder):
