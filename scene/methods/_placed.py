@@ -79,13 +79,18 @@ class PlacingOptions:
     lambda_colour: float = weight(
         30.0, "of the difference between the points in colours of their own and blurred pictures"
     )
+    colour_from: float = setting(
+        0.2,
+        "share of the stage after which colours move points; before, points only learn them",
+        valid=between(0, 1),
+    )
     colour_views: int = count(3, "of the pictures of a window, at random, that they are seen in")
     lambda_front: float = weight(100.0, "of points behind a camera")
     lambda_rigid: float = weight(2e-4, "of what stretches between neighbours")
     k_nn: int = setting(10, "neighbours that are held together, the point among them",
                         valid=at_least(2))  # fmt: skip
-    lambda_bend: float = weight(1e-4, "of the acceleration of points, in both stages")
-    lambda_rest: float = weight(0.01, "of their unrest, in both; keeps still what may be still")
+    lambda_bend: float = weight(3e-4, "of the acceleration of points, in both stages")
+    lambda_rest: float = weight(2e-3, "of their unrest, in both; keeps still what may be still")
     raw_units: bool = setting(
         False,
         "these weights are for pixels and world units, as published; otherwise for picture "
@@ -233,8 +238,11 @@ class Placed(MethodBase):
         return torch.stack(found).mean() if found else self.middle.new_zeros(())
 
     def _colour(self, renders: list[Render], frames: list[Frame], step: int) -> Tensor:
-        clouds = self._seen(frames, step).clouds
-        some = self._some(range(len(frames)), self.optim.colour_views, "colour", step)
+        o, clouds = self.optim, self._seen(frames, step).clouds
+        if step <= o.colour_from * o.coarse_iterations:
+            # points of a wrong colour would flee from the camera to be small
+            clouds = [cloud.detach() for cloud in clouds]
+        some = self._some(range(len(frames)), o.colour_views, "colour", step)
         found = [point_losses.blur(frames[k], self.coloured(clouds[k])) for k in some]
         return torch.stack(found).mean()
 

@@ -63,9 +63,9 @@ class OptimizationParams(PlacingOptions, TableRates, CommonOptions):
     network_lr_final: float = setting(5e-6, "of it at the end")
     shapes_lr: float = setting(3e-4, "of the learned clouds under the Gaussians")
     position_lr_init: float = setting(
-        5e-3, "of the logits that place a Gaussian in its volume, times the scene extent"
+        0.025, "of the logits that place a Gaussian in its volume; in raw units times the extent"
     )
-    position_lr_final: float = setting(5e-4, "of them after position_lr_max_steps")
+    position_lr_final: float = setting(2.5e-3, "of them after position_lr_max_steps")
     position_lr_max_steps: int = setting(
         0, "length of that schedule; 0 is the stage's", valid=at_least(0)
     )
@@ -84,7 +84,8 @@ class OptimizationParams(PlacingOptions, TableRates, CommonOptions):
     )
 
     def column_rates(self, extent: float, iterations: int) -> dict[str, Schedule]:
-        rates = super().column_rates(extent, iterations)
+        # a share of a volume has no length
+        rates = super().column_rates(extent if self.raw_units else 1.0, iterations)
         rates["blend"] = rates.pop("means")
         sizes = log_linear(self.scaling_lr, self.scaling_lr_final, self.scaling_lr_max_steps)
         return {**rates, "log_scales": sizes}
