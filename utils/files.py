@@ -13,6 +13,7 @@ import re
 import shutil
 import stat
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,6 +27,7 @@ PART = ".gaussians-part"
 MAX_BYTES = 2**33  # of any file that is read
 MAX_JSON = 2**28  # bytes; 100,000 frames with their poses take half of it
 MAX_DIGITS = 300  # of an integer; a float holds no more
+AT_ONCE = 16  # files whose way to the disk is waited for: a journal writes many as fast as one
 
 
 def user_path(text: str) -> Path:
@@ -136,8 +138,8 @@ def new_folder(folder: Path, remedy: str) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
         yield part
-        for path in (*part.rglob("*"), part):
-            _to_disk(path)
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            list(pool.map(_to_disk, (*part.rglob("*"), part)))
         if folder.is_dir() and not folder.is_symlink():
             remove_folder(folder)  # renaming onto a folder that is not empty is refused
         os.rename(part, folder)

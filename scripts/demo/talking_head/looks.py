@@ -136,8 +136,7 @@ class Looks:
         albedo[hair] *= 1 + 0.5 * _waves(rest[hair] * (1, 0.15, 0.4), 900)
         for label, directions in self.eyes.items():
             here = part == label
-            axis = unit(hits.interpolate(directions, self.faces)[here])
-            albedo[here] = _eye(axis)
+            albedo[here] = _eye(unit(hits.where(here).interpolate(directions, self.faces)))
         for row in self.teeth:
             here = row.faces[hits.faces]
             albedo[here] = row.albedo(rest[here])

@@ -24,6 +24,10 @@ class Hits:
     weights: Array  # (S, 3) of the triangle's corners, perspective-correct, rows sum to 1
     front: NDArray[np.bool_]  # (S,) whether the triangle's outside is seen
 
+    def where(self, chosen: NDArray[np.bool_]) -> Hits:
+        """Those of the samples that are `chosen` (S,)."""
+        return Hits(*(values[chosen] for values in vars(self).values()))
+
     def interpolate(self, values: Array, faces: NDArray[np.int64]) -> Array:
         """The `values` (V, C) of the vertices at the samples, (S, C)."""
         corners = values[faces[self.faces]]
@@ -44,22 +48,23 @@ def visible(vertices: Array, faces: NDArray[np.int64], viewmat: Array, K: Array,
     corners = (screen[:, :2] / screen[:, 2:])[faces]  # (F, 3, 2)
     edges, area = _edges(corners)
     triangle, x, y = _candidates(corners, area, size)
-    weights = edges[triangle, :, 0] * x[:, None]
-    weights += edges[triangle, :, 1] * y[:, None]
-    weights += edges[triangle, :, 2]
-    inside = np.flatnonzero(weights.min(1) >= -EDGE_SLACK)
-    triangle, weights = triangle[inside], weights[inside]
+    weights, inside = np.empty((3, len(triangle))), np.ones(len(triangle), bool)
+    for weight, edge in zip(weights, edges.transpose(1, 2, 0), strict=True):
+        a, b, c = edge[:, triangle]
+        weight[:] = a * x + b * y + c
+        inside &= weight >= -EDGE_SLACK
+    triangle, weights = triangle[inside], weights[:, inside]
     samples = y[inside].astype(np.int64) * size + x[inside].astype(np.int64)
     # 1 / z is linear on the screen, which z is not.
-    weights *= (1 / local[:, 2])[faces][triangle]
-    nearness = weights.sum(1)
+    weights *= (1 / local[:, 2])[faces.T][:, triangle]
+    nearness = weights[0] + weights[1] + weights[2]
     nearest = np.zeros(size * size)
     np.maximum.at(nearest, samples, nearness)
     winner = np.full(size * size, len(faces))
-    won = nearness == nearest[samples]
+    won = np.flatnonzero(nearness == nearest[samples])
     np.minimum.at(winner, samples[won], triangle[won])  # of equally near ones the first
-    kept = np.flatnonzero(won & (triangle == winner[samples]))
-    weights = weights[kept] / nearness[kept, None]
+    kept = won[triangle[won] == winner[samples[won]]]
+    weights = (weights[:, kept] / nearness[kept]).T
     return Hits(samples[kept], triangle[kept], weights, area[triangle[kept]] < 0)
 
 

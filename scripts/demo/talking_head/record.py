@@ -170,9 +170,11 @@ def draw(looks: Looks, vertices: Array, viewmat: Array, K: Array, size: int) -> 
 
 def _most(labels: np.ndarray) -> np.ndarray:
     """The label that most of each pixel's samples (H, s, W, s) have; of equals the lowest."""
-    values = sorted(LABELS.values())
-    counts = np.stack([(labels == value).sum((1, 3)) for value in values])
-    return np.array(values, np.uint8)[counts.argmax(0)]
+    height, _, width, _ = labels.shape
+    kinds = max(LABELS.values()) + 1
+    pixels = np.arange(height * width).reshape(height, 1, width, 1)
+    counts = np.bincount((kinds * pixels + labels).ravel(), minlength=height * width * kinds)
+    return counts.reshape(height, width, kinds).argmax(2).astype(np.uint8)
 
 
 def _levels(values: Array) -> np.ndarray:
