@@ -67,7 +67,7 @@ def weight(default: Any, help: str) -> Any:
 def again(group: type, name: str, default: Any) -> Any:
     """The setting `name` of a shared group with another default; words and range stay."""
     (shared,) = [found for found in fields(group) if found.name == name]
-    return field(default=default, metadata=shared.metadata)
+    return setting(default, **shared.metadata)
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,7 @@ class LiveTracker:
         seen = torch.from_numpy(np.concatenate((points[:, :2], irises[:, 0]))).float()
         side = float(np.ptp(points[:, :2], axis=0).max())
         scale = CROP / (FACE_CROP * side)
-        opening = lid_opening(points[None, :, :2], lids[None])[0]
+        opening = lid_opening(points[None], lids[None])[0]
         shut = float(self.table.openings[2])
         closing = (self.level - opening) / np.maximum(self.level - shut, 0.08)
         blink = torch.from_numpy(np.clip((closing - 0.12) / 0.88, 0, 1)).float()[None]

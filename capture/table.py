@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from capture.nets import LEFT_LIDS, RIGHT_LIDS
+from capture.nets import LEFT_EYE, LEFT_LIDS, RIGHT_EYE, RIGHT_LIDS
 from scene.head.model import HeadModel, blend, joint_transforms, pose_feature, skin
 from scene.head.points import Attachment
 from utils.files import replacing
@@ -21,8 +21,10 @@ from utils.rotations import axis_angle_to_matrices
 from utils.tensors import read_tensors, write_tensors
 
 FOLDER = Path(__file__).resolve().parents[1] / "data" / "models"
+VERSION = 2  # raise when what a table holds changes, so that old ones are drawn again
 N_SLIDES = 5  # of `features`
 N_IRISES = 2
+SLANT = 10.0  # degrees by which an eye's outer corner lies farther back than its inner one
 # Pairs of points whose distances say how far lids and lips are open: upper and lower.
 RIGHT_LID_PAIRS = ((159, 145), (158, 153), (160, 144), (157, 154), (161, 163))
 LEFT_LID_PAIRS = ((386, 374), (385, 380), (387, 373), (384, 381), (388, 390))
@@ -135,7 +137,7 @@ class PointTable:
 
 def table_file(model: HeadModel, nets: str) -> Path:
     """Where the table of a head model and of nets with this fingerprint is kept."""
-    return FOLDER / f"points_{model.fingerprint()[:12]}_{nets[:8]}.safetensors"
+    return FOLDER / f"points{VERSION}_{model.fingerprint()[:12]}_{nets[:8]}.safetensors"
 
 
 def features(seen_from: Tensor) -> Tensor:
@@ -146,17 +148,26 @@ def features(seen_from: Tensor) -> Tensor:
 
 
 def lid_opening(points: np.ndarray, lids: np.ndarray) -> np.ndarray:
-    """How far the right and the left eye are open (T, 2): gap of the lids over the eye's width.
+    """How far the right and the left eye are open (T, 2): gap of the lids over the eye's width, as
+    seen from straight ahead.
 
     Args:
-        points: (T, 468, 2) pixels.
+        points: (T, 468, 3) pixels; their depths tell by how much a turn narrows the eyes.
         lids: (T, 2, 16, 2) of the iris net, in the order of `RIGHT_LIDS`, which see a shut eye
             better than the 468 do.
     """
     gaps = [(12, 4), (11, 3), (13, 5)]  # upper and lower middle of the net's lids
     width = np.linalg.norm(lids[:, :, 0] - lids[:, :, 8], axis=-1)
     gap = np.mean([np.linalg.norm(lids[:, :, a] - lids[:, :, b], axis=-1) for a, b in gaps], 0)
-    return gap / np.maximum(width, 1e-6)
+    yaw = np.radians(rough_yaw(points))[:, None] + np.radians([-SLANT, SLANT])
+    return gap / np.maximum(width, 1e-6) * np.cos(yaw) / np.cos(np.radians(SLANT))
+
+
+def rough_yaw(points: np.ndarray) -> np.ndarray:
+    """Degrees (T,) that the head of points (T, 468, 3) turns to its left, by the net's own depths
+    of the eyes."""
+    across = points[:, LEFT_EYE[0]] - points[:, RIGHT_EYE[0]]
+    return np.degrees(np.arctan2(across[:, 2], np.hypot(across[:, 0], across[:, 1])))
 
 
 @dataclass(frozen=True)

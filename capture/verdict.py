@@ -8,9 +8,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from capture.eyes import rough_yaw
 from capture.find import Found
 from capture.fit import NECK, Fit
+from capture.table import rough_yaw
 from capture.video import is_variable, takes
 from utils.errors import InputError
 

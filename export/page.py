@@ -48,10 +48,15 @@ def write_moving(path: Path, frames: Sequence[Gaussians], about: About) -> None:
     else:
         modes = of_moments(rows, RANK["moments"])
     data = base64.b64encode(_packed(modes, first.sh[:, 1:], about)).decode()
+    with replacing(path) as part:
+        part.write_text(page_around(data))
+
+
+def page_around(data: str) -> str:
+    """Today's page with numbers in it, base64."""
     page = PAGE.read_text()
     assert page.count(SLOT) == 1
-    with replacing(path) as part:
-        part.write_text(page.replace(SLOT, data))
+    return page.replace(SLOT, data)
 
 
 def read_moving(path: Path, part: float) -> Gaussians:
@@ -63,11 +68,10 @@ def read_moving(path: Path, part: float) -> Gaussians:
 
 def read_page(path: Path) -> tuple[dict, dict[str, NDArray]]:
     """The header and the blocks of a page, float32; InputError where it is damaged."""
-    text = read_bytes(path)
+    text = data_of(path)
     with reading(path, "a page with Gaussians"):
-        found = re.search(rb'<script id="data" type="text/plain">([^<]*)</script>', text)
         stream = zlib.decompressobj(wbits=31)
-        data = stream.decompress(base64.b64decode(found[1], validate=True), MAX_BYTES)
+        data = stream.decompress(base64.b64decode(text, validate=True), MAX_BYTES)
         if not stream.eof:
             raise ValueError("its data are cut, or unpack without end")
         (length,) = struct.unpack_from("<I", data)
@@ -81,6 +85,13 @@ def read_page(path: Path) -> tuple[dict, dict[str, NDArray]]:
             levels = planes[0] if bits == 8 else planes[0] + 256 * planes[1]
             blocks[name] = ends[0] + ends[1] * levels
         return head, blocks
+
+
+def data_of(path: Path) -> str:
+    """The numbers of a page, base64, whatever version of the page is around them."""
+    text = read_bytes(path)
+    with reading(path, "a page with Gaussians"):
+        return re.search(rb'<script id="data" type="text/plain">([^<]*)</script>', text)[1].decode()
 
 
 def modes_of(head: dict, blocks: dict[str, NDArray]) -> Modes:

@@ -81,10 +81,13 @@ N_DEBUG_FRAMES = 50  # of each split
 SPLITS = ("train", "test", "val", "video")
 
 
-def load_scene(dataset: str, params: ModelParams, data: Any = None) -> Scene:
+def load_scene(
+    dataset: str, params: ModelParams, data: Any = None, *, pictures: bool = True
+) -> Scene:
     """Read the folder `params.source_path` with `scene/datasets/<dataset>.py`.
 
     `data`: the reader's DataParams; None, or those of another family, stand for its defaults.
+    Without `pictures` a reader that can do without (its `only_json`) looks for none.
     Raises InputError when the folder is missing or its content is not what the dataset promises.
     """
     if not params.source_path:
@@ -95,6 +98,8 @@ def load_scene(dataset: str, params: ModelParams, data: Any = None) -> Scene:
         reader = reader.announced(path).reader
     if not isinstance(data, reader.DataParams):
         data = reader.DataParams()
+    if not pictures and hasattr(data, "only_json"):
+        data = replace(data, only_json=True)
     scene = _near_the_origin(partial(_read, reader, path, params, data))
     if len(scene.points.xyz) < FEWEST_POINTS:
         raise InputError(

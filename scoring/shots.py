@@ -35,12 +35,12 @@ def _performed(facts: SceneFacts, settings: Settings, options: RenderParams) -> 
     if options.novel_expression:
         shots["novel_expression"] = [frame for row in avatar.swept(facts) for frame in row]
     if options.drive:
-        other = _other_scene(options.drive, settings, options)
+        other = _other_scene(options.drive, settings, options, pictures=False)
         shots["drive"] = avatar.driven(
             facts, other, subtract_mean=options.drive_mean, clamp=options.drive_clamp
         )
     if options.reenact:
-        other = _other_scene(options.reenact, settings, options)
+        other = _other_scene(options.reenact, settings, options, pictures=True)
         shots[REENACTMENT] = avatar.reenacted(facts, other, clamp=options.drive_clamp)
         if options.fit:
             shots[FITTED_REENACTMENT] = shots[REENACTMENT]
@@ -63,8 +63,8 @@ def _moments(facts: SceneFacts, options: RenderParams) -> Shots:
     return shots
 
 
-def _other_scene(path: str, settings: Settings, options: RenderParams) -> Scene:
+def _other_scene(path: str, settings: Settings, options: RenderParams, *, pictures: bool) -> Scene:
     params, data = replace(settings.model, source_path=path), settings.data
     if "test_videos" in vars(data):  # names folders of the avatar's own dataset
         data = replace(data, test_videos=[])
-    return load_scene(options.drive_dataset, params, data)
+    return load_scene(options.drive_dataset, params, data, pictures=pictures)

@@ -6,7 +6,6 @@ against its SHA-256, opened as a zip file, and never installed. Nothing is downl
 
 from __future__ import annotations
 
-import argparse
 import io
 import sys
 import tempfile
@@ -17,7 +16,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from capture.nets import FOLDER, LICENCE_FILE, NETS, missing
 from scripts.pinned_archive import PinnedArchive
-from utils.errors import run_command
 from utils.files import new_folder
 
 ARCHIVE = PinnedArchive(
@@ -32,15 +30,7 @@ PLACE, LICENCE = "mediapipe/modules/", "mediapipe-0.10.21.dist-info/LICENSE"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--out", type=Path, default=FOLDER, help="folder to write")
-    parser.add_argument(
-        "--archive", type=Path, help=f"a {ARCHIVE.name} at hand; nothing is downloaded"
-    )
-    parser.add_argument("--force", action="store_true", help="fetch again although they are there")
-    parser.add_argument("--debug", action="store_true", help="show tracebacks")
-    args = parser.parse_args()
-    run_command(lambda: get_nets(args.out, args.archive, force=args.force), debug=args.debug)
+    ARCHIVE.command(__doc__, FOLDER, "folder", get_nets)
 
 
 def get_nets(out: Path, archive: Path | None, *, force: bool) -> None:

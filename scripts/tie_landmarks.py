@@ -139,7 +139,7 @@ def _seen(k: int) -> dict[str, np.ndarray]:
         "facing": facing * (off < REACH),
         "seen_from": -view @ neck,
         "blink": np.array(blink),
-        "opening": lid_opening(points[None, :, :2], lids[None])[0],
+        "opening": lid_opening(points[None], lids[None])[0],
     }
 
 

@@ -15,7 +15,11 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores
 import utils.threads  # isort: skip  # noqa: F401  (before torch, as in the commands)
 import torch
 
-from tests.methods import CASES, SHIPPED
+from arguments import parse_train_args
+from tests.methods import CASES, SHIPPED, SMALL_STEPS
+from train import train
+
+SMALL = "--init_points 60 --quiet"
 
 
 def pytest_addoption(parser):
@@ -25,10 +29,19 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
-    """--fast skips what is marked as long."""
+    """Tests marked with methods are left out for others; --fast skips what is marked as long."""
+    others = [item for item in items if not _is_of_its_methods(item)]
+    if others:
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item not in set(others)]
     for item in items:
         if config.getoption("--fast") and item.get_closest_marker("long"):
             item.add_marker(pytest.mark.skip(reason="takes long, which --fast leaves out"))
+
+
+def _is_of_its_methods(item):
+    marker, params = item.get_closest_marker("methods"), getattr(item, "callspec", None)
+    return marker is None or params is None or params.params.get("case") in (None, *marker.args)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -63,6 +76,24 @@ def case(request):
 def tiny_folder(case, tmp_path_factory):
     """The scene of the method's case, which tests must leave as it is."""
     return case.write(tmp_path_factory.mktemp("data") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def small_models(tmp_path_factory):
+    """A function: the folder with `data` and a small trained `model` of a case, made once. Tests
+    must leave both as they are."""
+    made = {}
+
+    def of(case):
+        if id(case) not in made:
+            folder = tmp_path_factory.mktemp(f"small_{case.method}")
+            flags = ["-s", str(case.write(folder / "data")), "-m", str(folder / "model")]
+            flags += [*case.flags(iterations=SMALL_STEPS, first=4), *SMALL.split()]
+            train(parse_train_args(flags))
+            made[id(case)] = folder
+        return made[id(case)]
+
+    return of
 
 
 @pytest.fixture

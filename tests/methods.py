@@ -27,6 +27,10 @@ SHIPPED = [*METHODS, "carried"]
 # Of tests/more_methods: what the seams must carry beside what is shipped. A module that holds it to
 # its promises, too, gives its fixture `case` the parameters EVERY.
 EVERY = [*SHIPPED, "anchored"]
+# What no method can change, such as how files are read, is tried with two that differ: a scene and
+# a head, two stages and one.
+TWO = ("fourdgs", "gaussianhead")
+SMALL_STEPS = 12  # of the last stage of the models of the fixture small_models
 know_more_methods()
 
 

@@ -6,18 +6,15 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from arguments import parse_render_args, parse_train_args
+from arguments import parse_render_args
 from render import render_model
 from scene.facts import FILES, SceneFacts
-from tests.methods import CASES, EVERY
-from train import train
+from tests.methods import CASES, EVERY, SMALL_STEPS, TWO
 from utils.errors import run_command
 from utils.tensors import read_tensors, write_tensors
 
 pytestmark = pytest.mark.long
 
-SHORT = "--init_points 60 --quiet"
-STEPS = 12
 NEWER = {"fourdgs": "step", "gaussianhead": "active_sh_degree"}  # what older versions did not save
 
 
@@ -27,14 +24,10 @@ def case(request):
     return CASES[request.param]
 
 
-@pytest.fixture(scope="module")
-def beside(case, tmp_path_factory):
+@pytest.fixture
+def beside(case, small_models):
     """A folder that holds `data` and a model of it, `model`."""
-    folder = tmp_path_factory.mktemp("beside")
-    case.write(folder / "data")
-    flags = ["-s", str(folder / "data"), "-m", str(folder / "model")]
-    train(parse_train_args([*flags, *case.flags(iterations=STEPS, first=4), *SHORT.split()]))
-    return folder
+    return small_models(case)
 
 
 @pytest.fixture
@@ -80,7 +73,7 @@ def shown(case, beside, tmp_path):
 
 
 def folder_of(model):
-    return model / f"point_cloud/iteration_{STEPS}"
+    return model / f"point_cloud/iteration_{SMALL_STEPS}"
 
 
 def drawn(model):
@@ -110,12 +103,13 @@ def test_without_its_data_a_model_is_drawn_to_the_same_bytes_elsewhere(
     assert outcome.code == 0
     before, after = drawn(first), drawn(moved)
     alone = {name: data for name, data in before.items() if name.split("/")[0] in names}
-    assert {f"{name}/ours_{STEPS}/video_rgb.mp4" for name in names} <= alone.keys()
+    assert {f"{name}/ours_{SMALL_STEPS}/video_rgb.mp4" for name in names} <= alone.keys()
     assert after == alone
     (missing,) = [line for line in outcome.said.splitlines() if str(beside / "data") in line]
     assert "name the dataset's folder with -s" in missing
 
 
+@pytest.mark.methods(*TWO)
 def test_without_its_data_test_views_alone_are_refused_with_the_way_out(
     beside, render, data_away, tmp_path
 ):
@@ -129,9 +123,10 @@ def test_without_its_data_test_views_alone_are_refused_with_the_way_out(
     assert "name the dataset's folder with -s" in line
     assert not list(model.glob("test/*"))
     assert render(model, *views, "-s", there).code == 0
-    assert list(model.glob(f"test/ours_{STEPS}/gt/*.png"))
+    assert list(model.glob(f"test/ours_{SMALL_STEPS}/gt/*.png"))
 
 
+@pytest.mark.methods(*TWO)
 @pytest.mark.parametrize("name", FILES)
 def test_damaged_facts_stop_render_in_one_line(name, beside, render, tmp_path):
     model = fresh(beside / "model", tmp_path / "model")
@@ -157,11 +152,10 @@ def as_the_version_before(method, model):
     write_tensors(folder / "model.safetensors", state)
 
 
+@pytest.mark.methods(*NEWER)
 def test_a_folder_of_the_version_before_is_drawn_beside_its_data_and_refused_without(
     case, beside, shown, render, data_away, tmp_path
 ):
-    if case.method not in NEWER:
-        pytest.skip("this method is new")
     flags, _ = shown
     today, older = (fresh(beside / "model", tmp_path / name) for name in ("today", "older"))
     as_the_version_before(case.method, older)

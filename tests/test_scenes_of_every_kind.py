@@ -15,7 +15,7 @@ from tests.tiny_scene import write_tiny_scene
 from train import train
 from utils.errors import InputError
 
-FLAGS = "--init_points 100 --coarse_iterations 3 --iterations 6 --cache_mb 10 --quiet"
+FLAGS = "--init_points 100 --multires 1 --coarse_iterations 3 --iterations 6 --cache_mb 10 --quiet"
 
 
 def parsed(folder, out, *more):

@@ -1,6 +1,7 @@
 """The whole path on a scene of a few pixels, with every method: train, resume, render."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -20,8 +21,9 @@ from render import render_model
 from scene.facts import SceneFacts
 from scene.methods import model_folder, read_method
 from scoring.curves import draw_curves
-from tests.methods import CASES, EVERY, ROOT
+from tests.methods import CASES, EVERY, ROOT, TWO
 from train import train
+from training import logger
 from utils.errors import InputError
 from utils.images import read_image
 
@@ -136,7 +138,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(
 def test_the_number_of_threads_changes_no_byte(
     case, tiny_folder, unbroken, restore_threads, tmp_path
 ):
-    for threads in (1, 3):
+    for threads in {1, 3} - {torch.get_num_threads()}:
         torch.set_num_threads(threads)
         run(case, tiny_folder, tmp_path / str(threads))
         assert model_bytes(tmp_path / str(threads)) == model_bytes(unbroken), threads
@@ -152,6 +154,24 @@ def test_a_resumed_run_ends_in_the_same_bytes(case, tiny_folder, unbroken, repea
         out = tmp_path / start.name
         run(case, tiny_folder, out, "--start_checkpoint", str(start))
         assert model_bytes(out) == model_bytes(unbroken), start.name
+
+
+def test_an_interrupt_saves_between_checkpoints_and_the_run_goes_on(
+    case, tiny_folder, unbroken, tmp_path, monkeypatch
+):
+    append = logger.append_text
+
+    def interrupt(path, text):
+        append(path, text)
+        monkeypatch.undo()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr("training.logger.append_text", interrupt)
+    with pytest.raises(SystemExit) as left:
+        run(case, tiny_folder, tmp_path)
+    assert left.value.code == 130
+    run(case, tiny_folder, tmp_path)
+    assert model_bytes(tmp_path) == model_bytes(unbroken)
 
 
 # train.py in a process that signals itself at the first line of its log after a file is there.
@@ -184,6 +204,7 @@ def stopped(case, scene, out, signal_name, file):
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
 
+@pytest.mark.methods(*TWO)
 def test_a_killed_run_goes_on_to_the_same_bytes(case, tiny_folder, unbroken, tmp_path):
     for step in (25, 50):
         file = f"checkpoints/*_{step}/state.json"
@@ -198,6 +219,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(case, tiny_folder, unbroken, tmp
     assert steps == [(r["stage"], r["step"]) for r in log_rows(unbroken) if "loss" in r]
 
 
+@pytest.mark.methods("fourdgs")
 @pytest.mark.parametrize("name", ["SIGINT", "SIGHUP"])
 def test_an_interrupt_saves_and_says_how_to_go_on(case, tiny_folder, unbroken, tmp_path, name):
     interrupted = stopped(case, tiny_folder, tmp_path, name, "log.jsonl")
@@ -207,6 +229,7 @@ def test_an_interrupt_saves_and_says_how_to_go_on(case, tiny_folder, unbroken, t
     assert model_bytes(tmp_path) == model_bytes(unbroken)
 
 
+@pytest.mark.methods("fourdgs")
 def test_a_run_that_nobody_hears_trains_to_its_end(tiny_folder, case, unbroken, tmp_path):
     flags = [flag for flag in arguments(case, tiny_folder, tmp_path) if flag != "--quiet"]
     command = [sys.executable, "tests/with_more_methods.py", "train.py", *flags]
@@ -249,6 +272,7 @@ def test_a_model_that_ends_far_below_its_first_score_is_one_too(tmp_path, capsys
     assert f"the training views end at {last:.2f} dB, they had {first:.2f} dB at first" in line
 
 
+@pytest.mark.methods(*TWO)
 def test_a_folder_with_a_run_of_other_settings_is_refused_unless_restarted(
     case, tiny_folder, unbroken
 ):
@@ -266,6 +290,7 @@ def test_every_split_is_rendered_with_depth_and_video(case, unbroken):
     assert (unbroken / "video/ours_60/video_rgb.mp4").stat().st_size > 1000
 
 
+@pytest.mark.methods("fourdgs")
 def test_nothing_is_drawn_through_a_link(case, unbroken, tmp_path):
     model, mine = tmp_path / "model", tmp_path / "mine"
     shutil.copytree(unbroken, model)
@@ -281,6 +306,7 @@ def test_nothing_is_drawn_through_a_link(case, unbroken, tmp_path):
     assert [path.name for path in mine.iterdir()] == ["a.png"]
 
 
+@pytest.mark.methods("fourdgs")
 def test_nothing_is_drawn_into_the_dataset(case, unbroken, tiny_folder, tmp_path):
     data = tmp_path / "data"
     shutil.copytree(tiny_folder, data)
@@ -289,6 +315,7 @@ def test_nothing_is_drawn_into_the_dataset(case, unbroken, tiny_folder, tmp_path
         render_model(*parse_render_args(["-m", str(data / "model"), "-s", str(data), "--quiet"]))
 
 
+@pytest.mark.methods("fourdgs")
 def test_pictures_of_different_sizes_make_a_video_each(case, unbroken, monkeypatch, tmp_path):
     def shots(facts, settings, options):
         first, *others = facts.shown

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from arguments.settings import about
+from arguments.settings import about, setting
 from scene import Scene, Subject
 from scene.cameras import Camera
 from scene.datasets._entry import Entry, read_object
@@ -17,6 +17,7 @@ from scene.datasets._files import natural
 from scene.datasets._flame_heads import FlameHead, in_world
 from scene.datasets._heads import (
     HEAD_LABELS,
+    MAX_RELATIVE_CENTER,
     TORSO_LABELS,
     coefficients,
     in_order,
@@ -35,6 +36,7 @@ from utils.images import image_size
 LOOKED_FOR = "flame_params.json, here or one folder per video down"
 FILE = "flame_params.json"
 SCALE = 4.0  # world units per metre
+UNSEEN = 512  # pixels of a side of pictures that nobody looks for: the published size
 PUBLISHED_TEST = 350  # frames at the end of a subject of one video (SplattingAvatar)
 MASKS = {"person": ("mask", ()), "head": ("semantic", HEAD_LABELS)}  # folder beside image/, colours
 
@@ -50,6 +52,9 @@ class DataParams(Extension, HoldOut, MouthBox, MovingHead):
             "video folders that are held out; none: those named test..., and without these the "
             "last frames of all, as hold_out says"
         ),
+    )
+    only_json: bool = setting(
+        False, "look for no pictures: what is enough to drive an avatar, and --drive does by itself"
     )
 
 
@@ -144,17 +149,27 @@ def _read_video(video: Path, head: FlameHead, params: Placed, data: DataParams) 
 def _read_frame(
     video: Path, entry: Entry, head: FlameHead, params: Placed, data: DataParams
 ) -> Frame:
-    image = _image(video, picture(video / FILE, entry, data.extension))
-    camera = _camera(entry, image_size(image))
-    mask = _mask(video, image, data.part)
+    if data.only_json:
+        image, mask, size = None, None, _unseen(entry)
+    else:
+        image = _image(video, picture(video / FILE, entry, data.extension))
+        mask, size = _mask(video, image, data.part), image_size(image)
+    camera = _camera(entry, size)
     expression, pose = coefficients(entry, "expression"), coefficients(entry, "pose", 15)
     codes = {"expression": expression, "flame_pose": pose}
     codes["head_to_world"] = head.stands(pose, expression)
-    parsing = video / MASKS["head"][0] / f"{image.stem}.png"
-    if parsing.is_file():
+    parsing = image and video / MASKS["head"][0] / f"{image.stem}.png"
+    if parsing and parsing.is_file():
         codes["parsing"] = Parsing(parsing, HEAD_LABELS, TORSO_LABELS)
     frame = Frame(camera.at(params.resolution), 0, 0.0, image, mask, **codes)
     return straightened(frame, entry, camera)
+
+
+def _unseen(entry: Entry) -> tuple[int, int]:
+    """Width and height of a picture that nobody looks for, by its principal point."""
+    cx, cy = entry.numbers("intrinsics", (4,)).tolist()[2:]
+    in_parts = max(cx, cy) <= MAX_RELATIVE_CENTER
+    return (UNSEEN, UNSEEN) if in_parts else (round(2 * cx), round(2 * cy))
 
 
 def _image(video: Path, image: Path) -> Path:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
-from fused_fields import offset_mlp
+from fused_fields import mix_bases, offset_mlp, skin
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
@@ -26,6 +26,7 @@ SHARPNESS = 20.0  # of the softmax over bones, as published
 SMOOTH = 100.0  # of the softplus, as published
 FAINT = 1e-4  # weight that a bone may grow from where the head model gives it none
 DEAD = 1e-3  # of the most lively coefficient's spread, under which one never varies
+BLOCK = 16  # points whose numbers fill whole vectors
 
 
 class Rig(nn.Module):
@@ -81,46 +82,25 @@ def bones_in_world(transforms: Tensor, base: Tensor) -> Tensor:
     return torch.cat([base[None], base @ transforms])
 
 
-def blended(weights: Tensor, bones: Tensor) -> Tensor:
-    """(3, 4, N) of weights (N, J) and bones (J, 4, 4): points last, so that each number of a motion
-    is one row."""
-    return (bones[:, :3].flatten(1).T @ weights.T).unflatten(0, (3, 4))
-
-
-def transformed(motions: Tensor, points: Tensor) -> Tensor:
-    """Each of the points (N, 3) by its own motion (3, 4, N)."""
-    return ((motions[:, :3] * points.T).sum(1) + motions[:, 3]).T.contiguous()
-
-
-def untransformed(motions: Tensor, points: Tensor) -> Tensor:
-    """What `transformed` takes to the points; by the adjugate, for a blend does not only turn."""
-    a, b, c = motions[:, :3].unbind(1)  # columns, (3, N)
-    pairs = ((b, c), (c, a), (a, b))
-    rows = torch.stack([torch.linalg.cross(*pair, dim=0) for pair in pairs])
-    determinant = (a * rows[0]).sum(0)
-    return ((rows * (points.T - motions[:, 3])).sum(1) / determinant).T.contiguous()
-
-
-def turns(weights: Tensor, bones: Tensor, canonical: Tensor) -> Tensor:
-    """Quaternions (N, 4) of how skinning turns each point from its canonical place: the blend of
-    the bones' own, which for joints of a head is close to the turn within the blended motion."""
+def bone_turns(bones: Tensor, canonical: Tensor) -> Tensor:
+    """Quaternions (6, 4) of how bones (6, 4, 4) turn from the canonical ones what hangs on each
+    alone; all on one half of the sphere, so that their blend is close to the turn within a blended
+    motion."""
     quats = matrices_to_quats(bones[:, :3, :3] @ canonical[:, :3, :3].mT)
-    sign = torch.where((quats @ quats[1 + NECK])[:, None] < 0, -1.0, 1.0)
-    return nn.functional.normalize(weights @ (sign * quats), dim=-1)
+    return torch.where((quats @ quats[1 + NECK])[:, None] < 0, -1.0, 1.0) * quats
 
 
-def at_rest(places: Tensor, weights: Tensor, canonical: Tensor) -> Tensor:
-    """Canonical places (N, 3) un-posed by the canonical bones (6, 4, 4)."""
-    return untransformed(blended(weights, canonical), places)
-
-
-def posed(rest: Tensor, weights: Tensor, blend: Tensor, bones: Tensor) -> Tensor:
-    """Points of `at_rest` (N, 3) in the world, moved by blendshapes, then by bones (6, 4, 4).
+def posed(
+    places: Tensor, blend: Tensor, weights: Tensor, quats: Tensor, bones: Tensor, canonical: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Canonical places (N, 3) and quaternions (N, 4) in the world: un-posed by the canonical bones
+    (6, 4, 4), moved by blendshapes, then posed by `bones` (6, 4, 4).
 
     `blend` (N, 3) is what blendshapes and correctives add at rest, less what they add in the
-    canonical state; there the result are the canonical places.
+    canonical state; there the result are the canonical points.
     """
-    return transformed(blended(weights, bones), rest + blend)
+    turns = bone_turns(bones, canonical)
+    return skin(places, blend, weights, quats, bones[:, :3], turns, canonical[:, :3])
 
 
 @dataclass(frozen=True)
@@ -136,6 +116,22 @@ class Bases:
         """Of no points."""
         blend = torch.zeros(0, 3, n_expressions + N_CORRECTIVES)
         return cls(blend, torch.zeros(0, N_BONES), torch.zeros(0, 1))
+
+
+class BlendTable:
+    """Bases of points that are only drawn, in float16, as `mix_bases` reads them in order: what
+    `BLOCK` points have of one coefficient side by side."""
+
+    def __init__(self, bases: Tensor, unit: float) -> None:
+        """`bases` (N, 3, K) are some tenths of `unit` in size, both in world units."""
+        self.count, self.unit = len(bases), unit
+        padded = nn.functional.pad(bases / unit, (0, 0, 0, 0, 0, -len(bases) % BLOCK))
+        self.blocks = padded.reshape(-1, 3 * BLOCK, bases.shape[-1]).mT.half().contiguous()
+
+    def __call__(self, coefficients: Tensor) -> Tensor:
+        """What coefficients (K,) add to each point, (N, 3) world units."""
+        weights = (self.unit * coefficients)[:, None].expand(-1, 3 * BLOCK)
+        return mix_bases(self.blocks, weights).reshape(-1, 3)[: self.count]
 
 
 def distance(found: Bases, wanted: Bases, spread: Tensor, unit: float) -> Tensor:
@@ -188,25 +184,31 @@ class SkinField(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(
-        self, points: Tensor, coefficients: Tensor, skin: Tensor | None
+        self, points: Tensor, coefficients: Tensor, known: Bases | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Canonical points (N, 3) and a frame's coefficients (E + 36,) to their blend (N, 3),
-        weights (N, 6), in addition to those of `skin`, and canonical offset (N, 3)."""
+        weights (N, 6), both in addition to what is `known`, and canonical offset (N, 3)."""
         parts = []
         for table in (self.blend.weight, self.blend.bias[:, None]):
             bases, offset = table.split([3 * len(coefficients), 3])
             product = torch.einsum("cew,e->cw", bases.unflatten(0, (3, -1)), coefficients)
             parts.append(torch.cat([product, offset]))
-        blend, weights = self._outputs(points, parts[0], parts[1][:, 0], skin)
-        return blend[:, :3], weights, blend[:, 3:]
+        found, weights = self._outputs(points, parts[0], parts[1][:, 0], known)
+        blend, offset = found.split(3, dim=1)
+        if known is not None:
+            blend = blend + known.blend @ coefficients
+        return blend, weights, offset
 
-    def whole(self, points: Tensor, skin: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Bases (N, 3, E + 36), weights (N, 6) and canonical offset (N, 3)."""
-        blend, weights = self._outputs(points, self.blend.weight, self.blend.bias, skin)
-        return blend[:, :-3].unflatten(1, (3, -1)), weights, blend[:, -3:]
+    def whole(self, points: Tensor, known: Bases | None) -> tuple[Bases, Tensor]:
+        """All bases, in addition to what is `known`, and canonical offset (N, 3)."""
+        found, weights = self._outputs(points, self.blend.weight, self.blend.bias, known)
+        blend = found[:, :-3].unflatten(1, (3, -1))
+        if known is not None:
+            blend = blend + known.blend
+        return Bases(blend, weights, points.new_ones(len(points), 1)), found[:, -3:]
 
     def _outputs(
-        self, points: Tensor, weight: Tensor, bias: Tensor, skin: Tensor | None
+        self, points: Tensor, weight: Tensor, bias: Tensor, known: Bases | None
     ) -> tuple[Tensor, Tensor]:
         """Everything linear (N, ...) in world units, and the weights."""
         features = encode(points / self.unit, self.octaves)
@@ -220,6 +222,7 @@ class SkinField(nn.Module):
             heads = [(weight, bias), (self.skin.weight, self.skin.bias)]
             blend, logits = offset_mlp(features, layers[:-1], layers[-1], heads)
         logits = SHARPNESS * logits
-        if skin is not None:
-            logits = logits + (skin + FAINT).log()
-        return self.unit * blend, logits.softmax(-1)
+        if known is not None:
+            logits = logits + (known.skin + FAINT).log()
+        # Along rows of points, which is six times as fast as along the few bones of each.
+        return self.unit * blend, logits.T.contiguous().softmax(0).T.contiguous()

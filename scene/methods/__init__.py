@@ -219,6 +219,11 @@ def make_method(
 
 def require_needs(scene: Scene, settings: Settings) -> None:
     """InputError where the scene lacks what the method trains on."""
+    if any(frame.image_path is None for frame in scene.train):
+        raise InputError(
+            f"{settings.model.source_path}: its frames are read without pictures, which training "
+            "needs; leave only_json out"
+        )
     method = import_module(f"scene.methods.{settings.method}").Method
     for need in method.needs(settings):
         if need == "flow":

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from arguments.legacy import HIDDEN_4DGS, OPTIMIZATION_4DGS
-from arguments.settings import between, count, setting, weight
-from scene.deformation.hexplane import HexPlane
+from arguments.settings import count, setting, weight
 from scene.deformation.mlp import OffsetMLP, bounded
 from scene.facts import SceneFacts
 from scene.frame_codes import ConditionCode, FrameCodes, condition_inputs
 from scene.frames import Frame, PointCloud
 from scene.gaussian_model import Gaussians, GaussianTable, activate
 from scene.methods._carried import Carried, CarrierOptions, CarrierParams
+from scene.methods._planes import PlaneParams, PlaneRates
 from training.losses import in_regions, moves
 from training.optimizers import ParamGroup
 from training.options import BodyRates, BodySetting, CommonOptions, MomentRates, Refinement
@@ -42,25 +42,11 @@ HEADS = {  # setting that switches it off: column, numbers
 
 
 @dataclass(frozen=True)
-class ModelHiddenParams(BodySetting, Refinement, CarrierParams):
+class ModelHiddenParams(PlaneParams, BodySetting, Refinement, CarrierParams):
     """The deformation field: six space-time planes and a small MLP."""
 
-    net_width: int = count(64, "width of the feature MLP and of the heads")
-    defor_depth: int = setting(1, "layers of the feature MLP; 0 means 1", valid=between(0, 64))
     shared_hidden: bool = setting(
         False, "one hidden layer for all heads, in place of one for each: faster"
-    )
-    plane_tv_weight: float = setting(1e-4, "smoothness of the spatial planes")
-    time_smoothness_weight: float = setting(1e-2, "smoothness of the time planes along time")
-    l1_time_planes: float = setting(1e-4, "pull of the time planes to 1, the neutral factor")
-    kplanes_config: dict = setting(
-        {"grid_dimensions": 2, "input_coordinate_dim": 4, "output_coordinate_dim": 32,
-         "resolution": [64, 64, 64, 25]},
-        "channels and resolution (x, y, z, time) of the coarsest planes",
-        valid=between(1, 4_096),
-    )  # fmt: skip
-    multires: list[int] = setting(
-        [1, 2, 4, 8], "spatial resolution of the levels, in coarsest ones", valid=between(1, 256)
     )
     no_dx: bool = setting(False, "positions do not move")
     no_ds: bool = setting(False, "scales do not change")
@@ -77,25 +63,18 @@ class ModelHiddenParams(BodySetting, Refinement, CarrierParams):
     flame_pose_input: bool = setting(False, "the deformation knows the FLAME pose")
     code_width: int = count(30, "numbers that expression and pose are condensed to")
     latent_width: int = weight(0, "numbers learned per moment, for what no coefficient says")
-    # parity: the published code reads half of a time plane, and takes differences along rows alone
-    legacy_time_range: bool = setting(False, "read only the later half of every time plane")
-    legacy_smoothness: bool = setting(False, "smooth spatial planes along one axis only")
 
     without_effect: ClassVar[dict[str, str]] = HIDDEN_4DGS
 
 
 @dataclass(frozen=True)
-class OptimizationParams(BodyRates, CarrierOptions, MomentRates, CommonOptions):
+class OptimizationParams(PlaneRates, BodyRates, CarrierOptions, MomentRates, CommonOptions):
     """Schedules, losses and densification. Iterations are optimiser steps."""
 
     iterations: int = weight(30_000, "steps of the fine stage")
     coarse_iterations: int = weight(3_000, "steps of the static stage before it")
     batch_size: int = count(1, "views per step")
     zerostamp_init: bool = setting(False, "the coarse stage sees only the first moment's frames")
-    deformation_lr_init: float = setting(1.6e-4, "of the MLP")
-    deformation_lr_final: float = setting(1.6e-5, "of the MLP after position_lr_max_steps")
-    grid_lr_init: float = setting(1.6e-3, "of the planes, whose gradients are sparse")
-    grid_lr_final: float = setting(1.6e-4, "of the planes after position_lr_max_steps")
     lambda_l1_coarse: float = weight(
         1.0, "of L1 in the coarse stage; alone it fits the median over time, which may be empty"
     )
@@ -130,7 +109,7 @@ class Method(Carried):
         self.add_body()
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
-            self.grid = self._planes()
+            self.grid = self.hidden.planes(*self.facts.box, in_time=self.hidden.time_input)
             self.frames, self.condition = self._conditioning()
             self.mlp = self._heads()
         side = float((self.facts.box[1] - self.facts.box[0]).amax())
@@ -191,17 +170,6 @@ class Method(Carried):
                   only_drawn=o.sparse_adam),
         ]  # fmt: skip
 
-    def _planes(self) -> HexPlane:
-        h = self.hidden
-        return HexPlane(
-            *self.facts.box,
-            resolution=h.kplanes_config["resolution"],
-            channels=h.kplanes_config["output_coordinate_dim"],
-            multipliers=h.multires,
-            in_time=h.time_input,
-            half_time=h.legacy_time_range,
-        )
-
     def _heads(self) -> OffsetMLP:
         h, bands = self.hidden, (self.sh_degree + 1) ** 2
         heads = dict(head for off, head in HEADS.items() if not getattr(h, off))
@@ -233,26 +201,20 @@ class Method(Carried):
 
     def _network_groups(self, iterations: int) -> list[ParamGroup]:
         o, extent = self.optim, self.facts.extent
-        mlp = o.falling(o.deformation_lr_init, o.deformation_lr_final, extent, iterations)
-        grid = o.falling(o.grid_lr_init, o.grid_lr_final, extent, iterations)
-        groups = [
-            ParamGroup("deformation", self.mlp.parameters, mlp),
-            ParamGroup("grid", self.grid.parameters, grid),
-        ]
+        groups = o.plane_groups(self.grid, self.mlp, extent, iterations)
         if self.condition is not None:
-            groups.append(ParamGroup("code", self.condition.parameters, mlp))
+            rate = o.mlp_rate(extent, iterations)
+            groups.append(ParamGroup("code", self.condition.parameters, rate))
         return groups + o.moment_groups(self.frames)
 
     def _regularisers(self) -> list[Loss]:
         h, o = self.hidden, self.optim
-        smooth = {"plane_smooth": h.plane_tv_weight, "time_smooth": h.time_smoothness_weight}
-        weights = smooth | {"time_l1": h.l1_time_planes}
 
         def planes(renders: list[Render], frames: list[Frame], step: int) -> Tensor:
             if self.rides:
                 return self.table.columns["means"].new_zeros(())
-            return self.grid.penalty(**weights, one_way=h.legacy_smoothness)
+            return h.roughness(self.grid)
 
-        terms = [Loss("planes", constant(1.0), planes)] if any(weights.values()) else []
+        terms = [Loss("planes", constant(1.0), planes)] if h.smooth else []
         terms += moves(o.lambda_offsets, self.table, self.facts.extent)
         return terms + o.moment_losses(self.frames)

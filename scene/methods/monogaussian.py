@@ -11,19 +11,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from arguments.legacy import NO_DELAY
 from arguments.settings import again, between, count, setting, weight
 from scene.deformation.attributes import AttributeNet, as_columns, radius
-from scene.deformation.head_surface import HeadSurface
 from scene.deformation.mlp import OffsetMLP
-from scene.deformation.skinning import NECK, Bases, Rig, SkinField, at_rest, distance, posed, turns
+from scene.deformation.skinning import NECK
 from scene.facts import SceneFacts
 from scene.frame_codes import FrameCodes
 from scene.frames import NO_ROW, Frame, PointCloud
-from scene.gaussian_model import Gaussians, GaussianTable, activate
-from scene.methods import MethodBase
+from scene.gaussian_model import Gaussians, activate
+from scene.methods._head_points import HeadPoints
 from training.births import Rows, beside, shaken
 from training.losses import in_regions, perceptual
 from training.optimizers import ParamGroup
@@ -40,20 +39,15 @@ from training.point_schedule import MASKS_OR_CAMERAS, PointSchedule, Refill, dra
 from training.samplers import Shuffled
 from training.schedules import Schedule, constant, halved, log_linear, rising
 from training.stage import Loss, Stage
-from utils.random import generator
-from utils.rotations import compose
 
 if TYPE_CHECKING:
     from arguments.settings import Settings
-    from gaussian_renderer import Render
 
-JAW = 6  # place of the jaw's x angle in a pose
 REFINED = ("expression", "flame_pose", "camera")
 CORRECTED = {"log_scales": 3, "quats": 4, "opacity_logits": 1, "sh_dc": 3}
 OPACITY = 0.5  # of the first points
 OCTAVES = 6  # of the attribute network's encoding (published)
 NEAR, SHRINK = 0.5, 1.3  # a copy is born so far from its parent, in its sizes, and so much smaller
-SAMPLE = 1_024  # points at which a step holds the field to the head model
 # Parts of a run from which the field is held half as much (published, of 100 epochs).
 HALVED = (0.2, 0.3, 0.5, 0.7)
 
@@ -131,68 +125,58 @@ class OptimizationParams(PointTable, BodyRates, TableRates, MomentRates, CommonO
         }
 
 
-@dataclass(frozen=True)
-class Points:
-    """The table's points as a frame, or any frame, needs them."""
-
-    places: Tensor  # (N, 3) in canonical space
-    rest: Tensor  # (N, 3) un-posed
-    skin: Tensor  # (N, 6) weights of ghost and joints
-    blend: Tensor  # world units: (N, 3), of any frame (N, 3, E + 36), or baked (E + 36, 3 N)
-    look: dict[str, Tensor]  # raw columns, quaternions of length one where they turn
-
-
-class Method(MethodBase):
-    """Points in canonical space whose blendshapes and skinning weights are near a head model's."""
+class Method(HeadPoints):
+    """Points that move with a head model, whose looks follow how far they are from their canonical
+    place."""
 
     @classmethod
     def needs(cls, settings: Settings) -> tuple[str, ...]:
         return ("flame_pose", "expression", "subject.model")
 
     def __init__(self, facts: SceneFacts, settings: Settings, points: PointCloud) -> None:
-        super().__init__(facts, settings)
-        h, head, known = self.hidden, points.head, facts.conditions["expression"]
-        quarter = facts.subject.scale / 4  # metre in world units: the published unit
-        self.unit = 1.0 if h.reference_units else quarter
-        pose = torch.zeros(15)
-        pose[JAW] = h.canonical_jaw
-        self.register_buffer("canonical_expression", known.mean.clone())
-        self.register_buffer("canonical_pose", pose)
-        self.register_buffer("spread", known.spread, persistent=False)
-        self.rig = Rig(len(known.mean), head)
-        self.surface = None if head is None else HeadSurface(head, known.mean, pose, quarter)
+        super().__init__(facts, settings, points)
         self.start = settings.model.init_points
-        self.table = self._table(0 if head is None else self.start)
-        self.add_body()
-        with torch.random.fork_rng():
-            torch.manual_seed(self.seed)
-            self._build_networks()
-        refined = h.refined(REFINED)
+        refined = self.hidden.refined(REFINED)
         self.frames = FrameCodes(facts, refined, 0) if refined else None
         self.growths = {refill.step for refill in self._refills()[1:]}  # where rows find new places
-        self.baked: Points | None = None  # of a model that is only drawn
+
+    def build_networks(self) -> None:
+        super().build_networks()
+        h = self.hidden
+        self.attributes = self.corrections = None
+        if h.attribute_width:
+            size = {"width": h.attribute_width, "depth": h.attribute_depth}
+            self.attributes = AttributeNet(**size, octaves=OCTAVES)
+        if h.correction_width:
+            n_inputs, width = 3 + h.feature_width, h.correction_width
+            self.corrections = OffsetMLP(n_inputs, width, h.correction_depth, CORRECTED)
+
+    def first_columns(self, xyz: Tensor, rgb: Tensor) -> dict[str, Tensor]:
+        h, columns = self.hidden, super().first_columns(xyz, rgb)
+        columns["opacity_logits"].fill_(math.log(OPACITY / (1 - OPACITY)))
+        if h.attribute_width:
+            columns = {name: columns[name] for name in ("means", "sh_rest")}
+        if h.feature_width and h.correction_width:
+            columns["features"] = torch.zeros(len(xyz), h.feature_width)
+        return columns
+
+    def look(self) -> dict[str, Tensor]:
+        columns = super().look()
+        if self.attributes is not None:
+            columns |= self.attributes(self.table.columns["means"] / self.unit)
+        return columns
 
     def prepare(self, frame: Frame) -> Frame:
         if self.frames is None or frame.index == NO_ROW:
             return frame
-        base, frame = self._bones(frame)[0][0], self.frames.refine(frame)
+        base, frame = self.bones(frame)[0][0], self.frames.refine(frame)
         neck = self.rig(frame.flame_pose, frame.expression)[0][NECK]
         return replace(frame, head_to_world=base @ neck)
 
     def forward(self, frame: Frame) -> Gaussians:
-        (bones, coefficients), (still, known) = self._bones(frame), self._canonical()
-        moved = coefficients - known
-        if self.baked is None:
-            p = self._points(moved)
-            blend = p.blend
-        else:
-            p = self.baked
-            blend = (moved @ p.blend).unflatten(0, (-1, 3))
-        columns = p.look | {"means": posed(p.rest, p.skin, blend, bones)}
-        if not self.hidden.reference_rotation:
-            columns["quats"] = compose(turns(p.skin, bones, still), p.look["quats"])
+        columns, way = self.moved(frame)
         if self.corrections is not None:
-            way = (columns["means"] - p.places).detach() / self.unit
+            way = way.detach() / self.unit
             known = torch.cat([way, columns.pop("features")], 1) if "features" in columns else way
             for name, offset in self.corrections(known).items():
                 columns[name] = columns[name] + offset.reshape(columns[name].shape)
@@ -202,14 +186,8 @@ class Method(MethodBase):
     @torch.no_grad()
     def exported(self) -> Gaussians:
         """The canonical head."""
-        points = self._every_point()
+        points, _ = self.every_point()
         return activate(self._drawn(points.look | {"means": points.places}), self.sh_degree)
-
-    @torch.no_grad()
-    def settle(self) -> None:
-        points = self._every_point()
-        # A row for each coefficient: the product reads the memory in its order.
-        self.baked = replace(points, blend=points.blend.flatten(0, 1).T.contiguous())
 
     @property
     def codes(self) -> FrameCodes | None:
@@ -221,7 +199,7 @@ class Method(MethodBase):
         losses += in_regions(o.lambda_regions, self.facts.regions)
         if o.lambda_targets:
             held = halved(o.lambda_targets, HALVED, o.iterations)
-            losses.append(Loss("targets", held, self._distance))
+            losses.append(Loss("targets", held, lambda renders, frames, step: self.distance(step)))
         losses += o.moment_losses(self.frames)
         views = Shuffled(o.batch_size)
         return [Stage("main", o.iterations, self, self._groups(), losses, self._schedule(), views)]
@@ -229,97 +207,7 @@ class Method(MethodBase):
     def on_step(self, step: int) -> None:
         super().on_step(step)
         if self.surface is not None and step - 1 in self.growths:
-            self._anchor()
-
-    def _table(self, count: int) -> GaussianTable:
-        """`count` points on the canonical head and about it."""
-        h = self.hidden
-        xyz, rgb = self.surface.start(count, self.seed) if count else torch.zeros(2, 0, 3)
-        if h.start_on_sphere:
-            xyz = torch.rand(count, 3, generator=generator(self.seed, "sphere")) - 0.5
-            xyz = 0.5 * self.unit * nn.functional.normalize(xyz, dim=1)
-        columns = dict(GaussianTable.from_points(PointCloud(xyz, rgb), self.sh_degree).columns)
-        columns = {name: column.detach().clone() for name, column in columns.items()}
-        columns["opacity_logits"].fill_(math.log(OPACITY / (1 - OPACITY)))
-        if h.attribute_width:
-            columns = {name: columns[name] for name in ("means", "sh_rest")}
-        if h.feature_width and h.correction_width:
-            columns["features"] = torch.zeros(count, h.feature_width)
-        anchors = self._targets(xyz) if count else Bases.none(len(self.spread))
-        return GaussianTable(columns, vars(anchors) if h.anchored else None)
-
-    @torch.no_grad()
-    def _anchor(self) -> None:
-        """What the head model says where the points are now."""
-        if self.hidden.anchored:
-            found = self._targets(self.table.columns["means"])
-            for name, column in vars(found).items():
-                getattr(self.table.fixed, name).copy_(column)
-
-    def _targets(self, points: Tensor) -> Bases:
-        free, anywhere = not self.hidden.anchored, self.optim.reference_targets
-        return self.surface.bases(points.detach(), by_vertex=free, anywhere=anywhere)
-
-    def _build_networks(self) -> None:
-        h = self.hidden
-        self.field = SkinField(
-            len(self.spread), self.unit, width=h.field_width, depth=h.field_depth,
-            octaves=h.field_octaves, smooth=h.field_smooth,
-        )  # fmt: skip
-        self.attributes = self.corrections = None
-        if h.attribute_width:
-            size = {"width": h.attribute_width, "depth": h.attribute_depth}
-            self.attributes = AttributeNet(**size, octaves=OCTAVES)
-        if h.correction_width:
-            n_inputs, width = 3 + h.feature_width, h.correction_width
-            self.corrections = OffsetMLP(n_inputs, width, h.correction_depth, CORRECTED)
-
-    def _canonical(self) -> tuple[Tensor, Tensor]:
-        return self.rig.canonical_bones(self.canonical_pose, self.canonical_expression)
-
-    def _bones(self, frame: Frame) -> tuple[Tensor, Tensor]:
-        return self.rig.bones(frame.flame_pose, frame.expression, frame.head_to_world)
-
-    def _points(self, moved: Tensor) -> Points:
-        """The points as a frame needs them, whose blend coefficients less the canonical ones are
-        `moved` (E + 36,)."""
-        means, fixed = self.table.columns["means"], self.table.fixed
-        skin = fixed.skin if self.hidden.anchored else None
-        blend, skin, offset = self.field(means, moved, skin)
-        if self.hidden.anchored:
-            blend = blend + fixed.blend @ moved
-        return self._of(self._placed(means, offset), skin, blend)
-
-    def _every_point(self) -> Points:
-        """The points as any frame needs them."""
-        means, found, offset = self._bases(slice(None))
-        return self._of(self._placed(means, offset), found.skin, found.blend)
-
-    def _of(self, places: Tensor, skin: Tensor, blend: Tensor) -> Points:
-        rest = at_rest(places, skin, self._canonical()[0])
-        look = self._look()
-        if not self.hidden.reference_rotation:
-            look["quats"] = nn.functional.normalize(look["quats"], dim=-1)
-        return Points(places, rest, skin, blend, look)
-
-    def _bases(self, rows: Tensor | slice) -> tuple[Tensor, Bases, Tensor]:
-        """Places, bases and canonical offsets of some rows."""
-        means, fixed = self.table.columns["means"][rows], self.table.fixed
-        skin = fixed.skin[rows] if self.hidden.anchored else None
-        blend, skin, offset = self.field.whole(means, skin)
-        if self.hidden.anchored:
-            blend = blend + fixed.blend[rows]
-        return means, Bases(blend, skin, means.new_ones(len(means), 1)), offset
-
-    def _placed(self, means: Tensor, offset: Tensor) -> Tensor:
-        return means + offset if self.hidden.canonical_offset else means
-
-    def _look(self) -> dict[str, Tensor]:
-        """Raw columns, or what the attribute network says under their names."""
-        columns = {name: c for name, c in self.table.columns.items() if name != "means"}
-        if self.attributes is not None:
-            columns |= self.attributes(self.table.columns["means"] / self.unit)
-        return columns
+            self.anchor()
 
     def _drawn(self, columns: dict[str, Tensor]) -> dict[str, Tensor]:
         """The look, after corrections, as `activate` wants it."""
@@ -365,18 +253,6 @@ class Method(MethodBase):
                 "lambda_targets, or network_warm_up 0.1"
             )
         return MASKS_OR_CAMERAS
-
-    def _distance(self, renders: list[Render], frames: list[Frame], step: int) -> Tensor:
-        """Of some points' bases and weights from the head model's."""
-        source = generator(self.seed, "targets", step)
-        rows = torch.randint(len(self.table), (SAMPLE,), generator=source)
-        rows = rows.to(self.spread.device)
-        means, found, offset = self._bases(rows)
-        if self.hidden.anchored:
-            wanted = Bases(**{k: v[rows] for k, v in self.table.fixed.named_buffers()})
-        else:
-            wanted = self._targets(self._placed(means, offset))
-        return distance(found, wanted, self.spread, self.unit)
 
     def _groups(self) -> list[ParamGroup]:
         o = self.optim

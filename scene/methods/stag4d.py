@@ -17,18 +17,17 @@ import torch
 from torch import Tensor
 
 from arguments.legacy import STAG4D
-from arguments.settings import between, count, setting, weight
-from scene.deformation.hexplane import HexPlane
+from arguments.settings import again, between, count, setting, weight
 from scene.deformation.mlp import OffsetMLP
 from scene.facts import SceneFacts
 from scene.frames import Frame, PointCloud
 from scene.gaussian_model import Gaussians, GaussianTable, activate
 from scene.methods import MethodBase
+from scene.methods._planes import PlaneParams, PlaneRates
 from training.births import Births, opaque_enough, smaller_than, within_sizes
 from training.guidance import Guidance, open_guidance
 from training.losses import confidently, in_regions, over_views, photometric, squares
 from training.memory import FLOAT, PICTURE_FLOATS
-from training.optimizers import ParamGroup
 from training.options import Densification, PhotometricWeights, TableRates
 from training.samplers import Draws, Imagined, Orbits
 from training.schedules import constant, later, linear
@@ -50,33 +49,25 @@ EARLY, LATE = (0.5, 0.95), (0.02, 0.5)  # the window before and after
 
 
 @dataclass(frozen=True)
-class ModelHiddenParams:
+class ModelHiddenParams(PlaneParams):
     """The deformation field: six space-time planes and a small MLP."""
 
-    net_width: int = count(64, "width of the feature MLP and of the heads")
-    defor_depth: int = setting(1, "layers of the feature MLP; 0 means 1", valid=between(0, 64))
     bounds: float = setting(
         0.8, "half the side of the box that the planes span, world units", valid=between(0.01, 100)
     )
-    kplanes_config: dict = setting(
+    kplanes_config: dict = again(
+        PlaneParams,
+        "kplanes_config",
         {"output_coordinate_dim": 32, "resolution": [64, 64, 64, 13]},
-        "channels and resolution (x, y, z, time) of the coarsest planes",
-        valid=between(1, 4_096),
-    )
-    multires: list[int] = setting(
-        [1, 2, 4, 8], "spatial resolution of the levels, in coarsest ones", valid=between(1, 256)
     )
     lambda_tv: float = weight(1.0, "of the three terms on planes together")
-    plane_tv_weight: float = weight(0.05, "smoothness of the spatial planes")
-    time_smoothness_weight: float = weight(5.0, "smoothness of the time planes along time")
-    l1_time_planes: float = weight(0.05, "pull of the time planes to 1, the neutral factor")
-    # parity: the published code reads half of a time plane, and takes differences along rows alone
-    legacy_time_range: bool = setting(False, "read only the later half of every time plane")
-    legacy_smoothness: bool = setting(False, "smooth spatial planes along one axis only")
+    plane_tv_weight: float = again(PlaneParams, "plane_tv_weight", 0.05)
+    time_smoothness_weight: float = again(PlaneParams, "time_smoothness_weight", 5.0)
+    l1_time_planes: float = again(PlaneParams, "l1_time_planes", 0.05)
 
 
 @dataclass(frozen=True)
-class OptimizationParams(TableRates, PhotometricWeights, Densification):
+class OptimizationParams(PlaneRates, TableRates, PhotometricWeights, Densification):
     """Schedules, losses and densification. Iterations are optimiser steps; those that schedules
     count run through both stages."""
 
@@ -113,10 +104,6 @@ class OptimizationParams(TableRates, PhotometricWeights, Densification):
         7.5, "longest to shortest axis from which a Gaussian is rounded", valid=between(1, 1e4)
     )
     lambda_scale: float = weight(1.0, "of how far Gaussians exceed it on average")
-    deformation_lr_init: float = setting(1.6e-4, "of the MLP")
-    deformation_lr_final: float = setting(1.6e-5, "of the MLP after position_lr_max_steps")
-    grid_lr_init: float = setting(1.6e-3, "of the planes, whose gradients are sparse")
-    grid_lr_final: float = setting(1.6e-4, "of the planes after position_lr_max_steps")
     densify_grad_threshold_percent: float = setting(
         0.025, "part of the Gaussians that are pulled hardest, densified", valid=between(0, 1)
     )
@@ -148,14 +135,7 @@ class Method(MethodBase):
         self.table = GaussianTable.from_points(points, self.sh_degree, facts.extent)
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
-            self.grid = HexPlane(
-                torch.full((3,), -h.bounds),
-                torch.full((3,), h.bounds),
-                resolution=h.kplanes_config["resolution"],
-                channels=h.kplanes_config["output_coordinate_dim"],
-                multipliers=h.multires,
-                half_time=h.legacy_time_range,
-            )
+            self.grid = h.planes(torch.full((3,), -h.bounds), torch.full((3,), h.bounds))
             self.mlp = OffsetMLP(self.grid.n_features, h.net_width, h.defor_depth, HEADS)
         self.activations_per_row = 2 * self.grid.n_features  # and gradients; the MLP keeps nothing
 
@@ -195,7 +175,7 @@ class Method(MethodBase):
         anchors = o.anchors_per_draw if o.lambda_anchor else 0
         groups = o.table_groups(self.table, UNIT, steps)
         if pose == self.forward:
-            groups += self._network_groups(steps)
+            groups += o.plane_groups(self.grid, self.mlp, UNIT, steps)
         groups = [replace(g, lr=later(g.lr, before)) for g in o.cooled(groups, steps)]
         return Stage(
             name, iterations, pose, groups,
@@ -205,15 +185,6 @@ class Method(MethodBase):
             timed=True,
             holds=guidance.bytes + o.batch_size * IMAGINED if guidance else 0,
         )  # fmt: skip
-
-    def _network_groups(self, steps: int) -> list[ParamGroup]:
-        o = self.optim
-        mlp = o.falling(o.deformation_lr_init, o.deformation_lr_final, UNIT, steps)
-        grid = o.falling(o.grid_lr_init, o.grid_lr_final, UNIT, steps)
-        return [
-            ParamGroup("deformation", self.mlp.parameters, mlp),
-            ParamGroup("grid", self.grid.parameters, grid),
-        ]
 
     def _pictures(self, before: int) -> list[Loss]:
         """Terms on the filmed and the generated views; sums over the draws of a step."""
@@ -248,11 +219,9 @@ class Method(MethodBase):
     def _plain(self) -> list[Loss]:
         """What keeps the field smooth and Gaussians round."""
         h, o = self.hidden, self.optim
-        weights = {"plane_smooth": h.plane_tv_weight, "time_smooth": h.time_smoothness_weight}
-        weights["time_l1"] = h.l1_time_planes
 
         def planes(renders: list[Render], frames: list[Frame], step: int) -> Tensor:
-            return self.grid.penalty(**weights, one_way=h.legacy_smoothness)
+            return h.roughness(self.grid)
 
         def long(renders: list[Render], frames: list[Frame], step: int) -> Tensor:
             drawn, scales = renders[-1].radii > 0, renders[-1].gaussians.scales

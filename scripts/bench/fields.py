@@ -39,6 +39,7 @@ COLUMNS = {
 FIELD = ((64, 64, 64, 25), (1, 2), 32, 30_000)
 MLP = (64, 64, (3, 3, 4))  # features, width, outputs of the heads: the same setting
 BASES = (20, 14)  # of a Gaussian, numbers of a base: a head in `scene/methods/blendshapes.py`
+BONES = 6  # of a head and the ghost: `scene/deformation/skinning.py`
 IMAGE = (3, 400, 400)
 
 
@@ -121,6 +122,21 @@ def bases_steps() -> dict[str, tuple[Step, Step]]:
     return {"linear bases": (step(fused_fields.mix_bases), step(reference.mix_bases))}
 
 
+def skin_steps() -> dict[str, tuple[Step, Step]]:
+    """Name -> (fused, PyTorch) steps of skinning canonical points whose bones are known."""
+    n, learned = FIELD[3], [torch.randn(FIELD[3], 3), torch.zeros(FIELD[3], 3)]
+    learned += [torch.randn(n, BONES).softmax(1), torch.randn(n, 4)]
+    points = [tensor.requires_grad_() for tensor in learned]
+    bones = [torch.eye(3, 4) + 0.1 * torch.randn(BONES, 3, 4) for _ in range(2)]
+    turns = torch.randn(BONES, 4).abs()
+    upstream = [torch.randn(n, 3), torch.randn(n, 4)]
+
+    def step(skin: Callable) -> Step:
+        return forward_backward(lambda: skin(*points, bones[0], turns, bones[1]), points, upstream)
+
+    return {"skinning": (step(fused_fields.skin), step(reference.skin))}
+
+
 def penalty_steps() -> dict[str, tuple[Step, Step]]:
     """Name -> (fused, PyTorch) steps of the plane regularisers, all terms of all planes."""
     _, multipliers, channels, _ = FIELD
@@ -170,7 +186,8 @@ def main(argv: list[str]) -> None:
     device = choose_device(args.device)
     torch.manual_seed(0)
     with torch.device(device):
-        steps = lookup_steps() | mlp_steps() | bases_steps() | penalty_steps() | ssim_steps()
+        steps = lookup_steps() | mlp_steps() | bases_steps() | skin_steps()
+        steps |= penalty_steps() | ssim_steps()
     report = machine(device) | {"kernels": fused_fields.variant()}
     print(f"{report['device']}, {report['kernels']} kernels, load {report['load']}")
     rows = [

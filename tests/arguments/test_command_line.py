@@ -208,15 +208,20 @@ def test_a_wrong_flag_is_refused(argv, message):
 def test_every_boolean_can_be_set_and_unset_on_the_command_line(method):
     specs = [spec for spec in schema_of(method).specs.values() if spec.kind is bool]
     assert len(specs) > 10
-    for spec in specs:
-        use = ("--method", method, f"--{spec.name}")
-        off = [[f"--{spec.name}", "false"], [f"--{spec.name}=False"]]
-        if not spec.name.startswith("no_"):
-            off += [[f"--no-{spec.name}"], [f"--no_{spec.name}"]]
-        for argv in off:
-            assert value(train(*use, *argv), spec.name) is False
-        assert value(train(*off[0], *use), spec.name) is True
-        assert value(train(*use, "true"), spec.name) is True
+    on = [f"--{spec.name}" for spec in specs]
+    for k in range(4):  # all of them in one command, each way of saying no
+        ways = [
+            [[f"--{s.name}", "false"], [f"--{s.name}=False"]]
+            + [[f"--no-{s.name}"], [f"--no_{s.name}"]] * (not s.name.startswith("no_"))
+            for s in specs
+        ]
+        off = [word for way in ways for word in way[k % len(way)]]
+        settings = train("--method", method, *on, *off)
+        assert [s.name for s in specs if value(settings, s.name) is not False] == []
+        settings = train("--method", method, *off, *on)
+        assert [s.name for s in specs if value(settings, s.name) is not True] == []
+    settings = train("--method", method, *(word for name in on for word in (name, "true")))
+    assert [s.name for s in specs if value(settings, s.name) is not True] == []
 
 
 def value(settings, name):

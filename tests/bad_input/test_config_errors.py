@@ -5,7 +5,7 @@ from importlib import import_module
 
 import pytest
 
-from tests.methods import METHODS
+from tests.methods import METHODS, TWO
 from utils.errors import InputError
 
 
@@ -41,6 +41,7 @@ CONFIGS = {
 }
 
 
+@pytest.mark.methods("fourdgs")
 @pytest.mark.parametrize("broken", CONFIGS)
 def test_a_broken_config_names_file_finding_and_remedy(broken, tmp_path, train_refused):
     text, words = CONFIGS[broken]
@@ -50,6 +51,7 @@ def test_a_broken_config_names_file_finding_and_remedy(broken, tmp_path, train_r
     assert "config.py" in line
 
 
+@pytest.mark.methods("fourdgs")
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
@@ -80,6 +82,7 @@ def test_a_setting_that_only_other_methods_have_is_refused_by_name(case, tmp_pat
 
 
 @pytest.mark.long
+@pytest.mark.methods(*TWO)
 @pytest.mark.parametrize("program", ["train.py", "render.py"])
 def test_debug_in_a_config_keeps_the_traceback(program, run, model, tmp_path):
     (tmp_path / "config.py").write_text("RunParams = dict(debug=True)\n")

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-pytestmark = pytest.mark.long
+from tests.methods import TWO
+
+pytestmark = [pytest.mark.long, pytest.mark.methods(*TWO)]
 
 
 def test_an_output_folder_under_a_file_is_refused(refused, training, tmp_path):

@@ -8,21 +8,25 @@ import pytest
 
 from export import ply
 from tests.bad_input.damage import cut, model_file
-from tests.methods import ROOT
+from tests.methods import ROOT, TWO
 from utils.errors import InputError
 
 
-@pytest.mark.parametrize("program", ["render.py", "metrics.py"])
-def test_a_folder_without_a_model_is_one_line_of_a_process(program, tmp_path):
-    process = subprocess.run(
-        [sys.executable, program, "-m", str(tmp_path)], cwd=ROOT, capture_output=True, text=True
-    )
+def test_a_folder_without_a_model_is_one_line_of_a_process(tmp_path):
+    command = [sys.executable, "render.py", "-m", str(tmp_path)]
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert process.returncode == 2
     (line,) = process.stderr.splitlines()
     assert str(tmp_path) in line
     assert list(tmp_path.iterdir()) == []
 
 
+def test_metrics_too_refuse_a_folder_without_a_model(refused, tmp_path):
+    assert str(tmp_path) in refused("metrics.py", "-m", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.methods(*TWO)
 def test_a_truncated_model_is_named(render_refused, model):
     cut(model_file(model))
     line = render_refused()
@@ -30,6 +34,7 @@ def test_a_truncated_model_is_named(render_refused, model):
     assert "delete the folder it is in and run the command of train.py again" in line
 
 
+@pytest.mark.methods("fourdgs")
 def test_a_folder_without_an_exported_model_is_named(render_refused, model):
     shutil.rmtree(model / "point_cloud")
     assert (
@@ -38,6 +43,7 @@ def test_a_folder_without_an_exported_model_is_named(render_refused, model):
     )
 
 
+@pytest.mark.methods("fourdgs")
 def test_an_iteration_that_is_not_there_lists_those_that_are(render_refused, model):
     assert "no model of iteration 7; there are 8" in render_refused("--iteration", "7")
 
@@ -48,6 +54,7 @@ def test_a_model_of_another_sh_degree_is_named(render_refused, model):
     assert "rest" in line  # the harmonics above degree 0, wherever the method keeps them
 
 
+@pytest.mark.methods(*TWO)
 def test_a_ply_of_another_sh_degree_is_named(model):
     file = model / "point_cloud/iteration_8/point_cloud.ply"
     with pytest.raises(
@@ -56,6 +63,7 @@ def test_a_ply_of_another_sh_degree_is_named(model):
         ply.read(file, sh_degree=1)
 
 
+@pytest.mark.methods("fourdgs")
 def test_a_cut_ply_is_named(model):
     file = model / "point_cloud/iteration_8/point_cloud.ply"
     cut(file)
@@ -63,6 +71,7 @@ def test_a_cut_ply_is_named(model):
         ply.read(file, sh_degree=3)
 
 
+@pytest.mark.methods("fourdgs")
 def test_metrics_name_a_damaged_render(refused, run, model):
     assert (
         run("render.py", "--model_path", model, "--quiet", "--skip_train", "--skip_video")[0] == 0

@@ -6,6 +6,7 @@ import pytest
 
 from arguments import parse_train_args
 from tests.bad_input.damage import cut, edit, files, model_file
+from tests.methods import TWO
 from training.model_folder import open_model_folder
 
 pytestmark = pytest.mark.long
@@ -23,6 +24,7 @@ def test_the_remedy_for_a_truncated_model_works(run, training, trained, model):
     assert model_file(model).read_bytes() == model_file(trained).read_bytes()
 
 
+@pytest.mark.methods("fourdgs")
 def test_a_corrupt_config_json_is_named_by_every_command(refused, render_refused, training, model):
     cut(model / "config.json")
     assert "config.json: cannot be read as JSON" in render_refused()
@@ -31,12 +33,14 @@ def test_a_corrupt_config_json_is_named_by_every_command(refused, render_refused
     assert "--restart" in line
 
 
+@pytest.mark.methods("fourdgs")
 def test_a_missing_config_json_is_named_by_every_command(refused, render_refused, training, model):
     (model / "config.json").unlink()
     assert "config.json: no such file" in render_refused()
     assert "config.json: no such file" in refused(*training(model))
 
 
+@pytest.mark.methods(*TWO)
 def test_restart_needs_no_readable_config_json(run, training, trained, model):
     cut(model / "config.json")
     assert run(*training(model), "--restart").code == 0
@@ -46,6 +50,7 @@ def test_restart_needs_no_readable_config_json(run, training, trained, model):
 STATE = '"stage": "fine", "scene": "", "kept": false'
 
 
+@pytest.mark.methods("fourdgs")
 @pytest.mark.parametrize(
     "content",
     ["{", "[]", "{}", f'{{{STATE}, "step": "x"}}', f'{{{STATE}, "step": 8, "losses": 3}}',
@@ -60,6 +65,7 @@ def test_a_broken_checkpoint_state_is_named(content, refused, training, model, c
     assert files(model) == before
 
 
+@pytest.mark.methods(*TWO)
 @pytest.mark.parametrize("name", ["model.safetensors", "optimizers.safetensors"])
 def test_a_truncated_checkpoint_is_named(name, refused, training, checkpoint, tmp_path):
     cut(checkpoint / name)
@@ -67,6 +73,7 @@ def test_a_truncated_checkpoint_is_named(name, refused, training, checkpoint, tm
     assert f"{checkpoint.name}/{name}: cannot be read as a whole safetensors file" in line
 
 
+@pytest.mark.methods(*TWO)
 def test_a_finished_run_says_so_and_stays_as_it_is(run, training, model):
     before = files(model)
     code, said, _ = run(*(flag for flag in training(model) if flag != "--quiet"))
@@ -75,6 +82,7 @@ def test_a_finished_run_says_so_and_stays_as_it_is(run, training, model):
     assert files(model) == before
 
 
+@pytest.mark.methods(*TWO)
 def test_more_iterations_for_a_finished_run_are_refused_with_the_way_to_get_them(
     refused, run, training, model, checkpoint, tmp_path
 ):
@@ -86,6 +94,7 @@ def test_more_iterations_for_a_finished_run_are_refused_with_the_way_to_get_them
     assert (tmp_path / "out/point_cloud/iteration_12/model.safetensors").is_file()
 
 
+@pytest.mark.methods(*TWO)
 def test_fewer_iterations_than_the_checkpoint_s_are_refused(
     case, refused, training, checkpoint, tmp_path
 ):
@@ -94,6 +103,7 @@ def test_fewer_iterations_than_the_checkpoint_s_are_refused(
     assert f"{checkpoint.name}: it is beyond the 5 steps of stage '{case.last}'" in line
 
 
+@pytest.mark.methods("fourdgs")
 def test_two_runs_in_one_folder_are_refused(refused, training, tmp_path):
     command = training(tmp_path / "out")
     with open_model_folder(parse_train_args(command[1:])):
@@ -109,6 +119,7 @@ def test_a_checkpoint_of_other_sizes_is_refused(case, refused, training, checkpo
     )
 
 
+@pytest.mark.methods(*TWO)
 def test_a_checkpoint_of_another_method_s_stage_is_refused(
     case, refused, training, checkpoint, tmp_path
 ):
@@ -117,6 +128,7 @@ def test_a_checkpoint_of_another_method_s_stage_is_refused(
     assert f"it belongs to stage 'points', this method has {', '.join(case.stages)}" in line
 
 
+@pytest.mark.methods(*TWO)
 def test_a_scene_that_changed_under_a_run_is_refused(case, refused, run, short, tmp_path):
     scene = case.write(tmp_path / "scene")
     command = ["train.py", "-s", scene, "-m", tmp_path / "out", *short]
@@ -128,6 +140,7 @@ def test_a_scene_that_changed_under_a_run_is_refused(case, refused, run, short, 
     assert run(*command, "--restart").code == 0
 
 
+@pytest.mark.methods(*TWO)
 def test_poses_that_were_corrected_after_a_run_do_not_leave_it_finished(
     case, refused, run, short, tmp_path
 ):
@@ -145,6 +158,7 @@ def test_poses_that_were_corrected_after_a_run_do_not_leave_it_finished(
     assert "the poses of the scene changed since it was written; restore them" in line
 
 
+@pytest.mark.methods("fourdgs")
 def test_a_start_checkpoint_in_a_folder_with_another_run_is_refused(
     refused, training, trained, model, checkpoint
 ):

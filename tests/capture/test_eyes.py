@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from capture.eyes import POINTS_SHUT, eyes_of, rough_yaw
-from capture.table import LEFT_LID_PAIRS, RIGHT_LID_PAIRS, PointTable
+from capture.eyes import POINTS_SHUT, eyes_of
+from capture.table import LEFT_LID_PAIRS, RIGHT_LID_PAIRS, PointTable, rough_yaw
 from tests.capture.made import made
 
 OPEN, SHUT = 0.35, 0.15  # of the eye's width, as a net reads them

@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from arguments import parse_model_args, parse_train_args
+from arguments import parse_model_args
 from arguments.settings import ExportParams
 from export import compressed_ply, ply
 from export.formats import MODULES
 from scene.facts import SceneFacts
-from tests.methods import CASES, EVERY, ROOT
-from train import train
+from tests.methods import CASES, EVERY, ROOT, TWO
 from utils.errors import InputError
 
 pytestmark = pytest.mark.long
@@ -24,12 +23,15 @@ _spec.loader.exec_module(command)  # by its path: the room has the same name
 
 
 @pytest.fixture(scope="module", params=EVERY)
-def model(request, tmp_path_factory):
+def case(request):
+    """Each method in turn, the one for the tests among them."""
+    return CASES[request.param]
+
+
+@pytest.fixture
+def model(case, small_models):
     """The folder of a small trained model."""
-    case, folder = CASES[request.param], tmp_path_factory.mktemp("export")
-    flags = ["-s", str(case.write(folder / "data")), "-m", str(folder / "model"), "--quiet"]
-    train(parse_train_args([*flags, *case.flags(iterations=12, first=4), "--init_points", "60"]))
-    return folder / "model"
+    return small_models(case) / "model"
 
 
 @pytest.fixture
@@ -50,13 +52,25 @@ def lost(said):
     return float(found[2] or "inf")
 
 
-@pytest.mark.parametrize("suffix", MODULES)
-def test_every_format_is_written_and_says_what_it_lost(suffix, export, tmp_path):
+def written(suffix, export, tmp_path):
     said = export(tmp_path / f"a{suffix}", "--moments", 3)
     assert f"a{suffix}: " in said
     assert lost(said) > 30  # a picture that was turned, or of another moment, has less than 25
 
 
+@pytest.mark.methods(*TWO)
+@pytest.mark.parametrize("suffix", MODULES)
+def test_every_format_is_written_and_says_what_it_lost(suffix, export, tmp_path):
+    written(suffix, export, tmp_path)
+
+
+@pytest.mark.methods(*sorted({*EVERY} - {*TWO}))
+@pytest.mark.parametrize("suffix", [".ply", ".html"])
+def test_every_method_is_written_at_rest_and_moving(suffix, export, tmp_path):
+    written(suffix, export, tmp_path)
+
+
+@pytest.mark.methods(*TWO)
 @pytest.mark.parametrize("suffix", [".ply", ".4dgs"])
 def test_pruning_leaves_out_what_shows_least_and_says_what_that_lost(suffix, export, tmp_path):
     said = [export(tmp_path / f"{k}{suffix}", "--moments", 2, "--prune", k / 10) for k in (0, 3, 9)]
@@ -95,6 +109,7 @@ def test_upright_is_what_the_cameras_call_up(model, export, tmp_path):
     torch.testing.assert_close(-up[:, 1], own @ axis, atol=1e-6, rtol=0)
 
 
+@pytest.mark.methods(*TWO)
 def test_a_sequence_is_numbered_and_moves(export, tmp_path):
     said = export(tmp_path / "walk.compressed.ply", "--all", "--moments", 3)
     files = sorted(tmp_path.glob("walk_*.compressed.ply"))
@@ -104,6 +119,7 @@ def test_a_sequence_is_numbered_and_moves(export, tmp_path):
     assert not torch.equal(first, last)
 
 
+@pytest.mark.methods(*TWO)
 def test_padding_adds_harmonics_that_say_nothing(export, tmp_path):
     assert lost(export(tmp_path / "a.ply", "--pad")) > 100
     sh = ply.read_one(tmp_path / "a.ply").sh.numpy()
@@ -111,6 +127,7 @@ def test_padding_adds_harmonics_that_say_nothing(export, tmp_path):
     assert np.any(sh[:, 0])
 
 
+@pytest.mark.methods("fourdgs")
 @pytest.mark.parametrize(
     ("name", "flags", "words"),
     [

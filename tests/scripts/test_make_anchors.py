@@ -11,35 +11,29 @@ import torch
 from scripts import make_anchors
 from scripts.generate.zero123plus import Zero123Plus
 from tests.scene.datasets.reading import read
-from tests.training.guidance.tiny_zero123 import tiny_encoder, tiny_vae
+from tests.training.guidance.tiny_nets import (
+    WIDTH,
+    libraries,
+    tiny_encoder,
+    tiny_unet,
+    tiny_vae,
+)
 from utils.devices import CPU
 from utils.errors import InputError
 from utils.images import read_image
 from utils.random import generator
 
-WIDTH, LENGTH, TILE, SHOWN, STEPS = 32, 7, 16, 32, 3
+LENGTH, TILE, SHOWN, STEPS = 7, 16, 32, 3
 WORDS = {"<|startoftext|>": 0, "<|endoftext|>": 1, "!": 2, "!</w>": 3}
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    diffusers = pytest.importorskip("diffusers", reason="needs requirements-generate.txt")
-    transformers = pytest.importorskip("transformers", reason="needs requirements-generate.txt")
+    diffusers, transformers = libraries()
     folder = tmp_path_factory.mktemp("weights")
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        unet = diffusers.UNet2DConditionModel(
-            sample_size=8,
-            in_channels=4,
-            out_channels=4,
-            block_out_channels=(32, 64),
-            layers_per_block=1,
-            down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-            up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-            cross_attention_dim=WIDTH,
-            norm_num_groups=8,
-            attention_head_dim=8,
-        )
+        unet = tiny_unet(diffusers, in_channels=4)
         text = transformers.CLIPTextModel(
             transformers.CLIPTextConfig(
                 vocab_size=len(WORDS),

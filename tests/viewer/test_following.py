@@ -17,7 +17,7 @@ from scene import load_scene
 from scene.facts import SceneFacts
 from scene.frames import FrameLoader
 from scene.methods import make_method
-from tests.methods import CASES, EVERY
+from tests.methods import CASES, EVERY, TWO
 from train import train
 from utils.devices import CPU
 from utils.errors import InputError
@@ -91,6 +91,7 @@ def test_training_bytes_are_equal_with_a_page_that_looks_and_without(
     assert "viewer: http://127.0.0.1:" in capfd.readouterr().out
 
 
+@pytest.mark.methods("fourdgs")
 def test_a_taken_port_is_told_before_a_restart_empties_the_folder(case, tiny_folder, tmp_path):
     before = trained(case, tiny_folder, tmp_path / "run")
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -100,7 +101,7 @@ def test_a_taken_port_is_told_before_a_restart_empties_the_folder(case, tiny_fol
     assert all((tmp_path / "run" / name).read_bytes() == data for name, data in before.items())
 
 
-def test_nobody_asked_and_nothing_is_served(case, monkeypatch):
+def test_nobody_asked_and_nothing_is_served(monkeypatch):
     monkeypatch.setattr(module, "Server", None)  # would fail if it were made
     run = SimpleNamespace(viewer=False)
     with following(run, None, None, None, CPU) as follower:
@@ -132,6 +133,7 @@ class FakeServer:
         self.answers.append(head)
 
 
+@pytest.mark.methods("fourdgs")
 def test_drawing_takes_at_most_a_tenth_of_the_time(model, monkeypatch):
     """By a clock of our own: a step takes 1, a picture 5."""
     now = [0.0]
@@ -150,6 +152,7 @@ def test_drawing_takes_at_most_a_tenth_of_the_time(model, monkeypatch):
     assert 0.08 < drawing / now[0] <= 0.1
 
 
+@pytest.mark.methods("fourdgs")
 def test_a_pause_ends_when_the_run_is_asked_to_stop(model):
     server = FakeServer()
     follower = module.Following(server, model.facts, model.method, model.scene, CPU)
@@ -168,6 +171,7 @@ def test_a_pause_ends_when_the_run_is_asked_to_stop(model):
     assert server.answers[0] | {"loss": 0.5, "step": 4, "of": 10} == server.answers[0]
 
 
+@pytest.mark.methods(*TWO)
 @pytest.mark.parametrize("mode", ["color", "alpha", "depth", "error"])
 def test_every_mode_is_drawn_at_its_size(model, mode):
     known = Model(model.facts, Show(model.method, FrameLoader(0, CPU)), model.scene.train)
@@ -179,6 +183,7 @@ def test_every_mode_is_drawn_at_its_size(model, mode):
     assert draw([known], parse(json.dumps({**WISH, "camera": 10**6}))).shape == (24, 32, 3)
 
 
+@pytest.mark.methods(*TWO)
 def test_a_picture_that_is_gone_is_left_out(model):
     lost = [replace(frame, image_path=Path("gone.png")) for frame in model.scene.train]
     known = Model(model.facts, Show(model.method, FrameLoader(0, CPU)), lost)

@@ -10,12 +10,11 @@ import imageio.v2 as iio
 import numpy as np
 import pytest
 
-from arguments import parse_model_args, parse_render_args, parse_train_args
+from arguments import parse_model_args, parse_render_args
 from arguments.settings import ViewParams
 from render import render_model
 from scene.camera_path import CameraPath
-from tests.methods import CASES, EVERY
-from train import train
+from tests.methods import CASES, EVERY, TWO
 from utils.errors import InputError
 from view import view_model
 from viewer.filming import Filming
@@ -29,12 +28,15 @@ WISH = {"id": 7, "width": 40, "height": 30, "part": 0.5, "look": LOOK, "sharp": 
 
 
 @pytest.fixture(scope="module", params=EVERY)
-def folder(request, tmp_path_factory):
+def case(request):
+    """Each method in turn, the one for the tests among them."""
+    return CASES[request.param]
+
+
+@pytest.fixture
+def folder(case, small_models):
     """A folder with `data` and a `model` of it."""
-    case, folder = CASES[request.param], tmp_path_factory.mktemp("viewed")
-    flags = ["-s", str(case.write(folder / "data")), "-m", str(folder / "model"), "--quiet"]
-    train(parse_train_args([*flags, *case.flags(iterations=12, first=4), "--init_points", "60"]))
-    return folder
+    return small_models(case)
 
 
 @pytest.fixture
@@ -83,6 +85,7 @@ def test_a_model_is_shown_and_the_way_to_it_is_said(folder, look):
     assert all(camera["pictured"] for camera in told["cameras"])
 
 
+@pytest.mark.methods(*TWO)
 def test_two_models_stand_side_by_side_and_equal_ones_look_equal(folder, look):
     _, picture, _ = look(folder / "model", "--beside", folder / "model", wish={**WISH, "width": 80})
     assert picture.shape == (30, 80, 3)
@@ -100,19 +103,22 @@ def test_without_its_dataset_a_model_is_shown_from_the_cameras_it_knows(folder, 
     assert picture.shape == (30, 30, 3)  # the known camera is square, and there is no picture
 
 
+@pytest.mark.methods(*TWO)
 def test_a_saved_path_is_drawn_as_pictures_and_a_video(folder, tmp_path):
+    model = shutil.copytree(folder / "model", tmp_path / "model")
     keys = [{"look": {**LOOK, "eye": eye}, "part": 0.5} for eye in ([3, 0, 1], [0, 3, 1])]
     path = {"version": 1, "size": [40, 30], "fps": 4, "seconds": 1, "keys": keys}
     (tmp_path / "path.json").write_text(json.dumps(path))
-    flags = ["-m", str(folder / "model"), "--path", str(tmp_path / "path.json"), "--quiet"]
+    flags = ["-m", str(model), "--path", str(tmp_path / "path.json"), "--quiet"]
     skip = ["--skip_train", "--skip_test", "--skip_val", "--skip_video"]
     render_model(*parse_render_args([*flags, *skip]))
-    pictures = [cv2.imread(str(p)) for p in sorted(folder.glob("model/path/ours_*/renders/*.png"))]
+    pictures = [cv2.imread(str(p)) for p in sorted(model.glob("path/ours_*/renders/*.png"))]
     assert [picture.shape for picture in pictures] == [(30, 40, 3)] * 5
     assert not np.array_equal(pictures[0], pictures[4])
-    assert list(folder.glob("model/path/ours_*/video_rgb.mp4"))
+    assert list(model.glob("path/ours_*/video_rgb.mp4"))
 
 
+@pytest.mark.methods("fourdgs")
 def test_a_path_becomes_a_video_while_others_look(folder, tmp_path):
     """A page sends two keys and wishes a picture; both come, the video whole."""
     keys = [{"look": {**LOOK, "eye": eye}, "part": 0.5} for eye in ([3, 0, 1], [0, 3, 1])]
@@ -154,7 +160,7 @@ def test_a_path_becomes_a_video_while_others_look(folder, tmp_path):
     assert np.abs(frames[0].astype(int) - frames[-1]).mean() > 1
 
 
-def test_a_film_whose_page_is_gone_is_left(folder):
+def test_a_film_whose_page_is_gone_is_left():
     class Gone:
         clients = ()
 

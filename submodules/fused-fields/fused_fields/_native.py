@@ -90,6 +90,14 @@ class BasisTable(ctypes.Structure):
     _fields_ = members(bases=_pointer, grad=_pointer, rows=_i64, count=_i32, width=_i32, half=_i32)
 
 
+class SkinTable(ctypes.Structure):
+    """Mirrors `SkinTable` in csrc/api.h."""
+
+    _fields_ = members(
+        points=_pointer, shifts=_pointer, weights=_pointer, quats=_pointer, rows=_i64, bones=_i32
+    )
+
+
 def _signatures(real: type) -> dict[str, list[type]]:
     return {
         "lookup_forward": [_pointer, _pointer, _i64, _pointer, _i32],
@@ -103,6 +111,8 @@ def _signatures(real: type) -> dict[str, list[type]]:
         "adam_step": [_pointer, _pointer, _i32],
         "mix_forward": [*[_pointer] * 3, _i32],
         "mix_backward": [*[_pointer] * 4, _i32],
+        "skin_forward": [*[_pointer] * 5, _i32],
+        "skin_backward": [*[_pointer] * 10, _i32],
     }
 
 

@@ -81,6 +81,32 @@ def mix_bases(bases: Tensor, weights: Tensor) -> Tensor:
     return (bases.to(weights) * weights).sum(1)
 
 
+def skin(
+    points: Tensor,
+    shifts: Tensor,
+    weights: Tensor,
+    quats: Tensor,
+    bones: Tensor,
+    turns: Tensor,
+    canonical: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Posed places "N 3" and quaternions "N 4"; see `fused_fields.skin`."""
+    if canonical is not None:
+        still = torch.einsum("nj,jrc->nrc", weights, canonical)
+        points = torch.linalg.solve(still[..., :3], points - still[..., 3])
+    motions = torch.einsum("nj,jrc->nrc", weights, bones)
+    means = torch.einsum("nrc,nc->nr", motions[..., :3], points + shifts) + motions[..., 3]
+    aw, ax, ay, az = F.normalize(weights @ turns, dim=1).unbind(1)
+    bw, bx, by, bz = quats.unbind(1)
+    product = [
+        aw * bw - ax * bx - ay * by - az * bz,
+        aw * bx + ax * bw + ay * bz - az * by,
+        aw * by - ax * bz + ay * bw + az * bx,
+        aw * bz + ax * by - ay * bx + az * bw,
+    ]
+    return means, torch.stack(product, 1)
+
+
 def ssim(a: Tensor, b: Tensor, *, padding: str = "same") -> Tensor:
     """Mean SSIM, a scalar; see `fused_fields.ssim`."""
     height, width = a.shape[-2:]

@@ -1,6 +1,11 @@
+import shutil
+
 import numpy as np
 import pytest
+import torch
 
+from arguments import parse_train_args
+from scene.methods import require_needs
 from tests.scene.datasets.reading import decode, edit, pixel, read
 from tests.scene.datasets.tiny_folders import (
     CX,
@@ -112,6 +117,25 @@ def change(**values):
 
 def change_frame(**values):
     return lambda d: edit(d / "flame_params.json", lambda c: c["frames"][1].update(**values))
+
+
+@pytest.mark.parametrize("in_pixels", [False, True])
+def test_coefficients_alone_are_enough_to_drive_and_not_to_train(folder, train, in_pixels):
+    if in_pixels:
+        change(intrinsics=[-1000, 1000, 320, 240])(train)
+    else:
+        before = read("imavatar", folder).train
+    for name in ("image", "mask"):
+        shutil.rmtree(train / name)
+    scene = read("imavatar", folder, only_json=True, part="person")
+    for k, frame in enumerate(scene.train):
+        assert (frame.image_path, frame.mask) == (None, None)
+        if not in_pixels:
+            for name in ("expression", "flame_pose"):
+                assert torch.equal(getattr(frame, name), getattr(before[k], name))
+            assert torch.equal(frame.camera.viewmat, before[k].camera.viewmat)
+    with pytest.raises(InputError, match="without pictures, which training needs"):
+        require_needs(scene, parse_train_args(["-s", str(folder)]))
 
 
 BROKEN = {

@@ -10,16 +10,12 @@ from scene.deformation.skinning import (
     N_BONES,
     N_CORRECTIVES,
     Bases,
+    BlendTable,
     Rig,
     SkinField,
-    at_rest,
-    blended,
     bones_in_world,
     distance,
     posed,
-    transformed,
-    turns,
-    untransformed,
 )
 from scene.head.model import pose_head
 from scene.head.points import nearest_surface
@@ -58,6 +54,11 @@ def state_of(rig, pose, expression):
     return bones_in_world(transforms, torch.eye(4)), torch.cat([expression, feature])
 
 
+def still(points):
+    """Quaternions of points that are not turned."""
+    return torch.tensor([1.0, 0, 0, 0]).expand(len(points), 4)
+
+
 def of_vertices(head):
     """The head model's own weights and bases at its vertices."""
     skin = torch.cat([torch.zeros(len(head.template), 1), head.skin_weights], 1)
@@ -73,7 +74,7 @@ def test_with_the_head_model_s_own_numbers_it_is_the_head_model_s_skinning(head,
     other, turned = random(seed, E, size=0.4), random(seed + 50, 15, size=0.4)
     bones, coefficients = state_of(rig, turned, other)
     moved = blend @ (coefficients - known)
-    found = posed(at_rest(places, skin, rest), skin, moved, bones)
+    found, _ = posed(places, moved, skin, still(places), bones, rest)
     expected = pose_head(head, turned, expression=other).vertices
     assert (expected - places).norm(dim=1).max() > 0.1
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
@@ -85,8 +86,10 @@ def test_the_canonical_state_gives_the_canonical_points(head):
     places = random(1, 400, 3)
     weights = torch.softmax(random(2, 400, N_BONES, size=3.0), 1)
     blend = random(3, 400, 3, E + N_CORRECTIVES) @ (known - known)
-    found = posed(at_rest(places, weights, rest), weights, blend, rest)
+    quats = torch.nn.functional.normalize(random(16, 400, 4), dim=1)
+    found, turned = posed(places, blend, weights, quats, rest, rest)
     torch.testing.assert_close(found, places, atol=1e-6, rtol=0)
+    torch.testing.assert_close(turned, quats, atol=1e-6, rtol=0)
 
 
 def test_the_ghost_moves_with_nothing_and_a_world_of_the_head_moves_it_back(head):
@@ -99,18 +102,6 @@ def test_the_ghost_moves_with_nothing_and_a_world_of_the_head_moves_it_back(head
     torch.testing.assert_close(transforms[1] @ bones[0], torch.eye(4), atol=1e-6, rtol=0)
 
 
-def test_untransformed_undoes_blends_that_also_shear():
-    weights = torch.softmax(random(5, 300, N_BONES, size=2.0), 1).double()
-    bones = torch.eye(4).repeat(N_BONES, 1, 1).double()
-    bones[:, :3, :3] = axis_angle_to_matrices(random(6, N_BONES, 3, size=0.5).double())
-    bones[:, :3, 3] = random(7, N_BONES, 3).double()
-    motions, points = blended(weights, bones), random(8, 300, 3).double()
-    turn, shift = motions[:, :3].permute(2, 0, 1), motions[:, 3].T
-    expected = torch.linalg.solve(turn, (points - shift)[..., None])[..., 0]
-    torch.testing.assert_close(untransformed(motions, points), expected)
-    torch.testing.assert_close(transformed(motions, untransformed(motions, points)), points)
-
-
 def test_turns_are_those_within_the_blended_motion():
     """Against the rotation of the polar decomposition, for joints within 30 degrees."""
     turn = axis_angle_to_matrices(random(10, N_BONES, 3, size=0.2))
@@ -119,7 +110,8 @@ def test_turns_are_those_within_the_blended_motion():
     bones[:, :3, :3] = turn
     weights = torch.softmax(random(11, 200, N_BONES, size=2.0), 1)
     u, _, v = torch.linalg.svd(torch.einsum("nj,jrc->nrc", weights, turn))
-    found = quats_to_matrices(turns(weights, bones, rest))
+    places = torch.zeros(200, 3)
+    found = quats_to_matrices(posed(places, places, weights, still(places), bones, rest)[1])
     angle = ((found.mT @ (u @ v)).diagonal(dim1=1, dim2=2).sum(1) - 1) / 2
     assert angle.clamp(max=1).acos().max() < math.radians(1.5)
 
@@ -137,24 +129,37 @@ def test_a_frame_s_blend_is_the_product_of_the_whole_bases(smooth):
     torch.manual_seed(0)
     field = SkinField(E, 0.7, width=16, depth=2, octaves=2, smooth=smooth)
     points, skin = random(13, 50, 3), torch.softmax(random(14, 50, N_BONES), 1)
-    for prior in (None, skin):
-        _, weights, offset = field.whole(points, prior)
-        assert not offset.any()
-        if prior is None:
-            torch.testing.assert_close(weights, torch.full_like(weights, 1 / N_BONES))
+    known = Bases(random(17, 50, 3, E + N_CORRECTIVES), skin, torch.ones(50, 1))
+    found, offset = field.whole(points, None)
+    assert not offset.any()
+    assert not found.blend.any()
+    torch.testing.assert_close(found.skin, torch.full_like(skin, 1 / N_BONES))
+    found, _ = field.whole(points, known)
+    assert torch.equal(found.blend, known.blend)
+    torch.testing.assert_close(found.skin, skin, atol=1e-3, rtol=0)  # of the faint weights
     with torch.no_grad():
         for layer in (field.blend, field.skin):
             layer.weight.normal_()
             layer.bias.normal_()
     coefficients = random(15, E + N_CORRECTIVES)
-    bases, weights, offset = field.whole(points, skin)
-    found = field(points, coefficients, skin)
-    for ours, expected in zip(found, (bases @ coefficients, weights, offset), strict=True):
-        torch.testing.assert_close(ours, expected, atol=1e-4, rtol=1e-4)
-    assert torch.isfinite(weights).all()
+    for prior in (None, known):
+        bases, offset = field.whole(points, prior)
+        found = field(points, coefficients, prior)
+        expected = bases.blend @ coefficients, bases.skin, offset
+        for ours, wanted in zip(found, expected, strict=True):
+            torch.testing.assert_close(ours, wanted, atol=1e-4, rtol=1e-4)
+        assert torch.isfinite(bases.skin).all()
     with torch.no_grad():
         field.skin.bias[2] = 1e4  # exp(20 * 1e4) is no number
-    assert torch.isfinite(field.whole(points, skin)[1]).all()
+    assert torch.isfinite(field.whole(points, known)[0].skin).all()
+
+
+@pytest.mark.parametrize("count", [1, 16, 50])
+def test_a_table_of_bases_gives_their_sums_to_half_a_float_s_precision(count):
+    bases, coefficients = random(18, count, 3, E + N_CORRECTIVES), random(19, E + N_CORRECTIVES)
+    found = BlendTable(bases, 0.25)(coefficients)
+    most = (bases.abs() @ coefficients.abs()).max()
+    torch.testing.assert_close(found, bases @ coefficients, atol=float(2**-11 * most), rtol=0)
 
 
 def test_the_distance_from_the_head_model_is_the_published_sum():

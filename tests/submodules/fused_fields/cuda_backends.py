@@ -6,7 +6,7 @@ here, since the operators give CPU tensors to the CPU kernels.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import fused_fields
 import pytest
@@ -29,12 +29,13 @@ class Backend:
     ssim: Callable
     adam_step: Callable
     mix_bases: Callable
+    skin: Callable
 
 
 def backend(name):
     """The functions by name: "forward" or "backward" (emulated), or "gpu"."""
     if name == "gpu":
-        functions = ("plane_features", "plane_penalties", "ssim", "adam_step", "mix_bases")
+        functions = [field.name for field in fields(Backend)[1:]]
         return Backend("cuda", *(getattr(fused_fields, function) for function in functions))
     kernels = emulated(cuda.PROGRAM, name)
 
@@ -59,7 +60,13 @@ def backend(name):
     def mix_bases(bases, weights):
         return Mix.apply(kernels, bases, weights)
 
-    return Backend("cpu", plane_features, plane_penalties, ssim, adam_step, mix_bases)
+    def skin(points, shifts, weights, quats, bones, turns, canonical=None):
+        motions = torch.cat([bones.flatten(1), turns], 1)
+        if canonical is not None:
+            canonical = torch.nn.functional.pad(canonical.flatten(1), (0, 4))
+        return Skin.apply(kernels, points, shifts, weights, quats, motions, canonical)
+
+    return Backend("cpu", plane_features, plane_penalties, ssim, adam_step, mix_bases, skin)
 
 
 class Lookup(torch.autograd.Function):
@@ -119,3 +126,18 @@ class Mix(torch.autograd.Function):
             grad.contiguous(), *ctx.saved_tensors, wants_bases, ctx.kernels
         )
         return None, bases if wants_bases else None, weights
+
+
+class Skin(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, kernels, *inputs):
+        ctx.save_for_backward(*inputs)
+        ctx.kernels = kernels
+        return cuda.skin(*inputs, kernels)
+
+    @staticmethod
+    def backward(ctx, *grads):
+        wants_motions = ctx.needs_input_grad[5]
+        grads = [grad.contiguous() for grad in grads]
+        *found, motions = cuda.skin_backward(*grads, *ctx.saved_tensors, wants_motions, ctx.kernels)
+        return None, *found, motions if wants_motions else None, None

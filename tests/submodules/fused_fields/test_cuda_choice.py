@@ -4,7 +4,7 @@ import pytest
 import torch
 from fused_fields import _native
 
-OPERATORS = ("lookup", "penalties", "ssim", "mix_bases")
+OPERATORS = ("lookup", "penalties", "ssim", "mix_bases", "skin")
 CUDA = torch.device("cuda", 0)
 
 

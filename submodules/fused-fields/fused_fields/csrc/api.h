@@ -70,4 +70,12 @@ struct BasisTable {
     int32_t half;          // the bases are float16, weights and sums float
 };
 
+// Points, how they move at rest, how much they follow each bone, and their own turns: rows x 3, 3,
+// bones and 4, contiguous.
+struct SkinTable {
+    const void *points, *shifts, *weights, *quats;
+    int64_t rows;
+    int32_t bones;
+};
+
 }  // namespace fused_fields

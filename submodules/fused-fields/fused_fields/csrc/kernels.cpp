@@ -5,6 +5,7 @@
 #include "offset_mlp_grad.h"
 #include "plane_lookup_grad.h"
 #include "plane_penalties.h"
+#include "skinning.h"
 #include "ssim_grad.h"
 
 // Pointers to the functions of float and of double. Each returns 0, or 1 when memory ran out.
@@ -25,5 +26,7 @@ FF_EXPORT(mlp_backward)
 FF_EXPORT(adam_step)
 FF_EXPORT(mix_forward)
 FF_EXPORT(mix_backward)
+FF_EXPORT(skin_forward)
+FF_EXPORT(skin_backward)
 }
 #pragma GCC visibility pop

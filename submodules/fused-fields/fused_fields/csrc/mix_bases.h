@@ -4,6 +4,9 @@
 // beyond its own width come out as anything and are overwritten by what is computed next, or
 // dropped. Fixed chunks of rows sum their own gradients of the weights, added up in order.
 #pragma once
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
 #include <cstring>
 
 #include "api.h"
@@ -36,7 +39,8 @@ SIMD_FN void store_some(T* to, Vec<T, kLanes<T>> value, int64_t left) {
     std::memcpy(to, &value, left * sizeof(T));
 }
 
-// The same from float16: its bits, moved into a float's, count 2^112 times too little.
+// The same from float16, by the processor's instruction or by hand: its bits, moved into a float's,
+// count 2^112 times too little.
 template <class T>
 SIMD_FN Vec<T, kLanes<T>> load_some(const uint16_t* from, int64_t left) {
     constexpr int W = kLanes<T>;
@@ -47,6 +51,9 @@ SIMD_FN Vec<T, kLanes<T>> load_some(const uint16_t* from, int64_t left) {
     } else {
         std::memcpy(&halves, from, left * sizeof(uint16_t));
     }
+#if defined(__AVX512F__)
+    if constexpr (W == 16) return (Vec<T, W>)_mm512_cvtph_ps((__m256i)halves);
+#endif
     const Words bits = __builtin_convertvector(halves, Words);
     const Words magnitude = (bits & 0x7fff) << 13;
     Vec<float, W> value;

@@ -11,6 +11,7 @@ from .plane_lookup import lookup, lookup_backward
 from .plane_penalties import penalties, penalties_backward
 from .program import PROGRAM, VARIANTS
 from .similarity import ssim, ssim_backward
+from .skinning import skin, skin_backward
 
 __all__ = [
     "PROGRAM",
@@ -22,6 +23,8 @@ __all__ = [
     "mix_bases_backward",
     "penalties",
     "penalties_backward",
+    "skin",
+    "skin_backward",
     "ssim",
     "ssim_backward",
 ]
