@@ -65,7 +65,8 @@ def export_model(settings: Settings, options: ExportParams) -> None:
             return place.there(pose(frame))
 
         frames = [placed(performance.at(facts, end)) for end in ends]
-        kind.write_moving(path, frames, _about(facts, method, place, placed))
+        about = replace(_about(facts, method, place, placed), modes=options.modes)
+        kind.write_moving(path, frames, about)
         files, moments = [path], [k / (N_VIEWS - 1) for k in range(N_VIEWS)]
         pairs = [
             (

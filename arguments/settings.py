@@ -303,6 +303,11 @@ class ExportParams:
         "share of the Gaussians left out: those that show least in the model's own views",
         valid=between(0, 0.95),
     )
+    modes: int = setting(
+        0,
+        "of a page: by how many numbers a moment moves all Gaussians; 0: 14, or 20 for a face",
+        valid=between(0, 60),
+    )
     pad: bool = setting(False, "pad the harmonics to degree 3, which some viewers insist on")
     axes: str = setting(
         "upright",

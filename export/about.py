@@ -34,3 +34,4 @@ class About:
     target: tuple[float, float, float]
     fov: float  # vertical, radians
     face: Face | None = None
+    modes: int = 0  # that a page keeps; 0: as many as it likes

@@ -44,9 +44,10 @@ def write_moving(path: Path, frames: Sequence[Gaussians], about: About) -> None:
     rows = [channels_of(columns.rows(order), first.quats) for columns in every]
     if about.face:
         face = about.face
-        modes = of_face(rows, face.controls.numpy(), face.performance.numpy(), RANK["face"])
+        rank = about.modes or RANK["face"]
+        modes = of_face(rows, face.controls.numpy(), face.performance.numpy(), rank)
     else:
-        modes = of_moments(rows, RANK["moments"])
+        modes = of_moments(rows, about.modes or RANK["moments"])
     data = base64.b64encode(_packed(modes, first.sh[:, 1:], about)).decode()
     with replacing(path) as part:
         part.write_text(page_around(data))

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from scene.cameras import Camera
 from scene.facts import SceneFacts
-from scene.frames import NO_ROW, Frame
+from scene.frames import NO_ROW, Frame, seen_from
 from utils.devices import to_device
 from utils.random import generator
-from utils.rotations import axis_angle_to_matrices, rigid_inverse
+from utils.rotations import axis_angle_to_matrices
 
 TWIST = 6  # numbers that correct a camera: rotation vector in radians, shift in scene extents
 
@@ -72,15 +72,6 @@ class FrameCodes(nn.Module):
         turn = torch.cat([axis_angle_to_matrices(twist[:3]), self.extent * twist[3:, None]], dim=1)
         last = camera.viewmat[3:]  # 0 0 0 1, and on the right device
         return replace(camera, viewmat=torch.cat([turn, last]) @ camera.viewmat)
-
-
-def seen_from(frame: Frame, camera: Camera) -> Frame:
-    """The frame from a corrected camera: of a head whose camera stands still the correction is the
-    head's, so that the body stays where it is before the camera."""
-    body = frame.body_to_world
-    if body is not None:
-        body = rigid_inverse(camera.viewmat) @ frame.camera.viewmat @ body
-    return replace(frame, camera=camera, body_to_world=body)
 
 
 class ConditionCode(nn.Module):

@@ -100,6 +100,15 @@ def head_motion(body_to_world: Tensor) -> Tensor:
     return pose_to_twist(rigid_inverse(body_to_world))
 
 
+def seen_from(frame: Frame, camera: Camera) -> Frame:
+    """The frame from another camera: of a head whose camera stands still it is the head that moved,
+    so that the body stays where it is before the camera."""
+    body = frame.body_to_world
+    if body is not None:
+        body = rigid_inverse(camera.viewmat) @ frame.camera.viewmat @ body
+    return replace(frame, camera=camera, body_to_world=body)
+
+
 @dataclass(frozen=True)
 class PointCloud:
     """Where the Gaussians start: `xyz` (P, 3) world units, `rgb` (P, 3) in [0, 1]."""

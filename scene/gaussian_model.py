@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Protocol
 
+import fused_fields
 import torch
 from simple_knn import mean_knn_squared_distance
 from torch import Tensor, nn
@@ -39,15 +40,11 @@ class Gaussians:
 
 def activate(columns: Mapping[str, Tensor], sh_degree: int) -> Gaussians:
     """Raw columns (posed or not) to Gaussians; `sh_degree` is the degree that is drawn."""
-    bands = (sh_degree + 1) ** 2
-    return Gaussians(
-        means=columns["means"],
-        quats=nn.functional.normalize(columns["quats"], dim=-1),
-        scales=columns["log_scales"].exp(),
-        opacities=columns["opacity_logits"].sigmoid(),
-        sh=torch.cat([columns["sh_dc"], columns["sh_rest"][:, : bands - 1]], dim=1),
-        sh_degree=sh_degree,
-    )
+    quats, scales, opacities, sh = fused_fields.activate(
+        columns["quats"], columns["log_scales"], columns["opacity_logits"],
+        columns["sh_dc"], columns["sh_rest"], bands=(sh_degree + 1) ** 2,
+    )  # fmt: skip
+    return Gaussians(columns["means"], quats, scales, opacities, sh=sh, sh_degree=sh_degree)
 
 
 def round_columns(points: PointCloud, extent: float = 1.0) -> dict[str, Tensor]:

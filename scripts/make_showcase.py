@@ -42,10 +42,13 @@ class Shown(NamedTuple):
 
 
 SHOWN = (
-    Shown("demo", "demo.gif", "robot.html", "video", [], ["--prune", "0.4"]),
+    Shown(
+        "demo", "demo.gif", "robot.html", "video",
+        [], ["--prune", "0.4"],
+    ),
     Shown(
         "demo_head", "head.gif", "head.html", "novel_view",
-        ["--skip_video", "--novel_view", "--turn", "25"], ["--prune", "0.4"],
+        ["--skip_video", "--novel_view", "--turn", "25"], ["--prune", "0.3", "--modes", "12"],
     ),
 )  # fmt: skip
 

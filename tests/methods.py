@@ -157,7 +157,8 @@ CASES = {
         small="--multires 1 --hold_out 1 --iters 1",
         first="--init_steps",
         wider="--net_width 32",
-        everything="--confidence 0 --legacy_time_range --legacy_smoothness --cooldown 0.5",
+        everything="--confidence 0 --lambda_hull 0.5 --legacy_time_range --legacy_smoothness "
+        "--cooldown 0.5",
         growing="--init_steps 8 --multires 1 --batch_size 1 --init_points 10000 "
         "--densify_grad_threshold_percent 1",
         views={"train": 12, "test": 3},

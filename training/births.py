@@ -63,6 +63,19 @@ def shaken(width: float) -> Callable[[Rows, torch.Generator], Rows]:
     return born
 
 
+def elsewhere(rows: Rows, source: torch.Generator) -> Rows:
+    """Copies in other places of their volume: "blend" are logits of where in it (NPG)."""
+    noise = torch.rand(rows["blend"].shape, generator=source).to(rows["blend"])
+    return {**rows, "blend": rows["blend"] + noise}
+
+
+def two_elsewhere(rows: Rows, source: torch.Generator) -> Rows:
+    """Two smaller copies in other places of their volume (NPG)."""
+    twice = {name: torch.cat([value, value]) for name, value in rows.items()}
+    twice["log_scales"] = twice["log_scales"] - math.log(SPLIT_SHRINK)
+    return elsewhere(twice, source)
+
+
 @dataclass(frozen=True)
 class Births:
     """Small rows that are pulled hard are cloned, the others split."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
-from fused_fields import ssim
+from fused_fields import mean_error, ssim
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, interpolate, mse_loss
+from torch.nn.functional import avg_pool2d, interpolate
 
 from gaussian_renderer import Render
 from scene.frames import Frame
@@ -24,11 +24,11 @@ Compare = Callable[[Render, Frame], Tensor]
 
 
 def l1(image: Tensor, truth: Tensor) -> Tensor:
-    return (image - truth).abs().mean()
+    return mean_error(image, truth, squared=False)
 
 
 def l2(image: Tensor, truth: Tensor) -> Tensor:
-    return mse_loss(image, truth)
+    return mean_error(image, truth, squared=True)
 
 
 def blurred_l2(cells: Sequence[int]) -> Callable[[Tensor, Tensor], Tensor]:

@@ -17,10 +17,14 @@ from scene.cameras import Camera
 from scene.flow import subject
 from scene.frames import Frame
 from scene.gaussian_model import Gaussians
+from training.losses import blurred_l2
 
 DOT = 0.075  # radius of a point whose motion is drawn, in halves of a picture's shorter side
 DOT_OPACITY = 0.9
 EASE = 0.005  # robust losses are a square below and a length above, in picture diagonals
+SLOW = 0.05  # sides of the box per clip: a speed at which a thing may as well rest
+CELLS = (5, 10, 25, 50)  # of a picture's side, coarse to fine, over which colours are averaged
+LONGEST = 100  # pixels of a side of the pictures that points are drawn in
 CHUNK = 2**24  # distances at a time
 
 
@@ -42,6 +46,20 @@ class Silhouette:
         )
         nearest = np.stack([columns, rows], axis=-1).astype(np.int16)
         return cls(shown.nonzero().flip(1) + 0.5, torch.from_numpy(nearest).to(shown.device))
+
+
+class Silhouettes:
+    """Those of frames, each made once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple, Silhouette | None] = {}
+
+    def __call__(self, frame: Frame) -> Silhouette | None:
+        """Of a loaded frame; None where no pixel shows the subject."""
+        key = (frame.image_path, frame.index, frame.image.shape)
+        if key not in self._known:
+            self._known[key] = Silhouette.of(frame)
+        return self._known[key]
 
 
 def diagonal(camera: Camera) -> float:
@@ -72,7 +90,8 @@ def chamfer(places: Tensor, silhouette: Silhouette, source: torch.Generator, cou
 def nearest_of(queries: Tensor, points: Tensor) -> Tensor:
     """(Q,) int64 which of the points (N, D) is nearest to each of the queries (Q, D)."""
     if queries.device.type == "cpu":
-        found = cKDTree(points.numpy()).query(queries.numpy(), workers=torch.get_num_threads())[1]
+        tree = cKDTree(points.numpy(), compact_nodes=False, balanced_tree=False)
+        found = tree.query(queries.numpy(), workers=torch.get_num_threads())[1]
         return torch.from_numpy(found)
     size = max(CHUNK // len(points), 1)
     return torch.cat([torch.cdist(part, points).argmin(1) for part in queries.split(size)])
@@ -99,6 +118,33 @@ def spacing(cloud: Tensor, near: Tensor) -> Tensor:
     """Median distance of the points (N, 3) to their neighbours (N, k), themselves apart."""
     members = embedding(near[:, 1:], cloud.detach())
     return (members - cloud.detach()[:, None]).norm(dim=2).median().clamp(min=1e-9)
+
+
+def acceleration(ways: Tensor, apart: float) -> Tensor:
+    """Mean square of the acceleration of points, per clip squared; ways: (3, N, 3) places at
+    moments that are `apart` of the clip from each other."""
+    before, now, after = ways
+    return ((before - 2 * now + after) / apart**2).square().sum(1).mean()
+
+
+def unrest(ways: Tensor, apart: float) -> Tensor:
+    """Mean of log(1 + speed / `SLOW`), speeds per clip: what hardly moves is held still, and what
+    moves fast is not held back. ways: as `acceleration` wants them."""
+    speed = ((ways[2] - ways[0]).square().sum(1) + 1e-10).sqrt() / (2 * apart)
+    return torch.log1p(speed / SLOW).mean()
+
+
+def blur(frame: Frame, points: Gaussians) -> Tensor:
+    """Mean square difference of the frame's picture and the points drawn, averaged over cells of
+    several sizes; both of at most `LONGEST` pixels a side."""
+    camera, image, background = frame.camera, frame.image, frame.background
+    factor = min(LONGEST / max(camera.width, camera.height), 1.0)
+    if factor < 1:
+        size = [max(round(factor * n), 1) for n in (camera.height, camera.width)]
+        camera, image = camera.resized(*size[::-1]), interpolate(image[None], size, mode="area")[0]
+        if background.ndim == 3:
+            background = interpolate(background[None], size, mode="area")[0]
+    return blurred_l2(CELLS)(render(camera, points, background).image, image)
 
 
 def flow_consistency(frame: Frame, cloud: Tensor, now: Tensor, then: Tensor) -> Tensor:

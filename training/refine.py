@@ -14,8 +14,7 @@ from tqdm import tqdm
 
 from gaussian_renderer import render
 from scene.facts import SceneFacts
-from scene.frame_codes import seen_from
-from scene.frames import Frame, FrameLoader
+from scene.frames import Frame, FrameLoader, seen_from
 from training.losses import dssim, l1
 from training.optimizers import Optimizers, ParamGroup
 from training.schedules import constant

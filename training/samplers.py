@@ -115,8 +115,10 @@ FEWEST = 6  # frames at an edge of a window
 
 @dataclass(frozen=True)
 class Windows:
-    """Frames of moments that follow each other, small pictures of them: every window once per
-    pass, each pass in a new random order. Of a rig, those of one camera or of near ones."""
+    """Small pictures of moments in a row, and at every other step of as many moments that are far
+    apart, without their flow: what a slow camera sees in a moment says little of depth. Every
+    window once per pass, each pass in a new random order. Of a rig, those of one camera or of near
+    ones."""
 
     views: int
     longest: int  # side of a picture, pixels, at most
@@ -125,20 +127,30 @@ class Windows:
         self, frames: list[Frame], stage: str, seed: int, start: int
     ) -> Iterator[list[Frame]]:
         small = [shrunk(frame, self.longest) for frame in frames]
-        after, length = following(frames), min(self.views, len({f.time for f in frames}))
-        windows = [
-            chain for k in range(len(frames)) if len(chain := _chain(k, after, length)) == length
-        ]
-        for (window,) in Shuffled()(windows, stage, seed, start):
-            yield [small[k] for k in window]
+        still = [replace(frame, flow=None) for frame in small]
+        n_moments = len({frame.time for frame in frames})
+        length = min(self.views, n_moments)
+        far = max((n_moments - 1) // max(length - 1, 1), 1)
+        after = following(frames)
+        rows, spreads = (
+            Shuffled()(_chains(after, length, hop), f"{stage} {hop}", seed, begun)
+            for hop, begun in ((1, (start + 1) // 2), (far, start // 2))
+        )
+        for step in count(start):
+            ((window,), shown) = (next(spreads), still) if step % 2 else (next(rows), small)
+            yield [shown[k] for k in window]
 
 
-def _chain(first: int, after: list[int], length: int) -> list[int]:
-    """Up to `length` numbers of frames that follow each other."""
-    found = [first]
-    while len(found) < length and after[found[-1]] >= 0:
-        found.append(after[found[-1]])
-    return found
+def _chains(after: list[int], length: int, hop: int) -> list[list[int]]:
+    """All rows of `length` numbers of frames of which each is `hop` moments after the last."""
+    found = [[k] for k in range(len(after))]
+    for _ in range(length - 1):
+        for chain in found:
+            place = chain[-1]
+            for _ in range(hop):
+                place = after[place] if place >= 0 else -1
+            chain.append(place)
+    return [chain for chain in found if chain[-1] >= 0]
 
 
 @dataclass(frozen=True)
@@ -175,6 +187,7 @@ class Imagined(Frame):
     """A view of a side that no picture shows, of a moment that another frame's picture shows."""
 
     likeness: Frame | None = None  # that frame, without its pixels
+    moment: tuple[Frame, ...] = ()  # all frames of its moment that train, without theirs
 
 
 @dataclass(frozen=True)
@@ -249,6 +262,7 @@ class Draws:
             role="orbit",
             background=torch.full((3,), float(behind >= orbits.black)),
             likeness=likeness,
+            moment=(filmed, *anchors),
         )
 
 

@@ -8,6 +8,8 @@ ModelHiddenParams = dict(published_start=True)
 
 OptimizationParams = dict(
     raw_units=True,
+    position_lr_init=1.6e-4,
+    position_lr_final=1.6e-6,
     lambda_chamfer=5.0,
     lambda_flow=10.0,
     lambda_front=100.0,

@@ -10,6 +10,7 @@ OptimizationParams = dict(
     densify_until_iter=0,  # half of the stage
     # A tracker's coefficients are noisy, and some hundred frames teach their coincidences, too.
     code_noise=0.3,
+    lambda_l2=30.0,  # as much as L1 where a pixel is wrong by a thirtieth: learns faster
     lambda_regions=1.0,  # the mouth is a percent of the picture
     opacity_reset_interval=300_000,  # a reset costs more than it cleans
     cooldown=0.3,  # constant rates leave Adam's noise in the result

@@ -1,41 +1,15 @@
 # Neural Parametric Gaussians with the published networks, numbers and schedules, for a GPU. The
 # weights of the coarse stage are ours, which know no unit; npg_reference.py has the released ones.
-_base_ = "npg.py"
+_base_ = "../dnerf/npg_paper.py"
+dataset = "ub4d"
+
+ModelParams = dict(resolution=-1, init_points=10_000)
 
 ModelHiddenParams = dict(
     n_points=1_500,
     n_shapes=25,
     # Published: 30, with which every frame has a number of its own and nothing lies between two.
     octaves=8,
-    net_width=512,
-    net_depth=6,
-    rows_per_point=1,
 )
 
-OptimizationParams = dict(
-    coarse_iterations=100_001,
-    coarse_lr=5e-4,
-    coarse_side=640,
-    chamfer_pixels=0,
-    flow_pairs=9,
-    iterations=70_000,
-    feature_lr=2.5e-3,
-    network_lr_init=1.6e-4,
-    network_lr_final=1.6e-6,
-    shapes_lr=1e-4,
-    lambda_l2=0.0,
-    lambda_dssim=0.25,  # beside 1 of L1: published are 0.2 and 0.8
-    position_lr_init=1.6e-4,
-    position_lr_final=1.6e-6,
-    position_lr_max_steps=70_000,
-    scaling_lr=0.05,
-    scaling_lr_final=5e-4,
-    densify_from_iter=500,
-    densify_until_iter=20_000,
-    densify_grad_threshold=2e-4,
-    opacity_reset_interval=3_000,
-    pruning_from_iter=500,
-    prune_until_iter=0,
-    max_gaussians=360_000,
-    cooldown=0.0,
-)
+OptimizationParams = dict(coarse_side=640)

@@ -70,6 +70,10 @@ class FlameHead:
             place[:3, 3] += translation
         return place
 
+    def neck(self, expression: Tensor) -> Tensor:
+        """(3,) the joint that the head turns about, in the head's frame."""
+        return self._joints(expression)[1]
+
     def scene(
         self,
         train: list[Frame],

@@ -23,7 +23,7 @@ from scene.datasets._files import natural
 from scene.datasets._moments import last_moments, time_of
 from scene.datasets._points import cube_about
 from scene.datasets._settings import HoldOut, MouthBox, Plate
-from scene.frames import Frame, PointCloud
+from scene.frames import Frame, PointCloud, seen_from
 from scene.paths import common_up, poses, swayed
 from scene.world import Placed
 from utils.errors import InputError
@@ -65,7 +65,9 @@ def head_scene(
         points = cube_about(middle, cameras, params.init_points)
     given = [value / params.world.unit for value in data.mouth_box]
     regions = {"mouth": _mouth_box(given, mouth)}
-    return Scene(train, test, _turn(test or train, middle), points, val, subject, regions)
+    one_camera = len({frame.index for frame in train}) == len(train)
+    video = _turn(test or train, middle, one_camera=one_camera)
+    return Scene(train, test, video, points, val, subject, regions)
 
 
 def with_bodies(
@@ -226,23 +228,20 @@ def _require_one_width(frames: list[Frame]) -> None:
             )
 
 
-def _turn(shown: list[Frame], middle: Tensor) -> list[Frame]:
+def _turn(shown: list[Frame], middle: Tensor, *, one_camera: bool) -> list[Frame]:
     """The moments of `shown` play while the first camera sways about the head's upright axis.
 
-    There is no plate: a picture of the room would not turn with the camera.
+    A body that `one_camera` saw, from its front alone, stays before it and follows the head. There
+    is no plate: a picture of the room would not turn with the camera.
     """
     first: dict[int, Frame] = {}
     for frame in shown:
         first.setdefault(frame.index, frame)
     moments = list(first.values())[:N_VIDEO_FRAMES]
     up = common_up([frame.camera for frame in shown])
-    return [
-        replace(
-            frame,
-            image_path=None,
-            mask=None,
-            plate_path=None,
-            camera=swayed(shown[0].camera, middle, up, YAW, k / len(moments)),
-        )
-        for k, frame in enumerate(moments)
-    ]
+    frames = []
+    for k, frame in enumerate(moments):
+        camera = swayed(shown[0].camera, middle, up, YAW, k / len(moments))
+        turned = seen_from(frame, camera) if one_camera else replace(frame, camera=camera)
+        frames.append(replace(turned, image_path=None, mask=None, plate_path=None))
+    return frames

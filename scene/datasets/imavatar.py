@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from arguments.settings import about, setting
+from arguments.settings import about, at_least, setting
 from scene import Scene, Subject
 from scene.cameras import Camera
 from scene.datasets._entry import Entry, read_object
@@ -27,6 +27,7 @@ from scene.datasets._heads import (
 )
 from scene.datasets._moments import time_of
 from scene.datasets._settings import Extension, HoldOut, MouthBox, MovingHead, part_of
+from scene.datasets._torso import with_torso
 from scene.datasets._transforms import picture, read_transforms, straightened
 from scene.frames import Frame, Mask, Parsing
 from scene.world import Placed
@@ -52,6 +53,12 @@ class DataParams(Extension, HoldOut, MouthBox, MovingHead):
             "video folders that are held out; none: those named test..., and without these the "
             "last frames of all, as hold_out says"
         ),
+    )
+    torso_points: int = setting(
+        0,
+        "starting points on the torso's outline, blown up, where the camera stands still, "
+        "fixed_head is set and the folder has a head model; for a body that is to be turned",
+        valid=at_least(0),
     )
     only_json: bool = setting(
         False, "look for no pictures: what is enough to drive an avatar, and --drive does by itself"
@@ -87,7 +94,13 @@ def read(path: Path, params: Placed, data: DataParams) -> Scene:
         train, test = frames[: len(taken) if params.eval else count], frames[len(taken) :]
     else:
         train, test = split_video(frames, params, data, PUBLISHED_TEST)
-    return head.scene(train, test, params, data)
+    scene = head.scene(train, test, params, data)
+    first = scene.train[0]
+    if not data.torso_points or first.body_to_world is None or head.model is None:
+        return scene
+    neck, mouth = head.neck(first.expression), scene.regions["mouth"]
+    points = with_torso(scene.points, first, mouth, neck, SCALE, data.torso_points)
+    return replace(scene, points=points)
 
 
 def _videos(path: Path) -> list[Path]:

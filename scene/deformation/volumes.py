@@ -36,6 +36,12 @@ def neighbourhoods(paths: Tensor, k: int) -> Tensor:
     return torch.cat(found)
 
 
+def box_volume(low: Tensor, high: Tensor) -> Tensor:
+    """(20, 3) corners of a box and the middles of its edges: a volume that never moves."""
+    grid = torch.cartesian_prod(*[torch.tensor([0.0, 0.5, 1.0])] * 3)
+    return low + (high - low) * grid[(grid == 0.5).sum(1) <= 1]
+
+
 def inside(cloud: Tensor, near: Tensor, anchor: Tensor, weights: Tensor) -> Tensor:
     """(G, 3) places of rows that are convex combinations of a neighbourhood.
 

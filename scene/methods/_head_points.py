@@ -53,6 +53,7 @@ class HeadPoints(MethodBase):
         self.rig = Rig(len(known.mean), head)
         self.surface = None if head is None else HeadSurface(head, known.mean, pose, quarter)
         self.table = self._first_points(0 if head is None else settings.model.init_points)
+        self.half = ("table.fixed.blend",) if h.anchored else ()
         self.add_body()
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)

@@ -26,6 +26,7 @@ from scene.methods import MethodBase
 from scene.methods._planes import PlaneParams, PlaneRates
 from training.births import Births, opaque_enough, smaller_than, within_sizes
 from training.guidance import Guidance, open_guidance
+from training.hull import HullViews
 from training.losses import confidently, in_regions, over_views, photometric, squares
 from training.memory import FLOAT, PICTURE_FLOATS
 from training.options import Densification, PhotometricWeights, TableRates
@@ -43,7 +44,7 @@ HEADS = {"means": 3, "log_scales": 3, "quats": 4}
 UNIT = 10.0  # that rates named init and final are multiplied by (STAG4D's spatial scale)
 SIDES = ((0.3, 128), (0.6, 256))  # part of `iters` until which imagined views are this small
 WHOLE = 512  # pixels of a side of imagined views after that
-IMAGINED = WHOLE**2 * PICTURE_FLOATS * FLOAT  # bytes of such a view at work
+HULL_VIEW = 128  # pixels of a side of imagined views that the hull alone teaches
 SLIDE = 3_000  # steps in which the window of noise slides down
 EARLY, LATE = (0.5, 0.95), (0.02, 0.5)  # the window before and after
 
@@ -96,6 +97,11 @@ class OptimizationParams(PlaneRates, TableRates, PhotometricWeights, Densificati
         "", "folder of its weights, in the layout of diffusers", is_path=True
     )
     lambda_zero123: float = weight(1.0, "of score distillation, a draw")
+    lambda_hull: float = weight(
+        0.0,
+        "of an imagined view's colours, where the hull of the moment's silhouettes tells them, in "
+        "those of a filmed one; 0, or no generated views: it says nothing",
+    )
     guidance_scale: float = weight(5.0, "how much more conditioned than unconditioned it is")
     invert_bg_prob: float = setting(
         0.5, "share of imagined views in front of black, not white", valid=between(0, 1)
@@ -156,22 +162,24 @@ class Method(MethodBase):
             seconds = guidance.seconds * o.batch_size
             hours = seconds * (o.init_steps + o.iterations) / 3_600
             print(f"guidance {o.guidance}: {seconds:.1f} s a step, {hours:.1f} h for all steps")
-        stage = partial(self._stage, guidance)
+        several = self.facts.n_views > self.facts.n_moments  # one silhouette has no hull
+        hull = HullViews(device) if o.lambda_hull and several else None
+        stage = partial(self._stage, guidance, hull)
         return [
             stage("static", 0, o.init_steps, self.canonical, o.canonical),
             stage("moving", o.init_steps, o.iterations, self.forward, None),
         ]
 
     def _stage(
-        self, guidance: Guidance | None, name: str, before: int, iterations: int,
-        pose: object, moment: float | None,
+        self, guidance: Guidance | None, hull: HullViews | None, name: str, before: int,
+        iterations: int, pose: object, moment: float | None,
     ) -> Stage:  # fmt: skip
         """A stage that `before` steps went before: schedules count these, too."""
         o = self.optim
         steps = o.init_steps + o.iterations
-        orbits = None
-        if guidance is not None:
-            orbits = Orbits(later(side(o.iters), before), black=o.invert_bg_prob)
+        orbits, sides = None, side(o.iters) if guidance else constant(HULL_VIEW)
+        if guidance or hull:
+            orbits = Orbits(later(sides, before), black=o.invert_bg_prob)
         anchors = o.anchors_per_draw if o.lambda_anchor else 0
         groups = o.table_groups(self.table, UNIT, steps)
         if pose == self.forward:
@@ -179,11 +187,12 @@ class Method(MethodBase):
         groups = [replace(g, lr=later(g.lr, before)) for g in o.cooled(groups, steps)]
         return Stage(
             name, iterations, pose, groups,
-            self._pictures(before) + self._imagined(guidance, name, before) + self._plain(),
+            [*self._pictures(before), *self._imagined(guidance, name, before),
+             *self._hull(hull, before), *self._plain()],
             self._densifier(before),
             Draws(o.batch_size, anchors, orbits, moment),
             timed=True,
-            holds=guidance.bytes + o.batch_size * IMAGINED if guidance else 0,
+            holds=self._held(guidance, hull),
         )  # fmt: skip
 
     def _pictures(self, before: int) -> list[Loss]:
@@ -215,6 +224,26 @@ class Method(MethodBase):
             return torch.stack(found).sum()
 
         return [Loss("guidance", constant(self.optim.lambda_zero123), distilled)]
+
+    def _hull(self, hull: HullViews | None, before: int) -> list[Loss]:
+        """What the silhouettes say of imagined views; a sum over the draws of a step."""
+        if hull is None:
+            return []
+        o = self.optim
+        most = o.batch_size * o.lambda_hull * o.lambda_l2
+        told = over_views(hull, of=lambda frame: isinstance(frame, Imagined))
+        return [Loss("hull", later(linear(0.0, most, o.iters), before), told)]
+
+    def _held(self, guidance: Guidance | None, hull: HullViews | None) -> int:
+        """Bytes that what teaches imagined views brings along."""
+        held = 0
+        if guidance is not None:
+            held += guidance.bytes + self.optim.batch_size * view_bytes(WHOLE)
+        elif hull is not None:
+            held += self.optim.batch_size * view_bytes(HULL_VIEW)
+        if hull is not None:
+            held += hull.bytes(self.facts.n_moments, self.facts.n_views // self.facts.n_moments)
+        return held
 
     def _plain(self) -> list[Loss]:
         """What keeps the field smooth and Gaussians round."""
@@ -264,6 +293,11 @@ def has_role(role: str) -> Callable[[Frame], bool]:
 def side(iters: int) -> Callable[[int], int]:
     """Step to the pixels of a side of imagined views: small at first."""
     return lambda step: next((pixels for part, pixels in SIDES if step < part * iters), WHOLE)
+
+
+def view_bytes(side: int) -> int:
+    """Of a view at work."""
+    return side**2 * PICTURE_FLOATS * FLOAT
 
 
 def window(step: int) -> tuple[float, float]:

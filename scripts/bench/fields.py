@@ -40,7 +40,7 @@ FIELD = ((64, 64, 64, 25), (1, 2), 32, 30_000)
 MLP = (64, 64, (3, 3, 4))  # features, width, outputs of the heads: the same setting
 BASES = (20, 14)  # of a Gaussian, numbers of a base: a head in `scene/methods/blendshapes.py`
 BONES = 6  # of a head and the ghost: `scene/deformation/skinning.py`
-IMAGE = (3, 400, 400)
+IMAGE, LARGE = (3, 400, 400), (3, 800, 800)
 
 
 def forward_backward(
@@ -160,6 +160,28 @@ def ssim_steps() -> dict[str, tuple[Step, Step]]:
     return {"SSIM 400 x 400 x 3": (step(fused_fields.ssim), step(reference.ssim))}
 
 
+def column_steps() -> dict[str, tuple[Step, Step]]:
+    """Name -> (fused, PyTorch) steps of what is drawn of a table's columns, SH of degree 3."""
+    shapes = ((4,), (3,), (1,), (1, 3), (15, 3))
+    columns = [torch.randn(FIELD[3], *shape, requires_grad=True) for shape in shapes]
+    upstream = [torch.randn(FIELD[3], *shape) for shape in ((4,), (3,), (1,), (16, 3))]
+
+    def step(activate: Callable) -> Step:
+        return forward_backward(lambda: activate(*columns, 16), columns, upstream)
+
+    return {"columns activated": (step(fused_fields.activate), step(reference.activate))}
+
+
+def error_steps() -> dict[str, tuple[Step, Step]]:
+    """Name -> (fused, PyTorch) steps of L1 + L2 with a gradient to the first image."""
+    a, b = torch.rand(LARGE, requires_grad=True), torch.rand(LARGE)
+
+    def step(error: Callable) -> Step:
+        return forward_backward(lambda: error(a, b, squared=False) + error(a, b, squared=True), [a])
+
+    return {"L1 + L2 800 x 800 x 3": (step(fused_fields.mean_error), step(reference.mean_error))}
+
+
 def measure(fused: Step, plain: Step, device: torch.device, repeats: int) -> dict[str, float]:
     """Median milliseconds of two steps that take turns, whole and in parts, and their ratio."""
     forms: dict[str, tuple[Step, list[list[float]]]] = {"fused": (fused, []), "torch": (plain, [])}
@@ -187,7 +209,7 @@ def main(argv: list[str]) -> None:
     torch.manual_seed(0)
     with torch.device(device):
         steps = lookup_steps() | mlp_steps() | bases_steps() | skin_steps()
-        steps |= penalty_steps() | ssim_steps()
+        steps |= penalty_steps() | ssim_steps() | column_steps() | error_steps()
     report = machine(device) | {"kernels": fused_fields.variant()}
     print(f"{report['device']}, {report['kernels']} kernels, load {report['load']}")
     rows = [

@@ -31,8 +31,9 @@ from scene import Scene, load_scene
 from scene.facts import evenly
 from scene.frames import Frame, FrameLoader
 from scene.methods import open_model
+from scene.visual_hull import carve
 from scoring.metrics import fg_psnr, psnr, ssim
-from scripts.bench.visual_hull import carve, draw
+from scripts.bench.visual_hull import draw
 from utils.devices import CPU
 from utils.errors import InputError, run_command
 

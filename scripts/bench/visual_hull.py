@@ -1,63 +1,20 @@
-"""The visual hull of a moment's silhouettes, drawn in the colours of its pictures (Laurentini, "The
-Visual Hull Concept for Silhouette-Based Image Understanding", PAMI 1994): what there is to beat
-without learning anything."""
+"""The visual hull of a moment's silhouettes, drawn ray by ray in the colours of its pictures: what
+there is to beat without learning anything."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import grid_sample, normalize
+from torch.nn.functional import normalize
 
 from scene.cameras import Camera
 from scene.frames import Frame
+from scene.visual_hull import Hull, look_up
 
-SIDE = 112  # voxels
-HALF = 0.35  # half the box about the origin, in distances of the first camera
 SHARP = 8  # power of the cosine that weighs a picture which looks from aside
 AWAY = 2.5  # voxels from a point of the surface before anything may hide it
-
-
-@dataclass(frozen=True)
-class Hull:
-    """Voxels of a box about the origin."""
-
-    inside: Tensor  # (1, 1, Z, Y, X) 1 or 0
-    half: float  # side of the box over 2, world units
-
-    @property
-    def step(self) -> float:
-        """Half a voxel, world units."""
-        return self.half / self.inside.shape[-1]
-
-    def at(self, points: Tensor) -> Tensor:
-        """(...,) whether points (..., 3) are inside."""
-        places = (points / self.half).reshape(1, -1, 1, 1, 3)
-        found = grid_sample(self.inside, places, align_corners=False)
-        return found.reshape(points.shape[:-1]) > 0.5
-
-
-def carve(frames: Sequence[Frame]) -> Hull:
-    """What all silhouettes of loaded frames of one moment see."""
-    half = HALF * float(frames[0].camera.center.norm())
-    axis = (torch.arange(SIDE) + 0.5) * (2 * half / SIDE) - half
-    z, y, x = torch.meshgrid(axis, axis, axis, indexing="ij")
-    points = torch.stack([x, y, z], -1).reshape(-1, 3)
-    inside = torch.ones(len(points), dtype=torch.bool)
-    for frame in frames:
-        inside &= look_up(frame.alpha, frame.camera, points)[0] > 0.5
-    return Hull(inside.float().reshape(1, 1, SIDE, SIDE, SIDE), half)
-
-
-def look_up(picture: Tensor, camera: Camera, points: Tensor) -> Tensor:
-    """(C, N) the picture (C, H, W) where points (N, 3) are seen; 0 outside."""
-    local = points @ camera.viewmat[:3, :3].T + camera.viewmat[:3, 3]
-    pixels = local @ camera.K.T
-    pixels = pixels[:, :2] / pixels[:, 2:].clamp(min=1e-6)
-    places = 2 * pixels / torch.tensor([camera.width, camera.height]) - 1
-    return grid_sample(picture[None], places[None, :, None], align_corners=False)[0, :, :, 0]
 
 
 def surface(hull: Hull, camera: Camera) -> tuple[Tensor, Tensor]:
@@ -70,8 +27,8 @@ def surface(hull: Hull, camera: Camera) -> tuple[Tensor, Tensor]:
     eye, reach = camera.center, 3**0.5 * hull.half
     hit = torch.zeros(u.shape, dtype=torch.bool)
     points = torch.zeros(*u.shape, 3)
-    for k in range(int(2 * reach / hull.step)):
-        here = eye + rays * (float(eye.norm()) - reach + k * hull.step)
+    for k in range(int(4 * reach / hull.voxel)):
+        here = eye + rays * (float(eye.norm()) - reach + k * hull.voxel / 2)
         new = hull.at(here) & ~hit
         points[new], hit = here[new], hit | new
     return hit, points
@@ -80,8 +37,8 @@ def surface(hull: Hull, camera: Camera) -> tuple[Tensor, Tensor]:
 def is_seen(hull: Hull, points: Tensor, eye: Tensor) -> Tensor:
     """(N,) whether nothing of the hull is between points (N, 3) of its surface and an eye (3,)."""
     rays, hidden = normalize(eye - points, dim=1), torch.zeros(len(points), dtype=torch.bool)
-    for k in range(int(2 * hull.half / (2 * hull.step))):
-        hidden |= hull.at(points + rays * (2 * hull.step * (AWAY + k)))
+    for k in range(hull.side):
+        hidden |= hull.at(points + rays * (hull.voxel * (AWAY + k)))
     return ~hidden
 
 

@@ -7,7 +7,14 @@ import pytest
 import torch
 
 from capture.eyes import POINTS_SHUT, eyes_of
-from capture.table import LEFT_LID_PAIRS, RIGHT_LID_PAIRS, PointTable, rough_yaw
+from capture.table import (
+    LEFT_LID_PAIRS,
+    RIGHT_LID_PAIRS,
+    SLANT,
+    PointTable,
+    lid_opening,
+    rough_yaw,
+)
 from tests.capture.made import made
 
 OPEN, SHUT = 0.35, 0.15  # of the eye's width, as a net reads them
@@ -89,3 +96,31 @@ def test_the_net_s_depths_tell_a_turn():
     points = np.zeros((1, 468, 3), np.float32)
     points[0, 263] = 1.0, 0.0, 1.0
     assert rough_yaw(points)[0] == pytest.approx(45.0)
+
+
+def test_the_deepest_dips_of_a_clip_say_what_shut_is(table):
+    opening = steady()
+    opening[100:104] = opening[200:204] = 0.62 * OPEN  # a gap that the nets read in shut eyes
+    blink = eyes(table, opening).blink
+    assert blink[100:104].min() > 0.9
+    assert blink[110:190].max() < 0.05
+
+
+def test_what_one_net_sees_of_one_eye_in_one_frame_is_no_blink(table):
+    opening = steady()
+    opening[50:54] = SHUT
+    opening[150, 0] = 0.8 * OPEN
+    assert eyes(table, opening).blink[145:155].max() < 0.2
+
+
+@pytest.mark.parametrize("turn", [-30, 20, 40])
+def test_an_eye_that_a_turn_narrows_is_as_open_as_before(turn):
+    found = made(1)
+    points, lids = found.points.copy(), found.lids.copy()
+    points[:, [33, 263]] = [[[-50.0, 0, 0], [50.0, 0, 100 * np.tan(np.radians(turn))]]]
+    straight = points.copy()
+    straight[:, 263, 2] = 0
+    narrow = np.cos(np.radians(turn + np.array([-SLANT, SLANT]))) / np.cos(np.radians(SLANT))
+    turned = lids.copy()
+    turned[..., 0] *= narrow[None, :, None]
+    assert lid_opening(points, turned) == pytest.approx(lid_opening(straight, lids), rel=1e-4)

@@ -1,5 +1,7 @@
 """Modes say again what moved linearly, exactly; and a page holds them within its steps."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -93,6 +95,8 @@ def test_a_page_of_a_face_names_its_controls(tmp_path):
     head, _ = page.read_page(tmp_path / "a.html")
     assert [told["name"] for told in head["controls"]] == ["a", "b", "</script>"]
     assert head["antialiased"] is True
+    page.write_moving(tmp_path / "b.html", samples, replace(about, modes=2))
+    assert (head["rank"], page.read_page(tmp_path / "b.html")[0]["rank"]) == (E, 2)
     text = (tmp_path / "a.html").read_text()
     assert text.count("<script") == 2
     assert "http" not in text.replace('http-equiv="Content-Security-Policy"', "")

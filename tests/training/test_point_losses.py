@@ -5,17 +5,23 @@ from dataclasses import replace
 import pytest
 import torch
 
+from gaussian_renderer import render
 from scene.cameras import Camera, intrinsics, project
 from scene.deformation.volumes import neighbourhoods
 from scene.frames import Frame, Mask
+from scene.gaussian_model import Gaussians
 from training.point_losses import (
+    SLOW,
     Silhouette,
+    acceleration,
+    blur,
     chamfer,
     flow_consistency,
     in_front,
     resized,
     rigidity,
     spacing,
+    unrest,
 )
 from utils.random import generator
 
@@ -132,3 +138,37 @@ def test_a_flow_of_another_size_counts_in_the_pixels_of_the_picture():
     small = resized(flow, CAMERA)
     assert small.shape == (3, SIZE, SIZE)
     assert torch.allclose(small[:, 5, 5], torch.tensor([2.0, 1.0, 1.0]))
+
+
+def test_an_even_way_has_no_acceleration_and_a_curve_has_its_own():
+    start, speed, curve = noise(3, 9, 3, key="ways")
+    times = torch.tensor([0.2, 0.25, 0.3])[:, None, None]
+    even = start + speed * times
+    assert float(acceleration(even, 0.05)) < 1e-6
+    bent = acceleration(even + curve * times**2 / 2, 0.05)
+    assert float(bent) == pytest.approx(float(curve.square().sum(1).mean()), rel=1e-2)
+    wanted = torch.log1p(speed.norm(dim=1) / SLOW).mean()
+    assert float(unrest(even, 0.05)) == pytest.approx(float(wanted), rel=1e-4)
+
+
+def dot(x):
+    return Gaussians(
+        means=torch.tensor([[x, 0.0, 3.0]]),
+        quats=torch.tensor([[1.0, 0, 0, 0]]),
+        scales=torch.full((1, 3), 0.15),
+        opacities=torch.full((1, 1), 0.99),
+        colors=torch.full((1, 3), 0.2),
+    )
+
+
+@pytest.mark.parametrize("size", [SIZE, 4 * SIZE])  # larger pictures are made smaller
+def test_the_blurred_picture_pulls_a_point_to_its_place(size):
+    camera = CAMERA.resized(size, size)
+    background = torch.ones(3, size, size)  # a plate goes with its picture
+    seen = render(camera, dot(0.3), background).image
+    shown = replace(frame(), camera=camera, image=seen, background=background)
+    assert float(blur(shown, dot(0.3))) < 1e-4
+    beside = dot(-0.3)
+    beside.means.requires_grad_()
+    blur(shown, beside).backward()
+    assert float(beside.means.grad[0, 0]) < 0  # descent moves it to the right

@@ -1,5 +1,5 @@
 """Kernels for plane fields (HexPlane, tri-plane), their regularisers, an MLP, linear bases,
-skinning, SSIM and Adam.
+skinning, the columns of a table of Gaussians, errors of pictures, SSIM and Adam.
 
 Every function takes float32 and float64 tensors to native code on the CPU and to CUDA kernels on a
 GPU, and any other tensor to a PyTorch twin with the same contract (`fused_fields.reference`).
@@ -7,8 +7,10 @@ Planes are "rows cols C".
 """
 
 from ._native import variant
+from .activate import activate
 from .adam import adam_step
 from .bases import mix_bases
+from .errors import mean_error
 from .mlp import offset_mlp
 from .penalties import PlanePenalties, plane_penalties
 from .planes import HEXPLANE_PAIRS, TRIPLANE_PAIRS, plane_features
@@ -19,7 +21,9 @@ __all__ = [
     "HEXPLANE_PAIRS",
     "TRIPLANE_PAIRS",
     "PlanePenalties",
+    "activate",
     "adam_step",
+    "mean_error",
     "mix_bases",
     "offset_mlp",
     "plane_features",

@@ -98,6 +98,27 @@ class SkinTable(ctypes.Structure):
     )
 
 
+class TableShape(ctypes.Structure):
+    """Mirrors `TableShape` in csrc/api.h."""
+
+    _fields_ = members(rows=_i64, bands=_i32, rest=_i32)
+
+
+class RawColumns(ctypes.Structure):
+    """Mirrors `RawColumns` in csrc/api.h."""
+
+    _fields_ = members(
+        quats=_pointer, log_scales=_pointer, opacity_logits=_pointer, sh_dc=_pointer,
+        sh_rest=_pointer,
+    )  # fmt: skip
+
+
+class DrawnColumns(ctypes.Structure):
+    """Mirrors `DrawnColumns` in csrc/api.h."""
+
+    _fields_ = members(quats=_pointer, scales=_pointer, opacities=_pointer, sh=_pointer)
+
+
 def _signatures(real: type) -> dict[str, list[type]]:
     return {
         "lookup_forward": [_pointer, _pointer, _i64, _pointer, _i32],
@@ -113,6 +134,10 @@ def _signatures(real: type) -> dict[str, list[type]]:
         "mix_backward": [*[_pointer] * 4, _i32],
         "skin_forward": [*[_pointer] * 5, _i32],
         "skin_backward": [*[_pointer] * 10, _i32],
+        "activate_forward": [*[_pointer] * 3, _i32],
+        "activate_backward": [*[_pointer] * 5, _i32],
+        "error_forward": [_pointer, _pointer, _i64, _i32, _pointer, _i32],
+        "error_backward": [_pointer, _pointer, _i64, _i32, real, _pointer, _i32],
     }
 
 

@@ -76,6 +76,28 @@ def offset_mlp(
     return [F.linear(part, *head) for part, head in zip(parts, heads, strict=True)]
 
 
+def activate(
+    quats: Tensor,
+    log_scales: Tensor,
+    opacity_logits: Tensor,
+    sh_dc: Tensor,
+    sh_rest: Tensor,
+    bands: int,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Unit quats, scales, opacities and SH of `bands` bands; see `fused_fields.activate`."""
+    return (
+        F.normalize(quats, dim=-1),
+        log_scales.exp(),
+        opacity_logits.sigmoid(),
+        torch.cat([sh_dc, sh_rest[:, : bands - 1]], dim=1),
+    )
+
+
+def mean_error(a: Tensor, b: Tensor, *, squared: bool) -> Tensor:
+    """Mean absolute or squared difference, a scalar; see `fused_fields.mean_error`."""
+    return (a - b).square().mean() if squared else (a - b).abs().mean()
+
+
 def mix_bases(bases: Tensor, weights: Tensor) -> Tensor:
     """Sums "N C" of `bases` "N K C" times `weights` "K C"; see `fused_fields.mix_bases`."""
     return (bases.to(weights) * weights).sum(1)

@@ -13,8 +13,7 @@ from scene.cameras import Camera, intrinsics
 from scene.datasets._heads import FARTHEST_TURN, with_bodies
 from scene.deformation.body import COLUMN, BodyPart
 from scene.facts import SceneFacts
-from scene.frame_codes import seen_from
-from scene.frames import Frame, head_motion
+from scene.frames import Frame, head_motion, seen_from
 from scene.performance import at
 from scene.world import World
 from tests.building import built, facts_of
@@ -244,8 +243,18 @@ def test_facts_keep_where_bodies_are(tiny, tmp_path):
     torch.testing.assert_close(facts.head_motion.mean, table.mean(0))
 
 
-def test_a_turned_view_takes_the_body_along(tiny):
+def test_a_turned_head_leaves_a_body_that_one_camera_saw_before_it(tiny):
+    scene, settings = tiny("--method", "fourdgs")
+    facts = facts_of(scene, settings)
+    before = facts.shown[0].camera.viewmat @ facts.shown[0].body_to_world
+    for frame in (*avatar.turned(facts, 30.0, 4, playing=True), *scene.video):
+        held = frame.camera.viewmat @ frame.body_to_world
+        torch.testing.assert_close(held, before, atol=1e-4, rtol=0)
+
+
+def test_a_turned_view_takes_a_body_along_that_several_cameras_saw(tiny):
     facts = facts_of(*tiny("--method", "fourdgs"))
+    facts = replace(facts, n_views=2 * facts.n_views)
     for frame in avatar.turned(facts, 30.0, 4, playing=False):
         assert torch.equal(frame.body_to_world, facts.shown[0].body_to_world)
 

@@ -203,6 +203,9 @@ def test_what_is_drawn_baked_is_what_was_trained(folder, tmp_path, flags):
     drawn = read_method(at, facts, settings, CPU)
     trained = make_method(facts, settings, CPU)
     trained.read(at / "model.safetensors")
+    kept = load_file(at / "model.safetensors").get("table.fixed.blend")
+    assert (kept is None) == bool(flags)
+    assert kept is None or kept.dtype == torch.float16
     assert drawn.baked is not None
     assert trained.baked is None
     for frame in [*facts.shown, *facts.video]:

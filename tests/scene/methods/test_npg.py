@@ -11,6 +11,7 @@ from scene.frames import FrameLoader
 from scene.methods import npg
 from tests.building import CPU, built
 from tests.tiny_scene import write_tiny_scene
+from training.births import elsewhere, two_elsewhere
 from training.optimizers import Optimizers
 from training.samplers import Shuffled, TwoBackgrounds, Windows
 from training.strategies import GradientDensify
@@ -19,6 +20,7 @@ from utils.rotations import quats_to_matrices
 from utils.sh import C0
 
 SMALL = "--n_points 60 --n_shapes 14 --net_width 16 --net_depth 1 --window 3 --n_nearest 8"
+SILHOUETTES_ALONE = ("--lambda_flow", "0", "--lambda_colour", "0")
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +55,9 @@ def test_rates_of_the_coarse_stage_are_the_published_ones(folder):
 
 @pytest.mark.long
 def test_the_coarse_stage_finds_the_silhouettes(folder):
-    """Its distance to those of frames that it did not see falls to a third, squared to a ninth."""
-    scene, method = made(folder, "--coarse_iterations", "120", "--lambda_flow", "0")
+    """By them alone, its distance to those of frames that it did not see falls to a third, squared
+    to a ninth."""
+    scene, method = made(folder, "--coarse_iterations", "120", *SILHOUETTES_ALONE)
     loader, stage = FrameLoader(64, CPU), method.stages()[0]
     held = [loader.load(frame, torch.ones(3)) for frame in scene.test]
 
@@ -172,22 +175,26 @@ def test_children_lie_elsewhere_in_the_volume_and_are_smaller():
         "blend": torch.zeros(5, 8), "log_scales": torch.zeros(5, 3), "quats": torch.ones(5, 4),
         "anchor": torch.arange(5),
     }  # fmt: skip
-    clones = npg.elsewhere(rows, generator(0))
+    clones = elsewhere(rows, generator(0))
     assert ((clones["blend"] >= 0) & (clones["blend"] <= 1)).all()
     assert torch.equal(clones["anchor"], rows["anchor"])
-    halves = npg.two_elsewhere(rows, generator(0))
+    halves = two_elsewhere(rows, generator(0))
     assert halves["anchor"].tolist() == [0, 1, 2, 3, 4, 0, 1, 2, 3, 4]
     assert torch.allclose(halves["log_scales"].exp(), torch.tensor(1 / 1.6))
     assert not torch.equal(halves["blend"][:5], halves["blend"][5:])
 
 
-def test_windows_show_moments_that_follow_each_other_in_small_pictures(folder):
+def test_windows_show_moments_that_follow_each_other_and_moments_far_apart(folder):
     scene, _ = made(folder)
     batches = Windows(4, longest=12)(scene.train, "coarse", 0, 0)
     times = sorted(frame.time for frame in scene.train)
-    seen = [[frame.time for frame in next(batches)] for _ in range(9)]
-    assert sorted(seen) == [times[k : k + 4] for k in range(9)]  # each window once
+    seen = [[frame.time for frame in next(batches)] for _ in range(18)]
+    assert sorted(seen[::2]) == [times[k : k + 4] for k in range(9)]  # each window once
+    hop = 3
+    spread = [times[k : k + 3 * hop + 1 : hop] for k in range(len(times) - 3 * hop)]
+    assert sorted(seen[1 : 2 * len(spread) : 2]) == spread
     assert {frame.camera.width for frame in next(batches)} == {12}
+    assert {frame.flow for frame in next(batches)} == {None}
 
 
 def test_resumed_windows_go_on_where_the_unbroken_ones_would(folder):
@@ -214,22 +221,27 @@ def test_without_a_subject_in_the_pictures_nothing_is_pulled(folder):
     assert float(method._chamfer([], [blank], 1)) == 0
 
 
-def test_gaussians_are_born_in_the_mean_colour_of_their_point(folder):
-    """Of the pictures that show it within the subject; grey where none does."""
+def test_points_learn_the_colours_of_the_pictures(folder):
+    """A few steps of colours alone bring blurred pictures nearer."""
     scene, method = made(folder)
-    colours = torch.tensor([[0.8, 0.2, 0.1], [0.6, 0.4, 0.1]])
-    places = torch.full((60, 2), 6.5)
-    places[30:] = torch.tensor([20.5, 3.5])  # beside the subject
-    places[59] = -5.0  # outside the picture
-    for colour in colours:
-        alpha = torch.zeros(1, 24, 24)
-        alpha[:, 4:10, 4:10] = 1
-        image = torch.where(alpha > 0, colour[:, None, None], 1.0)
-        frame = replace(scene.train[0], image=image, alpha=alpha, background=torch.ones(3))
-        for _ in range(50):
-            method._tint(frame, places)
+    loader, stage = FrameLoader(64, CPU), method.stages()[0]
+    optimizers = Optimizers([group for group in stage.params if group.name == "rgb"])
+    frames = [loader.load(frame, torch.ones(3)) for frame in scene.train[:3]]
+    found = []
+    for step in range(1, 25):
+        optimizers.set_learning_rates(step)
+        loss = method._colour([], frames, step)
+        loss.backward()
+        optimizers.step()
+        found.append(loss.item())
+    assert found[-1] < found[0] / 2
+
+
+def test_gaussians_are_born_in_the_colour_of_their_point(folder):
+    _, method = made(folder)
+    colours = torch.rand(60, 3, generator=generator(0, "colours"))
+    method.likeness["rgb"].data.copy_(colours)
     method.fill()
     rgb = 0.5 + C0 * method.table.columns["sh_dc"][:, 0].detach()
-    anchor = method.table.fixed.anchor
-    assert torch.allclose(rgb[anchor < 30], colours.mean(0).expand(180, 3), atol=0.01)
-    assert torch.allclose(rgb[anchor >= 30], torch.full((180, 3), 0.5), atol=1e-5)
+    expected = colours.clamp(*npg.SHADES)[method.table.fixed.anchor]
+    assert torch.allclose(rgb, expected, atol=1e-5)

@@ -16,7 +16,8 @@ from gaussian_renderer import render
 from scene import load_scene
 from scene.frames import FrameLoader
 from scene.methods.stag4d import has_role, side, window
-from scripts.bench.visual_hull import carve, surface
+from scene.visual_hull import carve
+from scripts.bench.visual_hull import surface
 from tests.building import built
 from tests.tiny_scene import write_tiny_views
 from tests.training.guidance.tiny_zero123 import write_tiny_zero123
@@ -227,6 +228,25 @@ def test_anchors_that_do_not_count_are_not_drawn(folder):
     ((frames, losses),) = steps_of(scene, method, method.stages()[1], 1)
     assert not any(map(has_role("anchor"), frames))
     assert "anchors" not in losses
+
+
+def test_the_hull_teaches_an_imagined_view_and_knows_no_view_that_is_held_out(folder):
+    flags = "--lambda_hull 1 --held_out_anchors 1"
+    scene, method = built_of(settings_of(folder, flags))
+    static, moving = method.stages()
+    ((frames, losses),) = steps_of(scene, method, moving, 1)
+    imagined = frames[-1]
+    assert isinstance(imagined, Imagined)
+    assert imagined.camera.width == 128
+    assert {f.role for f in imagined.moment} == {"reference", "anchor"}
+    assert not {f.image_path for f in imagined.moment} & {f.image_path for f in scene.test}
+    assert float(losses["hull"].detach()) > 0
+    assert static.holds == moving.holds > 2**20
+
+
+def test_one_silhouette_has_no_hull(alone):
+    _, method = built_of(settings_of(alone, "--guidance greyish --lambda_hull 1"))
+    assert not any(term.name == "hull" for stage in method.stages() for term in stage.losses)
 
 
 def test_the_drawn_sizes_alone_round_gaussians(folder):

@@ -30,6 +30,8 @@ class Backend:
     adam_step: Callable
     mix_bases: Callable
     skin: Callable
+    activate: Callable
+    mean_error: Callable
 
 
 def backend(name):
@@ -66,7 +68,16 @@ def backend(name):
             canonical = torch.nn.functional.pad(canonical.flatten(1), (0, 4))
         return Skin.apply(kernels, points, shifts, weights, quats, motions, canonical)
 
-    return Backend("cpu", plane_features, plane_penalties, ssim, adam_step, mix_bases, skin)
+    def activate(*columns, bands):
+        return Activate.apply(kernels, bands, *columns)
+
+    def mean_error(a, b, *, squared):
+        return Error.apply(kernels, squared, a, b)
+
+    return Backend(
+        "cpu", plane_features, plane_penalties, ssim, adam_step, mix_bases, skin, activate,
+        mean_error,
+    )  # fmt: skip
 
 
 class Lookup(torch.autograd.Function):
@@ -141,3 +152,31 @@ class Skin(torch.autograd.Function):
         grads = [grad.contiguous() for grad in grads]
         *found, motions = cuda.skin_backward(*grads, *ctx.saved_tensors, wants_motions, ctx.kernels)
         return None, *found, motions if wants_motions else None, None
+
+
+class Activate(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, kernels, bands, *columns):
+        drawn = cuda.activate(*columns, bands, kernels)
+        ctx.save_for_backward(*columns, *drawn)
+        ctx.kernels = kernels
+        return drawn
+
+    @staticmethod
+    def backward(ctx, *grads):
+        raw, drawn = list(ctx.saved_tensors[:5]), list(ctx.saved_tensors[5:])
+        grads = [grad.contiguous() for grad in grads]
+        return None, None, *cuda.activate_backward(grads, raw, drawn, ctx.kernels)
+
+
+class Error(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, kernels, squared, a, b):
+        ctx.save_for_backward(a, b)
+        ctx.rest = squared, kernels
+        return cuda.mean_error(a, b, squared, kernels)
+
+    @staticmethod
+    def backward(ctx, scale):
+        grad = cuda.mean_error_backward(*ctx.saved_tensors, scale, *ctx.rest)
+        return None, None, grad, -grad

@@ -78,4 +78,20 @@ struct SkinTable {
     int32_t bones;
 };
 
+// A table of Gaussians: its rows, the bands of SH that are drawn, and those stored beside the first.
+struct TableShape {
+    int64_t rows;
+    int32_t bands, rest;
+};
+
+// Its raw columns, or their gradients: rows x 4, 3, 1, 3 and 3 rest.
+struct RawColumns {
+    void *quats, *log_scales, *opacity_logits, *sh_dc, *sh_rest;
+};
+
+// What is drawn of it, or the gradients of that: rows x 4, 3, 1 and 3 bands.
+struct DrawnColumns {
+    void *quats, *scales, *opacities, *sh;
+};
+
 }  // namespace fused_fields

@@ -1,6 +1,8 @@
 // All kernels for one instruction set, as a table of the functions that Python calls. The build compiles
 // this file once per set, with the matching -m flags, and links a library of its own for each.
+#include "activate.h"
 #include "adam.h"
+#include "mean_error.h"
 #include "mix_bases.h"
 #include "offset_mlp_grad.h"
 #include "plane_lookup_grad.h"
@@ -28,5 +30,9 @@ FF_EXPORT(mix_forward)
 FF_EXPORT(mix_backward)
 FF_EXPORT(skin_forward)
 FF_EXPORT(skin_backward)
+FF_EXPORT(activate_forward)
+FF_EXPORT(activate_backward)
+FF_EXPORT(error_forward)
+FF_EXPORT(error_backward)
 }
 #pragma GCC visibility pop

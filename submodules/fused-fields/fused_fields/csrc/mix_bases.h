@@ -12,7 +12,7 @@
 #include "api.h"
 #include "buffer.h"
 #include "parallel.h"
-#include "vectors.h"
+#include "partial.h"
 
 namespace {
 
@@ -22,25 +22,8 @@ using fused_fields::StagedWork;
 
 constexpr int64_t kBasisRows = 512;  // of a chunk
 
-// `left` numbers may be read, or written; a vector's other lanes are zero, or are not stored.
-template <class T>
-SIMD_FN Vec<T, kLanes<T>> load_some(const T* from, int64_t left) {
-    constexpr int W = kLanes<T>;
-    if (left >= W) return load<T, W>(from);
-    T some[W] = {};
-    std::memcpy(some, from, left * sizeof(T));
-    return load<T, W>(some);
-}
-
-template <class T>
-SIMD_FN void store_some(T* to, Vec<T, kLanes<T>> value, int64_t left) {
-    constexpr int W = kLanes<T>;
-    if (left >= W) return store<T, W>(to, value);
-    std::memcpy(to, &value, left * sizeof(T));
-}
-
-// The same from float16, by the processor's instruction or by hand: its bits, moved into a float's,
-// count 2^112 times too little.
+// `load_some` from float16, by the processor's instruction or by hand: its bits, moved into a
+// float's, count 2^112 times too little.
 template <class T>
 SIMD_FN Vec<T, kLanes<T>> load_some(const uint16_t* from, int64_t left) {
     constexpr int W = kLanes<T>;

@@ -3,7 +3,7 @@
 // A block of kBlockRows x kBlockVectors vectors of the result stays in registers while the steps
 // of the sum go by: per step one broadcast per row and one load per vector feed all of them.
 #pragma once
-#include "sigmoid.h"
+#include "exponential.h"
 
 namespace {
 

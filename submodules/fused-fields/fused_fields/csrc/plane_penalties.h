@@ -44,39 +44,36 @@ inline static double differences(const PenaltyPlane& plane, int term, int32_t ch
     return rows > 0 && cols > 0 ? rows * cols * channels : 0;
 }
 
-template <class T, class Term>
-double sum_terms(int64_t length, Term term) {
-    double total = 0;
+// Adds to `sums` what `length` numbers of a row say, of which those behind them lie `col` and `row`
+// numbers away; Cols and Rows: whether the second differences along them exist.
+template <class T, bool Cols, bool Rows>
+void sum_terms(const T* values, int64_t length, int64_t col, int64_t row, double* sums) {
     for (int64_t start = 0; start < length; start += kStripLength) {
         const int count = static_cast<int>(min_of(kStripLength, length - start));
         for_widths<T>(count, [&](auto width, int begin, int end) {
             constexpr int W = decltype(width)::value;
-            Vec<T, W> sum = {};
-            for (int i = begin; i < end; i += W) sum += term(width, start + i);
-            total += lane_sum<T, W>(sum);
+            using V = Vec<T, W>;
+            V by_row = {}, by_col = {}, ones = {};
+            for (int i = begin; i < end; i += W) {
+                const T* at = values + start + i;
+                const V here = load<T, W>(at), rest = T(1) - here;
+                ones += rest < V{} ? -rest : rest;
+                if constexpr (Rows) {
+                    const V middle = load<T, W>(at + row);
+                    const V d = load<T, W>(at + 2 * row) - (middle + middle) + here;
+                    by_row += d * d;
+                }
+                if constexpr (Cols) {
+                    const V middle = load<T, W>(at + col);
+                    const V d = load<T, W>(at + 2 * col) - (middle + middle) + here;
+                    by_col += d * d;
+                }
+            }
+            sums[0] += lane_sum<T, W>(by_row);
+            sums[1] += lane_sum<T, W>(by_col);
+            sums[2] += lane_sum<T, W>(ones);
         });
     }
-    return total;
-}
-
-template <class T>
-double second_differences(const T* values, int64_t step, int64_t length) {
-    return sum_terms<T>(length, [=](auto width, int64_t i) {
-        constexpr int W = decltype(width)::value;
-        const T* at = values + i;
-        const Vec<T, W> middle = load<T, W>(at + step);
-        const Vec<T, W> d = load<T, W>(at + 2 * step) - (middle + middle) + load<T, W>(at);
-        return d * d;
-    });
-}
-
-template <class T>
-double distance_to_one(const T* values, int64_t length) {
-    return sum_terms<T>(length, [=](auto width, int64_t i) {
-        constexpr int W = decltype(width)::value;
-        const Vec<T, W> d = T(1) - load<T, W>(values + i);
-        return d < Vec<T, W>{} ? -d : d;
-    });
 }
 
 template <class T>
@@ -96,13 +93,20 @@ class PenaltiesForward final : public StagedWork {
         sums[0] = sums[1] = sums[2] = 0;
         for (int32_t row = run.first; row < run.end; ++row) {
             const T* values = static_cast<const T*>(plane.values) + row * length;
-            if (row + 2 < plane.rows) sums[0] += second_differences(values, length, length);
-            sums[1] += second_differences(values, channels_, length - 2 * channels_);
-            sums[2] += distance_to_one(values, length);
+            row + 2 < plane.rows ? one_row<true>(values, length, sums)
+                                 : one_row<false>(values, length, sums);
         }
     }
 
   private:
+    // The last two columns have no second difference along them.
+    template <bool Rows>
+    void one_row(const T* values, int64_t length, double* sums) const {
+        const int64_t last = length > 2 * channels_ ? length - 2 * channels_ : 0;
+        sum_terms<T, true, Rows>(values, last, channels_, length, sums);
+        sum_terms<T, false, Rows>(values + last, length - last, channels_, length, sums);
+    }
+
     const PenaltyPlane* planes_;
     const int64_t channels_, runs_;
     double* partials_;

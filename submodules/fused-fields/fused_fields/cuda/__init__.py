@@ -5,8 +5,10 @@ device of the tensors. It is `functools.partial(PROGRAM.kernels, device)` on a G
 emulation and CPU tensors. Nothing here waits for the device.
 """
 
+from .activate import activate, activate_backward
 from .adam import adam_step
 from .bases import mix_bases, mix_bases_backward
+from .errors import mean_error, mean_error_backward
 from .plane_lookup import lookup, lookup_backward
 from .plane_penalties import penalties, penalties_backward
 from .program import PROGRAM, VARIANTS
@@ -16,9 +18,13 @@ from .skinning import skin, skin_backward
 __all__ = [
     "PROGRAM",
     "VARIANTS",
+    "activate",
+    "activate_backward",
     "adam_step",
     "lookup",
     "lookup_backward",
+    "mean_error",
+    "mean_error_backward",
     "mix_bases",
     "mix_bases_backward",
     "penalties",

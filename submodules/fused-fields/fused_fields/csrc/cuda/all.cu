@@ -2,7 +2,7 @@
 // no call waits for kernels it has no use for:
 //   REAL, CHANNELS, VECTOR, LANES, PLANES, AXES: the plane lookup
 //   REAL, CHANNELS, VECTOR:                      the plane penalties
-//   REAL:                                        SSIM, Adam, linear bases and skinning
+//   REAL:                                        all others
 // REAL is float or double, VECTOR how many numbers one load takes. Sums have one order, fixed by the
 // shapes and the data, and there are no floating-point atomics: same inputs, same bits.
 #if defined(PLANES)
@@ -11,7 +11,9 @@
 #elif defined(CHANNELS)
 #include "plane_penalties.cuh"
 #else
+#include "activate.cuh"
 #include "adam.cuh"
+#include "mean_error.cuh"
 #include "mix_bases.cuh"
 #include "skinning.cuh"
 #include "ssim.cuh"
