@@ -75,6 +75,8 @@ def train_stage(stage: Stage, run: Run) -> None:
         return
     if start == 0 and (said := stage.begin()):
         logger.note(stage.name, start, said)
+    if not stage.needed():
+        return
     optimizers = Optimizers(stage.params, moments)
     watch = Watch(method, stage.name, run.loader.device, options.debug_from)
     batches = run.loader.ahead(stage.sampler(run.scene.train, stage.name, options.seed, start))

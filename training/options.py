@@ -228,6 +228,11 @@ class Densification:
         0, "last step of pruning; 0 is that of densification", valid=at_least(0)
     )
     pruning_interval: int = setting(100, "steps between prunings", valid=at_least(1))
+    least_width: float = weight(
+        0.0,
+        "pixels; rows that no view of a full pass draws wider are pruned, as are those that none "
+        "draws; 0: none",
+    )
     max_gaussians: int = setting(360_000, "densification stops here", valid=at_least(1))
     thin_share: float = setting(
         0.0,
@@ -281,6 +286,7 @@ class Densification:
                 births=Births(smaller_than(self.percent_dense * size)),
                 max_gaussians=self.max_gaussians,
                 seed=seed,
+                least_width=self.least_width,
                 opacity=opacity,
             )
         )

@@ -43,6 +43,8 @@ class Stage:
     # Before the first step, not when the stage is resumed: fills tensors, does not rename them.
     # What it returns, if anything, is said in the log.
     begin: Callable[[], str | None] = lambda: None
+    # Asked after `begin`, before the first step: the stage is passed over where it does not hold.
+    needed: Callable[[], bool] = lambda: True
     # rows of the table that no view of a step drew skip the optimizer's step
     only_drawn: bool = False
     timed: bool = False  # the pose asks a frame for its time alone: frames of a moment share one

@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from gaussian_renderer import Render
+from gaussian_renderer import Render, widths
 from scene.gaussian_model import GaussianTable
 from training.births import Births
 from training.optimizers import Optimizers
@@ -103,7 +103,7 @@ class Seen:
     """What pruning rules may ask of the rows; each (N,)."""
 
     opacities: Tensor  # as `OPACITIES` says
-    idle: Tensor  # views in a row that a row was missing from
+    idle: Tensor  # views in a row that a row was missing from, or too narrow in
 
 
 Rule = Callable[[int, GaussianTable, Seen], Tensor]  # (N,) which rows stay
@@ -121,6 +121,7 @@ class DensifySettings:
     max_gaussians: int
     seed: int
     statistic: Callable[[list[Render], Tensor, Tensor], list[Tensor | None]] = norm_per_view
+    least_width: float = 0.0  # pixels under which a row is too narrow to count as seen
     opacity: str = "stored"  # whose opacity prunes a row: a name in `OPACITIES`
     reset: Every = field(default=Every(1, 0, 0))  # when opacities are lowered to `RESET_OPACITY`
 
@@ -157,7 +158,10 @@ class GradientDensify:
         for render, norm in zip(renders, norms, strict=True):
             if norm is None:
                 continue
-            self.idle.add_(1).mul_(norm == 0)
+            idle = norm == 0
+            if self.settings.least_width:
+                idle |= self._narrow(render)
+            self.idle.add_(1).mul_(idle)
             if self.settings.opacity != "stored":
                 self._watch(render.gaussians.opacities.detach()[:, 0])
 
@@ -215,6 +219,11 @@ class GradientDensify:
             self.load_state({name: value[keep] for name, value in self.state().items()})
         if self.settings.opacity == "greatest":
             self.seen_opacity.fill_(UNSEEN)
+
+    @torch.no_grad()
+    def _narrow(self, render: Render) -> Tensor:
+        """(N,) which rows a view draws narrower than `least_width`."""
+        return widths(render.camera, render.gaussians) < self.settings.least_width
 
     def _opacities(self, table: GaussianTable) -> Tensor:
         """(N,) what decides which rows are too transparent to keep."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gaussian_renderer import widths
 from gaussian_renderer.show import Show
 from scene.frames import Frame
 
@@ -39,10 +40,9 @@ def strays(show: Show, frames: list[Frame], box: tuple[Tensor, Tensor]) -> Stray
     side = (high - low).amax()
     found = []
     for frame in map(show.load, frames):
-        posed, camera = show.pose(frame), frame.camera
+        posed = show.pose(frame)
         means = posed.means
         beyond = (means < low.to(means) - side).any(1) | (means > high.to(means) + side).any(1)
-        depth = means @ camera.viewmat[2, :3] + camera.viewmat[2, 3]
-        dot = posed.scales.amax(1) * camera.K[0, 0] < DOT * depth
+        dot = widths(frame.camera, posed) < DOT
         found.append(torch.stack([beyond.float().mean(), dot.float().mean()]))
     return Strays(*torch.stack(found).mean(0).tolist()) if found else Strays(0.0, 0.0)

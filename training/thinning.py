@@ -15,6 +15,11 @@ from training.strategies import Every, Strategy
 MOST_LOOKS = 200  # steps whose views say what shows
 
 
+def growing(strategy: Strategy) -> Strategy:
+    """What grows the rows of a strategy that may be `Thinned`."""
+    return strategy.growing if isinstance(strategy, Thinned) else strategy
+
+
 class Thinned:
     """A strategy after whose growth the `share` of the rows is dropped that makes up least of the
     views of the steps `looks`, by the sum of their blending weights."""

@@ -11,6 +11,9 @@ OptimizationParams = dict(
     # Published: 8,000, which never prunes a D-NeRF scene. Rows that draw nothing cost time, and
     # Gaussians unseen for a full pass are pruned: hidden under others, nobody corrects them.
     pruning_interval=100,
+    # Published: to the end of growth. What only draws dots, in every view, goes to the end.
+    prune_until_iter=20_000,
+    least_width=0.1,
     # Published: 15,000. Rows born late stay half-trained and fit single views: on lego at 200x200
     # ending at half of the stage gains 0.4 dB with a third of the Gaussians.
     densify_until_iter=0,
@@ -31,6 +34,8 @@ OptimizationParams = dict(
 ModelParams = dict(init_points=10_000)
 
 ModelHiddenParams = dict(
+    # Published: no bound. A scale that a moment shrinks to nothing leaves a dot, and no gradient.
+    max_stretch=1.5,
     multires=[1, 2],
     defor_depth=0,
     net_width=64,

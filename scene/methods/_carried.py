@@ -30,7 +30,8 @@ from training.options import CommonOptions, TableRates
 from training.samplers import GrowingWindow, Shuffled, moments_apart, shrunk
 from training.schedules import Schedule, constant, log_linear
 from training.stage import Loss, Stage
-from training.strategies import Every, GradientDensify, Keep, Relocate
+from training.strategies import Every, GradientDensify, Keep, Relocate, Strategy
+from training.thinning import Thinned, growing
 from utils.errors import InputError
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 CELLS = (5, 10, 25, 50)  # of a picture's side, coarse to fine, that control points are fitted to
 LONGEST = 100  # pixels of a side of the pictures they see
+SHARP_CELLS, SHARP = (10, 25, 50, 100), 200  # the same, of those that will carry
+SLOWER = 0.5  # of their rates then
 HELD_OUT = 8  # of so many moments one is not followed, but checked
 CHECKED = 24  # views at most
 STRIDES = 0.7548776662, 0.5698402910  # Roberts' sequence: pairs of moments, evenly over all
@@ -73,6 +76,9 @@ class CarrierOptions(TableRates):
     window: float = setting(0.15, "of the clip that they see at first", valid=between(0, 1))
     window_from: float = setting(0.15, "share of these steps before it grows", valid=between(0, 1))
     window_until: float = setting(0.5, "share after which it is the clip", valid=between(0, 1))
+    sharpen_iterations: int = weight(
+        0, "steps of control points that carry, on all moments and larger pictures"
+    )
     lambda_faint: float = weight(0.02, "of the mean opacity of control points")
     lambda_track_bend: float = weight(0.1, "of their acceleration while they are followed")
     lambda_track_rest: float = weight(3e-3, "of their unrest, once the window is the clip")
@@ -169,43 +175,55 @@ class Carried(MethodBase):
         """The stages after the static one and before that which begins with `choose`."""
         if self.carrier is None:
             return []
-        o, c = self.optim, self.carrier.points.columns
-        rates = {"means": 1e-3 * self.carrier.side, "log_scales": 0.01, "opacity_logits": 0.03}
-        rates |= {"rgb": 0.01, "knots": o.track_lr}
-        groups = [
-            ParamGroup(f"control.{name}", lambda name=name: [c[name]], constant(rate))
-            for name, rate in rates.items()
-        ]
-        steps, (held, kept) = o.track_iterations, moments_apart(HELD_OUT)
+        o, c = self.optim, self.carrier
+        steps, more = o.track_iterations, o.sharpen_iterations
+        held, kept = moments_apart(HELD_OUT)
         window = GrowingWindow(o.window_at, LONGEST, views=o.batch_size)
-        born = Relocate(c, FAINT, Every(100, 100, round(0.85 * steps)), self.seed)
-        track = Stage("track", steps, self.follow, o.cooled(groups, steps), self._followed(), born,
-                      window, sketch=True)  # fmt: skip
+        born = Relocate(c.points.columns, FAINT, Every(100, 100, round(0.85 * steps)), self.seed)
+        track = Stage("track", steps, self.follow, self._point_groups(1.0, steps),
+                      self._followed(CELLS, o.window_until * steps), born, window,
+                      sketch=True)  # fmt: skip
+        every = Shuffled(o.batch_size, lambda frames: [shrunk(f, SHARP) for f in frames])
+        sharpen = Stage("sharpen", more, self.follow, self._point_groups(SLOWER, more),
+                        self._followed(SHARP_CELLS, 0), Keep(), every, begin=self.decide,
+                        needed=lambda: len(c.points) > 0, sketch=True)  # fmt: skip
+        last = [sharpen] if more else []
         if self.hidden.follow == "always":
-            return [track]
+            return [track, *last]
         check = Shuffled(choose=lambda frames: [shrunk(f, LONGEST) for f in held(frames)])
         return [
             replace(track, sampler=replace(window, choose=kept)),
             Stage("check", CHECKED, self.follow, [], [self._checked()], Keep(), check,
-                  begin=self.carrier.begin_check, sketch=True),
+                  begin=c.begin_check, sketch=True),
+            *last,
         ]  # fmt: skip
 
     @torch.no_grad()
+    def decide(self) -> str:
+        """Drop control points that explain too little; returns what was found, in words."""
+        c = self.carrier
+        if self.hidden.follow != "auto" or not len(c.points):
+            return ""
+        *still, followed = (-10 * math.log10(max(e, 1e-12)) for e in c.errors.tolist())
+        still = max(still)
+        said = f"held-out moments: {still:.1f} dB standing still, {followed:.1f} dB followed"
+        if followed - still >= self.optim.follow_gain:
+            return said
+        c.drop()
+        self._widths(0)
+        return f"{said}; nothing is followed"
+
+    @torch.no_grad()
     def choose(self, steps: int) -> str:
-        """Whether the Gaussians ride; returns it in words. The table is born anew if they do, and
-        is otherwise as it was after its own `steps` steps."""
+        """Let the Gaussians ride, if control points are left; returns it in words. The table is
+        born anew then, and is otherwise as it was after its own `steps` steps."""
         if self.carrier is None:
             return ""
-        self.draw_sh_degree(min(steps // SH_RAMP, self.sh_degree))
-        h, c, said = self.hidden, self.carrier, ""
-        if h.follow == "auto":
-            *still, followed = (-10 * math.log10(max(e, 1e-12)) for e in c.errors.tolist())
-            still = max(still)
-            said = f"held-out moments: {still:.1f} dB standing still, {followed:.1f} dB followed; "
-            if followed - still < self.optim.follow_gain:
-                c.drop()
-                self._widths(0)
-                return said + "nothing is followed"
+        said = "" if self.optim.sharpen_iterations else self.decide()
+        h, c = self.hidden, self.carrier
+        if not len(c.points):
+            self.draw_sh_degree(min(steps // SH_RAMP, self.sh_degree))
+            return said
         c.hang()
         self.draw_sh_degree(self.sh_degree)
         self.antialiased = True  # what shrinks fades, instead of staying a dot
@@ -213,7 +231,8 @@ class Carried(MethodBase):
         self.table.allocate(h.init_rows)
         for name, column in self.table.every().items():
             column.copy_(born[name])
-        return said + f"Gaussians ride on {len(c.points)} control points"
+        ride = f"Gaussians ride on {len(c.points)} control points"
+        return f"{said}; {ride}" if said else ride
 
     def either(self, usual: Callable[[int], T], riding: Callable[[int], T]) -> Callable[[int], T]:
         """What a step says, by whether Gaussians ride."""
@@ -231,14 +250,15 @@ class Carried(MethodBase):
             ParamGroup("splines", lambda: [c["knots"]], splines),
         ]
 
-    def strategy(self, densify: Callable[[CommonOptions], GradientDensify]) -> GradientDensify:
-        """That of the options, and of others where Gaussians ride."""
+    def strategy(self, densify: Callable[[CommonOptions], Strategy]) -> Strategy:
+        """That of the options, and of others where Gaussians ride; one as the other is thinned."""
         usual = densify(self.optim)
         if self.carrier is None:
             return usual
-        s, riding = usual.settings, densify(self.optim.riding()).settings
+        s, riding = (growing(each).settings for each in (usual, densify(self.optim.riding())))
         grow, prune = self.either(s.grow, riding.grow), self.either(s.prune, riding.prune)
-        return GradientDensify(replace(s, grow=grow, prune=prune))
+        either = GradientDensify(replace(s, grow=grow, prune=prune))
+        return Thinned(either, usual.share, usual.looks) if isinstance(usual, Thinned) else either
 
     def ridden(self) -> list[Loss]:
         """What keeps neighbours together and still things still, where Gaussians ride."""
@@ -259,16 +279,27 @@ class Carried(MethodBase):
 
         return [Loss("rigid", constant(1.0), rigid), Loss("plain", constant(1.0), plain)]
 
-    def _followed(self) -> list[Loss]:
-        """The pictures, and what keeps control points few and their ways plain."""
+    def _point_groups(self, part: float, iterations: int) -> list[ParamGroup]:
+        """Of control points that are followed: a `part` of their rates, in so many steps."""
+        o, c = self.optim, self.carrier.points.columns
+        rates = {"means": 1e-3 * self.carrier.side, "log_scales": 0.01, "opacity_logits": 0.03}
+        rates |= {"rgb": 0.01, "knots": o.track_lr}
+        groups = [
+            ParamGroup(f"control.{name}", lambda name=name: [c[name]], constant(part * rate))
+            for name, rate in rates.items()
+        ]
+        return o.cooled(groups, iterations)
+
+    def _followed(self, cells: Sequence[int], whole: float) -> list[Loss]:
+        """The pictures in `cells`, and what keeps control points few and their ways plain; from
+        step `whole` on the whole clip is seen."""
         o, c = self.optim, self.carrier
 
         def rest(renders: list[Render], frames: list[Frame], step: int) -> Tensor:
-            whole = step >= o.window_until * o.track_iterations
-            return c.unrest() if whole else c.units.new_zeros(())
+            return c.unrest() if step >= whole else c.units.new_zeros(())
 
         return [
-            Loss("blurred", constant(1.0), over_views(of_picture(blurred_l2(CELLS)))),
+            Loss("blurred", constant(1.0), over_views(of_picture(blurred_l2(cells)))),
             Loss("bend", constant(o.lambda_track_bend), lambda *_: c.bend_of_ways()),
             Loss("rest", constant(o.lambda_track_rest), rest),
             Loss("faint", constant(o.lambda_faint), lambda *_: c.opacity()),

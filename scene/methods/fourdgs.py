@@ -25,7 +25,7 @@ from training.options import BodyRates, BodySetting, CommonOptions, MomentRates,
 from training.samplers import Shuffled, first_moment
 from training.schedules import constant, linear
 from training.stage import Loss, Stage
-from training.strategies import GradientDensify
+from training.strategies import Strategy
 from utils.rotations import as_turn, compose
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ class Method(Carried):
         grown = linear(o.densify_grad_threshold_fine_init, o.densify_grad_threshold_after, until)
         opaque = linear(o.opacity_threshold_fine_init, o.opacity_threshold_fine_after, until)
 
-        def densify(options: OptimizationParams) -> GradientDensify:
+        def densify(options: OptimizationParams) -> Strategy:
             return options.densify(self.facts, fine, grown, opaque, seed=self.seed)
 
         return [

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from scene.cameras import Camera
 from scene.frames import PointCloud
 from scene.gaussian_model import GaussianTable
 from tests.scene.test_gaussian_model import optimizers_of
@@ -114,6 +115,28 @@ def test_the_cap_on_gaussians_holds(table):
     strategy.observe([pulled(*range(20))])
     strategy.update(600, table, optimizers_of(table))
     assert len(table) == 23
+
+
+def test_rows_that_are_dots_in_every_view_of_a_pass_are_pruned(table):
+    """Half a pixel wide and wider in one of eleven views, and never; one view more than a pass."""
+    camera = Camera.from_opencv_c2w(
+        torch.eye(4, dtype=torch.float64),
+        torch.tensor([[100.0, 0, 16], [0, 100.0, 16], [0, 0, 1]]),
+        32,
+        32,
+    )
+    strategy = GradientDensify(replace(SETTINGS, grow=Every(1, 0, 0), least_width=0.5))
+    for view in range(11):
+        scales = torch.full((20, 3), 0.01)
+        scales[:, 1] = 0.021  # at a depth of 4: 0.525 pixels
+        scales[4:8, 1] = 0.019  # 0.475 pixels
+        scales[6, 2] = 0.021 if view == 3 else 0.019
+        gaussians = SimpleNamespace(means=torch.tensor([[0.0, 0, 4]]).expand(20, 3), scales=scales)
+        drawn = pulled(*range(20))
+        strategy.observe([SimpleNamespace(**vars(drawn), camera=camera, gaussians=gaussians)])
+    before = table.columns["means"].detach().clone()
+    strategy.update(600, table, optimizers_of(table))
+    assert torch.equal(table.columns["means"], before[[k for k in range(20) if k not in (4, 5, 7)]])
 
 
 def test_transparent_rows_are_pruned_but_never_the_last(table):

@@ -67,15 +67,20 @@ def settings(tmp_path_factory):
     return parse_train_args(["-s", str(folder), "--method", "fourdgs", *flags.split()])
 
 
-def before_the_choice(settings, frames):
-    """A method after its stages of these frames but the last one."""
+def built_on(settings, frames):
+    """A method of these frames."""
     scene = load_scene(settings.dataset, settings.model, settings.data)
     points = PointCloud(
         3 * torch.rand(500, 3, generator=torch.Generator().manual_seed(0)) - 1.5,
         torch.full((500, 3), 0.5),
     )
     facts = SceneFacts.from_scene(replace(scene, train=frames, points=points), "dnerf")
-    method = make_method(facts, settings, torch.device("cpu"), points)
+    return make_method(facts, settings, torch.device("cpu"), points)
+
+
+def before_the_choice(settings, frames):
+    """A method after its stages of these frames but the last one."""
+    method = built_on(settings, frames)
     for stage in method.stages()[:-1]:
         stage.begin()
         optimizers = Optimizers(stage.params)
@@ -145,6 +150,23 @@ def test_what_follows_the_ball_is_chosen_and_said(followed):
     )
 
 
+def test_points_that_carry_are_sharpened_on_all_moments_and_others_are_not(settings):
+    optim = replace(settings.optim, sharpen_iterations=5)
+    frames = [picture(k) for k in range(N_MOMENTS)]
+    method = built_on(replace(settings, optim=optim), frames)
+    *_, check, sharpen, fine = method.stages()
+    assert (check.name, sharpen.name, fine.name) == ("check", "sharpen", "fine")
+    batches = sharpen.sampler(frames, "sharpen", 0, 0)
+    assert {next(batches)[0].time for _ in frames} == {frame.time for frame in frames}
+    method.carrier.errors.copy_(torch.tensor([0.1, 0.2, 0.01]))
+    assert sharpen.begin() == "held-out moments: 10.0 dB standing still, 20.0 dB followed"
+    assert sharpen.needed()
+    method.carrier.errors[2] = 0.1
+    assert sharpen.begin().endswith("; nothing is followed")
+    assert not sharpen.needed()
+    assert fine.begin() == ""
+
+
 @pytest.mark.long
 def test_of_a_ball_at_rest_nothing_is_followed(settings):
     method = before_the_choice(settings, [picture(k, moving=False) for k in range(N_MOMENTS)])
@@ -212,14 +234,16 @@ def trained(folder, out, flags):
 
 SHORT = (
     "--coarse_iterations 20 --track_iterations 20 --iterations 24 --multires 1 --init_points 300 "
-    "--n_control 20 --init_rows 200 --densify_from_iter 5 --densification_interval 5"
+    "--n_control 20 --init_rows 200 --densify_from_iter 5 --densification_interval 5 "
+    "--thin_share 0.2"
 )
 
 
 def test_where_nothing_is_followed_it_is_4dgs_to_the_byte(settings, tmp_path):
     folder = settings.model.source_path
     plain, _ = trained(folder, tmp_path / "plain", SHORT)
-    still, notes = trained(folder, tmp_path / "still", f"{SHORT} --follow auto --follow_gain 99")
+    flags = f"{SHORT} --follow auto --follow_gain 99 --sharpen_iterations 3"
+    still, notes = trained(folder, tmp_path / "still", flags)
     assert all(torch.equal(still[name], value) for name, value in plain.items())
     assert {name.split(".")[0] for name in still.keys() - plain.keys()} == {"carrier", "table"}
     assert all(len(still[name]) == 0 for name in still if name.startswith("carrier.points"))
@@ -231,7 +255,8 @@ def test_where_nothing_is_followed_it_is_4dgs_to_the_byte(settings, tmp_path):
 def test_the_choice_is_saved_and_a_stopped_run_goes_on_to_the_same_bytes(
     settings, tmp_path, follow, points
 ):
-    flags, folder = f"{SHORT} --follow {follow} --checkpoint_iterations", settings.model.source_path
+    flags = f"{SHORT} --follow {follow} --sharpen_iterations 3 --checkpoint_iterations"
+    folder = settings.model.source_path
     whole, _ = trained(folder, tmp_path / "whole", f"{flags} 12")
     start = f"--start_checkpoint {tmp_path / 'whole/checkpoints/fine_12'}"
     resumed, notes = trained(folder, tmp_path / "resumed", f"{flags} 12 {start}")
