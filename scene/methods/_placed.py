@@ -69,6 +69,12 @@ class PlacingOptions:
     coarse_side: int = count(200, "longest side of the pictures it sees, pixels")
     coarse_lr: float = setting(2e-3, "of the coarse stage, at most")
     coarse_warm_up: float = setting(0.05, "share of it to get there", valid=between(0, 1))
+    coarse_still: float = setting(
+        0.0,
+        "share of it in which the cloud may not move, for a camera that is slow: what it sees of "
+        "depth takes the whole clip",
+        valid=between(0, 1),
+    )
     rest_time: float = setting(
         0.5, "moment of the clip whose distances are kept and turns are none", valid=between(0, 1)
     )
@@ -175,8 +181,10 @@ class Placed(MethodBase):
         o = self.optim
         steps = o.coarse_iterations
         warm = warm_cosine(o.coarse_lr, round(o.coarse_warm_up * steps), steps, LAST_RATE)
+        still, rising = round(o.coarse_still * steps), round(o.coarse_warm_up * steps)
+        moving = warm_cosine(o.coarse_lr, rising, max(steps - still, 1), LAST_RATE)
         groups = [
-            ParamGroup("network", self.network, warm),
+            ParamGroup("network", self.network, lambda n: moving(n - still) if n > still else 0.0),
             ParamGroup("shapes", self.shapes, warm),
         ]
         for name, rate in LIKENESS.items() if o.lambda_colour else ():

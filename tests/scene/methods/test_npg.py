@@ -53,6 +53,14 @@ def test_rates_of_the_coarse_stage_are_the_published_ones(folder):
     assert group.lr(100_001) == pytest.approx(2.5e-5)
 
 
+def test_a_cloud_stands_still_until_its_network_may_learn(folder):
+    _, method = made(folder, "--coarse_iterations", "100", "--coarse_still", "0.3")
+    network, shapes = method.stages()[0].params[:2]
+    assert [network.lr(step) for step in (1, 30)] == [0, 0]
+    assert network.lr(40) > 0
+    assert shapes.lr(20) > 0
+
+
 @pytest.mark.long
 def test_the_coarse_stage_finds_the_silhouettes(folder):
     """By them alone, its distance to those of frames that it did not see falls to a third, squared
