@@ -10,5 +10,13 @@ import torch
 
 def generator(seed: int, *keys: object) -> torch.Generator:
     """A CPU generator that depends on the seed and the keys alone."""
-    digest = hashlib.sha256(repr((seed, *keys)).encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little", signed=True))
+    return torch.Generator().manual_seed(int.from_bytes(_digest(seed, keys), "little", signed=True))
+
+
+def uniform(seed: int, *keys: object) -> float:
+    """A number in [0, 1) that depends on the seed and the keys alone, and on no tensor."""
+    return (int.from_bytes(_digest(seed, keys), "little") >> 11) / 2**53
+
+
+def _digest(seed: int, keys: tuple[object, ...]) -> bytes:
+    return hashlib.sha256(repr((seed, *keys)).encode()).digest()[:8]

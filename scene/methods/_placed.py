@@ -29,7 +29,7 @@ from training.samplers import Windows
 from training.schedules import constant, warm_cosine
 from training.stage import Loss, Stage
 from training.strategies import Keep
-from utils.random import generator
+from utils.random import generator, uniform
 
 if TYPE_CHECKING:
     from gaussian_renderer import Render
@@ -280,6 +280,6 @@ class Placed(MethodBase):
 
     def _ways(self, step: int) -> Tensor:
         """(3, N, 3) the points at a moment by chance and about it, in the cloud's unit."""
-        where = float(torch.rand((), generator=generator(self.seed, "moment", step)))
+        where = uniform(self.seed, "moment", step)
         time = APART + (1 - 2 * APART) * where
         return self.basis(self.told([time - APART, time, time + APART]))
