@@ -11,5 +11,5 @@ OptimizationParams = dict(
     feature_lr=5e-3,  # half of 3DGS's steps are enough, from colours that are nearly right
     lambda_l2=2.0,
     cooldown=0.3,
-    max_gaussians=80_000,
+    max_gaussians=30_000,  # lego would take twice as many, and three times as long
 )
