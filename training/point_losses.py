@@ -161,7 +161,7 @@ def flow_consistency(frame: Frame, cloud: Tensor, now: Tensor, then: Tensor) -> 
     size = diagonal(camera)
     with torch.no_grad():
         radius = DOT / 2 * min(camera.width, camera.height) / 2
-        depth = (cloud @ camera.viewmat[2, :3] + camera.viewmat[2, 3]).clamp(min=1e-6)
+        depth = camera.depths(cloud).clamp(min=1e-6)
         scales = (radius * depth / camera.K[0, 0])[:, None].expand(-1, 3)
     motion = (then - now) / size
     dots = Gaussians(

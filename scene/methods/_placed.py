@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from arguments.settings import Settings, at_least, between, count, setting, weight
-from scene.cameras import project
 from scene.deformation.point_basis import PointBasis
 from scene.deformation.volumes import neighbourhoods
 from scene.facts import SceneFacts
@@ -219,7 +218,7 @@ class Placed(MethodBase):
             rest, *clouds = self.clouds([self.optim.rest_time, *(frame.time for frame in frames)])
             nearest = NEAREST_SHARE * self.unit
             views = zip(clouds, frames, strict=True)
-            places = [project(cloud, frame.camera, nearest) for cloud, frame in views]
+            places = [frame.camera.project(cloud, nearest) for cloud, frame in views]
             self._latest = Seen(step, rest, clouds, *map(list, zip(*places, strict=True)))
         return self._latest
 
