@@ -10,7 +10,7 @@ import torch
 from scipy.ndimage import distance_transform_edt
 from scipy.spatial import cKDTree
 from torch import Tensor
-from torch.nn.functional import embedding, interpolate
+from torch.nn.functional import interpolate, mse_loss
 
 from gaussian_renderer import render
 from scene.cameras import Camera
@@ -24,8 +24,9 @@ DOT_OPACITY = 0.9
 EASE = 0.005  # robust losses are a square below and a length above, in picture diagonals
 SLOW = 0.05  # sides of the box per clip: a speed at which a thing may as well rest
 CELLS = (5, 10, 25, 50)  # of a picture's side, coarse to fine, over which colours are averaged
-LONGEST = 100  # pixels of a side of the pictures that points are drawn in
+LONGEST = 50  # pixels of a side of the pictures that points are drawn in
 CHUNK = 2**24  # distances at a time
+LEAF = 32  # points of a tree that are searched one by one
 
 
 @dataclass(frozen=True)
@@ -78,19 +79,19 @@ def chamfer(places: Tensor, silhouette: Silhouette, source: torch.Generator, cou
     at = places.detach().nan_to_num(0, 0, 0)
     column = at[:, 0].clamp(0, width - 1).long()
     row = at[:, 1].clamp(0, height - 1).long()
-    out = (places - silhouette.nearest[row, column] - 0.5).square().sum(1).mean()
+    met = silhouette.nearest.flatten(0, 1).index_select(0, row * width + column) + 0.5
     pixels = silhouette.pixels
     if 0 < count < len(pixels):
         chosen = torch.randint(len(pixels), (count,), generator=source)
         pixels = pixels[chosen.to(pixels.device)]
-    reached = embedding(nearest_of(pixels, at), places)
-    return out + (reached - pixels).square().sum(1).mean()
+    reached = places.index_select(0, nearest_of(pixels, at))
+    return 2 * (mse_loss(places, met) + mse_loss(reached, pixels))  # of two coordinates each
 
 
 def nearest_of(queries: Tensor, points: Tensor) -> Tensor:
     """(Q,) int64 which of the points (N, D) is nearest to each of the queries (Q, D)."""
     if queries.device.type == "cpu":
-        tree = cKDTree(points.numpy(), compact_nodes=False, balanced_tree=False)
+        tree = cKDTree(points.numpy(), LEAF, compact_nodes=False, balanced_tree=False)
         found = tree.query(queries.numpy(), workers=torch.get_num_threads())[1]
         return torch.from_numpy(found)
     size = max(CHUNK // len(points), 1)
@@ -106,18 +107,19 @@ def rigidity(rest: Tensor, clouds: Tensor, near: Tensor, unit: Tensor | float) -
     """How much the distances to neighbours differ from those at rest: the sum over neighbours of
     (d_rest^2 - d_t^2)^2, mean over points and moments; distances in `unit`.
 
-    rest: (N, 3); clouds: (T, N, 3); near: (N, k) int64, each point itself among its neighbours.
+    rest: (N, 3); clouds: (T, N, 3); near: (N, k) int64, each point itself the first of its own.
     """
-    every = torch.cat([rest[None], clouds]).transpose(0, 1)  # (N, 1 + T, 3)
-    members = embedding(near, every.flatten(1)).unflatten(2, (-1, 3))
-    squared = ((members - every[:, None]) / unit).square().sum(3)  # (N, k, 1 + T)
+    every = (torch.cat([rest[None], clouds]) / unit).permute(1, 2, 0).contiguous()  # (N, 3, 1 + T)
+    n, k = near[:, 1:].shape
+    others = every.flatten(1).index_select(0, near[:, 1:].flatten()).view(n, k, 3, -1)
+    squared = (others - every[:, None]).square().sum(2)  # (N, k - 1, 1 + T)
     return (squared[:, :, :1] - squared[:, :, 1:]).square().sum(1).mean()
 
 
 def spacing(cloud: Tensor, near: Tensor) -> Tensor:
     """Median distance of the points (N, 3) to their neighbours (N, k), themselves apart."""
-    members = embedding(near[:, 1:], cloud.detach())
-    return (members - cloud.detach()[:, None]).norm(dim=2).median().clamp(min=1e-9)
+    cloud = cloud.detach()
+    return (cloud[near[:, 1:]] - cloud[:, None]).norm(dim=2).median().clamp(min=1e-9)
 
 
 def acceleration(ways: Tensor, apart: float) -> Tensor:

@@ -20,6 +20,7 @@ OptimizationParams = dict(
     coarse_side=400,
     chamfer_pixels=0,
     flow_pairs=9,
+    rigid_views=10,
     lambda_colour=0.0,  # ours, as what follows
     lambda_bend=0.0,
     lambda_rest=0.0,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import embedding, normalize
+from torch.nn.functional import normalize
 
 from utils.rotations import quats_to_matrices
 
@@ -42,16 +42,21 @@ def box_volume(low: Tensor, high: Tensor) -> Tensor:
     return low + (high - low) * grid[(grid == 0.5).sum(1) <= 1]
 
 
-def inside(cloud: Tensor, near: Tensor, anchor: Tensor, weights: Tensor) -> Tensor:
+def members(near: Tensor, cloud: Tensor) -> Tensor:
+    """(N, 3, k) the points of each neighbourhood (N, k) of a cloud (M, 3), points last: sums over
+    them are then over what lies together."""
+    n, k = near.shape
+    return cloud.index_select(0, near.flatten()).view(n, k, 3).mT.contiguous()
+
+
+def inside(volumes: Tensor, anchor: Tensor, weights: Tensor) -> Tensor:
     """(G, 3) places of rows that are convex combinations of a neighbourhood.
 
-    cloud: (N, 3); near: (N, k) int64 neighbourhoods; anchor: (G,) int64 the one each row is in;
-    weights: (G, k), sum 1. Gathered by `embedding`, whose gradient is the same for any number of
-    threads.
+    volumes: (N, 3, k) its members; anchor: (G,) int64 the one each row is in; weights: (G, k),
+    sum 1.
     """
-    volumes = embedding(near, cloud).flatten(1)  # (N, 3k): a row gathers one of them
-    members = embedding(anchor, volumes).unflatten(1, (-1, 3))
-    return (weights[:, :, None] * members).sum(1)
+    own = volumes.flatten(1).index_select(0, anchor).unflatten(1, (3, -1))
+    return (weights[:, None] * own).sum(2)
 
 
 def shares(logits: Tensor) -> Tensor:
@@ -60,16 +65,14 @@ def shares(logits: Tensor) -> Tensor:
     return powers / powers.sum(-1, keepdim=True)
 
 
-def turns(rest: Tensor, now: Tensor, near: Tensor) -> Tensor:
-    """(N, 4) unit quaternions: how each neighbourhood of the cloud `rest` (N, 3) turned to be that
-    of `now` (N, 3), least squares; differentiable in `now`.
+def turns(rest: Tensor, now: Tensor) -> Tensor:
+    """(N, 4) unit quaternions: how each neighbourhood, of members `rest` (N, 3, k), turned to be
+    `now`, least squares; differentiable in `now`.
 
     Where several turns are as good, as about the axis of points on a line, it is the smallest.
     """
-    before, after = (embedding(near, cloud) for cloud in (rest, now))
-    before = before - before.mean(1, keepdim=True)
-    after = after - after.mean(1, keepdim=True)
-    return _BestTurn.apply(after.mT @ before)
+    before, after = (volumes - volumes.mean(2, keepdim=True) for volumes in (rest, now))
+    return _BestTurn.apply(after @ before.mT)
 
 
 class _BestTurn(torch.autograd.Function):
@@ -77,57 +80,73 @@ class _BestTurn(torch.autograd.Function):
     tr(R^T H).
 
     d R = [w] R with (tr(S) - S) w = vee(d H R^T - R d H^T), S = H R^T: the derivative of a polar
-    decomposition. Where S hardly says how to turn, w is held small.
+    decomposition. Where S hardly says how to turn, w is held small. Small
+    matrices are held as (3, 3, N), so that a product is a few long sums.
     """
 
     @staticmethod
     def forward(ctx, H: Tensor) -> Tensor:
-        quats = _largest_eigenvector(_horn(H.double()))
-        ctx.save_for_backward(H, quats)
+        own = H.double().permute(1, 2, 0).contiguous()
+        quats = _largest_eigenvector(_horn(own)).T.contiguous()
+        ctx.save_for_backward(own, quats)
         return quats.to(H)
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> Tensor:
-        H, quats = ctx.saved_tensors
-        R, grad = quats_to_matrices(quats), grad.double()
+        (H, quats), kind = ctx.saved_tensors, grad.dtype
+        R, grad = quats_to_matrices(quats).permute(1, 2, 0), grad.double()
         w, v = quats[:, :1], quats[:, 1:]
         pull = w * grad[:, 1:] - v * grad[:, :1] + torch.linalg.cross(v, grad[:, 1:])
-        S = H.double() @ R.mT
-        S = (S + S.mT) / 2
-        size = S.flatten(1).norm(dim=1).clamp(min=1e-30)[:, None, None]
-        trace = S.diagonal(dim1=1, dim2=2).sum(1)[:, None, None]
-        eye = torch.eye(3, dtype=S.dtype, device=S.device)
-        holds = (trace * eye - S) / size
+        S = _product(H, R.transpose(0, 1))
+        S = (S + S.transpose(0, 1)) / 2
+        size = S.flatten(0, 1).norm(dim=0).clamp(min=1e-30)
+        eye = torch.eye(3, dtype=S.dtype, device=S.device)[:, :, None]
+        holds = ((S[0, 0] + S[1, 1] + S[2, 2]) * eye - S) / size
         # Squared, as of a damped least-squares step: also where turns are held the wrong way round.
-        eased = holds @ holds + SOFT**2 * eye
-        u = torch.linalg.solve(eased, holds @ (pull[:, :, None] / size))[:, :, 0] / 2
-        x, y, z = u.unbind(1)
+        eased = _product(holds, holds) + SOFT**2 * eye
+        x, y, z = _solved(eased, _product(holds, pull.T[:, None] / size)[:, 0]) / 2
         zero = torch.zeros_like(x)
-        cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], 1).unflatten(1, (3, 3))
-        return (cross @ R).to(H)
+        cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero]).unflatten(0, (3, 3))
+        return _product(cross, R).permute(2, 0, 1).to(kind)
+
+
+def _product(one: Tensor, other: Tensor) -> Tensor:
+    """(I, J, N) of (I, K, N) and (K, J, N)."""
+    found = one[:, 0, None] * other[0]
+    for k in range(1, len(other)):
+        found = torch.addcmul(found, one[:, k, None], other[k])
+    return found
+
+
+def _solved(A: Tensor, b: Tensor) -> Tensor:
+    """(3, N) x of A x = b, symmetric A (3, 3, N) by its cofactors."""
+    pairs = ((A[1], A[2]), (A[2], A[0]), (A[0], A[1]))
+    cofactors = torch.stack([torch.linalg.cross(*pair, dim=0) for pair in pairs])
+    return _product(cofactors, b[:, None])[:, 0] / (A[0] * cofactors[0]).sum(0)
 
 
 def _horn(H: Tensor) -> Tensor:
-    """(N, 4, 4) symmetric matrices whose largest eigenvector is the best turn of `H` (N, 3, 3)."""
-    (xx, yx, zx), (xy, yy, zy), (xz, yz, zz) = (row.unbind(-1) for row in H.unbind(-2))
+    """(4, 4, N) symmetric matrices whose largest eigenvector is the best turn of `H` (3, 3, N)."""
+    (xx, yx, zx), (xy, yy, zy), (xz, yz, zz) = H
     entries = [
         xx + yy + zz, yz - zy, zx - xz, xy - yx,
         yz - zy, xx - yy - zz, xy + yx, zx + xz,
         zx - xz, xy + yx, yy - xx - zz, yz + zy,
         xy - yx, zx + xz, yz + zy, zz - xx - yy,
     ]  # fmt: skip
-    return torch.stack(entries, -1).unflatten(-1, (4, 4))
+    return torch.stack(entries).unflatten(0, (4, 4))
 
 
 def _largest_eigenvector(matrices: Tensor) -> Tensor:
-    """(N, 4) of symmetric matrices (N, 4, 4) of trace 0, by squaring: all of them in a few
+    """(4, N) of symmetric matrices (4, 4, N) of trace 0, by squaring: all of them in a few
     products. Of a whole plane of them the one nearest to (1, 0, 0, 0)."""
-    size = matrices.flatten(1).norm(dim=1).clamp(min=1e-30)[:, None, None]
-    power = matrices / size + torch.eye(4, dtype=matrices.dtype, device=matrices.device)
+    size = matrices.flatten(0, 1).norm(dim=0).clamp(min=1e-30)
+    eye = torch.eye(4, dtype=matrices.dtype, device=matrices.device)[:, :, None]
+    power = matrices / size + eye
     for _ in range(SQUARINGS):
-        power = power @ power
-        power = power / power.diagonal(dim1=1, dim2=2).sum(1)[:, None, None]
-    shares = power.diagonal(dim1=1, dim2=2)
+        power = _product(power, power)
+        power = power / power.diagonal().sum(1)
+    shares = power.diagonal()
     best = torch.where(shares[:, 0] > SURE, 0, shares.argmax(1))
-    found = power.gather(2, best[:, None, None].expand(-1, 4, 1))[:, :, 0]
-    return normalize(found, dim=1)
+    found = power.gather(1, best.expand(4, 1, -1))[:, 0]
+    return normalize(found, dim=0)

@@ -78,7 +78,7 @@ class PlacingOptions:
         0.5, "moment of the clip whose distances are kept and turns are none", valid=between(0, 1)
     )
     lambda_chamfer: float = weight(1_000.0, "of the distance from points to silhouettes and back")
-    chamfer_pixels: int = weight(512, "pixels of a silhouette that look for a point; 0 is all")
+    chamfer_pixels: int = weight(256, "pixels of a silhouette that look for a point; 0 is all")
     lambda_flow: float = weight(10.0, "of the difference to the pictures' optical flow")
     flow_pairs: int = count(3, "of the moments of a window, at random, whose flow a step looks at")
     lambda_colour: float = weight(
@@ -92,6 +92,7 @@ class PlacingOptions:
     colour_views: int = count(3, "of the pictures of a window, at random, that they are seen in")
     lambda_front: float = weight(100.0, "of points behind a camera")
     lambda_rigid: float = weight(2e-4, "of what stretches between neighbours")
+    rigid_views: int = count(5, "of the moments of a window, at random, that are held to the rest")
     k_nn: int = setting(10, "neighbours that are held together, the point among them",
                         valid=at_least(2))  # fmt: skip
     lambda_bend: float = weight(3e-4, "of the acceleration of points, in both stages")
@@ -136,6 +137,7 @@ class Placed(MethodBase):
         self.likeness = nn.ParameterDict(self._likeness())
         self._silhouettes = point_losses.Silhouettes()
         self._latest: Seen | None = None
+        self._way: tuple[int, Tensor] | None = None
 
     @torch.no_grad()
     def _likeness(self) -> dict[str, Tensor]:
@@ -269,7 +271,9 @@ class Placed(MethodBase):
                 paths = self.clouds(MOMENTS)
             self.held.copy_(neighbourhoods(paths, self.held.shape[1]))
         unit = 1.0 if self.optim.raw_units else point_losses.spacing(seen.rest, self.held)
-        return point_losses.rigidity(seen.rest, torch.stack(seen.clouds), self.held, unit)
+        some = self._some(range(len(frames)), self.optim.rigid_views, "rigid", step)
+        clouds = torch.stack([seen.clouds[k] for k in some])
+        return point_losses.rigidity(seen.rest, clouds, self.held, unit)
 
     def _bend(self, renders: list[Render], frames: list[Frame], step: int) -> Tensor:
         return point_losses.acceleration(self._ways(step), APART)
@@ -278,7 +282,10 @@ class Placed(MethodBase):
         return point_losses.unrest(self._ways(step), APART)
 
     def _ways(self, step: int) -> Tensor:
-        """(3, N, 3) the points at a moment by chance and about it, in the cloud's unit."""
-        where = uniform(self.seed, "moment", step)
-        time = APART + (1 - 2 * APART) * where
-        return self.basis(self.told([time - APART, time, time + APART]))
+        """(3, N, 3) the points at a moment by chance and about it, in the cloud's unit; once a step
+        for both terms."""
+        if self._way is None or self._way[0] != step:
+            where = uniform(self.seed, "moment", step)
+            time = APART + (1 - 2 * APART) * where
+            self._way = step, self.basis(self.told([time - APART, time, time + APART]))
+        return self._way[1]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from arguments.settings import at_least, count, setting, weight
-from scene.deformation.volumes import box_volume, inside, neighbourhoods, shares, turns
+from scene.deformation.volumes import box_volume, inside, members, neighbourhoods, shares, turns
 from scene.facts import SceneFacts
 from scene.frames import Frame, PointCloud
 from scene.gaussian_model import (
@@ -136,9 +136,10 @@ class Method(Placed):
     def _posed(self, time: float) -> dict[str, Tensor]:
         columns, anchor = dict(self.table.columns), self.table.fixed.anchor
         cloud, weights = self.cloud(time), shares(columns.pop("blend"))
-        turned = turns(self.rest, cloud, self.near)
-        columns["means"] = inside(cloud, self.near, anchor, weights)
-        columns["quats"] = compose(torch.nn.functional.embedding(anchor, turned), columns["quats"])
+        volumes = members(self.near, cloud)
+        turned = turns(members(self.near, self.rest), volumes)
+        columns["means"] = inside(volumes, anchor, weights)
+        columns["quats"] = compose(turned.index_select(0, anchor), columns["quats"])
         return columns
 
     def stages(self) -> list[Stage]:
@@ -163,7 +164,7 @@ class Method(Placed):
     def fill(self) -> None:
         """The coarse stage is done: its cloud says the volumes, in which Gaussians are born."""
         h = self.hidden
-        self._latest = None
+        self._latest = self._way = None
         self.before.load_state_dict(self.basis.state_dict())
         self.rest.copy_(self.cloud(self.optim.rest_time))
         paths = self.clouds(MOMENTS)
@@ -180,7 +181,7 @@ class Method(Placed):
         widths = [
             round_columns(PointCloud(means, means), self.facts.extent)["log_scales"]
             for means in (
-                inside(torch.cat([cloud, self.box]), self.near, anchor, shares(blend))
+                inside(members(self.near, torch.cat([cloud, self.box])), anchor, shares(blend))
                 for cloud in paths
             )
         ]

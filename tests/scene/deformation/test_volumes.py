@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from scene.deformation.volumes import _BestTurn, inside, neighbourhoods, turns
+from scene.deformation.volumes import _BestTurn, inside, members, neighbourhoods, turns
 from utils.random import generator
 from utils.rotations import quats_to_matrices
 
@@ -17,6 +17,10 @@ def noise(*shape, key="volumes"):
 def turned(cloud, angles=(0.7, -1.1, 2.0), shift=(3.0, -2.0, 0.5)):
     R = torch.from_numpy(Rotation.from_euler("xyz", angles).as_matrix()).float()
     return cloud @ R.T + torch.tensor(shift), R
+
+
+def turned_in(near, before, after):
+    return turns(members(near, before), members(near, after))
 
 
 def test_neighbours_are_near_over_the_whole_clip():
@@ -38,10 +42,10 @@ def test_rows_stay_in_the_box_of_their_volume():
     cloud, anchor = noise(50, 3), torch.arange(50).repeat(3)
     near = neighbourhoods(cloud[None], 6)
     weights = noise(150, 6, key="weights").softmax(1)
-    found = inside(cloud, near, anchor, weights)
-    members = cloud[near[anchor]]
-    assert (found >= members.amin(1) - 1e-6).all()
-    assert (found <= members.amax(1) + 1e-6).all()
+    found = inside(members(near, cloud), anchor, weights)
+    own = cloud[near[anchor]]
+    assert (found >= own.amin(1) - 1e-6).all()
+    assert (found <= own.amax(1) + 1e-6).all()
     slow = torch.stack([weights[g] @ cloud[near[anchor[g]]] for g in range(150)])
     assert torch.allclose(found, slow, atol=1e-6)
 
@@ -50,13 +54,13 @@ def test_a_rigid_motion_is_found_as_it_is():
     cloud = noise(200, 3)
     near = neighbourhoods(cloud[None], 20)
     moved, R = turned(cloud)
-    assert float((quats_to_matrices(turns(cloud, moved, near)) - R).abs().max()) < 1e-5
+    assert float((quats_to_matrices(turned_in(near, cloud, moved)) - R).abs().max()) < 1e-5
 
 
 def test_the_best_turn_is_that_of_scipy():
     before, after = noise(40, 3), noise(40, 3, key="after")
     near = neighbourhoods(before[None], 10)
-    found = quats_to_matrices(turns(before, after, near)).numpy()
+    found = quats_to_matrices(turned_in(near, before, after)).numpy()
     for k, row in enumerate(near.numpy()):
         a, b = (part[row].numpy() - part[row].numpy().mean(0) for part in (before, after))
         theirs = Rotation.align_vectors(b, a)[0].as_matrix()
@@ -81,7 +85,7 @@ def test_degenerate_neighbourhoods_turn_without_nan(shape):
     near = torch.arange(12).repeat(12, 1)
     moved, R = turned(cloud)
     moved.requires_grad_()
-    found = turns(cloud, moved, near)
+    found = turned_in(near, cloud, moved)
     (found * noise(12, 4, key="weights")).sum().backward()
     assert torch.isfinite(found).all()
     assert torch.isfinite(moved.grad).all()
@@ -95,14 +99,14 @@ def test_degenerate_neighbourhoods_turn_without_nan(shape):
 
 def test_points_on_a_line_turn_as_little_as_they_can():
     cloud = on_a_line(12)
-    found = turns(cloud, cloud, torch.arange(12).repeat(12, 1))
+    found = turned_in(torch.arange(12).repeat(12, 1), cloud, cloud)
     assert torch.allclose(found, torch.tensor([1.0, 0, 0, 0]).expand(12, 4), atol=1e-4)
 
 
 def test_half_a_turn_is_found():
     cloud = noise(30, 3)
     moved, R = turned(cloud, angles=(np.pi, 0, 0))
-    found = turns(cloud, moved, torch.arange(30)[None])
+    found = turned_in(torch.arange(30)[None], cloud, moved)
     assert float((quats_to_matrices(found) - R).abs().max()) < 1e-5
 
 
