@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from capture import bundle, photometric
 from capture.eyes import Eyes, eyes_of
 from capture.find import WHOLE, Finder, Found, find
 from capture.fit import PER_FRAME, RATES, STEPS, STEPS_AGAIN, Fit, Weights, columns_of, fit
 from capture.masks import person_mask
 from capture.nets import FaceNets
-from capture.photometric import refine
 from capture.table import PointHead, PointTable
 from capture.verdict import LEAST, Chosen, after_fit, choose
 from capture.video import Source, is_hdr, rate, to_sdr
@@ -33,7 +33,7 @@ from utils.files import read_bytes, replacing
 from utils.images import Pixels, read_image, write_image
 from utils.tensors import read_tensors, write_tensors
 
-VERSION = 2  # raise when a stage's result changes, so that old ones are made again
+VERSION = 3  # raise when a stage's result changes, so that old ones are made again
 CHUNK = 256  # frames that a killed run loses at most
 
 
@@ -179,7 +179,8 @@ def fit_clips(clips: list[Clip], model: HeadModel, table: PointTable) -> Fit:
     """One identity, and every usable frame of all clips.
 
     First by the points; then the poses by each clip's own pictures, since another clip may have
-    another light; then all but the poses by the points again.
+    another light: by skin that is tied to the mesh, then by bundle adjustment; then all but the
+    poses by the points again.
     """
     head = PointHead.of(model, table)
     eyes = [eyes_of(clip.seen, table, clip.fps) for clip in clips]
@@ -188,13 +189,19 @@ def fit_clips(clips: list[Clip], model: HeadModel, table: PointTable) -> Fit:
     groups = np.concatenate([c.chosen.kept + 10**6 * k for k, c in enumerate(clips)])
     what = head, columns_of(model), joined([clip.seen for clip in clips]), every
     first = fit(*what, focal=focal, groups=groups, steps=STEPS)
-    refined = [
-        refine(part, model, clip.picture, clip.view.size)
-        for clip, part in zip(clips, divided(first, clips), strict=True)
-    ]
-    cut = {name: torch.cat([getattr(part, name) for part in refined]) for name in PER_FRAME}
+    poses = [_refined(c, part, model) for c, part in zip(clips, divided(first, clips), strict=True)]
+    cut = {name: torch.cat([getattr(part, name) for part in poses]) for name in PER_FRAME}
     first = replace(first, **cut)
-    return fit(*what, focal=focal, groups=groups, steps=STEPS_AGAIN, held=first)
+    last = fit(*what, focal=focal, groups=groups, steps=STEPS_AGAIN, held=first)
+    # The neck follows shape and expressions a little; heads stay where the pictures have them.
+    stand = bundle.viewmats(first, model.personal(first.shape))
+    return bundle.with_viewmats(last, model.personal(last.shape), stand)
+
+
+def _refined(clip: Clip, part: Fit, model: HeadModel) -> Fit:
+    size = clip.view.size
+    better = photometric.refine(part, model, clip.picture, size)
+    return bundle.refine(better, model, clip.picture, clip.mask, size)
 
 
 def checked(clips: list[Clip], fits: list[Fit], least: int = LEAST) -> tuple[list[Clip], list[Fit]]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import torch
 
 from capture.nets import FaceNets
+from scene.head.model import HeadModel
 from utils.images import Pixels
 
 RADIUS, EPSILON = 0.01, 1e-4  # of the guided filter: parts of the width; squared grey levels
@@ -60,6 +62,14 @@ def head_labels(mask: np.ndarray, outline: np.ndarray, chin: float) -> np.ndarra
     labels[person & above & ~outline] = HAIR
     labels[person & outline] = SKIN
     return labels
+
+
+def hangs_on_body(model: HeadModel) -> np.ndarray:
+    """(V,) bool: which vertices are neck, or follow the body more than the head."""
+    body = model.skin_weights[:, 0] > 0.5
+    neck = torch.zeros(len(model.template), dtype=torch.bool)
+    neck[model.masks.get("neck", torch.zeros(0, dtype=torch.int64))] = True
+    return (body | neck).numpy()
 
 
 def _guided(guide: np.ndarray, values: np.ndarray, radius: int) -> np.ndarray:

@@ -9,13 +9,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from capture.clip import VERSION, Clip, Settings, file_hash, hashed
 from capture.fit import Fit, columns_of
 from capture.layout import Split, blocks, tail, write_video
-from capture.masks import head_labels
+from capture.masks import hangs_on_body, head_labels
 from capture.overlay import Overlay
 from capture.page import summary, write_page
 from capture.verdict import USABLE
@@ -144,7 +143,7 @@ def _write_clip(
     quiet: bool,
 ) -> None:
     end = f"_{number + 1}" if number else ""
-    without = _neck(model)
+    without = hangs_on_body(model)
     for name, rows in (("train", split.train), ("test", split.test)):
         video = folder / f"{name}{end}"
         names = [str(1 + clip.chosen.first + int(clip.chosen.kept[row])) for row in rows]
@@ -168,14 +167,6 @@ def _link(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
-
-
-def _neck(model: HeadModel) -> np.ndarray:
-    """(V,) which vertices hang on the body more than on the head."""
-    body = model.skin_weights[:, 0] > 0.5
-    neck = torch.zeros(len(model.template), dtype=torch.bool)
-    neck[model.masks.get("neck", torch.zeros(0, dtype=torch.int64))] = True
-    return (body | neck).numpy()
 
 
 def _draw_overlay(

@@ -74,7 +74,7 @@ def quick():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stages, "STEPS", 12)
         patch.setattr(stages, "STEPS_AGAIN", 4)
-        patch.setattr(stages, "refine", lambda fit, *rest: fit)
+        patch.setattr(stages, "_refined", lambda clip, part, model: part)
         yield
 
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from capture import bundle, photometric
 from capture.eyes import eyes_of
 from capture.find import Finder, find
 from capture.fit import fit
 from capture.nets import FOLDER, FaceNets, missing
-from capture.photometric import refine
 from capture.table import PointHead
 from scene.head.files import FREE_HEAD, load_head_model
 from scripts.demo.talking_head.looks import Looks
@@ -29,15 +29,17 @@ def tracked():
     model, nets = load_head_model(FREE_HEAD), FaceNets()
     record = make_record(model, EVERY * COUNT, 2, SIZE, SEED)
     looks, rows = Looks.of(record.model, record.rest), range(0, EVERY * COUNT, EVERY)
-    pictures = [
-        draw(looks, record.vertices[k], record.viewmat, record.K, SIZE).on_white for k in rows
-    ]
+    drawn = [draw(looks, record.vertices[k], record.viewmat, record.K, SIZE) for k in rows]
+    pictures = [picture.on_white for picture in drawn]
     table = tied(model, nets)
     found = find(((k / 25, p) for k, p in zip(rows, pictures, strict=True)), Finder(nets))
     what = PointHead.of(model, table), model.expression_names, found, eyes_of(found, table, 6.25)
     focal = np.full(COUNT, 3.0 * SIZE)
     fitted = fit(*what, focal=focal, groups=np.array(rows))
-    refined = refine(fitted, model, lambda row: pictures[row], SIZE)
+    refined = photometric.refine(fitted, model, lambda row: pictures[row], SIZE)
+    refined = bundle.refine(
+        refined, model, lambda row: pictures[row], lambda row: drawn[row].alpha, SIZE
+    )
     return (
         record,
         list(rows),
