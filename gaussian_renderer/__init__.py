@@ -68,7 +68,7 @@ def weights(camera: Camera, gaussians: Gaussians, *, antialiased: bool = False) 
 def widths(camera: Camera, gaussians: Gaussians) -> Tensor:
     """(N,) standard deviation of each row along its longest axis, pixels of the view, as if it
     stood in the middle; what is not in front of the camera is as wide as any."""
-    depth = gaussians.means @ camera.viewmat[2, :3] + camera.viewmat[2, 3]
+    depth = camera.depths(gaussians.means)
     wide = gaussians.scales.amax(1) * camera.K[0, 0]
     return torch.where(depth > 0, wide / depth, torch.inf)
 

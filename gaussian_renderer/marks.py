@@ -13,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from scene.cameras import project
 from scene.frames import Frame
 from scene.gaussian_model import Gaussians
 from utils.images import Pixels
@@ -83,7 +82,7 @@ def hues(count: int) -> list[tuple[int, int, int]]:
 
 def _on_screen(points: Tensor, frame: Frame) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
     """Places (P, 2) in parts of pixels as OpenCV draws, and which of them the picture shows."""
-    places, depths = project(points, frame.camera, NEAREST)
+    places, depths = frame.camera.project(points, NEAREST)
     size = places.new_tensor([frame.camera.width, frame.camera.height])
     seen = (depths > NEAREST) & (places >= 0).all(1) & (places < size).all(1)
     fine = ((places - 0.5).clamp(-1e4, 1e4) * 2**FINE).round().int()

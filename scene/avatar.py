@@ -13,7 +13,7 @@ from torch import Tensor
 from scene import Scene
 from scene.controls import name_of
 from scene.facts import SceneFacts, Statistics, moments, statistics
-from scene.frames import NO_ROW, Frame, head_motion, seen_from
+from scene.frames import NO_ROW, Frame, from_aside, head_motion
 from scene.paths import swung
 from scene.world import AS_IT_IS, World
 from utils.errors import InputError
@@ -33,13 +33,12 @@ def turned(facts: SceneFacts, degrees: float, count: int, *, playing: bool) -> l
     body that one camera saw, from its front alone, stays before the camera and follows the head. A
     plate would not turn along, so there is none.
     """
-    shown, one_camera = facts.shown, facts.n_views == len(facts.trained)
-    frames = []
+    shown, frames = facts.shown, []
     for k in range(count):
         frame = shown[k * len(shown) // count] if playing else shown[0]
         angle = math.radians(degrees) * math.sin(2 * math.pi * k / count)
         camera = swung(shown[0].camera, _pivot(facts, frame), facts.up, angle)
-        frames.append(seen_from(frame, camera) if one_camera else replace(frame, camera=camera))
+        frames.append(from_aside(frame, camera, one_camera=facts.one_camera))
     return frames
 
 

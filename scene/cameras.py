@@ -117,6 +117,23 @@ class Camera:
         """Vertical field of view, radians."""
         return 2 * math.atan(self.height / (2 * float(self.K[1, 1])))
 
+    def local(self, points: Tensor) -> Tensor:
+        """(N, 3) along the camera's axes, of points (N, 3) in the world."""
+        viewmat = self.viewmat.to(points)
+        return points @ viewmat[:3, :3].T + viewmat[:3, 3]
+
+    def depths(self, points: Tensor) -> Tensor:
+        """(N,) how far points (N, 3) lie before the camera, world units; below 0 behind it."""
+        viewmat = self.viewmat.to(points)
+        return points @ viewmat[2, :3] + viewmat[2, 3]
+
+    def project(self, points: Tensor, nearest: float = 1e-6) -> tuple[Tensor, Tensor]:
+        """Pixels (N, 2) and depths (N,) of points (N, 3); what is nearer than `nearest`, or behind
+        the camera, is divided by that."""
+        local = self.local(points)
+        image = local @ self.K.to(points).T
+        return image[:, :2] / local[:, 2:].clamp(min=nearest), local[:, 2]
+
     def resized(self, width: int, height: int) -> Camera:
         """The same view on another pixel grid."""
         factors = self.K.new_tensor([width / self.width, height / self.height, 1.0])
@@ -173,14 +190,6 @@ def _lens(K: Tensor, width: int, height: int) -> Tensor:
     if max(abs(cx), abs(cy)) > MAX_OFF_CENTRE * side:
         raise ValueError(f"principal point {cx:g}, {cy:g} is far outside {pixels}")
     return K
-
-
-def project(points: Tensor, camera: Camera, nearest: float) -> tuple[Tensor, Tensor]:
-    """Pixels (N, 2) and depths (N,) of points (N, 3); what is nearer than `nearest`, or behind the
-    camera, is divided by that."""
-    seen = points @ camera.viewmat[:3, :3].T + camera.viewmat[:3, 3]
-    image = seen @ camera.K.T
-    return image[:, :2] / seen[:, 2:].clamp(min=nearest), seen[:, 2]
 
 
 def target_size(width: int, height: int, resolution: int) -> tuple[int, int]:

@@ -68,6 +68,11 @@ class SceneFacts:
     video: list[Frame] = field(default_factory=list)  # novel views with time running
     shown: list[Frame] = field(default_factory=list)  # the held-out moments, or the trained ones
 
+    @property
+    def one_camera(self) -> bool:
+        """Whether no moment of the training split was seen twice."""
+        return self.n_views == len(self.trained)
+
     @classmethod
     def from_scene(cls, scene: Scene, family: str = "") -> SceneFacts:
         """The facts of a scene. Its plate, if any, is decoded at the size of the first frame

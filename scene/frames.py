@@ -109,6 +109,12 @@ def seen_from(frame: Frame, camera: Camera) -> Frame:
     return replace(frame, camera=camera, body_to_world=body)
 
 
+def from_aside(frame: Frame, camera: Camera, *, one_camera: bool) -> Frame:
+    """The frame from a place where the dataset has no camera: a body that `one_camera` saw, from
+    its front alone, stays before it and follows the head; any other turns along."""
+    return seen_from(frame, camera) if one_camera else replace(frame, camera=camera)
+
+
 @dataclass(frozen=True)
 class PointCloud:
     """Where the Gaussians start: `xyz` (P, 3) world units, `rgb` (P, 3) in [0, 1]."""

@@ -65,9 +65,7 @@ def _below_chin(frame: Frame, mouth: Tensor) -> np.ndarray:
         turn = frame.head_to_world.to(ends)
         ends = ends @ turn[:3, :3].T + turn[:3, 3]
     camera = frame.camera
-    viewmat, K = camera.viewmat.to(ends), camera.K.to(ends)
-    seen = (ends @ viewmat[:3, :3].T + viewmat[:3, 3]) @ K.T
-    (x0, y0), (x1, y1) = (seen[:, :2] / seen[:, 2:]).tolist()
+    (x0, y0), (x1, y1) = camera.project(ends)[0].tolist()
     x = np.arange(camera.width) + 0.5
     line = y0 + (y1 - y0) / (x1 - x0) * (x - x0) if abs(x1 - x0) > 1e-3 else np.full_like(x, y0)
     return np.arange(camera.height)[:, None] + 0.5 > line

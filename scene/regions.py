@@ -43,12 +43,9 @@ def rectangles(boxes: Mapping[str, Tensor], frame: Frame) -> dict[str, Rectangle
 
 
 def _bounds(camera: Camera, points: Tensor) -> Rectangle | None:
-    viewmat, K = camera.viewmat.to(points), camera.K.to(points)
-    seen = points @ viewmat[:3, :3].T + viewmat[:3, 3]
-    if not bool((seen[:, 2] > camera.near).all()):
+    pixels, depths = camera.project(points)
+    if not bool((depths > camera.near).all()):
         return None
-    pixels = seen @ K.T
-    pixels = pixels[:, :2] / pixels[:, 2:]
     left, top = (max(math.floor(v), 0) for v in pixels.amin(0).tolist())
     right, bottom = (
         min(math.ceil(v), size)

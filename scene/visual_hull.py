@@ -67,8 +67,6 @@ def _middles(voxels: Tensor, half: float, side: int) -> Tensor:
 
 def look_up(picture: Tensor, camera: Camera, points: Tensor) -> Tensor:
     """(C, N) the picture (C, H, W) where points (N, 3) are seen; 0 outside."""
-    local = points @ camera.viewmat[:3, :3].T + camera.viewmat[:3, 3]
-    pixels = local @ camera.K.T
-    pixels = pixels[:, :2] / pixels[:, 2:].clamp(min=1e-6)
+    pixels = camera.project(points)[0]
     places = 2 * pixels / pixels.new_tensor([camera.width, camera.height]) - 1
     return grid_sample(picture[None], places[None, :, None], align_corners=False)[0, :, :, 0]

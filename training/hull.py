@@ -116,8 +116,7 @@ class HullViews:
         for frame in frames:
             camera = frame.camera
             depth = self.paint(camera, body, means.new_zeros(3)).depth
-            z = means @ camera.viewmat[2, :3] + camera.viewmat[2, 3]
-            seen = z < look_up(depth, camera, means)[0] + DEEP * hull.voxel
+            seen = camera.depths(means) < look_up(depth, camera, means)[0] + DEEP * hull.voxel
             alpha = look_up(frame.alpha, camera, means)
             own = look_up(frame.image - (1 - frame.alpha), camera, means)
             colors.append((own / alpha.clamp(min=1e-2)).T)

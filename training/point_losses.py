@@ -18,6 +18,7 @@ from scene.flow import subject
 from scene.frames import Frame
 from scene.gaussian_model import Gaussians
 from training.losses import blurred_l2
+from utils.gather import gather_rows
 
 DOT = 0.075  # radius of a point whose motion is drawn, in halves of a picture's shorter side
 DOT_OPACITY = 0.9
@@ -84,7 +85,7 @@ def chamfer(places: Tensor, silhouette: Silhouette, source: torch.Generator, cou
     if 0 < count < len(pixels):
         chosen = torch.randint(len(pixels), (count,), generator=source)
         pixels = pixels[chosen.to(pixels.device)]
-    reached = places.index_select(0, nearest_of(pixels, at))
+    reached = gather_rows(places, nearest_of(pixels, at))
     return 2 * (mse_loss(places, met) + mse_loss(reached, pixels))  # of two coordinates each
 
 
@@ -110,8 +111,7 @@ def rigidity(rest: Tensor, clouds: Tensor, near: Tensor, unit: Tensor | float) -
     rest: (N, 3); clouds: (T, N, 3); near: (N, k) int64, each point itself the first of its own.
     """
     every = (torch.cat([rest[None], clouds]) / unit).permute(1, 2, 0).contiguous()  # (N, 3, 1 + T)
-    n, k = near[:, 1:].shape
-    others = every.flatten(1).index_select(0, near[:, 1:].flatten()).view(n, k, 3, -1)
+    others = gather_rows(every.flatten(1), near[:, 1:]).unflatten(2, (3, -1))
     squared = (others - every[:, None]).square().sum(2)  # (N, k - 1, 1 + T)
     return (squared[:, :, :1] - squared[:, :, 1:]).square().sum(1).mean()
 
@@ -163,7 +163,7 @@ def flow_consistency(frame: Frame, cloud: Tensor, now: Tensor, then: Tensor) -> 
     size = diagonal(camera)
     with torch.no_grad():
         radius = DOT / 2 * min(camera.width, camera.height) / 2
-        depth = (cloud @ camera.viewmat[2, :3] + camera.viewmat[2, 3]).clamp(min=1e-6)
+        depth = camera.depths(cloud).clamp(min=1e-6)
         scales = (radius * depth / camera.K[0, 0])[:, None].expand(-1, 3)
     motion = (then - now) / size
     dots = Gaussians(

@@ -32,8 +32,7 @@ def surface(head: HeadModel, frame: Frame) -> Tensor:
 
 def drawn_over(pixels: Pixels, camera: Camera, vertices: Tensor, faces: Tensor) -> Pixels:
     """The picture with the edges of the triangles that face the camera."""
-    seen = (vertices @ camera.viewmat[:3, :3].T + camera.viewmat[:3, 3]).numpy()
-    corners = seen[faces.numpy()]  # (F, 3, 3) in the camera's axes
+    corners = camera.local(vertices).numpy()[faces.numpy()]  # (F, 3, 3) in the camera's axes
     ahead = (corners[..., 2] > camera.near).all(1)
     corners = corners[ahead]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])

@@ -34,7 +34,9 @@ OptimizationParams = dict(
 ModelParams = dict(init_points=10_000)
 
 ModelHiddenParams = dict(
-    # Published: no bound. A scale that a moment shrinks to nothing leaves a dot, and no gradient.
+    # Published: no bound. What a moment does not want flees without end, or shrinks to a dot that
+    # has no gradient. Half of the box is as far as a thing goes from the middle of its way.
+    max_offset=0.5,
     max_stretch=1.5,
     multires=[1, 2],
     defor_depth=0,

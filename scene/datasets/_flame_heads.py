@@ -98,11 +98,10 @@ class FlameHead:
             return ""
         known = self._known(frame.expression)
         posed = pose_head(self.model, frame.flame_pose, expression=known)
-        points, camera = landmarks(self.model, posed.vertices)[INNER], frame.camera
-        seen = (points @ camera.viewmat[:3, :3].T + camera.viewmat[:3, 3]) @ camera.K.T
+        places = frame.camera.project(landmarks(self.model, posed.vertices)[INNER])[0]
         wanted = keypoints[INNER]
         size = float((wanted.amax(0) - wanted.amin(0)).amax())
-        off = float((seen[:, :2] / seen[:, 2:] - wanted).norm(dim=1).median())
+        off = float((places - wanted).norm(dim=1).median())
         if not size or off < FITS * size:
             return ""
         return (

@@ -23,7 +23,7 @@ from scene.datasets._files import natural
 from scene.datasets._moments import last_moments, time_of
 from scene.datasets._points import cube_about
 from scene.datasets._settings import HoldOut, MouthBox, Plate
-from scene.frames import Frame, PointCloud, seen_from
+from scene.frames import Frame, PointCloud, from_aside
 from scene.paths import common_up, poses, swayed
 from scene.world import Placed
 from utils.errors import InputError
@@ -242,6 +242,6 @@ def _turn(shown: list[Frame], middle: Tensor, *, one_camera: bool) -> list[Frame
     frames = []
     for k, frame in enumerate(moments):
         camera = swayed(shown[0].camera, middle, up, YAW, k / len(moments))
-        turned = seen_from(frame, camera) if one_camera else replace(frame, camera=camera)
+        turned = from_aside(frame, camera, one_camera=one_camera)
         frames.append(replace(turned, image_path=None, mask=None, plate_path=None))
     return frames

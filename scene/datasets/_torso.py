@@ -63,17 +63,16 @@ def _depths(torso: Tensor, camera: Camera, neck: Tensor, most: float) -> Tensor:
     high = torch.where(torso, across, -1).amax(1) + 1
     half = ((high - low) / 2).clamp(min=0.5)[:, None]
     part = ((across + 0.5 - low[:, None]) / half - 1).clamp(-1, 1)
-    axis = camera.viewmat[2, :3] @ neck + camera.viewmat[2, 3]
+    axis = camera.depths(neck[None])
     deep = (half * axis / camera.K[0, 0]).clamp(max=most)
     return axis - deep * (1 - part.square()).sqrt()
 
 
 def _strayed(xyz: Tensor, torso: Tensor, depth: Tensor, camera: Camera, near: float) -> Tensor:
     """(P,) which points are seen on the torso, but lie before or behind it."""
-    local = xyz @ camera.viewmat[:3, :3].T + camera.viewmat[:3, 3]
-    pixels = local @ camera.K.T
-    u, v = (pixels[:, :2] / pixels[:, 2:]).long().unbind(1)
+    pixels, depths = camera.project(xyz)
+    u, v = pixels.long().unbind(1)
     height, width = torso.shape
-    inside = (u >= 0) & (u < width) & (v >= 0) & (v < height) & (local[:, 2] > 0)
+    inside = (u >= 0) & (u < width) & (v >= 0) & (v < height) & (depths > 0)
     u, v = u.clamp(0, width - 1), v.clamp(0, height - 1)
-    return inside & torso[v, u] & ((local[:, 2] - depth[v, u]).abs() > near)
+    return inside & torso[v, u] & ((depths - depth[v, u]).abs() > near)

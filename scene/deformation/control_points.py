@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import embedding, normalize
+from torch.nn.functional import normalize
 
+from utils.gather import gather_rows
 from utils.rotations import compose, quats_to_matrices
 
 MOVE, TURN, GROW = slice(0, 3), slice(3, 6), slice(6, 7)  # of a knot's numbers
@@ -100,7 +101,6 @@ def ride(
     """Raw columns moved by the blend of what their control points do (linear blend skinning of
     similarities).
 
-    Rows are gathered by `embedding`, whose gradient is the same for any number of threads.
     nearest: (N, K) int64 the control points of each row; weights: (N, K), sum 1. A row at x goes
     to the mean of s R (x - a) + a + m over its points; its quaternion and its log-scales follow.
     """
@@ -109,7 +109,7 @@ def ride(
     linear = quats_to_matrices(quats) * grow.exp()[:, :, None] - eye  # (P, 3, 3)
     shift = motion["move"] - (linear @ anchors[:, :, None])[:, :, 0]
     packed = torch.cat([linear.flatten(1), shift, quats, grow], dim=1)
-    blend = (embedding(nearest, packed) * weights[:, :, None]).sum(1)
+    blend = (gather_rows(packed, nearest) * weights[:, :, None]).sum(1)
     means = columns["means"]
     turned = (blend[:, :9].unflatten(1, (3, 3)) @ means[:, :, None])[:, :, 0]
     return {
@@ -130,13 +130,13 @@ def rigidity(
     nearest: (P, K) int64 neighbours; near: (P, K) their weights.
     """
     places = [anchors + motion["move"] for motion in (one, other)]
-    edges, moved = (embedding(nearest, place) - place[:, None] for place in places)
+    edges, moved = (gather_rows(place, nearest) - place[:, None] for place in places)
     turn = quats_to_matrices(other["quats"]) @ quats_to_matrices(one["quats"]).mT
     turn = turn * (other["grow"] - one["grow"]).exp()[:, :, None]
     carried = (turn[:, None] @ edges[..., None])[..., 0]
     stretch = (near * (carried - moved).square().sum(-1)).mean()
     unlike = sum(
-        (near * (embedding(nearest, one[name]) - one[name][:, None]).square().sum(-1)).mean()
+        (near * (gather_rows(one[name], nearest) - one[name][:, None]).square().sum(-1)).mean()
         for name in ("quats", "grow")
     )
     return stretch, unlike

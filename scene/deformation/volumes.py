@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from utils.gather import gather_rows
 from utils.rotations import quats_to_matrices
 
 CHUNK = 2**22  # distances at a time
@@ -45,8 +46,7 @@ def box_volume(low: Tensor, high: Tensor) -> Tensor:
 def members(near: Tensor, cloud: Tensor) -> Tensor:
     """(N, 3, k) the points of each neighbourhood (N, k) of a cloud (M, 3), points last: sums over
     them are then over what lies together."""
-    n, k = near.shape
-    return cloud.index_select(0, near.flatten()).view(n, k, 3).mT.contiguous()
+    return gather_rows(cloud, near).mT.contiguous()
 
 
 def inside(volumes: Tensor, anchor: Tensor, weights: Tensor) -> Tensor:
@@ -55,7 +55,7 @@ def inside(volumes: Tensor, anchor: Tensor, weights: Tensor) -> Tensor:
     volumes: (N, 3, k) its members; anchor: (G,) int64 the one each row is in; weights: (G, k),
     sum 1.
     """
-    own = volumes.flatten(1).index_select(0, anchor).unflatten(1, (3, -1))
+    own = gather_rows(volumes.flatten(1), anchor).unflatten(1, (3, -1))
     return (weights[:, None] * own).sum(2)
 
 

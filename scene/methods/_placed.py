@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from arguments.settings import Settings, at_least, between, count, setting, weight
-from scene.cameras import project
 from scene.deformation.point_basis import PointBasis
 from scene.deformation.volumes import neighbourhoods
 from scene.facts import SceneFacts
@@ -138,7 +137,6 @@ class Placed(MethodBase):
         self.likeness = nn.ParameterDict(self._likeness())
         self._silhouettes = point_losses.Silhouettes()
         self._latest: Seen | None = None
-        self._way: tuple[int, Tensor] | None = None
 
     @torch.no_grad()
     def _likeness(self) -> dict[str, Tensor]:
@@ -200,8 +198,7 @@ class Placed(MethodBase):
     def plain(self) -> list[Loss]:
         """What keeps the ways of points plain, at moments that no picture shows, too."""
         o = self.optim
-        terms = {"bend": (o.lambda_bend, self._bend), "rest": (o.lambda_rest, self._unrest)}
-        return [Loss(name, constant(w), fn) for name, (w, fn) in terms.items() if w]
+        return [Loss("plain", constant(1.0), self._plain)] if o.lambda_bend or o.lambda_rest else []
 
     def _placed(self) -> list[Loss]:
         """What places the cloud."""
@@ -221,7 +218,7 @@ class Placed(MethodBase):
             rest, *clouds = self.clouds([self.optim.rest_time, *(frame.time for frame in frames)])
             nearest = NEAREST_SHARE * self.unit
             views = zip(clouds, frames, strict=True)
-            places = [project(cloud, frame.camera, nearest) for cloud, frame in views]
+            places = [frame.camera.project(cloud, nearest) for cloud, frame in views]
             self._latest = Seen(step, rest, clouds, *map(list, zip(*places, strict=True)))
         return self._latest
 
@@ -276,17 +273,11 @@ class Placed(MethodBase):
         clouds = torch.stack([seen.clouds[k] for k in some])
         return point_losses.rigidity(seen.rest, clouds, self.held, unit)
 
-    def _bend(self, renders: list[Render], frames: list[Frame], step: int) -> Tensor:
-        return point_losses.acceleration(self._ways(step), APART)
-
-    def _unrest(self, renders: list[Render], frames: list[Frame], step: int) -> Tensor:
-        return point_losses.unrest(self._ways(step), APART)
-
-    def _ways(self, step: int) -> Tensor:
-        """(3, N, 3) the points at a moment by chance and about it, in the cloud's unit; once a step
-        for both terms."""
-        if self._way is None or self._way[0] != step:
-            where = uniform(self.seed, "moment", step)
-            time = APART + (1 - 2 * APART) * where
-            self._way = step, self.basis(self.told([time - APART, time, time + APART]))
-        return self._way[1]
+    def _plain(self, renders: list[Render], frames: list[Frame], step: int) -> Tensor:
+        """The acceleration and the unrest of the points at a moment by chance, from it and two
+        beside it."""
+        o, where = self.optim, uniform(self.seed, "moment", step)
+        time = APART + (1 - 2 * APART) * where
+        ways = self.basis(self.told([time - APART, time, time + APART]))  # (3, N, 3)
+        bend = point_losses.acceleration(ways, APART)
+        return o.lambda_bend * bend + o.lambda_rest * point_losses.unrest(ways, APART)

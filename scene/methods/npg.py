@@ -29,6 +29,7 @@ from training.samplers import Shuffled, TwoBackgrounds
 from training.schedules import Schedule, constant, log_linear
 from training.stage import Loss, Stage
 from training.strategies import GradientDensify
+from utils.gather import gather_rows
 from utils.random import generator
 from utils.rotations import compose
 
@@ -139,7 +140,7 @@ class Method(Placed):
         volumes = members(self.near, cloud)
         turned = turns(members(self.near, self.rest), volumes)
         columns["means"] = inside(volumes, anchor, weights)
-        columns["quats"] = compose(turned.index_select(0, anchor), columns["quats"])
+        columns["quats"] = compose(gather_rows(turned, anchor), columns["quats"])
         return columns
 
     def stages(self) -> list[Stage]:
@@ -164,7 +165,7 @@ class Method(Placed):
     def fill(self) -> None:
         """The coarse stage is done: its cloud says the volumes, in which Gaussians are born."""
         h = self.hidden
-        self._latest = self._way = None
+        self._latest = None
         self.before.load_state_dict(self.basis.state_dict())
         self.rest.copy_(self.cloud(self.optim.rest_time))
         paths = self.clouds(MOMENTS)

@@ -132,12 +132,9 @@ def cameras_that_look_away(scene: Scene) -> Iterator[Problem]:
 def seen(frame: Frame, points: torch.Tensor) -> float:
     """The part of the points (P, 3) that lies inside the frame's picture."""
     camera = frame.camera
-    local = points @ camera.viewmat[:3, :3].T + camera.viewmat[:3, 3]
-    pixels = local @ camera.K.T
-    u, v = pixels[:, 0] / pixels[:, 2], pixels[:, 1] / pixels[:, 2]
-    inside = (
-        (local[:, 2] > camera.near) & (u >= 0) & (u < camera.width) & (v >= 0) & (v < camera.height)
-    )
+    pixels, depths = camera.project(points)
+    u, v = pixels.unbind(1)
+    inside = (depths > camera.near) & (u >= 0) & (u < camera.width) & (v >= 0) & (v < camera.height)
     return float(inside.float().mean())
 
 

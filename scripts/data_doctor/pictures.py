@@ -118,12 +118,8 @@ def _drawn(picture: Pixels, frame: Frame, scene: Scene) -> Pixels:
 
 def _dotted(picture: Pixels, frame: Frame, points: torch.Tensor) -> Pixels:
     camera = frame.camera
-    local = (
-        points[:: max(1, len(points) // N_POINTS)] @ camera.viewmat[:3, :3].T
-        + camera.viewmat[:3, 3]
-    )
-    pixels = (local[local[:, 2] > camera.near]) @ camera.K.T
-    at = (pixels[:, :2] / pixels[:, 2:]).floor()
+    pixels, depths = camera.project(points[:: max(1, len(points) // N_POINTS)])
+    at = pixels[depths > camera.near].floor()
     at = at[((at >= 0) & (at < at.new_tensor([camera.width, camera.height]))).all(1)].long().numpy()
     picture = picture.copy()
     picture[at[:, 1], at[:, 0]] = RED

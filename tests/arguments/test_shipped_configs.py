@@ -43,6 +43,9 @@ def test_a_dnerf_scene_keeps_the_published_values_but_for_the_defects(scene, mom
     assert hidden.kplanes_config["resolution"] == [64, 64, 64, math.ceil(moments // 2 / 2)]
     assert hidden.kplanes_config["output_coordinate_dim"] == 32
     assert (hidden.multires, hidden.defor_depth, hidden.net_width) == ([1, 2], 0, 64)
+    # Published: none. Within these no Gaussian is thrown beyond a box beside the scene's.
+    assert 0 < hidden.max_offset <= 1
+    assert hidden.max_stretch > 0
     assert (hidden.plane_tv_weight, hidden.time_smoothness_weight) == (1e-4, 1e-2)
     assert (optim.coarse_iterations, optim.iterations, optim.batch_size) == (3_000, 20_000, 1)
     assert (optim.deformation_lr_init, optim.deformation_lr_final) == (1.6e-4, 1.6e-6)

@@ -159,3 +159,28 @@ def test_centre_and_direction_are_those_of_the_inverse_matrix(axes):
     c2w = torch.linalg.inv(camera.viewmat.double()).float()
     torch.testing.assert_close(camera.center, c2w[:3, 3], atol=1e-6, rtol=0)
     torch.testing.assert_close(camera.forward, c2w[:3, 2], atol=1e-6, rtol=0)
+
+
+def test_points_are_seen_where_the_projection_says(axes):
+    """Float32 and float64 points; one that lies behind the camera is divided by `nearest`."""
+    right, up, back = axes
+    camera = forms(axes)["opencv c2w"]
+    points = torch.stack([TARGET, EYE - 2 * back + 0.3 * right - 0.2 * up, EYE + back])
+    homogeneous = torch.cat([points, torch.ones(3, 1)], dim=1).double()
+    local = (camera.viewmat.double() @ homogeneous.T)[:3]
+    image = camera.K.double() @ local
+    for given in (points, points.double()):
+        pixels, depths = camera.project(given, 0.5)
+        assert pixels.dtype == given.dtype
+        expected = (image[:2, :2] / image[2, :2]).T.to(given)
+        torch.testing.assert_close(pixels[:2], expected, atol=1e-3, rtol=0)
+        torch.testing.assert_close(pixels[2], (image[:2, 2] / 0.5).to(given), atol=1e-3, rtol=0)
+        torch.testing.assert_close(depths, local[2].to(given), atol=1e-5, rtol=0)
+        torch.testing.assert_close(camera.depths(given), depths, atol=1e-6, rtol=0)
+        torch.testing.assert_close(camera.local(given)[:, 2], depths)
+    torch.testing.assert_close(
+        pixels[1],
+        torch.tensor([32 + 0.15 * K[0, 0], 24 + 0.1 * K[1, 1]]).to(pixels),
+        atol=1e-3,
+        rtol=0,
+    )

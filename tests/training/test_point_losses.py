@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gaussian_renderer import render
-from scene.cameras import Camera, intrinsics, project
+from scene.cameras import Camera, intrinsics
 from scene.deformation.volumes import neighbourhoods
 from scene.frames import Frame, Mask
 from scene.gaussian_model import Gaussians
@@ -78,7 +78,7 @@ def test_a_sample_of_pixels_has_the_same_expectation():
 
 def test_points_in_one_place_behind_the_camera_are_pulled_and_not_lost():
     points = torch.zeros(20, 3).requires_grad_()  # where all coefficients are zero
-    places, depths = project(points, CAMERA, 0.1)
+    places, depths = CAMERA.project(points, 0.1)
     loss = chamfer(places, Silhouette.of(frame()), generator(0), 0) + in_front(depths - 1)
     loss.backward()
     assert torch.isfinite(points.grad).all()
@@ -115,7 +115,7 @@ def with_flow(x, y, trust=1.0):
 
 def test_motion_that_is_the_flow_costs_nothing():
     points = cloud()
-    now = project(points, CAMERA, 0.1)[0]
+    now = CAMERA.project(points, 0.1)[0]
     moved = with_flow(2.0, -1.0)
     right = flow_consistency(moved, points, now, now + torch.tensor([2.0, -1.0]))
     wrong = flow_consistency(moved, points, now, now)
@@ -125,7 +125,7 @@ def test_motion_that_is_the_flow_costs_nothing():
 
 def test_flow_pulls_points_along():
     points = cloud()
-    now = project(points, CAMERA, 0.1)[0]
+    now = CAMERA.project(points, 0.1)[0]
     then = now.clone().requires_grad_()
     flow_consistency(with_flow(3.0, 0.0), points, now, then).backward()
     seen = then.grad.norm(dim=1) > 0
