@@ -5,7 +5,6 @@ dataset = "ub4d"
 ModelParams = dict(init_points=10_000)
 
 OptimizationParams = dict(
-    coarse_still=0.3,
     opacity_reset_interval=300_000,  # never: a reset costs more than it cleans with one camera
     two_backgrounds=True,
 )

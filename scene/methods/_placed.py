@@ -38,8 +38,8 @@ NEIGHBOURS_EVERY = 50  # steps after which it is asked anew who is whose neighbo
 MOMENTS = torch.linspace(0, 1, 16).tolist()  # that say who is near whom
 LAST_RATE = 0.05  # of this stage's rates at its end, as a factor (published)
 APART = 0.03  # of the clip: between moments that say how fast a point is, and how evenly it moves
-LIKENESS = {"log_scales": 0.01, "opacity_logits": 0.03, "rgb": 0.01}  # columns and their rates
-WIDE, FAINT = 1.5, 0.3  # of a point that is drawn: ways to a neighbour; opacity at first
+LIKENESS = {"log_scales": 0.03, "opacity_logits": 0.03, "rgb": 0.02}  # columns and their rates
+WIDE, FAINT = 1.0, 0.3  # of a point that is drawn: ways to a neighbour; opacity at first
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,9 @@ class PlacingOptions:
     coarse_lr: float = setting(2e-3, "of the coarse stage, at most")
     coarse_warm_up: float = setting(0.05, "share of it to get there", valid=between(0, 1))
     coarse_still: float = setting(
-        0.0,
-        "share of it in which the cloud may not move, for a camera that is slow: what it sees of "
-        "depth takes the whole clip",
+        0.3,
+        "share of it in which the cloud may not move: what a slow camera sees of depth takes the "
+        "whole clip",
         valid=between(0, 1),
     )
     rest_time: float = setting(
@@ -96,7 +96,7 @@ class PlacingOptions:
     k_nn: int = setting(10, "neighbours that are held together, the point among them",
                         valid=at_least(2))  # fmt: skip
     lambda_bend: float = weight(3e-4, "of the acceleration of points, in both stages")
-    lambda_rest: float = weight(2e-3, "of their unrest, in both; keeps still what may be still")
+    lambda_rest: float = weight(0.01, "of their unrest, in both; keeps still what may be still")
     raw_units: bool = setting(
         False,
         "these weights are for pixels and world units, as published; otherwise for picture "

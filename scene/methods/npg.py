@@ -47,7 +47,7 @@ class ModelHiddenParams(CloudParams):
     """The coarse cloud and its volumes."""
 
     n_nearest: int = setting(20, "points of a local volume", valid=at_least(1))
-    rows_per_point: int = count(6, "Gaussians that are born in each volume")
+    rows_per_point: int = count(3, "Gaussians that are born in each volume")
     static_box: bool = setting(
         False, "one more volume, the scene's box, which never moves, for what stands still"
     )
@@ -59,12 +59,12 @@ class OptimizationParams(PlacingOptions, TableRates, CommonOptions):
 
     iterations: int = weight(3_000, "steps of the Gaussians")
     batch_size: int = count(1, "views per step of the Gaussians")
-    lambda_anchor: float = weight(0.1, "of how far the cloud leaves what the coarse stage made it")
-    network_lr_init: float = setting(5e-4, "of the coefficients' network under the Gaussians")
+    lambda_anchor: float = weight(0.02, "of how far the cloud leaves what the coarse stage made it")
+    network_lr_init: float = setting(1e-3, "of the coefficients' network under the Gaussians")
     network_lr_final: float = setting(5e-6, "of it at the end")
-    shapes_lr: float = setting(3e-4, "of the learned clouds under the Gaussians")
+    shapes_lr: float = setting(1e-3, "of the learned clouds under the Gaussians")
     position_lr_init: float = setting(
-        0.025, "of the logits that place a Gaussian in its volume; in raw units times the extent"
+        0.05, "of the logits that place a Gaussian in its volume; in raw units times the extent"
     )
     position_lr_final: float = setting(2.5e-3, "of them after position_lr_max_steps")
     position_lr_max_steps: int = setting(

@@ -119,7 +119,7 @@ def test_gaussians_turn_with_a_cloud_that_turns(folder):
 def test_the_still_box_never_moves(folder):
     _, method = made(folder, "--static_box")
     stirred(method)
-    assert len(method.table) == 6 * 60 + 20
+    assert len(method.table) == 3 * 60 + 20
     still, moving = slice(-20, None), slice(0, -20)
     first, last = method._posed(0.0), method._posed(1.0)
     for name in ("means", "quats"):
