@@ -64,7 +64,8 @@ class AppearanceDecoder(nn.Module):
         logits, geometry = decoded.split([1, features.shape[1]], dim=1)
         sh = self._harmonics(torch.cat([geometry, directions], dim=1))
         sh = sh.reshape(len(sh), -1, 3)
-        return {"opacity_logits": logits, "sh_dc": sh[:, :1], "sh_rest": sh[:, 1:]}
+        dc, rest = sh.split([1, sh.shape[1] - 1], dim=1)
+        return {"opacity_logits": logits, "sh_dc": dc, "sh_rest": rest}
 
     def _harmonics(self, inputs: Tensor) -> Tensor:
         """(N, 3 B), both bands. Nothing stands between the layers behind the activation, so they

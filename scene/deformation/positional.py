@@ -9,8 +9,6 @@ import torch
 from fused_fields import offset_mlp
 from torch import Tensor, nn
 
-Layer = tuple[Tensor, Tensor]  # weight, bias
-
 
 def encode(points: Tensor, octaves: int) -> Tensor:
     """(N, 3) to (N, 3 + 6 * octaves): the points, then sin and cos of 2^k times them for each k."""
@@ -55,16 +53,9 @@ class PositionalMLP(nn.Module):
         for at, of_code in zip((0, self.skip), self.codes, strict=True):
             weight, bias = layers[at]
             layers[at] = (weight, bias + of_code(code))
-        before, after = layers[: self.skip], layers[self.skip :]
-        middle = torch.relu(_chain(encoded, before))
-        offsets = _chain(
-            torch.cat([encoded, middle], dim=1), [*after, (self.out.weight, self.out.bias)]
-        )
+        *trunk, hidden = layers
+        out = (self.out.weight, self.out.bias)
+        (offsets,) = offset_mlp(encoded, trunk, hidden, [out], again=self.skip)
         parts = offsets.split(list(self.heads.values()), dim=1)
         return dict(zip(self.heads, parts, strict=True))
 
-
-def _chain(features: Tensor, layers: list[Layer]) -> Tensor:
-    """At least three layers with a ReLU between them and none behind the last."""
-    *trunk, hidden, last = layers
-    return offset_mlp(features, trunk, hidden, [last])[0]

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 
 import torch
-from fused_fields import TRIPLANE_PAIRS, plane_features
+from fused_fields import TRIPLANE_PAIRS, plane_features, turn_copies
 from torch import Tensor, nn
 
 from utils.rotations import quats_to_matrices
@@ -42,7 +42,7 @@ class TriPlane(nn.Module):
     def forward(self, copies: Tensor) -> Tensor:
         """Copies (N, T, 3) of N points to features (N, n_features)."""
         features = []
-        for points, group in zip(copies.unbind(1), self.groups, strict=True):
+        for points, group in zip(copies.transpose(0, 1).unbind(), self.groups, strict=True):
             # parity: the published code takes the number of copies for the group's index
             planes = list(self.groups[-1] if self.last_group_only else group)
             features.append(plane_features([planes], points, pairs=TRIPLANE_PAIRS))
@@ -66,10 +66,7 @@ def places(
 
 def rotated(points: Tensor, quats: Tensor) -> Tensor:
     """Points (N, 3), each turned by its T quaternions (N, T, 4) of any length: (N, T, 3)."""
-    w, axis = torch.nn.functional.normalize(quats, dim=-1).split([1, 3], dim=-1)
-    points = points[:, None].expand_as(axis)
-    across = 2 * torch.linalg.cross(axis, points)
-    return points + w * across + torch.linalg.cross(axis, across)
+    return turn_copies(points, quats).transpose(0, 1)
 
 
 def column_scaled(points: Tensor, matrices: Tensor) -> Tensor:

@@ -1,5 +1,5 @@
 """Kernels for plane fields (HexPlane, tri-plane), their regularisers, an MLP, linear bases,
-skinning, the columns of a table of Gaussians, errors of pictures, SSIM and Adam.
+skinning, turned points, the columns of a table of Gaussians, errors of pictures, SSIM and Adam.
 
 Every function takes float32 and float64 tensors to native code on the CPU and to CUDA kernels on a
 GPU, and any other tensor to a PyTorch twin with the same contract (`fused_fields.reference`).
@@ -16,6 +16,7 @@ from .penalties import PlanePenalties, plane_penalties
 from .planes import HEXPLANE_PAIRS, TRIPLANE_PAIRS, plane_features
 from .similarity import ssim
 from .skinning import skin
+from .turned_copies import turn_copies
 
 __all__ = [
     "HEXPLANE_PAIRS",
@@ -30,5 +31,6 @@ __all__ = [
     "plane_penalties",
     "skin",
     "ssim",
+    "turn_copies",
     "variant",
 ]

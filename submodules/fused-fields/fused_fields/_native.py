@@ -63,7 +63,9 @@ class DenseLayer(ctypes.Structure):
 class OffsetMlp(ctypes.Structure):
     """Mirrors `OffsetMlp` in csrc/api.h."""
 
-    _fields_ = members(layers=ctypes.POINTER(DenseLayer), body=_i32, heads=_i32, sigmoid=_i32)
+    _fields_ = members(
+        layers=ctypes.POINTER(DenseLayer), body=_i32, heads=_i32, sigmoid=_i32, again=_i32
+    )
 
 
 class AdamTensor(ctypes.Structure):
@@ -96,6 +98,15 @@ class SkinTable(ctypes.Structure):
     _fields_ = members(
         points=_pointer, shifts=_pointer, weights=_pointer, quats=_pointer, rows=_i64, bones=_i32
     )
+
+
+class TurnedTable(ctypes.Structure):
+    """Mirrors `TurnedTable` in csrc/api.h."""
+
+    _fields_ = members(
+        points=_pointer, quats=_pointer, grad_points=_pointer, grad_quats=_pointer, rows=_i64,
+        copies=_i32,
+    )  # fmt: skip
 
 
 class TableShape(ctypes.Structure):
@@ -138,6 +149,8 @@ def _signatures(real: type) -> dict[str, list[type]]:
         "activate_backward": [*[_pointer] * 5, _i32],
         "error_forward": [_pointer, _pointer, _i64, _i32, _pointer, _i32],
         "error_backward": [_pointer, _pointer, _i64, _i32, real, _pointer, _i32],
+        "turn_forward": [_pointer, _pointer, _i32],
+        "turn_backward": [_pointer, _pointer, _i32],
     }
 
 

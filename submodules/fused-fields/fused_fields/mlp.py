@@ -24,40 +24,50 @@ def offset_mlp(
     hidden: Layer,
     heads: Sequence[Layer],
     activation: str = "relu",
+    again: int = 0,
 ) -> list[Tensor]:
     """One tensor "N k" per head from `features` "N F" (the decoder of 4DGS, Wu et al. 2024, 4.2).
 
     `trunk` is a chain of layers, F to W, then W to W, or empty; `hidden` holds the first layers of
     all H heads side by side, W to H * V; head h reads the h-th V columns of it and gives its k
     outputs. The activation, "relu" or "sigmoid", follows every layer but the last ones. Layers are
-    (weight "outputs inputs", bias). Gradients go to features, weights and biases, the same bits for
-    any number of threads; there are no second derivatives. On a GPU this is the plain PyTorch twin,
-    whose time is that of cuBLAS's products. A NaN feature makes the row NaN and touches no other
-    row.
+    (weight "outputs inputs", bias). Layer number `again` of trunk and hidden, unless it is 0, reads
+    the features once more: its inputs are F numbers, then the outputs of the one before.
+
+    Gradients go to features, weights and biases, the same bits for any number of threads; there are
+    no second derivatives. On a GPU this is the plain PyTorch twin, whose time is that of cuBLAS's
+    products. A NaN feature makes the row NaN and touches no other row.
 
     Raises ValueError or TypeError naming the layer whose shape or dtype does not fit.
     """
     if activation not in ACTIVATIONS:
         raise ValueError(f"activation is {activation!r}, expected one of {', '.join(ACTIVATIONS)}")
-    _check(features, trunk, hidden, heads)
+    _check(features, trunk, hidden, heads, again)
     layers = [*trunk, hidden, *heads]
     weights = [weight.contiguous() for weight, _ in layers]
     biases = [bias.contiguous() for _, bias in layers]
     if not _native.runs_on([features, *weights, *biases], devices=("cpu",)):
-        return reference.offset_mlp(features, trunk, hidden, heads, activation)
-    return _mlp(features.contiguous(), weights, biases, len(heads), activation == "sigmoid")
+        return reference.offset_mlp(features, trunk, hidden, heads, activation, again)
+    sigmoid = activation == "sigmoid"
+    return _mlp(features.contiguous(), weights, biases, len(heads), sigmoid, again)
 
 
-def _check(features: Tensor, trunk: Sequence[Layer], hidden: Layer, heads: Sequence[Layer]) -> None:
+def _check(
+    features: Tensor, trunk: Sequence[Layer], hidden: Layer, heads: Sequence[Layer], again: int
+) -> None:
     if features.ndim != 2 or not heads:
         raise ValueError(
             f"features has shape {tuple(features.shape)}, with {len(heads)} heads; expected (N, F) "
             "and at least one head"
         )
+    if not 0 <= again <= len(trunk):
+        raise ValueError(f"again is {again}; expected 0 for none, or a layer up to {len(trunk)}")
     width = features.shape[1]
-    for k, layer in enumerate(trunk):
-        width = _outputs(f"trunk[{k}]", layer, width, features)
-    width = _outputs("hidden", hidden, width, features)
+    for k, layer in enumerate((*trunk, hidden)):
+        if k == again > 0:
+            width += features.shape[1]
+        name = "hidden" if k == len(trunk) else f"trunk[{k}]"
+        width = _outputs(name, layer, width, features)
     if width % len(heads):
         raise ValueError(
             f"hidden has {width} outputs, which {len(heads)} heads cannot share; "
@@ -85,18 +95,28 @@ def _outputs(name: str, layer: Layer, inputs: int, features: Tensor) -> int:
 
 
 def _forward(
-    features: Tensor, weights: list[Tensor], biases: list[Tensor], heads: int, sigmoid: bool
+    features: Tensor,
+    weights: list[Tensor],
+    biases: list[Tensor],
+    heads: int,
+    sigmoid: bool,
+    again: int,
 ) -> list[Tensor]:
-    outputs = _empty_outputs(features, weights, biases, heads, sigmoid)
-    mlp = _layers(weights, biases, [None] * len(weights), [None] * len(biases), heads,
-                  sigmoid)  # fmt: skip
+    outputs = _empty_outputs(features, weights, biases, heads, sigmoid, again)
+    nothing = [None] * len(weights)
+    mlp = _layers(weights, biases, nothing, nothing, heads, sigmoid, again)
     _native.call("mlp_forward", features.dtype, ctypes.addressof(mlp), features, len(features),
                  _addresses(outputs))  # fmt: skip
     return outputs
 
 
 def _empty_outputs(
-    features: Tensor, weights: list[Tensor], biases: list[Tensor], heads: int, sigmoid: bool
+    features: Tensor,
+    weights: list[Tensor],
+    biases: list[Tensor],
+    heads: int,
+    sigmoid: bool,
+    again: int,
 ) -> list[Tensor]:
     return [features.new_empty(len(features), len(weight)) for weight in weights[-heads:]]
 
@@ -107,13 +127,15 @@ def _backward(
     weights: list[Tensor],
     biases: list[Tensor],
     sigmoid: bool,
+    again: int,
+    wants_features: bool,
 ) -> list[Tensor]:
-    """Gradients of features, then of all weights, then of all biases."""
-    found = _empty_grads(grads, features, weights, biases, sigmoid)
+    """Gradients of features, or an empty tensor, then of all weights, then of all biases."""
+    found = _empty_grads(grads, features, weights, biases, sigmoid, again, wants_features)
     grad_weights, grad_biases = found[1 : 1 + len(weights)], found[1 + len(weights) :]
-    mlp = _layers(weights, biases, grad_weights, grad_biases, len(grads), sigmoid)
+    mlp = _layers(weights, biases, grad_weights, grad_biases, len(grads), sigmoid, again)
     _native.call("mlp_backward", features.dtype, ctypes.addressof(mlp), features, len(features),
-                 _addresses(grads), found[0])  # fmt: skip
+                 _addresses(grads), found[0] if wants_features else None)  # fmt: skip
     return found
 
 
@@ -123,12 +145,15 @@ def _empty_grads(
     weights: list[Tensor],
     biases: list[Tensor],
     sigmoid: bool,
+    again: int,
+    wants_features: bool,
 ) -> list[Tensor]:
-    return [torch.empty_like(tensor) for tensor in (features, *weights, *biases)]
+    of_features = torch.empty_like(features) if wants_features else features.new_empty(0)
+    return [of_features, *(torch.empty_like(tensor) for tensor in (*weights, *biases))]
 
 
 def _keep(ctx, inputs, output) -> None:
-    features, weights, biases, _, ctx.sigmoid = inputs
+    features, weights, biases, _, *ctx.numbers = inputs
     ctx.layers = len(weights)
     ctx.save_for_backward(features, *weights, *biases)
 
@@ -137,13 +162,16 @@ def _differentiate(ctx, grads: list[Tensor]) -> tuple:
     features, *layers = ctx.saved_tensors
     weights, biases = layers[: ctx.layers], layers[ctx.layers :]
     grads = [grad.contiguous() for grad in grads]
-    found = _mlp_backward(grads, features, weights, biases, ctx.sigmoid)
-    return found[0], found[1 : 1 + ctx.layers], found[1 + ctx.layers :], None, None
+    wanted = ctx.needs_input_grad[0]
+    first, *found = _mlp_backward(grads, features, weights, biases, *ctx.numbers, wanted)
+    return (
+        first if wanted else None, found[: ctx.layers], found[ctx.layers :], None, None, None
+    )  # fmt: skip
 
 
 _mlp = _native.OPERATORS.define(
-    "offset_mlp(Tensor features, Tensor[] weights, Tensor[] biases, SymInt heads, bool sigmoid) "
-    "-> Tensor[]",
+    "offset_mlp(Tensor features, Tensor[] weights, Tensor[] biases, SymInt heads, bool sigmoid, "
+    "SymInt again) -> Tensor[]",
     cpu=_forward,
     fake=_empty_outputs,
     keep=_keep,
@@ -151,7 +179,7 @@ _mlp = _native.OPERATORS.define(
 )
 _mlp_backward = _native.OPERATORS.define(
     "offset_mlp_backward(Tensor[] grads, Tensor features, Tensor[] weights, Tensor[] biases, "
-    "bool sigmoid) -> Tensor[]",
+    "bool sigmoid, SymInt again, bool wants_features) -> Tensor[]",
     cpu=_backward,
     fake=_empty_grads,
 )
@@ -164,6 +192,7 @@ def _layers(
     grad_biases: Sequence[Tensor | None],
     heads: int,
     sigmoid: bool,
+    again: int,
 ) -> _native.OffsetMlp:
     array = (_native.DenseLayer * len(weights))()
     rows = zip(weights, biases, grad_weights, grad_biases, strict=True)
@@ -173,7 +202,7 @@ def _layers(
             weight.data_ptr(), bias.data_ptr(),
             *(None if grad is None else grad.data_ptr() for grad in grads), inputs, outputs,
         )  # fmt: skip
-    return _native.OffsetMlp(array, len(weights) - heads, heads, sigmoid)
+    return _native.OffsetMlp(array, len(weights) - heads, heads, sigmoid, again)
 
 
 def _addresses(tensors: list[Tensor]) -> ctypes.Array:

@@ -67,10 +67,13 @@ def offset_mlp(
     hidden: tuple[Tensor, Tensor],
     heads: Sequence[tuple[Tensor, Tensor]],
     activation: str = "relu",
+    again: int = 0,
 ) -> list[Tensor]:
     """One tensor "N k" per head from `features` "N F"; see `fused_fields.offset_mlp`."""
-    active = {"relu": F.relu, "sigmoid": torch.sigmoid}[activation]
-    for weight, bias in (*trunk, hidden):
+    active, first = {"relu": F.relu, "sigmoid": torch.sigmoid}[activation], features
+    for k, (weight, bias) in enumerate((*trunk, hidden)):
+        if k == again > 0:
+            features = torch.cat([first, features], dim=1)
         features = active(F.linear(features, weight, bias))
     parts = features.chunk(len(heads), dim=1)
     return [F.linear(part, *head) for part, head in zip(parts, heads, strict=True)]
@@ -127,6 +130,14 @@ def skin(
         aw * bz + ax * by - ay * bx + az * bw,
     ]
     return means, torch.stack(product, 1)
+
+
+def turn_copies(points: Tensor, quats: Tensor) -> Tensor:
+    """Places "T N 3" of copies of points "N 3"; see `fused_fields.turn_copies`."""
+    w, axis = F.normalize(quats, dim=-1).transpose(0, 1).split([1, 3], dim=-1)
+    points = points.expand_as(axis)
+    across = 2 * torch.linalg.cross(axis, points)
+    return points + w * across + torch.linalg.cross(axis, across)
 
 
 def ssim(a: Tensor, b: Tensor, *, padding: str = "same") -> Tensor:

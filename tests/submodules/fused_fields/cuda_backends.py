@@ -32,6 +32,7 @@ class Backend:
     skin: Callable
     activate: Callable
     mean_error: Callable
+    turn_copies: Callable
 
 
 def backend(name):
@@ -74,9 +75,12 @@ def backend(name):
     def mean_error(a, b, *, squared):
         return Error.apply(kernels, squared, a, b)
 
+    def turn_copies(points, quats):
+        return Turn.apply(kernels, points, quats)
+
     return Backend(
         "cpu", plane_features, plane_penalties, ssim, adam_step, mix_bases, skin, activate,
-        mean_error,
+        mean_error, turn_copies,
     )  # fmt: skip
 
 
@@ -167,6 +171,20 @@ class Activate(torch.autograd.Function):
         raw, drawn = list(ctx.saved_tensors[:5]), list(ctx.saved_tensors[5:])
         grads = [grad.contiguous() for grad in grads]
         return None, None, *cuda.activate_backward(grads, raw, drawn, ctx.kernels)
+
+
+class Turn(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, kernels, points, quats):
+        ctx.save_for_backward(points, quats)
+        ctx.kernels = kernels
+        return cuda.turn_copies(points, quats, kernels)
+
+    @staticmethod
+    def backward(ctx, grad):
+        wants = list(ctx.needs_input_grad[1:])
+        found = cuda.turn_copies_backward(grad.contiguous(), *ctx.saved_tensors, wants, ctx.kernels)
+        return None, *(g if want else None for g, want in zip(found, wants, strict=True))
 
 
 class Error(torch.autograd.Function):

@@ -14,7 +14,7 @@ SHAPES = [
 ]
 
 
-def network(width_in, width, depth, sizes, dtype=torch.float32, seed=0):
+def network(width_in, width, depth, sizes, dtype=torch.float32, seed=0, again=0):
     draw = torch.Generator().manual_seed(seed)
 
     def linear(inputs, outputs):
@@ -23,6 +23,7 @@ def network(width_in, width, depth, sizes, dtype=torch.float32, seed=0):
         return weight.requires_grad_(), bias.requires_grad_()
 
     reads = [width_in] + [width] * depth
+    reads[again] += width_in * bool(again)
     trunk = [linear(size, width) for size in reads[:-1]]
     hidden = linear(reads[-1], width * len(sizes))
     return trunk, hidden, [linear(width, size) for size in sizes]
@@ -38,8 +39,8 @@ def rebuilt(flat, depth):
     return layers[:depth], layers[depth], layers[depth + 1 :]
 
 
-def values_and_grads(function, features, net, cotangents, activation="relu"):
-    outputs = function(features, *net, activation)
+def values_and_grads(function, features, net, cotangents, activation="relu", again=0):
+    outputs = function(features, *net, activation, again)
     return [*outputs, *torch.autograd.grad(outputs, [features, *tensors(net)], cotangents)]
 
 
@@ -64,6 +65,42 @@ def test_values_and_gradients_match_torch_in_double(
     )  # fmt: skip
     for mine, true in zip(found, truth, strict=True):
         assert (mine - true).norm() <= 3e-6 * true.norm()
+
+
+# The network of GaussianHead; then the layer of all heads reads the features again.
+@pytest.mark.parametrize("activation", ["relu", "sigmoid"])
+@pytest.mark.parametrize(
+    ("count", "width_in", "width", "depth", "sizes", "again"),
+    [(300, 63, 64, 4, [10], 3), (97, 17, 33, 2, [3, 4], 1), (97, 5, 16, 2, [3, 4], 2)],
+)
+def test_a_layer_that_reads_the_features_again_matches_torch_in_double(
+    variant, count, width_in, width, depth, sizes, again, activation
+):
+    net = network(width_in, width, depth, sizes, again=again)
+    features, cotangents = random_inputs(count, width_in, sizes)
+    found = values_and_grads(offset_mlp, features, net, cotangents, activation, again)
+    exact = [t.detach().double().requires_grad_() for t in tensors(net)]
+    truth = values_and_grads(
+        reference.offset_mlp, features.detach().double().requires_grad_(), rebuilt(exact, depth),
+        [c.double() for c in cotangents], activation, again,
+    )  # fmt: skip
+    for mine, true in zip(found, truth, strict=True):
+        assert (mine - true).norm() <= 3e-6 * true.norm()
+    outputs = offset_mlp(features.detach(), *net, activation, again)
+    alone = torch.autograd.grad(outputs, tensors(net), cotangents)
+    for mine, with_features in zip(alone, found[len(sizes) + 1 :], strict=True):
+        assert torch.equal(mine, with_features)
+
+
+@pytest.mark.parametrize("again", [1, 2])
+def test_gradients_with_features_read_again_match_finite_differences(again):
+    net = network(5, 7, 2, [3, 2], torch.float64, again=again)
+    features, _ = random_inputs(6, 5, [], torch.float64)
+
+    def function(features, *flat):
+        return tuple(offset_mlp(features, *rebuilt(flat, 2), "sigmoid", again))
+
+    torch.autograd.gradcheck(function, (features, *tensors(net)))
 
 
 @pytest.mark.parametrize("activation", ["relu", "sigmoid"])
@@ -151,7 +188,7 @@ def test_operator_keeps_the_rules_of_torch():
     layers = [*trunk, hidden, *heads]
     torch.library.opcheck(
         torch.ops.fused_fields.offset_mlp.default,
-        (features, [w for w, _ in layers], [b for _, b in layers], 2, False),
+        (features, [w for w, _ in layers], [b for _, b in layers], 2, False, 0),
     )
 
 
@@ -169,6 +206,8 @@ def test_a_layer_that_does_not_fit_is_named():
         offset_mlp(features, trunk, hidden, heads[:1])
     with pytest.raises(ValueError, match="hidden has 16 outputs, which 3 heads cannot share"):
         offset_mlp(features, trunk, hidden, [*heads, heads[0]])
+    with pytest.raises(ValueError, match="again is 3; expected 0 for none, or a layer up to 2"):
+        offset_mlp(features, trunk, hidden, heads, again=3)
     with pytest.raises(ValueError, match="0 heads"):
         offset_mlp(features, trunk, hidden, [])
     with pytest.raises(TypeError, match=r"trunk\[0\] is torch.float32 .* torch.float64"):

@@ -1,7 +1,7 @@
 // Rows in memory to vectors of columns and back, and sums over lanes.
 #pragma once
 
-#include "simd.h"
+#include "turn.h"
 
 namespace dgr {
 
@@ -57,60 +57,97 @@ DGR_FN void sum_each<float>(const Vec<float>* parts, float* out) {
   _mm512_storeu_ps(out, _mm512_permutexvar_ps(order, v[0]));
 }
 
-DGR_FN void transpose(__m512* v) {
-  __m512 t[16];
-  for (int i = 0; i < 16; i += 2) {
-    t[i] = _mm512_unpacklo_ps(v[i], v[i + 1]);
-    t[i + 1] = _mm512_unpackhi_ps(v[i], v[i + 1]);
-  }
-  for (int i = 0; i < 16; i += 4)
-    for (int k = 0; k < 2; ++k) {
-      const __m512d a = _mm512_castps_pd(t[i + k]), b = _mm512_castps_pd(t[i + k + 2]);
-      v[i + 2 * k] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
-      v[i + 2 * k + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
-    }
-  for (int i = 0; i < 16; i += 8)
-    for (int k = 0; k < 4; ++k) {
-      t[i + k] = _mm512_shuffle_f32x4(v[i + k], v[i + k + 4], 0x88);
-      t[i + k + 4] = _mm512_shuffle_f32x4(v[i + k], v[i + k + 4], 0xdd);
-    }
-  for (int k = 0; k < 8; ++k) {
-    v[k] = _mm512_shuffle_f32x4(t[k], t[k + 8], 0x88);
-    v[k + 8] = _mm512_shuffle_f32x4(t[k], t[k + 8], 0xdd);
-  }
+#elif defined(__AVX2__)
+
+// Eight sums at once, each step as above; the order of additions is that of `sum`.
+DGR_FN __m256 sum_eight(const Vec<float>* parts) {
+  __m256 v[8];
+  for (int i = 0; i < 8; ++i) v[i] = (__m256)parts[i].v;
+  for (int i = 0; i < 4; ++i)
+    v[i] = _mm256_add_ps(_mm256_permute2f128_ps(v[i], v[i + 4], 0x20),
+                         _mm256_permute2f128_ps(v[i], v[i + 4], 0x31));
+  for (int i = 0; i < 2; ++i)
+    v[i] = _mm256_add_ps(_mm256_shuffle_ps(v[i], v[i + 2], 0x44),
+                         _mm256_shuffle_ps(v[i], v[i + 2], 0xee));
+  v[0] = _mm256_add_ps(_mm256_shuffle_ps(v[0], v[1], 0x88), _mm256_shuffle_ps(v[0], v[1], 0xdd));
+  // Now in the order 0 2 1 3, 4 6 5 7.
+  return _mm256_permute_ps(v[0], 0xd8);
+}
+
+template <>
+DGR_FN void sum_each<float>(const Vec<float>* parts, float* out) {
+  for (int k = 0; k < kSumsAtOnce; k += 8) _mm256_storeu_ps(out + k, sum_eight(parts + k));
+}
+
+#endif
+
+#if defined(__SSE2__)
+
+// Asks for the rows of the next group of lanes, or, where rows are short, of the one after it.
+template <int kWrite>
+DGR_FN void prefetch_rows(const float* rows, int64_t stride) {
+  constexpr int W = Vec<float>::kLanes, kLine = 16;
+  if (stride < kLine)
+    for (int k = 0; k < W * stride; k += kLine)
+      __builtin_prefetch(rows + 2 * W * stride + k, kWrite);
+  else
+    for (int i = 0; i < W; ++i) __builtin_prefetch(rows + (W + i) * stride, kWrite);
+}
+
+// One square of load_columns, `width` columns of it.
+DGR_FN void load_square(const float* rows, int64_t stride, int valid, int width,
+                        Vec<float>* columns) {
+  constexpr int W = Vec<float>::kLanes;
+  FloatRow v[W];
+  if (valid == W)
+    for (int i = 0; i < W; ++i) v[i] = load_row(rows + i * stride, width);
+  else
+    for (int i = 0; i < W; ++i)
+      v[i] = load_row(rows + (i < valid ? i : valid - 1) * stride, width);
+  transpose(v);
+  for (int k = 0; k < W; ++k)
+    if (k < width) columns[k] = (Vec<float>::Native)v[k];
 }
 
 template <>
 DGR_FN void load_columns<float>(const float* rows, int64_t stride, int valid, int count,
                                 Vec<float>* columns) {
-  for (int first = 0; first < count; first += 16) {
-    const int width = count - first < 16 ? count - first : 16;
-    const __mmask16 mask = (__mmask16)((1u << width) - 1);
-    __m512 v[16];
-    if (stride >= 16)  // rows of a cache line or more: the next group's are still far away
-      for (int i = 0; i < 16; ++i) __builtin_prefetch(rows + (16 + i) * stride + first);
-    for (int i = 0; i < 16; ++i)
-      v[i] = _mm512_maskz_loadu_ps(mask, rows + (i < valid ? i : valid - 1) * stride + first);
-    transpose(v);
-    for (int k = 0; k < width; ++k) columns[first + k] = (Vec<float>::Native)v[k];
+  constexpr int W = Vec<float>::kLanes, kLine = 16;
+  int first = 0;
+  for (; first + W <= count; first += W) {
+    if (first % kLine == 0) prefetch_rows<0>(rows + first, stride);
+    load_square(rows + first, stride, valid, W, columns + first);
   }
+  if (first == count) return;
+  if (first % kLine == 0) prefetch_rows<0>(rows + first, stride);
+  load_square(rows + first, stride, valid, count - first, columns + first);
+}
+
+// One square of store_columns, `width` columns of it.
+DGR_FN void store_square(const Vec<float>* columns, int width, float* rows, int64_t stride,
+                         int valid) {
+  constexpr int W = Vec<float>::kLanes;
+  FloatRow v[W];
+  for (int k = 0; k < W; ++k) v[k] = (FloatRow)(k < width ? columns[k] : Vec<float>(0)).v;
+  transpose(v);
+  if (valid == W)
+    for (int i = 0; i < W; ++i) store_row(rows + i * stride, width, v[i]);
+  else
+    for (int i = 0; i < valid; ++i) store_row(rows + i * stride, width, v[i]);
 }
 
 template <>
 DGR_FN void store_columns<float>(const Vec<float>* columns, int count, float* rows, int64_t stride,
                                  int valid) {
-  for (int first = 0; first < count; first += 16) {
-    const int width = count - first < 16 ? count - first : 16;
-    const __mmask16 mask = (__mmask16)((1u << width) - 1);
-    __m512 v[16];
-    for (int k = 0; k < 16; ++k)
-      v[k] = k < width ? (__m512)columns[first + k].v : _mm512_setzero_ps();
-    transpose(v);
-    if (stride >= 16)
-      for (int i = 0; i < 16; ++i) __builtin_prefetch(rows + (16 + i) * stride + first, 1);
-    for (int i = 0; i < 16; ++i)
-      if (i < valid) _mm512_mask_storeu_ps(rows + i * stride + first, mask, v[i]);
+  constexpr int W = Vec<float>::kLanes, kLine = 16;
+  int first = 0;
+  for (; first + W <= count; first += W) {
+    if (first % kLine == 0) prefetch_rows<1>(rows + first, stride);
+    store_square(columns + first, W, rows + first, stride, valid);
   }
+  if (first == count) return;
+  if (first % kLine == 0) prefetch_rows<1>(rows + first, stride);
+  store_square(columns + first, count - first, rows + first, stride, valid);
 }
 
 #endif

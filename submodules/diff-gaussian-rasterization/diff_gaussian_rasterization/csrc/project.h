@@ -38,6 +38,7 @@ DGR_FN Cov3<Vec<S>> load_cov3(const void* base, int64_t first, int valid) {
 
 template <class S>
 DGR_FN Vec<S> load1(const void* base, int64_t first, int valid) {
+  if (valid == Vec<S>::kLanes) return Vec<S>::load((const S*)base + first);
   Vec<S> c;
   load_columns((const S*)base + first, 1, valid, 1, &c);
   return c;

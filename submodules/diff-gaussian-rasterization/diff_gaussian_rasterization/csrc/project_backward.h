@@ -41,16 +41,20 @@ void clear_group(const DgrScene& scene, const DgrGradients& out, int64_t first, 
 template <class S>
 void sum_pairs(const DgrState& state, const PairGradients& pairs, int64_t first, int valid,
                S* sums) {
-  constexpr int W = Vec<S>::kLanes;
+  constexpr int W = Vec<S>::kLanes, kStep = 16 / W;  // a stride is a multiple of 16
   for (int i = 0; i < valid; ++i) {
-    S* sum = sums + i * pairs.stride;
-    std::memset(sum, 0, sizeof(S) * pairs.stride);
-    if (state.radii[first + i] == 0) continue;
-    for (uint32_t slot = state.offsets[first + i]; slot < state.offsets[first + i + 1]; ++slot) {
-      if (!pairs.touched[slot]) continue;
-      const S* row = (const S*)pairs.rows + (int64_t)slot * pairs.stride;
-      for (int k = 0; k < pairs.stride; k += W)
-        (Vec<S>::load(sum + k) + Vec<S>::load(row + k)).store(sum + k);
+    const bool drawn = state.radii[first + i] != 0;
+    const uint32_t begin = state.offsets[first + i],
+                   end = drawn ? state.offsets[first + i + 1] : begin;
+    for (int k = 0; k < pairs.stride; k += kStep * W) {
+      Vec<S> total[kStep];
+      for (Vec<S>& x : total) x = Vec<S>(S(0));
+      for (uint32_t slot = begin; slot < end; ++slot) {
+        if (!pairs.touched[slot]) continue;
+        const S* row = (const S*)pairs.rows + (int64_t)slot * pairs.stride + k;
+        for (int j = 0; j < kStep; ++j) total[j] = total[j] + Vec<S>::load(row + j * W);
+      }
+      for (int j = 0; j < kStep; ++j) total[j].store(sums + i * pairs.stride + k + j * W);
     }
   }
 }

@@ -148,11 +148,20 @@ template <class S>
 DGR_FN Vec<S> zero_unless(Mask<S> m, Vec<S> x) {
   return (typename Vec<S>::Native)((typename Vec<S>::Int)x.v & m.m);
 }
+#if defined(__AVX2__)
+DGR_FN Vec<float> select(Mask<float> m, Vec<float> yes, Vec<float> no) {
+  return (Vec<float>::Native)_mm256_blendv_ps((__m256)no.v, (__m256)yes.v, (__m256)m.m);
+}
+DGR_FN Vec<double> select(Mask<double> m, Vec<double> yes, Vec<double> no) {
+  return (Vec<double>::Native)_mm256_blendv_pd((__m256d)no.v, (__m256d)yes.v, (__m256d)m.m);
+}
+#else
 template <class S>
 DGR_FN Vec<S> select(Mask<S> m, Vec<S> yes, Vec<S> no) {
   typedef typename Vec<S>::Int Int;
   return (typename Vec<S>::Native)(((Int)yes.v & m.m) | ((Int)no.v & ~m.m));
 }
+#endif
 #if defined(__AVX2__)
 DGR_FN uint32_t lane_bits(Mask<float> a) { return (uint32_t)_mm256_movemask_ps((__m256)a.m); }
 DGR_FN uint32_t lane_bits(Mask<double> a) { return (uint32_t)_mm256_movemask_pd((__m256d)a.m); }
@@ -235,12 +244,22 @@ template <class S>
 DGR_FN Vec<S> magnitude(Vec<S> x) {
   return maximum(x, Vec<S>(S(0)) - x);
 }
-// -|x|, by the sign bit.
+// -|x| where asked, by the sign bit.
 template <class S>
-DGR_FN Vec<S> negative(Vec<S> x) {
+DGR_FN Vec<S> negative_where(Mask<S> m, Vec<S> x) {
   typedef typename Vec<S>::Int Int;
-  return (typename Vec<S>::Native)((Int)x.v | (Int)Vec<S>(S(-0.0)).v);
+  return (typename Vec<S>::Native)((Int)x.v | (Int)zero_unless(m, Vec<S>(S(-0.0))).v);
 }
+// Of numbers other than zero and NaN.
+#if defined(__AVX2__) && !defined(__AVX512F__)
+DGR_FN bool all_negative(Vec<float> x) { return _mm256_movemask_ps((__m256)x.v) == 0xff; }
+DGR_FN bool all_negative(Vec<double> x) { return _mm256_movemask_pd((__m256d)x.v) == 0xf; }
+#else
+template <class S>
+DGR_FN bool all_negative(Vec<S> x) {
+  return !any(x > Vec<S>(S(0)));
+}
+#endif
 template <class S>
 DGR_FN Mask<S> is_finite(Vec<S> x) {
   return (x - x) == Vec<S>(S(0));

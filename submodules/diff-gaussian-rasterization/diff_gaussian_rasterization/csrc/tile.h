@@ -157,6 +157,7 @@ class Tile {
         visit(i, (int64_t)(i / B::kWidth) * width_ + i % B::kWidth);
   }
   Mask<S> inside(int column, int row) const {
+    if (complete(column, row)) return V(S(1)) > V(S(0));
     alignas(kVectorBytes) S one[B::kLanes] = {};
     for_pixels(column, row, [&](int lane, int64_t) { one[lane] = 1; });
     return V::load(one) > V(S(0));
@@ -185,9 +186,9 @@ DGR_FN Hit<S> hit_block(Tile<S, kC>& tile, S* block, int number, Vec<S> exponent
   const V after = fma(hit.before, V(S(0)) - hit.alpha, hit.before);
   const Mask<S> reached = hit.alpha >= V(S(kMinAlpha));
   hit.drawn = at_least(reached, after, V(S(kMinTransmittance)));
-  const V light = select(hit.drawn, after, select(reached, negative(hit.before), hit.before));
+  const V light = select(hit.drawn, after, negative_where(reached, hit.before));
   light.store(block + kLight * V::kLanes);
-  if (__builtin_expect(!any(light > V(S(0))), 0))
+  if (__builtin_expect(all_negative(light), 0))
     tile.live[number / B::kPerWord] &= ~(1ull << number % B::kPerWord);
   return hit;
 }

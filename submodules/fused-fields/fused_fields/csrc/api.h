@@ -40,10 +40,11 @@ struct DenseLayer {
 };
 
 // `body` layers in a row, each followed by a ReLU or a sigmoid, then `heads` layers that read equal
-// parts of the last activations.
+// parts of the last activations. The layer `again` of the body, unless it is 0, reads the features
+// once more, ahead of what the layer before it says.
 struct OffsetMlp {
     const DenseLayer* layers;
-    int32_t body, heads, sigmoid;
+    int32_t body, heads, sigmoid, again;
 };
 
 // rows x row_size numbers that one learning rate moves.
@@ -92,6 +93,15 @@ struct RawColumns {
 // What is drawn of it, or the gradients of that: rows x 4, 3, 1 and 3 bands.
 struct DrawnColumns {
     void *quats, *scales, *opacities, *sh;
+};
+
+// Points, and quaternions of so many copies of each: rows x 3 and rows x copies x 4, contiguous. The
+// gradients have the same shapes; null: not wanted.
+struct TurnedTable {
+    const void *points, *quats;
+    void *grad_points, *grad_quats;
+    int64_t rows;
+    int32_t copies;
 };
 
 }  // namespace fused_fields

@@ -9,6 +9,7 @@
 #include "plane_penalties.h"
 #include "skinning.h"
 #include "ssim_grad.h"
+#include "turned_copies.h"
 
 // Pointers to the functions of float and of double. Each returns 0, or 1 when memory ran out.
 #define FF_EXPORT(NAME)                                \
@@ -34,5 +35,7 @@ FF_EXPORT(activate_forward)
 FF_EXPORT(activate_backward)
 FF_EXPORT(error_forward)
 FF_EXPORT(error_backward)
+FF_EXPORT(turn_forward)
+FF_EXPORT(turn_backward)
 }
 #pragma GCC visibility pop

@@ -1,8 +1,11 @@
 // A multi-layer perceptron with several heads, on tiles of points whose activations stay in cache.
 //
 // Layer l of the body turns activations l into activations l + 1, ReLU or sigmoid included; the heads
-// read equal parts of the last activations. Activations 0 are the features.
+// read equal parts of the last activations. Activations 0 are the features; they stand once more in
+// front of the activations that layer `again` reads.
 #pragma once
+#include <cstring>
+
 #include "api.h"
 #include "buffer.h"
 #include "offset_mlp_product.h"
@@ -100,6 +103,9 @@ class MlpPlan {
                      index < mlp.body ? activation() : Finish::kPlain});
     }
 
+    // How many numbers stand in front of what layer `index` is told by the one before it.
+    int64_t lead(int index) const { return index && index == mlp.again ? layer(0).inputs : 0; }
+
     Finish activation() const { return mlp.sigmoid ? Finish::kSigmoid : Finish::kRelu; }
     Finish activation_grad() const { return mlp.sigmoid ? Finish::kSlope : Finish::kMask; }
 
@@ -171,11 +177,18 @@ class MlpWork : public StagedWork {
 
     // All layers of the body: activations 1, 2, ... from the features of `count` points.
     void run_body(T* activations, const T* features, int64_t stride, int64_t count) const {
+        if (const int again = plan_.mlp.again) {
+            const MlpLayout& to = plan_.at(again);
+            for (int64_t i = 0; i < count; ++i) {
+                std::memcpy(activations + to.input + i * to.input_stride, features + i * stride,
+                            plan_.lead(again) * sizeof(T));
+            }
+        }
         for (int l = 0; l < plan_.mlp.body; ++l) {
             const MlpLayout& from = plan_.at(l);
             const MlpLayout& to = plan_.at(l + 1);
             plan_.apply(l, l ? activations + from.input : features, l ? from.input_stride : stride,
-                        count, activations + to.input, to.input_stride);
+                        count, activations + to.input + plan_.lead(l + 1), to.input_stride);
         }
     }
 

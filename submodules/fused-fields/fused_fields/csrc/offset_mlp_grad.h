@@ -5,8 +5,6 @@
 // a tile needs no more memory than before. Every chunk of points sums the gradients of the weights
 // on its own; the chunks are then added up in their order.
 #pragma once
-#include <cstring>
-
 #include "offset_mlp.h"
 
 namespace {
@@ -58,7 +56,8 @@ class MlpBackward final : public MlpWork<T> {
                  first, sums, more);
         }
         for (int l = plan.mlp.body - 1; l >= 0; --l) {
-            back(l, activations + plan.at(l + 1).input, plan.at(l + 1).input_stride, count,
+            const MlpLayout& told = plan.at(l + 1);
+            back(l, activations + told.input + plan.lead(l + 1), told.input_stride, count,
                  activations, first, sums, more);
         }
     }
@@ -74,10 +73,23 @@ class MlpBackward final : public MlpWork<T> {
         multiply<T>({outputs, inputs, count, grad, 1, grad_stride, input, at.input_stride,
                      more ? weight_sums : nullptr, inputs, weight_sums, inputs, Finish::kPlain});
         sum_rows(grad, grad_stride, count, outputs, weight_sums + outputs * inputs, more);
-        T* to = index ? input : grad_features_ + first * inputs;
-        multiply<T>({count, inputs, outputs, grad, grad_stride, 1, plan.by_input(index),
-                     row_stride<T>(inputs), nullptr, 0, to, index ? at.input_stride : inputs,
-                     index ? plan.activation_grad() : Finish::kPlain});
+        const T* weights = plan.by_input(index);
+        const int64_t step = row_stride<T>(inputs), lead = plan.lead(index);
+        if (index) {
+            multiply<T>({count, inputs - lead, outputs, grad, grad_stride, 1, weights + lead, step,
+                         nullptr, 0, input + lead, at.input_stride, plan.activation_grad()});
+        }
+        if (!grad_features_) return;
+        if (lead) {  // takes the features' place, until layer 0 adds its own
+            multiply<T>({count, lead, outputs, grad, grad_stride, 1, weights, step, nullptr, 0,
+                         input, at.input_stride, Finish::kPlain});
+        }
+        if (!index) {
+            const MlpLayout& again = plan.at(plan.mlp.again);
+            multiply<T>({count, inputs, outputs, grad, grad_stride, 1, weights, step,
+                         plan.mlp.again ? activations + again.input : nullptr, again.input_stride,
+                         grad_features_ + first * inputs, inputs, Finish::kPlain});
+        }
     }
 
     static void sum_rows(const T* rows, int64_t stride, int64_t count, int64_t cols, T* sums,
@@ -111,7 +123,7 @@ class MlpBackward final : public MlpWork<T> {
     }
 
     const T* const* grad_outputs_;
-    T* grad_features_;
+    T* grad_features_;  // null: not wanted
     AlignedBuffer<T> sums_;  // "chunks x gradients"
 };
 

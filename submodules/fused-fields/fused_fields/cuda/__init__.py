@@ -14,6 +14,7 @@ from .plane_penalties import penalties, penalties_backward
 from .program import PROGRAM, VARIANTS
 from .similarity import ssim, ssim_backward
 from .skinning import skin, skin_backward
+from .turned_copies import turn_copies, turn_copies_backward
 
 __all__ = [
     "PROGRAM",
@@ -33,4 +34,6 @@ __all__ = [
     "skin_backward",
     "ssim",
     "ssim_backward",
+    "turn_copies",
+    "turn_copies_backward",
 ]

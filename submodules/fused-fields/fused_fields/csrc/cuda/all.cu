@@ -17,4 +17,5 @@
 #include "mix_bases.cuh"
 #include "skinning.cuh"
 #include "ssim.cuh"
+#include "turned_copies.cuh"
 #endif
