@@ -270,8 +270,8 @@ class Method(MethodBase):
 
     @property
     def activations_per_row(self) -> int:
-        # Of decoders, of both ends of the MLP's halves, copies, what is drawn; few gradients live.
+        # Of decoders, of the MLP's encoding, copies, what is drawn; few gradients live.
         h = self.hidden
-        mlp = 2 * (3 + 6 * h.deform_octaves) + 3 * h.deform_width
+        mlp = 2 * (3 + 6 * h.deform_octaves)
         decoders = 4 * h.plane_channels + 5 * h.decoder_width + 4 * 48
         return mlp + decoders + 30 * h.n_rotations + 5 * (1 + 3 * (self.sh_degree + 1) ** 2)

@@ -172,6 +172,17 @@ def column_steps() -> dict[str, tuple[Step, Step]]:
     return {"columns activated": (step(fused_fields.activate), step(reference.activate))}
 
 
+def turn_steps() -> dict[str, tuple[Step, Step]]:
+    """Name -> (fused, PyTorch) steps of four turned copies of every point."""
+    leaves = [torch.randn(FIELD[3], *shape, requires_grad=True) for shape in ((3,), (4, 4))]
+    upstream = torch.randn(4, FIELD[3], 3)
+
+    def step(turn: Callable) -> Step:
+        return forward_backward(lambda: turn(*leaves), leaves, upstream)
+
+    return {"turned copies": (step(fused_fields.turn_copies), step(reference.turn_copies))}
+
+
 def error_steps() -> dict[str, tuple[Step, Step]]:
     """Name -> (fused, PyTorch) steps of L1 + L2 with a gradient to the first image."""
     a, b = torch.rand(LARGE, requires_grad=True), torch.rand(LARGE)
@@ -209,7 +220,7 @@ def main(argv: list[str]) -> None:
     torch.manual_seed(0)
     with torch.device(device):
         steps = lookup_steps() | mlp_steps() | bases_steps() | skin_steps()
-        steps |= penalty_steps() | ssim_steps() | column_steps() | error_steps()
+        steps |= penalty_steps() | ssim_steps() | column_steps() | turn_steps() | error_steps()
     report = machine(device) | {"kernels": fused_fields.variant()}
     print(f"{report['device']}, {report['kernels']} kernels, load {report['load']}")
     rows = [

@@ -28,6 +28,15 @@ KINDS = {
     "covariances": {"covariances": True},
 }
 
+QUICK = ("sh", "nine channels")  # the others take long where each pixel has a pass of its own
+
+
+def some_long(names, quick):
+    """The names as parameters, those that are not quick marked as long."""
+    return [
+        pytest.param(name, marks=() if name in quick else pytest.mark.long) for name in names
+    ]
+
 
 def scene_with_holders(count=40, width=21, height=18, **kind):
     scene = random_scene(count, width, height, **kind)
@@ -52,9 +61,9 @@ def pixel_by_pixel(scene, image_weights):
     return total
 
 
-@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+@pytest.mark.parametrize("kind", some_long(KINDS, QUICK))
 def test_equals_the_sum_over_passes_for_single_pixels(variant, kind):
-    scene = scene_with_holders(**kind)
+    scene = scene_with_holders(**KINDS[kind])
     expected = pixel_by_pixel(scene, weights(scene))
     _, gradients = with_gradients(draw_native, scene)
     assert worst(gradients["means2d_abs"], expected) < 1e-12
@@ -64,7 +73,7 @@ def test_equals_the_sum_over_passes_for_single_pixels(variant, kind):
     assert worst(single["means2d_abs"], expected) < 1e-5
 
 
-@pytest.mark.parametrize("seen", [(0,), (1,), (2,)])
+@pytest.mark.parametrize("seen", some_long([(0,), (1,), (2,)], [(1,)]))
 def test_a_loss_may_see_any_of_color_depth_and_alpha(seen):
     scene = scene_with_holders()
     some = [w if i in seen else None for i, w in enumerate(weights(scene))]
@@ -141,7 +150,7 @@ FORMS = (
 )
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", some_long(FORMS, ["dropin", "color_radii_invdepth"]))
 def test_means2d_densify_is_served_by_the_forms(form):
     """The call of Deformable 3D Gaussians; with invdepth, the loss sees that image, too."""
     scene = scene_with_holders()

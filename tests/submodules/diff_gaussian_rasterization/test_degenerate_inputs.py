@@ -223,6 +223,7 @@ def test_empty_colors_are_refused():
         rasterize(**scene)
 
 
+@pytest.mark.long
 def test_operators_keep_torch_contracts():
     arguments = list(inputs_of(random_scene(8)))
     for tensor in arguments[: len(layout.DIFFERENTIABLE)]:

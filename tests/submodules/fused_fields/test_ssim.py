@@ -90,6 +90,7 @@ def test_images_need_not_be_contiguous():
     assert float(swapped) == pytest.approx(float(ssim(a, b)), abs=1e-6)
 
 
+@pytest.mark.long
 def test_operator_keeps_the_rules_of_torch_library():
     a, b = make_images((1, 12, 12))
     torch.library.opcheck(similarity._ssim, (a, b, 0, True))
