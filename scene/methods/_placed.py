@@ -66,7 +66,7 @@ class PlacingOptions:
     coarse_iterations: int = weight(600, "steps of the coarse cloud before the Gaussians'")
     window: int = setting(10, "moments in a row that a coarse step sees", valid=at_least(2))
     coarse_side: int = count(200, "longest side of the pictures it sees, pixels")
-    coarse_lr: float = setting(2e-3, "of the coarse stage, at most")
+    coarse_lr: float = setting(4e-3, "of the coarse stage, at most")
     coarse_warm_up: float = setting(0.05, "share of it to get there", valid=between(0, 1))
     coarse_still: float = setting(
         0.3,
@@ -96,7 +96,7 @@ class PlacingOptions:
     k_nn: int = setting(10, "neighbours that are held together, the point among them",
                         valid=at_least(2))  # fmt: skip
     lambda_bend: float = weight(3e-4, "of the acceleration of points, in both stages")
-    lambda_rest: float = weight(0.01, "of their unrest, in both; keeps still what may be still")
+    lambda_rest: float = weight(2e-3, "of their unrest, in both; keeps still what may be still")
     raw_units: bool = setting(
         False,
         "these weights are for pixels and world units, as published; otherwise for picture "

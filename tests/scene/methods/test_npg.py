@@ -46,7 +46,8 @@ def stirred(method):
 
 
 def test_rates_of_the_coarse_stage_are_the_published_ones(folder):
-    _, method = made(folder, "--coarse_iterations", "100001", "--coarse_lr", "5e-4")
+    words = "--coarse_iterations 100001 --coarse_lr 5e-4 --coarse_still 0"
+    _, method = made(folder, *words.split())
     group = method.stages()[0].params[0]
     assert (group.lr(1), group.lr(2)) == (0, 0)
     assert group.lr(5_001) == pytest.approx(5e-4, rel=1e-3)
