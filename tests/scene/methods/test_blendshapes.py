@@ -40,8 +40,9 @@ def build(folder, *flags, disturbed=True):
     if disturbed:
         with torch.no_grad():
             source = torch.Generator().manual_seed(0)
-            bases = method.table.columns["bases"]
+            bases, code = method.table.columns["bases"], method.code.layer.weight
             bases.copy_(5 * torch.randn(bases.shape, generator=source))
+            code.copy_(0.5 * torch.randn(code.shape, generator=source))
     return method, scene, settings
 
 
@@ -66,10 +67,21 @@ def test_untrained_bases_move_nothing(folder):
         assert same(method(frame), method.canonical(frame)) == set(FIELDS)
 
 
+def test_weights_that_are_linear_follow_no_coefficient_before_training(folder):
+    """Directions that training does not show must not keep what chance gave them."""
+    linear, scene, _ = build(folder, disturbed=False)
+    perceptron, _, _ = build(folder, "--mix_relu", "true", disturbed=False)
+    weights = [weights_of(linear, frame) for frame in scene.train[:2]]
+    torch.testing.assert_close(*weights)
+    assert perceptron.code.layer.weight.abs().min() > 0
+
+
 @pytest.mark.parametrize("relu", ["false", "true"])
 def test_every_number_moves_its_own_column_by_its_weight_in_steps_of_that_column(folder, relu):
     method, scene, settings = build(folder, "--mix_relu", relu, disturbed=False)
     frame, columns, first = scene.train[2], method.table.columns, 0
+    with torch.no_grad():
+        method.code.layer.weight.fill_(0.1)
     rates = settings.optim.column_rates(method.facts.extent, settings.optim.iterations)
     for name, count in NUMBERS.items():
         bases = torch.zeros(100, 5, sum(NUMBERS.values()))
@@ -196,7 +208,7 @@ def test_bases_learn_what_a_coefficient_does_and_carry_it_to_values_between(fold
 
     before, groups = error(between), ("bases", "code", "mix")
     optimizers = Optimizers([g for g in method.stages()[1].params if g.name in groups])
-    for step in range(300):
+    for step in range(400):
         seen = taught[step % len(taught)]
         l1(render(seen.camera, method(seen), seen.background).image, seen.image).backward()
         optimizers.step()
