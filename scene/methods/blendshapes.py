@@ -102,8 +102,9 @@ class Method(MethodBase):
             inputs, noise = self.needs(settings), o.code_noise
             self.code = ConditionCode(facts, inputs, h.mix_width, noise=noise, seed=self.seed)
             self.mix = nn.Linear(h.mix_width, h.n_bases)
-        if not h.mix_relu:  # half of a perceptron's units would never wake
-            # What training does not tell, such as half of a gesture, does nothing: not by chance.
+        # What training does not tell, such as half of a gesture, must do nothing: not what chance
+        # says. Noise sees to that, too, and half of a perceptron's units would never wake.
+        if not (noise or h.mix_relu):
             nn.init.zeros_(self.code.layer.weight)
         refined = h.refined((*inputs, "camera"))
         self.frames = FrameCodes(facts, refined, 0) if refined else None

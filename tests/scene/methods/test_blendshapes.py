@@ -67,13 +67,11 @@ def test_untrained_bases_move_nothing(folder):
         assert same(method(frame), method.canonical(frame)) == set(FIELDS)
 
 
-def test_weights_that_are_linear_follow_no_coefficient_before_training(folder):
+def test_linear_weights_follow_no_coefficient_before_training_unless_there_is_noise(folder):
     """Directions that training does not show must not keep what chance gave them."""
-    linear, scene, _ = build(folder, disturbed=False)
-    perceptron, _, _ = build(folder, "--mix_relu", "true", disturbed=False)
-    weights = [weights_of(linear, frame) for frame in scene.train[:2]]
-    torch.testing.assert_close(*weights)
-    assert perceptron.code.layer.weight.abs().min() > 0
+    for flags, zero in (((), True), (("--mix_relu",), False), (("--code_noise", "0.1"), False)):
+        method, _, _ = build(folder, *flags, disturbed=False)
+        assert (method.code.layer.weight == 0).all() == zero
 
 
 @pytest.mark.parametrize("relu", ["false", "true"])
