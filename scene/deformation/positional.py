@@ -58,4 +58,3 @@ class PositionalMLP(nn.Module):
         (offsets,) = offset_mlp(encoded, trunk, hidden, [out], again=self.skip)
         parts = offsets.split(list(self.heads.values()), dim=1)
         return dict(zip(self.heads, parts, strict=True))
-

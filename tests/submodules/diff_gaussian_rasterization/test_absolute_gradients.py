@@ -33,9 +33,7 @@ QUICK = ("sh", "nine channels")  # the others take long where each pixel has a p
 
 def some_long(names, quick):
     """The names as parameters, those that are not quick marked as long."""
-    return [
-        pytest.param(name, marks=() if name in quick else pytest.mark.long) for name in names
-    ]
+    return [pytest.param(name, marks=() if name in quick else pytest.mark.long) for name in names]
 
 
 def scene_with_holders(count=40, width=21, height=18, **kind):
