@@ -10,8 +10,8 @@ namespace {
 using namespace simd;
 using fused_fields::StagedWork;
 
-constexpr int64_t kErrorStrip = 1024;   // numbers that are summed in T, then added up in double
-constexpr int64_t kErrorTask = 16 * kErrorStrip;  // fixed, as no sum depends on threads
+constexpr int64_t kErrorStrip = 256;   // numbers that are summed in T, then added up in double
+constexpr int64_t kErrorTask = 64 * kErrorStrip;  // fixed, as no sum depends on threads
 
 inline static int64_t error_tasks(int64_t n) { return (n + kErrorTask - 1) / kErrorTask; }
 
