@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from capture.fit import FLIP, JAW, NECK, Fit
 from capture.masks import hangs_on_body
+from scene.cameras import Camera, intrinsics
 from scene.frames import PointCloud
 from scene.gaussian_model import GaussianTable, activate
 from scene.head.model import HeadModel, pose_head
@@ -142,7 +143,7 @@ def _seen(
     size: int,
 ) -> _Seen:
     focal = float(fit.focal[0]) / size * SIZE
-    K = torch.tensor([[focal, 0, SIZE / 2], [0, focal, SIZE / 2], [0, 0, 1]])
+    K = intrinsics(focal, focal, SIZE / 2, SIZE / 2)
     images, weights = [], []
     for row, pose in enumerate(tracked):
         pixels = np.dstack((picture(row), mask(row)))
@@ -150,9 +151,8 @@ def _seen(
         images.append(pixels[..., :3] * pixels[..., 3:] + 1 - pixels[..., 3:])
         inside = np.zeros((SIZE, SIZE), np.uint8)
         for points in region.around:
-            local = points @ pose[:3, :3].T + pose[:3, 3]
-            place = (focal * local[:, :2] / local[:, 2:] + SIZE / 2).numpy()
-            hull = cv2.convexHull(np.round(place * 16).astype(np.int32))
+            places = Camera(pose, K, SIZE, SIZE).project(points)[0].numpy()
+            hull = cv2.convexHull(np.round(places * 16).astype(np.int32))
             cv2.fillConvexPoly(inside, hull, 1, shift=4)
         weights.append(inside)
     shown = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
@@ -183,10 +183,10 @@ class _StillHead:
         """First colours: what these frames show on average where the Gaussians are."""
         means, total = self.table.columns["means"], 0.0
         for row in rows.tolist():
-            local = means @ poses[row, :3, :3].T + poses[row, :3, 3]
-            place = (local @ seen.K.T)[:, :2] / local[:, 2:] * (2 / SIZE) - 1
+            pixels = Camera(poses[row], seen.K, SIZE, SIZE).project(means)[0]
+            places = (pixels * (2 / SIZE) - 1)[None, None]
             found = nn.functional.grid_sample(
-                seen.images[row, None], place[None, None], "bilinear", "border", align_corners=False
+                seen.images[row, None], places, "bilinear", "border", align_corners=False
             )
             total = total + found[0, :, 0].T
         self.table.columns["sh_dc"].copy_(rgb_to_sh(total / len(rows))[:, None])
