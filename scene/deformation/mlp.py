@@ -25,7 +25,8 @@ class OffsetMLP(nn.Module):
 
     The trunk is a Linear and `depth - 1` further ReLU-Linear pairs; a head is ReLU, Linear, ReLU,
     Linear. Output layers start at zero, so that an untrained deformation is the identity. `shared`:
-    all heads have the first of their Linears in common, so that there is one of it.
+    all heads have the first of their Linears in common, so that there is one of it. `bf16`: see
+    `fused_fields.offset_mlp`.
     """
 
     def __init__(
@@ -37,9 +38,10 @@ class OffsetMLP(nn.Module):
         code_width: int = 0,
         *,
         shared: bool = False,
+        bf16: bool = False,
     ) -> None:
         super().__init__()
-        self.width, self.shared = width, shared
+        self.width, self.shared, self.bf16 = width, shared, bf16
         sizes = [n_features] + [width] * max(depth, 1)
         self.trunk = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
         # One code for all points, beside the features: its part of the first layer is one more
@@ -76,11 +78,10 @@ class OffsetMLP(nn.Module):
         weights, biases = zip(
             *((layer.weight, layer.bias) for layer in self.out.values()), strict=True
         )
+        heads = list(zip(weights, biases, strict=True))
         if self.shared:  # as one head of all outputs
-            (found,) = offset_mlp(
-                features, trunk, hidden, [(torch.cat(weights), torch.cat(biases))]
-            )
-            offsets = found.split([len(bias) for bias in biases], dim=1)
-        else:
-            offsets = offset_mlp(features, trunk, hidden, list(zip(weights, biases, strict=True)))
+            heads = [(torch.cat(weights), torch.cat(biases))]
+        offsets = offset_mlp(features, trunk, hidden, heads, bf16=self.bf16)
+        if self.shared:
+            offsets = offsets[0].split([len(bias) for bias in biases], dim=1)
         return dict(zip(self.out, offsets, strict=True))

@@ -28,11 +28,19 @@ class PositionalMLP(nn.Module):
     """
 
     def __init__(
-        self, *, octaves: int, code_width: int, width: int, depth: int, heads: Mapping[str, int]
+        self,
+        *,
+        octaves: int,
+        code_width: int,
+        width: int,
+        depth: int,
+        heads: Mapping[str, int],
+        bf16: bool = False,
     ) -> None:
-        """`depth` is at least 5; `heads` maps a name to the number of its offsets."""
+        """`depth` is at least 5; `heads` maps a name to the number of its offsets; `bf16`: see
+        `fused_fields.offset_mlp`."""
         super().__init__()
-        self.octaves, self.heads = octaves, dict(heads)
+        self.octaves, self.heads, self.bf16 = octaves, dict(heads), bf16
         inputs = 3 + 6 * octaves
         self.skip = depth // 2 + 1  # the layer that reads the input again
         reads = {0: inputs, self.skip: inputs + width}
@@ -55,6 +63,6 @@ class PositionalMLP(nn.Module):
             layers[at] = (weight, bias + of_code(code))
         *trunk, hidden = layers
         out = (self.out.weight, self.out.bias)
-        (offsets,) = offset_mlp(encoded, trunk, hidden, [out], again=self.skip)
+        (offsets,) = offset_mlp(encoded, trunk, hidden, [out], again=self.skip, bf16=self.bf16)
         parts = offsets.split(list(self.heads.values()), dim=1)
         return dict(zip(self.heads, parts, strict=True))

@@ -21,7 +21,14 @@ from scene.methods._carried import Carried, CarrierOptions, CarrierParams
 from scene.methods._planes import PlaneParams, PlaneRates
 from training.losses import in_regions, moves
 from training.optimizers import ParamGroup
-from training.options import BodyRates, BodySetting, CommonOptions, MomentRates, Refinement
+from training.options import (
+    BodyRates,
+    BodySetting,
+    CommonOptions,
+    MlpSetting,
+    MomentRates,
+    Refinement,
+)
 from training.samplers import Shuffled, first_moment
 from training.schedules import constant, linear
 from training.stage import Loss, Stage
@@ -42,7 +49,7 @@ HEADS = {  # setting that switches it off: column, numbers
 
 
 @dataclass(frozen=True)
-class ModelHiddenParams(PlaneParams, BodySetting, Refinement, CarrierParams):
+class ModelHiddenParams(PlaneParams, BodySetting, MlpSetting, Refinement, CarrierParams):
     """The deformation field: six space-time planes and a small MLP."""
 
     shared_hidden: bool = setting(
@@ -176,8 +183,9 @@ class Method(Carried):
         sizes = {name: size * (bands if name == "sh" else 1) for name, size in heads.items()}
         code = (h.code_width if self.condition is not None else 0) + h.latent_width
         return OffsetMLP(
-            self.grid.n_features, h.net_width, h.defor_depth, sizes, code, shared=h.shared_hidden
-        )
+            self.grid.n_features, h.net_width, h.defor_depth, sizes, code, shared=h.shared_hidden,
+            bf16=h.mlp_bf16,
+        )  # fmt: skip
 
     def _conditioning(self) -> tuple[FrameCodes | None, ConditionCode | None]:
         h, inputs, noise = self.hidden, condition_inputs(self.hidden), self.optim.code_noise

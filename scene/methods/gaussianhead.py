@@ -25,7 +25,7 @@ from scene.gaussian_model import Gaussians, GaussianTable, activate
 from scene.methods import MethodBase
 from training.losses import in_regions, perceptual
 from training.optimizers import ParamGroup
-from training.options import FEATURE_REST, BodyRates, BodySetting, CommonOptions
+from training.options import FEATURE_REST, BodyRates, BodySetting, CommonOptions, MlpSetting
 from training.samplers import Shuffled
 from training.schedules import Schedule, constant, log_linear
 from training.stage import Stage
@@ -39,7 +39,7 @@ STORED = ("opacity_logits", "sh_dc")  # columns that the decoders add to
 
 
 @dataclass(frozen=True)
-class ModelHiddenParams(BodySetting):
+class ModelHiddenParams(BodySetting, MlpSetting):
     """The deformation MLP, the tri-plane and the decoders."""
 
     deform_width: int = count(256, "width of the deformation MLP")
@@ -188,7 +188,7 @@ class Method(MethodBase):
         self.code = ConditionCode(self.facts, inputs, h.code_width, noise=noise, seed=self.seed)
         self.deform = PositionalMLP(
             octaves=h.deform_octaves, code_width=h.code_width, width=h.deform_width,
-            depth=h.deform_depth, heads={"means": 3, "quats": 4, "log_scales": 3},
+            depth=h.deform_depth, heads={"means": 3, "quats": 4, "log_scales": 3}, bf16=h.mlp_bf16,
         )  # fmt: skip
         self.planes = TriPlane(
             resolution=h.plane_resolution, channels=h.plane_channels, n_copies=h.n_rotations,

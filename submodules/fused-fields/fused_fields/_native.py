@@ -64,8 +64,9 @@ class OffsetMlp(ctypes.Structure):
     """Mirrors `OffsetMlp` in csrc/api.h."""
 
     _fields_ = members(
-        layers=ctypes.POINTER(DenseLayer), body=_i32, heads=_i32, sigmoid=_i32, again=_i32
-    )
+        layers=ctypes.POINTER(DenseLayer), body=_i32, heads=_i32, sigmoid=_i32, again=_i32,
+        bf16=_i32,
+    )  # fmt: skip
 
 
 class AdamTensor(ctypes.Structure):
@@ -160,6 +161,11 @@ def _declare(loaded: ctypes.CDLL) -> None:
         for name, arguments in _signatures(real).items():
             symbol = f"ff_{name}_{suffix}"
             setattr(loaded, symbol, ctypes.CFUNCTYPE(_i32, *arguments).in_dll(loaded, symbol))
+
+
+def bf16_form() -> int:
+    """How this processor multiplies bfloat16: 1 rounded floats, 2 pairs (AVX-512), 3 tiles (AMX)."""
+    return library().ff_bf16_form()
 
 
 LIBRARY = Library(Path(__file__).resolve().parent, _declare)

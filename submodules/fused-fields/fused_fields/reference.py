@@ -68,15 +68,33 @@ def offset_mlp(
     heads: Sequence[tuple[Tensor, Tensor]],
     activation: str = "relu",
     again: int = 0,
+    bf16: bool = False,
 ) -> list[Tensor]:
     """One tensor "N k" per head from `features` "N F"; see `fused_fields.offset_mlp`."""
+    linear = _RoundedLinear.apply if bf16 else F.linear
     active, first = {"relu": F.relu, "sigmoid": torch.sigmoid}[activation], features
     for k, (weight, bias) in enumerate((*trunk, hidden)):
         if k == again > 0:
             features = torch.cat([first, features], dim=1)
-        features = active(F.linear(features, weight, bias))
+        features = active(linear(features, weight, bias))
     parts = features.chunk(len(heads), dim=1)
-    return [F.linear(part, *head) for part, head in zip(parts, heads, strict=True)]
+    return [linear(part, *head) for part, head in zip(parts, heads, strict=True)]
+
+
+class _RoundedLinear(torch.autograd.Function):
+    """F.linear whose products, forward and backward, are those of operands in bfloat16."""
+
+    @staticmethod
+    def forward(ctx, inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        inputs, weight = (each.bfloat16().to(each) for each in (inputs, weight))
+        ctx.save_for_backward(inputs, weight)
+        return F.linear(inputs, weight, bias)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        inputs, weight = ctx.saved_tensors
+        rounded = grad.bfloat16().to(grad)
+        return rounded @ weight, rounded.T @ inputs, grad.sum(0)
 
 
 def activate(

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from fused_fields import offset_mlp, reference
+from fused_fields import _native, offset_mlp, reference
 
 # points, features, width, depth, outputs of the heads: the shipped network, then awkward sizes
 SHAPES = [
@@ -39,8 +39,8 @@ def rebuilt(flat, depth):
     return layers[:depth], layers[depth], layers[depth + 1 :]
 
 
-def values_and_grads(function, features, net, cotangents, activation="relu", again=0):
-    outputs = function(features, *net, activation, again)
+def values_and_grads(function, features, net, cotangents, activation="relu", again=0, bf16=False):
+    outputs = function(features, *net, activation, again, bf16)
     return [*outputs, *torch.autograd.grad(outputs, [features, *tensors(net)], cotangents)]
 
 
@@ -188,7 +188,7 @@ def test_operator_keeps_the_rules_of_torch():
     layers = [*trunk, hidden, *heads]
     torch.library.opcheck(
         torch.ops.fused_fields.offset_mlp.default,
-        (features, [w for w, _ in layers], [b for _, b in layers], 2, False, 0),
+        (features, [w for w, _ in layers], [b for _, b in layers], 2, False, 0, False),
     )
 
 
@@ -212,3 +212,75 @@ def test_a_layer_that_does_not_fit_is_named():
         offset_mlp(features, trunk, hidden, [])
     with pytest.raises(TypeError, match=r"trunk\[0\] is torch.float32 .* torch.float64"):
         offset_mlp(features.double(), trunk, hidden, heads)
+
+
+@pytest.fixture(params=[1, 2, 3])
+def form(request, variant, monkeypatch):
+    """How operands in bfloat16 are multiplied; what this processor cannot is skipped."""
+    if request.param > _native.bf16_form():
+        pytest.skip("no instructions for it here, or not in this variant")
+    monkeypatch.setattr(_native, "bf16_form", lambda: request.param)
+
+
+@pytest.mark.parametrize("activation", ["relu", "sigmoid"])
+@pytest.mark.parametrize(
+    ("count", "width_in", "width", "depth", "sizes", "again"),
+    [(*shape, 0) for shape in SHAPES] + [(300, 63, 64, 4, [10], 3), (97, 5, 16, 2, [3, 4], 2)],
+)
+def test_rounded_products_are_those_of_the_twin(
+    form, count, width_in, width, depth, sizes, again, activation
+):
+    net = network(width_in, width, depth, sizes, again=again)
+    features, cotangents = random_inputs(count, width_in, sizes)
+    found = values_and_grads(offset_mlp, features, net, cotangents, activation, again, True)
+    mlp = reference.offset_mlp
+    twin = values_and_grads(mlp, features, net, cotangents, activation, again, True)
+    for mine, true in zip(found, twin, strict=True):
+        # A sum that differs in its last bit may be rounded to the next bfloat16, 2^-7 away.
+        assert (mine - true).norm() <= 2.0**-9 * true.norm()
+
+
+@pytest.mark.parametrize("steps", [1, 31, 33, 64])
+def test_one_rounded_product_is_exact_up_to_the_order_of_its_sum(form, steps):
+    """One layer, so that nothing is rounded after a sum."""
+    features, _ = random_inputs(100, steps, [])
+    draw = torch.Generator().manual_seed(2)
+    weight, bias = torch.randn(17, steps, generator=draw), torch.randn(17, generator=draw)
+    last = torch.eye(17), torch.zeros(17)
+    with torch.no_grad():
+        (found,) = offset_mlp(features, [], (weight, bias + 50), [last], bf16=True)
+        product = features.bfloat16().double() @ weight.bfloat16().double().T + bias + 50
+    # The last layer is a rounding of its own, by half of a bfloat16's last bit.
+    assert ((found - product).abs() <= 2.0**-8 * product.abs() * 1.001).all()
+    assert torch.equal(found, found.bfloat16().float())
+
+
+def test_bits_of_rounded_products_do_not_depend_on_the_number_of_threads(form, thread_counts):
+    net = network(20, 32, 1, [3, 4])
+    features, cotangents = random_inputs(5000, 20, [3, 4])
+    runs = []
+    for threads in thread_counts:
+        torch.set_num_threads(threads)
+        runs.append(values_and_grads(offset_mlp, features, net, cotangents, "relu", 0, True))
+    for other in runs[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(runs[0], other, strict=True))
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_a_bad_feature_spoils_its_own_row_alone_when_rounded(form, bad):
+    net = network(16, 32, 2, [3, 4])
+    features, _ = random_inputs(200, 16, [])
+    with torch.no_grad():
+        whole = offset_mlp(features, *net, bf16=True)
+        features[7, 3] = bad
+        spoilt = offset_mlp(features, *net, bf16=True)
+    others = torch.arange(200) != 7
+    for before, after in zip(whole, spoilt, strict=True):
+        assert not after[7].isfinite().all()
+        assert torch.equal(before[others], after[others])
+
+
+def test_doubles_are_not_rounded():
+    net = network(6, 8, 1, [3], torch.float64)
+    with pytest.raises(TypeError, match=r"features is torch.float64; bf16 rounds torch.float32"):
+        offset_mlp(torch.ones(4, 6, dtype=torch.float64), *net, bf16=True)

@@ -41,10 +41,11 @@ struct DenseLayer {
 
 // `body` layers in a row, each followed by a ReLU or a sigmoid, then `heads` layers that read equal
 // parts of the last activations. The layer `again` of the body, unless it is 0, reads the features
-// once more, ahead of what the layer before it says.
+// once more, ahead of what the layer before it says. `bf16`: the form in which operands of products
+// are rounded to bfloat16, at most what bf16_form says; 0: none, and always in double.
 struct OffsetMlp {
     const DenseLayer* layers;
-    int32_t body, heads, sigmoid, again;
+    int32_t body, heads, sigmoid, again, bf16;
 };
 
 // rows x row_size numbers that one learning rate moves.

@@ -37,5 +37,6 @@ FF_EXPORT(error_forward)
 FF_EXPORT(error_backward)
 FF_EXPORT(turn_forward)
 FF_EXPORT(turn_backward)
+int ff_bf16_form() { return bf16_form(); }
 }
 #pragma GCC visibility pop

@@ -8,7 +8,7 @@
 
 #include "api.h"
 #include "buffer.h"
-#include "offset_mlp_product.h"
+#include "offset_mlp_bf16.h"
 #include "parallel.h"
 
 namespace {
@@ -93,14 +93,22 @@ class MlpPlan {
         }
     }
 
-    // Activations l + 1 of `count` points from activations l, or the output of a head.
-    void apply(int index, const T* input, int64_t stride, int64_t count, T* output,
+    // Activations l + 1 of `count` points from activations l, or the output of a head. `tile`: see
+    // product().
+    void apply(int index, T* tile, const T* input, int64_t stride, int64_t count, T* output,
                int64_t output_stride) const {
         const int64_t across = row_stride<T>(layer(index).outputs);
         const T* weight = by_output(index);
-        multiply<T>({count, layer(index).outputs, layer(index).inputs, input, stride, 1, weight,
-                     across, weight + layer(index).inputs * across, 0, output, output_stride,
-                     index < mlp.body ? activation() : Finish::kPlain});
+        product(tile, {count, layer(index).outputs, layer(index).inputs, input, stride, 1, weight,
+                       across, weight + layer(index).inputs * across, 0, output, output_stride,
+                       index < mlp.body ? activation() : Finish::kPlain});
+    }
+
+    // `tile`: the worker's activations, behind which there is room to round operands.
+    void product(T* tile, Product<T> m) const {
+        m.bf16 = mlp.bf16;
+        m.scratch = tile + scratch_;
+        multiply(m);
     }
 
     // How many numbers stand in front of what layer `index` is told by the one before it.
@@ -118,9 +126,10 @@ class MlpPlan {
     int64_t place() {
         MlpLayout* layouts = layouts_.get();
         if (!layouts) return 0;
-        int64_t packed = 0;
+        int64_t packed = 0, widest = kTilePoints;
         for (int l = 0; l < total; ++l) {
             const DenseLayer& layer = mlp.layers[l];
+            for (int64_t size : {layer.inputs, layer.outputs}) widest = size > widest ? size : widest;
             MlpLayout& here = layouts[l];
             here.by_output = packed;
             packed += (layer.inputs + int64_t{1}) * row_stride<T>(layer.outputs);
@@ -140,9 +149,12 @@ class MlpPlan {
             activations += kTilePoints * here.input_stride;
         }
         gradients += kLanes<T>;
+        scratch_ = round_up(activations, kLanes<T>);
+        activations = scratch_ + (mlp.bf16 ? bf16_scratch(widest) : 0);
         return packed;
     }
 
+    int64_t scratch_ = 0;
     Buffer<MlpLayout> layouts_;
     AlignedBuffer<T> packed_;
 };
@@ -187,8 +199,9 @@ class MlpWork : public StagedWork {
         for (int l = 0; l < plan_.mlp.body; ++l) {
             const MlpLayout& from = plan_.at(l);
             const MlpLayout& to = plan_.at(l + 1);
-            plan_.apply(l, l ? activations + from.input : features, l ? from.input_stride : stride,
-                        count, activations + to.input + plan_.lead(l + 1), to.input_stride);
+            plan_.apply(l, activations, l ? activations + from.input : features,
+                        l ? from.input_stride : stride, count,
+                        activations + to.input + plan_.lead(l + 1), to.input_stride);
         }
     }
 
@@ -220,8 +233,8 @@ class MlpForward final : public MlpWork<T> {
             for (int h = 0; h < plan.mlp.heads; ++h) {
                 const int l = plan.mlp.body + h;
                 const int64_t size = plan.layer(l).outputs;
-                plan.apply(l, activations + plan.at(l).input, plan.at(l).input_stride, count,
-                           outputs_[h] + first * size, size);
+                plan.apply(l, activations, activations + plan.at(l).input,
+                           plan.at(l).input_stride, count, outputs_[h] + first * size, size);
             }
         });
     }

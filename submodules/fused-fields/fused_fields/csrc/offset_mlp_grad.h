@@ -70,25 +70,28 @@ class MlpBackward final : public MlpWork<T> {
         const MlpLayout& at = plan.at(index);
         T* input = activations + at.input;
         T* weight_sums = sums + at.grads;
-        multiply<T>({outputs, inputs, count, grad, 1, grad_stride, input, at.input_stride,
-                     more ? weight_sums : nullptr, inputs, weight_sums, inputs, Finish::kPlain});
+        plan.product(activations, {outputs, inputs, count, grad, 1, grad_stride, input,
+                                   at.input_stride, more ? weight_sums : nullptr, inputs,
+                                   weight_sums, inputs, Finish::kPlain});
         sum_rows(grad, grad_stride, count, outputs, weight_sums + outputs * inputs, more);
         const T* weights = plan.by_input(index);
         const int64_t step = row_stride<T>(inputs), lead = plan.lead(index);
         if (index) {
-            multiply<T>({count, inputs - lead, outputs, grad, grad_stride, 1, weights + lead, step,
-                         nullptr, 0, input + lead, at.input_stride, plan.activation_grad()});
+            plan.product(activations, {count, inputs - lead, outputs, grad, grad_stride, 1,
+                                       weights + lead, step, nullptr, 0, input + lead,
+                                       at.input_stride, plan.activation_grad()});
         }
         if (!grad_features_) return;
         if (lead) {  // takes the features' place, until layer 0 adds its own
-            multiply<T>({count, lead, outputs, grad, grad_stride, 1, weights, step, nullptr, 0,
-                         input, at.input_stride, Finish::kPlain});
+            plan.product(activations, {count, lead, outputs, grad, grad_stride, 1, weights, step,
+                                       nullptr, 0, input, at.input_stride, Finish::kPlain});
         }
         if (!index) {
             const MlpLayout& again = plan.at(plan.mlp.again);
-            multiply<T>({count, inputs, outputs, grad, grad_stride, 1, weights, step,
-                         plan.mlp.again ? activations + again.input : nullptr, again.input_stride,
-                         grad_features_ + first * inputs, inputs, Finish::kPlain});
+            plan.product(activations, {count, inputs, outputs, grad, grad_stride, 1, weights, step,
+                                       plan.mlp.again ? activations + again.input : nullptr,
+                                       again.input_stride, grad_features_ + first * inputs, inputs,
+                                       Finish::kPlain});
         }
     }
 

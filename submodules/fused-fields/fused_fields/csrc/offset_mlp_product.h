@@ -34,6 +34,8 @@ struct Product {
     T* c;
     int64_t c_row;
     Finish finish;
+    int bf16 = 0;          // a Bf16Form of offset_mlp_bf16.h, or 0: in full precision
+    T* scratch = nullptr;  // for operands in bfloat16
 };
 
 template <class T>
@@ -47,6 +49,15 @@ SIMD_FN Vec<T, kLanes<T>> finished(Finish finish, Vec<T, kLanes<T>> sum, const T
         return sum * output * (1 - output);
     }
     return sum;
+}
+
+// Stores a vector of sums that begins at `row` and `col`.
+template <class T>
+SIMD_FN void finish(const Product<T>& m, int64_t row, int64_t col, Vec<T, kLanes<T>> sum) {
+    T* to = m.c + row * m.c_row + col;
+    const Vec<T, kLanes<T>> value = finished(m.finish, sum, to);
+    if (col + kLanes<T> <= m.cols) return store<T, kLanes<T>>(to, value);
+    for (int i = 0; i < m.cols - col; ++i) to[i] = value[i];
 }
 
 template <class T, int Rows, int Vectors>
@@ -72,19 +83,10 @@ void multiply_block(const Product<T>& product, int64_t row, int64_t col) {
             for (int v = 0; v < Vectors; ++v) sums[r][v] += left * right[v];
         }
     }
-    const int64_t cols = m.cols - col;
     SIMD_UNROLL
     for (int r = 0; r < Rows; ++r) {
-        T* to = m.c + (row + r) * m.c_row + col;
         SIMD_UNROLL
-        for (int v = 0; v < Vectors; ++v) {
-            const Vec<T, W> value = finished(m.finish, sums[r][v], to + v * W);
-            if ((v + 1) * W <= cols) {
-                store<T, W>(to + v * W, value);
-            } else {
-                for (int i = 0; i < cols - v * W; ++i) to[v * W + i] = value[i];
-            }
-        }
+        for (int v = 0; v < Vectors; ++v) finish(m, row + r, col + v * W, sums[r][v]);
     }
 }
 
@@ -98,7 +100,7 @@ void multiply_last_rows(const Product<T>& m, int64_t row, int64_t col) {
 
 // The columns from `col` on, in panels of `Vectors` vectors, then of ever fewer.
 template <class T, int Vectors = kBlockVectors>
-void multiply(const Product<T>& m, int64_t col = 0) {
+void multiply_exactly(const Product<T>& m, int64_t col = 0) {
     constexpr int64_t kPanel = Vectors * kLanes<T>;
     for (; m.cols - col > kPanel - kLanes<T>; col += kPanel) {
         int64_t row = 0;
@@ -107,7 +109,7 @@ void multiply(const Product<T>& m, int64_t col = 0) {
         }
         multiply_last_rows<T, kBlockRows - 1, Vectors>(m, row, col);
     }
-    if constexpr (Vectors > 1) multiply<T, Vectors / 2>(m, col);
+    if constexpr (Vectors > 1) multiply_exactly<T, Vectors / 2>(m, col);
 }
 
 }  // namespace
