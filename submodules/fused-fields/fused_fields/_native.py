@@ -164,7 +164,7 @@ def _declare(loaded: ctypes.CDLL) -> None:
 
 
 def bf16_form() -> int:
-    """How this processor multiplies bfloat16: 1 rounded floats, 2 pairs (AVX-512), 3 tiles (AMX)."""
+    """How bfloat16 is multiplied here: 1 rounded floats, 2 pairs (AVX-512), 3 tiles (AMX)."""
     return library().ff_bf16_form()
 
 

@@ -36,9 +36,8 @@ def offset_mlp(
     the features once more: its inputs are F numbers, then the outputs of the one before.
 
     `bf16`: operands of all products, forward and backward, are rounded to bfloat16; sums, biases
-    and activations stay float32. AVX-512's bf16 instructions and AMX make that some 1.5 and 3 times
-    as fast; elsewhere it is slower than float32. The order of a sum, and so its last bits, depends
-    on which of them the processor has.
+    and activations stay float32. With AMX that is faster; without it or AVX-512's bf16 instructions
+    it is slower. The order of a sum, and so its last bits, depends on which the processor has.
 
     Gradients go to features, weights and biases, the same bits for any number of threads; there are
     no second derivatives. On a GPU this is the plain PyTorch twin, whose time is that of cuBLAS's
