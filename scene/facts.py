@@ -58,6 +58,8 @@ class SceneFacts:
     eye: Tensor  # (3,) mean place of the training cameras
     fps: float
     conditions: dict[str, Statistics] = field(default_factory=dict)  # by name of the frame's field
+    together: Tensor | None = None  # (N, N) correlations of the conditions' numbers, one behind
+    # the other in the order of `conditions`, over the training frames
     head_motion: Statistics | None = None  # of the head against the body, where that is known
     names: dict[str, tuple[str, ...]] = field(default_factory=dict)  # of coefficients, where known
     regions: dict[str, Tensor] = field(default_factory=dict)  # (2, 3) boxes in the head's frame
@@ -95,6 +97,7 @@ class SceneFacts:
             eye=poses(cameras)[:, :3, 3].mean(0),
             fps=scene.fps,
             conditions=statistics(frames),
+            together=_together(frames),
             head_motion=_head_motion(frames),
             names={"expression": model.expression_names} if model else {},
             regions=dict(scene.regions),
@@ -114,6 +117,8 @@ class SceneFacts:
             tensors |= {
                 f"conditions.{name}.{f.name}": getattr(found, f.name) for f in fields(found)
             }
+        if self.together is not None:
+            tensors["together"] = self.together
         if self.head_motion is not None:
             tensors |= {f"head_motion.{k}": v for k, v in vars(self.head_motion).items()}
         if self.plate is not None:
@@ -164,10 +169,27 @@ def statistics(frames: list[Frame], names: Sequence[str] = CONDITIONS) -> dict[s
     names = [name for name in names if given(frames, name)]
     if not names:
         return {}
-    table = torch.stack([torch.cat([getattr(frame, name) for name in names]) for frame in frames])
+    table = _table(frames, names)
     widths = [len(getattr(frames[0], name)) for name in names]
     parts = zip(*(values.split(widths) for values in vars(_over(table)).values()), strict=True)
     return {name: Statistics(*part) for name, part in zip(names, parts, strict=True)}
+
+
+def _table(frames: list[Frame], names: Sequence[str]) -> Tensor:
+    """(T, N) the fields of every frame, one behind the other."""
+    return torch.stack([torch.cat([getattr(frame, name) for name in names]) for frame in frames])
+
+
+def _together(frames: list[Frame]) -> Tensor | None:
+    """(N, N) correlations of all that the frames are told; 0 with what never varies."""
+    names = [name for name in CONDITIONS if given(frames, name)]
+    if not names:
+        return None
+    table = _table(frames, names).double()
+    off = table - table.mean(0)
+    spread = off.square().mean(0).sqrt()
+    off = torch.where(spread > STILL, off / spread.clamp(min=STILL), 0)
+    return (off.T @ off / len(off)).float()
 
 
 def _over(table: Tensor) -> Statistics:
@@ -260,6 +282,7 @@ def _assembled(values: dict, tensors: dict[str, Tensor]) -> SceneFacts:
             for name in CONDITIONS
             if f"conditions.{name}.mean" in tensors
         },
+        together=tensors.get("together"),
         head_motion=Statistics(**moving) if moving else None,
         regions=under(tensors, "regions."),
         subject=None if shape is None else Subject(shape, values["scale"]),
