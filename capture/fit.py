@@ -171,6 +171,7 @@ class _Job:
     joined: Tensor  # (T - 2,) 1 where three frames follow each other
     normals: Tensor  # (470, 3) roughly outwards, level
     kind: Tensor  # (470,) 0 inner, 1 lips, 2 lids, 3 iris, 4 contour, 5 its jaw line
+    sliding: Tensor  # (470,) 0 of lids and irises, whose gap says how far eyes are open, else 1
     free: Tensor  # (E,) 1 where a column is an unknown
 
     @classmethod
@@ -205,6 +206,7 @@ class _Job:
             center=head.template[kind == 0].mean(0),
             normals=torch.nn.functional.normalize(out, dim=-1),
             kind=kind,
+            sliding=((kind != 2) & (kind != 3)).float(),
             free=free,
         )
 
@@ -283,7 +285,8 @@ class _Job:
 
     def own(self, values: dict[str, Tensor], toward: Tensor) -> Tensor:
         """(T, 470, 3) metres, what of each point's place is the person's, seen from there."""
-        return values["offset"] + torch.einsum("tf,pcf->tpc", features(toward), values["slides"])
+        slides = values["slides"] * self.sliding[:, None, None]
+        return values["offset"] + torch.einsum("tf,pcf->tpc", features(toward), slides)
 
     def place(self, values: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Points in the head's turned frame (T, 470, 3), in pixels (T, 470, 2), how much they face

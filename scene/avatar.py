@@ -12,7 +12,7 @@ from torch import Tensor
 
 from scene import Scene
 from scene.controls import name_of
-from scene.facts import STILL, SceneFacts, Statistics, moments, statistics
+from scene.facts import HEAD, SceneFacts, Statistics, moments, statistics
 from scene.frames import NO_ROW, Frame, from_aside, head_motion
 from scene.paths import swung
 from scene.world import AS_IT_IS, World
@@ -21,7 +21,6 @@ from utils.rotations import rigid_inverse, twist_to_pose
 
 # Numbers of a FLAME pose that are swept together, by what they do; they begin behind root and neck.
 POSES = {"jaw pitch": (6,), "jaw yaw": (7,), "gaze pitch": (9, 12), "gaze yaw": (10, 13)}
-FACE = 6
 SWEEP = (-1.0, -0.5, 0.0, 0.5, 1.0)  # of the way from the mean to the ends of the training range
 ALONG = 0.5  # correlation in training from which on a number goes along with one that is swept
 
@@ -86,21 +85,18 @@ def _along(facts: SceneFacts, condition: str, place: int) -> dict[str, Tensor]:
     every = facts.conditions
     if facts.together is None:  # of an older version
         return {name: torch.zeros_like(found.mean) for name, found in every.items()}
+    slopes = facts.together
+    alike = slopes * slopes.T >= ALONG**2  # the square of a correlation is both slopes' product
     widths = [len(found.mean) for found in every.values()]
-    rows = dict(zip(every, facts.together.split(widths), strict=True))
-    shared = dict(zip(every, rows[condition][place].split(widths), strict=True))
-    unit = every[condition].spread[place].clamp(min=STILL)
-    return {
-        name: torch.where(shared[name].abs() >= ALONG, shared[name] * found.spread / unit, 0.0)
-        for name, found in every.items()
-    }
+    rows = dict(zip(every, torch.where(alike, slopes, 0.0).split(widths), strict=True))
+    return dict(zip(every, rows[condition][place].split(widths), strict=True))
 
 
 def _resting(facts: SceneFacts, told: dict[str, Tensor]) -> Frame:
     """The base frame, its head where it is, told another face."""
     base = _base(facts)
     if "flame_pose" in told:
-        told = told | {"flame_pose": torch.cat((base.flame_pose[:FACE], told["flame_pose"][FACE:]))}
+        told = told | {"flame_pose": torch.cat((base.flame_pose[:HEAD], told["flame_pose"][HEAD:]))}
     return replace(base, **told, index=NO_ROW)
 
 

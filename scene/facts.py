@@ -28,6 +28,7 @@ RANGE = (0.02, 0.98)  # quantiles that count as the training range: trackers hav
 CONDITIONS = ("flame_pose", "expression")  # fields of `Frame` that a method may be told
 # tensors that a frame without a picture keeps
 CARRIED = (*CONDITIONS, "head_to_world", "body_to_world")
+HEAD = 6  # numbers of a FLAME pose that turn the head: root and neck
 STILL = 1e-5  # radians or world units; a head that moves less stands still before its camera
 N_SHOWN = 120  # moments of the performance that a turn plays, at most
 FILES = ("scene.json", "scene.safetensors")
@@ -58,8 +59,8 @@ class SceneFacts:
     eye: Tensor  # (3,) mean place of the training cameras
     fps: float
     conditions: dict[str, Statistics] = field(default_factory=dict)  # by name of the frame's field
-    together: Tensor | None = None  # (N, N) correlations of the conditions' numbers, one behind
-    # the other in the order of `conditions`, over the training frames
+    together: Tensor | None = None  # (N, N) how far the numbers of all conditions, one behind the
+    # other, go where that of a row goes by 1 and the head stays turned: slopes over training frames
     head_motion: Statistics | None = None  # of the head against the body, where that is known
     names: dict[str, tuple[str, ...]] = field(default_factory=dict)  # of coefficients, where known
     regions: dict[str, Tensor] = field(default_factory=dict)  # (2, 3) boxes in the head's frame
@@ -181,15 +182,19 @@ def _table(frames: list[Frame], names: Sequence[str]) -> Tensor:
 
 
 def _together(frames: list[Frame]) -> Tensor | None:
-    """(N, N) correlations of all that the frames are told; 0 with what never varies."""
+    """(N, N) slopes: how far all that frames are told goes on average where the number of a row
+    goes by 1. What the head's turn alone explains is taken out first; 0 for what never varies."""
     names = [name for name in CONDITIONS if given(frames, name)]
     if not names:
         return None
     table = _table(frames, names).double()
     off = table - table.mean(0)
-    spread = off.square().mean(0).sqrt()
-    off = torch.where(spread > STILL, off / spread.clamp(min=STILL), 0)
-    return (off.T @ off / len(off)).float()
+    if "flame_pose" in names:  # the first of `CONDITIONS`
+        turn = off[:, :HEAD]
+        off = off - turn @ (torch.linalg.pinv(turn) @ off)
+    shared = off.T @ off / len(off)
+    own = shared.diagonal()[:, None]
+    return torch.where(own > STILL**2, shared / own.clamp(min=STILL**2), 0).float()
 
 
 def _over(table: Tensor) -> Statistics:
