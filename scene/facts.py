@@ -8,7 +8,7 @@ be drawn, turned, swept and driven where its dataset is not.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -42,6 +42,8 @@ class Statistics:
     spread: Tensor  # standard deviation over the training frames
     low: Tensor  # ends of the training range: the quantiles `RANGE`
     high: Tensor
+    least: Tensor | None = None  # of all training frames; None where an older version wrote this
+    most: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -115,13 +117,11 @@ class SceneFacts:
         tensors = {name: getattr(self, name) for name in _TENSORS}
         tensors |= {f"regions.{name}": box for name, box in self.regions.items()}
         for name, found in self.conditions.items():
-            tensors |= {
-                f"conditions.{name}.{f.name}": getattr(found, f.name) for f in fields(found)
-            }
+            tensors |= _given(f"conditions.{name}.", found)
         if self.together is not None:
             tensors["together"] = self.together
         if self.head_motion is not None:
-            tensors |= {f"head_motion.{k}": v for k, v in vars(self.head_motion).items()}
+            tensors |= _given("head_motion.", self.head_motion)
         if self.plate is not None:
             tensors["plate"] = (self.plate * 255).round().to(torch.uint8)
         if self.subject is not None:
@@ -200,7 +200,13 @@ def _together(frames: list[Frame]) -> Tensor | None:
 def _over(table: Tensor) -> Statistics:
     """Of the rows of a table (T, E)."""
     low, high = torch.quantile(table, table.new_tensor(RANGE), dim=0)
-    return Statistics(table.mean(0), table.std(0, correction=0), low, high)
+    spread = table.std(0, correction=0)
+    return Statistics(table.mean(0), spread, low, high, table.amin(0), table.amax(0))
+
+
+def _given(prefix: str, found: Statistics) -> dict[str, Tensor]:
+    """What the statistics hold, by name."""
+    return {prefix + name: value for name, value in vars(found).items() if value is not None}
 
 
 def _head_motion(frames: list[Frame]) -> Statistics | None:

@@ -7,7 +7,7 @@ import torch
 from capture import bundle
 from capture.eyes import eyes_of
 from capture.find import Finder, find
-from capture.fit import fit
+from capture.fit import STEPS_AGAIN, fit
 from capture.nets import FOLDER, FaceNets, missing
 from capture.table import PointHead
 from scene.head.files import FREE_HEAD, load_head_model
@@ -42,7 +42,7 @@ def tracked():
     return (
         record,
         list(rows),
-        fit(*what, focal=focal, groups=np.array(rows), held=refined, steps=60),
+        fit(*what, focal=focal, groups=np.array(rows), held=refined, steps=STEPS_AGAIN),
         fitted,
     )
 
