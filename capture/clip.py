@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from capture import bundle, photometric
+from capture import bundle
 from capture.eyes import Eyes, eyes_of
 from capture.find import WHOLE, Finder, Found, find
 from capture.fit import PER_FRAME, RATES, STEPS, STEPS_AGAIN, Fit, Weights, columns_of, fit
@@ -179,8 +179,7 @@ def fit_clips(clips: list[Clip], model: HeadModel, table: PointTable) -> Fit:
     """One identity, and every usable frame of all clips.
 
     First by the points; then the poses by each clip's own pictures, since another clip may have
-    another light: by skin that is tied to the mesh, then by bundle adjustment; then all but the
-    poses by the points again.
+    another light (bundle adjustment); then all but the poses by the points again.
     """
     head = PointHead.of(model, table)
     eyes = [eyes_of(clip.seen, table, clip.fps) for clip in clips]
@@ -199,9 +198,7 @@ def fit_clips(clips: list[Clip], model: HeadModel, table: PointTable) -> Fit:
 
 
 def _refined(clip: Clip, part: Fit, model: HeadModel) -> Fit:
-    size = clip.view.size
-    better = photometric.refine(part, model, clip.picture, size)
-    return bundle.refine(better, model, clip.picture, clip.mask, size)
+    return bundle.refine(part, model, clip.picture, clip.mask, clip.view.size)
 
 
 def checked(clips: list[Clip], fits: list[Fit], least: int = LEAST) -> tuple[list[Clip], list[Fit]]:

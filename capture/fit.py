@@ -36,7 +36,7 @@ N_SHAPES = 60
 NECK, JAW, LEFT_GAZE, RIGHT_GAZE = 3, 6, 9, 12  # places in the 15 numbers of a pose
 GAZE_ANGLE = 0.35  # radians at which an eyeLook column is 1 (docs/head-model.md)
 FLIP = torch.tensor([1.0, -1.0, -1.0])  # from the head's axes to OpenCV's
-STEPS, STEPS_AGAIN = 180, 60  # of the first fit, and after the poses were refined
+STEPS, STEPS_AGAIN = 180, 80  # of the first fit, and after the poses were refined
 STIFF = 0.5  # of the steps in which nobody has points of their own
 FACE_WIDE = 0.24  # metres that a face crop shows
 HUBER = 6.0  # pixels
@@ -56,6 +56,7 @@ DERIVED = ("eyeLook", "eyeBlink")  # beginnings of the columns that are no unkno
 RATES = {
     "shape": 0.05,
     "offset": 2e-4,
+    "slides": 2e-4,
     "turn": 0.006,
     "place": 0.002,
     "jaw": 0.008,
@@ -127,12 +128,15 @@ def fit(
         names: of the head's expression columns.
         focal: (T,) pixels; the principal point is the picture's middle.
         groups: (T,) numbers of the frames; smoothness holds where three follow each other.
-        held: a fit to go on from, whose head turns and places stay.
+        held: a fit to go on from, whose head turns and places stay. Then the person's points also
+            slide in their own way with the direction that the head is seen from; before, slides and
+            turns could not be told apart.
     """
     w = weights or Weights()
     job = _Job.of(head, names, found, eyes, focal, groups)
     values = job.start() if held is None else job.values_of(held)
-    moving = {k: v for k, v in values.items() if held is None or k not in ("turn", "place")}
+    still = ("slides",) if held is None else ("turn", "place")
+    moving = {name: value for name, value in values.items() if name not in still}
     optimizer = torch.optim.Adam(
         [{"params": [value], "lr": RATES[name]} for name, value in moving.items()],
         betas=(0.9, 0.98),
@@ -167,6 +171,7 @@ class _Job:
     joined: Tensor  # (T - 2,) 1 where three frames follow each other
     normals: Tensor  # (470, 3) roughly outwards, level
     kind: Tensor  # (470,) 0 inner, 1 lips, 2 lids, 3 iris, 4 contour, 5 its jaw line
+    sliding: Tensor  # (470,) 0 of lids and irises, whose gap says how far eyes are open, else 1
     free: Tensor  # (E,) 1 where a column is an unknown
 
     @classmethod
@@ -201,6 +206,7 @@ class _Job:
             center=head.template[kind == 0].mean(0),
             normals=torch.nn.functional.normalize(out, dim=-1),
             kind=kind,
+            sliding=((kind != 2) & (kind != 3)).float(),
             free=free,
         )
 
@@ -215,6 +221,7 @@ class _Job:
         values = {
             "shape": torch.zeros(min(N_SHAPES, self.head.shape_basis.shape[-1])),
             "offset": torch.zeros_like(self.head.template),
+            "slides": torch.zeros_like(self.head.slides),
             "turn": turn,
             "place": place,
             "jaw": torch.zeros(n, 3),
@@ -230,6 +237,7 @@ class _Job:
         values = {
             "shape": fit.shape,
             "offset": fit.offset,
+            "slides": torch.zeros_like(self.head.slides),
             "turn": turn,
             "place": fit.shift - self._shift(turn, torch.zeros_like(fit.shift)),
             "jaw": fit.pose[:, JAW:LEFT_GAZE],
@@ -275,6 +283,11 @@ class _Job:
         expression = values["expression"] * self.free + derived
         return torch.cat((nothing, turn, jaw, eyes), 1), expression
 
+    def own(self, values: dict[str, Tensor], toward: Tensor) -> Tensor:
+        """(T, 470, 3) metres, what of each point's place is the person's, seen from there."""
+        slides = values["slides"] * self.sliding[:, None, None]
+        return values["offset"] + torch.einsum("tf,pcf->tpc", features(toward), slides)
+
     def place(self, values: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Points in the head's turned frame (T, 470, 3), in pixels (T, 470, 2), how much they face
         the camera (T, 470), and the directions to the camera (T, 3)."""
@@ -282,14 +295,14 @@ class _Job:
         shift = self._shift(values["turn"], values["place"])
         toward = directions(pose.detach(), shift.detach())
         points, _ = self.head.posed(
-            pose, values["shape"], expression, values["offset"], features(toward)
+            pose, values["shape"], expression, self.own(values, toward), features(toward)
         )
         local = points * FLIP + shift[:, None]
         pixels = self.focal[:, None, None] * local[..., :2] / local[..., 2:] + self.middle
         return points, pixels, toward @ self.normals.T, toward
 
     def loss(self, values: dict[str, Tensor], w: Weights, *, stiff: bool) -> Tensor:
-        points, pixels, facing, _ = self.place(values)
+        points, pixels, facing, toward = self.place(values)
         off = (pixels - self.seen) * self.scale[:, None, None]
         kinds = torch.tensor([1.0, w.lips, w.lids, w.iris, w.contour, w.jaw_line])[self.kind]
         weight = kinds * ((facing + 0.1) / 0.3).clamp(0, 1)
@@ -304,19 +317,20 @@ class _Job:
         wanted = rest * (1 - self.eyes.closing)
         off_lids = (gap - wanted) * CROP / 4  # an eye is about a quarter of the crop wide
         total = total + w.lid_gap * (self.eyes.trust * off_lids.square()).sum()
-        return total + self._priors(values, w, stiff)
+        return total + self._priors(values, w, None if stiff else self.own(values, toward))
 
-    def _priors(self, values: dict[str, Tensor], w: Weights, stiff: bool) -> Tensor:
+    def _priors(self, values: dict[str, Tensor], w: Weights, own: Tensor | None) -> Tensor:
+        """Of the unknowns; `own` (T, 470, 3) is what of the points is the person's, if anything."""
         n, count = len(self.seen), len(self.head.template)
         expression = values["expression"] * self.free
         total = w.shape * count * n * 0.02 * values["shape"].square().sum()
-        if not stiff:
-            own = values["offset"] / self.head.spread[:, None].clamp(1e-3, 4e-3)
-            total = total + w.offset * n * own.square().sum()
+        if own is not None:
+            far = own / self.head.spread[:, None].clamp(1e-3, 4e-3)
+            total = total + w.offset * far.square().sum()
             # A mouth that is open at rest would stand in for the jaw.
             a, b = torch.tensor(LIP_PAIRS).T
-            parted = (values["offset"][a] - values["offset"][b]) / 5e-4
-            total = total + w.offset * n * parted.square().sum()
+            parted = (own[:, a] - own[:, b]) / 5e-4
+            total = total + w.offset * parted.square().sum()
         opening = torch.tensor([name.startswith(OPENING) for name in self.names])
         dear = torch.where(opening, w.opening, 1.0)
         total = total + (dear * (w.size * expression.square() + w.sparse * expression.abs())).sum()

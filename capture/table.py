@@ -224,7 +224,7 @@ class PointHead:
         Args:
             pose: (T, 15) as of `pose_head`.
             shape: (S,); expression: (T, E).
-            offset: (470, 3) a person's own, at rest.
+            offset: (470, 3) a person's own, at rest; or (T, 470, 3), of every frame.
             seen: (T, 5) `features` of the direction from the head to the camera.
         """
         rest = (

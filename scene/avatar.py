@@ -12,7 +12,7 @@ from torch import Tensor
 
 from scene import Scene
 from scene.controls import name_of
-from scene.facts import SceneFacts, Statistics, moments, statistics
+from scene.facts import HEAD, SceneFacts, Statistics, moments, statistics
 from scene.frames import NO_ROW, Frame, from_aside, head_motion
 from scene.paths import swung
 from scene.world import AS_IT_IS, World
@@ -21,8 +21,8 @@ from utils.rotations import rigid_inverse, twist_to_pose
 
 # Numbers of a FLAME pose that are swept together, by what they do; they begin behind root and neck.
 POSES = {"jaw pitch": (6,), "jaw yaw": (7,), "gaze pitch": (9, 12), "gaze yaw": (10, 13)}
-FACE = 6
 SWEEP = (-1.0, -0.5, 0.0, 0.5, 1.0)  # of the way from the mean to the ends of the training range
+ALONG = 0.5  # correlation in training from which on a number goes along with one that is swept
 
 
 def turned(facts: SceneFacts, degrees: float, count: int, *, playing: bool) -> list[Frame]:
@@ -43,8 +43,9 @@ def turned(facts: SceneFacts, degrees: float, count: int, *, playing: bool) -> l
 
 
 def swept(facts: SceneFacts) -> list[list[Frame]]:
-    """One row of frames per expression coefficient: it goes through `SWEEP`, the others rest. Where
-    there are FLAME poses, so do jaw and gaze, which no coefficient moves: a row of each `POSES`.
+    """One row of frames per expression coefficient: it goes through `SWEEP`, and others only as far
+    as training showed them together. Where there are FLAME poses, so do jaw and gaze, which no
+    coefficient moves: a row of each `POSES`.
 
     Raises InputError where the dataset has no expressions.
     """
@@ -62,19 +63,41 @@ def sweep_names(facts: SceneFacts) -> list[str]:
 
 
 def _sweep(facts: SceneFacts, condition: str, places: list[int]) -> list[Frame]:
-    """Numbers of a condition from the low to the high end of the training range."""
-    base, known = _base(facts), facts.conditions[condition]
-    base = replace(base, expression=_expression(facts).mean)
-    row = []
+    """Numbers of a condition from the low to the high end of the training range.
+
+    An avatar cannot tell apart what always moved together: it gives each number a part of what all
+    of them do. So what correlates by `ALONG` or more with the first of `places` goes along, as a
+    regression on it says. The head stays turned as the camera has it.
+    """
+    every, first, row = facts.conditions, places[0], []
+    known, along = every[condition], _along(facts, condition, first)
     for part in SWEEP:
         end = known.high if part > 0 else known.low
-        value = known.mean.clone()
-        if condition == "flame_pose":
-            value = base.flame_pose.clone()  # the head stays turned as the camera has it
-            value[FACE:] = known.mean[FACE:]
-        value[places] = torch.lerp(known.mean[places], end[places], abs(part))
-        row.append(replace(base, **{condition: value}, index=NO_ROW))
+        step = abs(part) * (end - known.mean)
+        told = {name: found.mean + along[name] * step[first] for name, found in every.items()}
+        told[condition][places] = (known.mean + step)[places]
+        row.append(_resting(facts, told))
     return row
+
+
+def _along(facts: SceneFacts, condition: str, place: int) -> dict[str, Tensor]:
+    """How far every number of each condition goes where this one goes by 1; 0 for most."""
+    every = facts.conditions
+    if facts.together is None:  # of an older version
+        return {name: torch.zeros_like(found.mean) for name, found in every.items()}
+    slopes = facts.together
+    alike = slopes * slopes.T >= ALONG**2  # the square of a correlation is both slopes' product
+    widths = [len(found.mean) for found in every.values()]
+    rows = dict(zip(every, torch.where(alike, slopes, 0.0).split(widths), strict=True))
+    return dict(zip(every, rows[condition][place].split(widths), strict=True))
+
+
+def _resting(facts: SceneFacts, told: dict[str, Tensor]) -> Frame:
+    """The base frame, its head where it is, told another face."""
+    base = _base(facts)
+    if "flame_pose" in told:
+        told = told | {"flame_pose": torch.cat((base.flame_pose[:HEAD], told["flame_pose"][HEAD:]))}
+    return replace(base, **told, index=NO_ROW)
 
 
 def driven(facts: SceneFacts, other: Scene, *, subtract_mean: bool, clamp: bool) -> list[Frame]:

@@ -8,7 +8,7 @@ be drawn, turned, swept and driven where its dataset is not.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -28,6 +28,7 @@ RANGE = (0.02, 0.98)  # quantiles that count as the training range: trackers hav
 CONDITIONS = ("flame_pose", "expression")  # fields of `Frame` that a method may be told
 # tensors that a frame without a picture keeps
 CARRIED = (*CONDITIONS, "head_to_world", "body_to_world")
+HEAD = 6  # numbers of a FLAME pose that turn the head: root and neck
 STILL = 1e-5  # radians or world units; a head that moves less stands still before its camera
 N_SHOWN = 120  # moments of the performance that a turn plays, at most
 FILES = ("scene.json", "scene.safetensors")
@@ -41,6 +42,8 @@ class Statistics:
     spread: Tensor  # standard deviation over the training frames
     low: Tensor  # ends of the training range: the quantiles `RANGE`
     high: Tensor
+    least: Tensor | None = None  # of all training frames; None where an older version wrote this
+    most: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,8 @@ class SceneFacts:
     eye: Tensor  # (3,) mean place of the training cameras
     fps: float
     conditions: dict[str, Statistics] = field(default_factory=dict)  # by name of the frame's field
+    together: Tensor | None = None  # (N, N) how far the numbers of all conditions, one behind the
+    # other, go where that of a row goes by 1 and the head stays turned: slopes over training frames
     head_motion: Statistics | None = None  # of the head against the body, where that is known
     names: dict[str, tuple[str, ...]] = field(default_factory=dict)  # of coefficients, where known
     regions: dict[str, Tensor] = field(default_factory=dict)  # (2, 3) boxes in the head's frame
@@ -95,6 +100,7 @@ class SceneFacts:
             eye=poses(cameras)[:, :3, 3].mean(0),
             fps=scene.fps,
             conditions=statistics(frames),
+            together=_together(frames),
             head_motion=_head_motion(frames),
             names={"expression": model.expression_names} if model else {},
             regions=dict(scene.regions),
@@ -111,11 +117,11 @@ class SceneFacts:
         tensors = {name: getattr(self, name) for name in _TENSORS}
         tensors |= {f"regions.{name}": box for name, box in self.regions.items()}
         for name, found in self.conditions.items():
-            tensors |= {
-                f"conditions.{name}.{f.name}": getattr(found, f.name) for f in fields(found)
-            }
+            tensors |= _given(f"conditions.{name}.", found)
+        if self.together is not None:
+            tensors["together"] = self.together
         if self.head_motion is not None:
-            tensors |= {f"head_motion.{k}": v for k, v in vars(self.head_motion).items()}
+            tensors |= _given("head_motion.", self.head_motion)
         if self.plate is not None:
             tensors["plate"] = (self.plate * 255).round().to(torch.uint8)
         if self.subject is not None:
@@ -164,16 +170,43 @@ def statistics(frames: list[Frame], names: Sequence[str] = CONDITIONS) -> dict[s
     names = [name for name in names if given(frames, name)]
     if not names:
         return {}
-    table = torch.stack([torch.cat([getattr(frame, name) for name in names]) for frame in frames])
+    table = _table(frames, names)
     widths = [len(getattr(frames[0], name)) for name in names]
     parts = zip(*(values.split(widths) for values in vars(_over(table)).values()), strict=True)
     return {name: Statistics(*part) for name, part in zip(names, parts, strict=True)}
 
 
+def _table(frames: list[Frame], names: Sequence[str]) -> Tensor:
+    """(T, N) the fields of every frame, one behind the other."""
+    return torch.stack([torch.cat([getattr(frame, name) for name in names]) for frame in frames])
+
+
+def _together(frames: list[Frame]) -> Tensor | None:
+    """(N, N) slopes: how far all that frames are told goes on average where the number of a row
+    goes by 1. What the head's turn alone explains is taken out first; 0 for what never varies."""
+    names = [name for name in CONDITIONS if given(frames, name)]
+    if not names:
+        return None
+    table = _table(frames, names).double()
+    off = table - table.mean(0)
+    if "flame_pose" in names:  # the first of `CONDITIONS`
+        turn = off[:, :HEAD]
+        off = off - turn @ (torch.linalg.pinv(turn) @ off)
+    shared = off.T @ off / len(off)
+    own = shared.diagonal()[:, None]
+    return torch.where(own > STILL**2, shared / own.clamp(min=STILL**2), 0).float()
+
+
 def _over(table: Tensor) -> Statistics:
     """Of the rows of a table (T, E)."""
     low, high = torch.quantile(table, table.new_tensor(RANGE), dim=0)
-    return Statistics(table.mean(0), table.std(0, correction=0), low, high)
+    spread = table.std(0, correction=0)
+    return Statistics(table.mean(0), spread, low, high, table.amin(0), table.amax(0))
+
+
+def _given(prefix: str, found: Statistics) -> dict[str, Tensor]:
+    """What the statistics hold, by name."""
+    return {prefix + name: value for name, value in vars(found).items() if value is not None}
 
 
 def _head_motion(frames: list[Frame]) -> Statistics | None:
@@ -260,6 +293,7 @@ def _assembled(values: dict, tensors: dict[str, Tensor]) -> SceneFacts:
             for name in CONDITIONS
             if f"conditions.{name}.mean" in tensors
         },
+        together=tensors.get("together"),
         head_motion=Statistics(**moving) if moving else None,
         regions=under(tensors, "regions."),
         subject=None if shape is None else Subject(shape, values["scale"]),

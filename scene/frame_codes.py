@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from scene.cameras import Camera
-from scene.facts import SceneFacts
+from scene.facts import SceneFacts, Statistics
 from scene.frames import NO_ROW, Frame, seen_from
 from utils.devices import to_device
 from utils.random import generator
 from utils.rotations import axis_angle_to_matrices
 
+BEYOND = 1.0  # spreads: how far an input may leave what training showed of it
 TWIST = 6  # numbers that correct a camera: rotation vector in radians, shift in scene extents
 
 
@@ -79,8 +80,10 @@ class ConditionCode(nn.Module):
 
     4D-Gaussian-Head feeds raw coefficients, whose ranges differ by a factor of ten and more; here
     each is centred and divided by its spread over the training frames. A coefficient that never
-    varies there has taught the layer nothing and is left out. Where gradients are taken, noise of
-    spread `noise` is added to the standardised inputs, another at each step.
+    varies there has taught the layer nothing and is left out. One that leaves what training showed
+    of it is held `BEYOND` its end: one that hardly varied there would tear the picture apart. Where
+    gradients are taken, noise of spread `noise` is added to the standardised inputs, another at
+    each step.
     """
 
     def __init__(
@@ -99,15 +102,26 @@ class ConditionCode(nn.Module):
         spread = torch.cat([statistics.spread for statistics in found])
         self.register_buffer("mean", torch.cat([statistics.mean for statistics in found]))
         self.register_buffer("factor", torch.where(spread > 1e-6, 1 / spread.clamp(min=1e-6), 0))
+        ends = [_ends(statistics) for statistics in found]
+        for name, values in zip(("low", "high"), zip(*ends, strict=True), strict=True):
+            self.register_buffer(name, torch.cat(values), persistent=False)
         self.layer = nn.Linear(len(spread), width)
         nn.init.xavier_uniform_(self.layer.weight)
 
     def forward(self, frame: Frame, step: int = 0) -> Tensor:
         """(width,) code of the frame; `step` chooses the noise."""
         vector = torch.cat([getattr(frame, name) for name in self.inputs])
+        vector = vector.clamp(self.low, self.high)
         vector = (vector - self.mean) * self.factor
         if self.noise and torch.is_grad_enabled():
             source = generator(self.seed, "code noise", step, frame.index)
             disturbance = torch.randn(self.mean.shape, generator=source)
             vector = vector + to_device(self.noise * disturbance, self.mean.device)
         return self.layer(vector)
+
+
+def _ends(found: Statistics) -> tuple[Tensor, Tensor]:
+    """(E,) lowest and highest values that count; none where an older version wrote no ends."""
+    if found.least is None:
+        return torch.full_like(found.mean, -torch.inf), torch.full_like(found.mean, torch.inf)
+    return found.least - BEYOND * found.spread, found.most + BEYOND * found.spread

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -58,9 +60,11 @@ def toy_table():
     )  # fmt: skip
 
 
-def performed(count, focal, size):
-    """Pose, shift and pixels (T, 470, 2) of a toy head that turns and speaks."""
+def performed(count, focal, size, slides=1.0):
+    """Pose, shift and pixels (T, 470, 2) of a toy head that turns and speaks; its points slide by
+    so much of what the table says."""
     head = PointHead.of(*toy_table())
+    head = replace(head, slides=slides * head.slides)
     t = torch.linspace(0, 6.3, count)
     pose = torch.zeros(count, 15)
     pose[:, 3], pose[:, 4], pose[:, 5] = 0.15 * t.cos(), 0.35 * t.sin(), 0.05 * (2 * t).sin()

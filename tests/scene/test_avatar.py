@@ -147,7 +147,13 @@ def test_a_rig_plays_every_moment_once_and_in_time_order(scene):
     )
 
 
-def test_a_sweep_moves_one_coefficient_at_a_time_within_the_training_range(scene):
+def saying(*rows):
+    """Frames of these coefficients, the last two of them held out."""
+    return scene_of([speaking(k, 0.1 * k, *row) for k, row in enumerate(rows)], 2)
+
+
+def test_a_sweep_moves_one_coefficient_at_a_time_within_the_training_range():
+    scene = saying((0.0, 0.0), (1.0, 2.0), (1.0, 0.0), (0.0, 2.0), (0.0, 0.0), (0.0, 0.0))
     facts = SceneFacts.from_scene(scene)
     assert len(avatar.swept(facts)) == 2 + len(avatar.POSES)
     rows = avatar.swept(facts)[:2]
@@ -159,9 +165,25 @@ def test_a_sweep_moves_one_coefficient_at_a_time_within_the_training_range(scene
         assert all(frame.index == NO_ROW and frame.image_path is None for frame in row)
 
 
+def test_what_training_moves_together_is_swept_together():
+    blinks = torch.tensor([0.0, 0.0, 1.0, 0.0, 0.5, 0.0, 0.0, 0.0])
+    jaws = torch.tensor([0.0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0])
+    scene = saying(
+        *[(float(b), 0.8 * float(b) + 0.1, float(j)) for b, j in zip(blinks, jaws, strict=True)]
+    )
+    low, mean, high = expression_range(scene)
+    left, right, jaw = avatar.swept(SceneFacts.from_scene(scene))[:3]
+    for row in (left, right):
+        values = torch.stack([frame.expression for frame in row])
+        assert torch.allclose(values[:, 1], 0.8 * values[:, 0] + 0.1, atol=1e-5)
+        assert torch.allclose(values[[0, 4], :2], torch.stack([low, high])[:, :2], atol=1e-5)
+    moved = torch.stack([frame.expression for frame in jaw])[:, 2]
+    assert torch.allclose(moved[[0, 2, 4]], torch.stack([low, mean, high])[:, 2])
+
+
 def test_where_there_are_poses_jaw_and_gaze_are_swept_and_the_head_stays(scene):
     posed = [
-        replace(frame, flame_pose=torch.linspace(0, 1, 15) * (1 + 0.1 * k))
+        replace(frame, flame_pose=torch.linspace(0, 1, 15) * (1 + 0.1 * (k % 2)))
         for k, frame in enumerate([*scene.train, *scene.test])
     ]
     facts = SceneFacts.from_scene(scene_of(posed))

@@ -34,6 +34,21 @@ def test_coefficients_are_standardised_over_the_training_frames_and_constant_one
     assert code(scene.test[0])[1] == 0  # what never varied in training has no say in the test
 
 
+def test_what_leaves_the_training_is_held_a_little_beyond_it(scene):
+    """What hardly varied in training is hundreds of its spreads away when it does."""
+    rare = [replace(f, expression=torch.tensor([10.0 * k, 1e-3 * k, 0.0]))
+            for k, f in enumerate(scene.train)]  # fmt: skip
+    code = ConditionCode(SceneFacts.from_scene(replace(scene, train=rare)), ["expression"], 3)
+    with torch.no_grad():
+        code.layer.weight.copy_(torch.eye(3))
+        code.layer.bias.zero_()
+    with torch.no_grad():
+        inside, ends = torch.stack([code(f) for f in rare]), code(frame(4, 12.0, 0.9, 0.0))
+    assert torch.allclose(inside.amax(0)[:2], torch.full((2,), 3 / 5**0.5))  # 0, 1, 2, 3
+    assert ends[0] == pytest.approx((12 - 15) / (10 * 1.25**0.5), abs=1e-5)  # as it is
+    assert ends[1] == pytest.approx(3 / 5**0.5 + 1, abs=1e-5)
+
+
 def test_corrections_start_at_zero_and_reach_their_own_moment_only(scene):
     codes = FrameCodes(SceneFacts.from_scene(scene), ["expression"], 0)
     for f in scene.train:
