@@ -25,6 +25,7 @@ OptimizationParams = dict(
     lambda_bend=0.0,
     lambda_rest=0.0,
     coarse_still=0.0,
+    spread=0.0,
     lambda_anchor=0.1,
     iterations=70_000,
     two_backgrounds=True,

@@ -12,6 +12,8 @@ from torch.nn.functional import leaky_relu, linear, normalize
 PUBLISHED_SPREAD = 0.01  # of all weights of the published network at the start
 START_SPREAD = 0.2  # of the points at the start, in units of the cloud
 AFFINE = 13  # shapes of ours that are the cloud itself, its shifts and its linear maps
+LEAST_WAY = 0.02  # of the greatest spread of a coefficient: a smaller one is not made up to it
+NO_WAY = 1e-4  # a spread that says nothing
 FINEST = 6.0  # radians per unit: of the waves that the other shapes start as
 
 
@@ -86,6 +88,27 @@ class PointBasis(nn.Module):
         """(T, N, 3) points at times (T,), in units of the cloud."""
         found = self.coefficients(times) @ self.shapes.flatten(1).double()
         return found.to(self.shapes).unflatten(1, (3, -1)).mT
+
+    @torch.no_grad()
+    def straighten(self, times: Tensor, spread: float) -> None:
+        """The same clouds at times (T,) by other shapes: their mean, whose coefficient is 1, then
+        the principal ways in which they move, whose coefficients have standard deviation `spread`
+        where the clouds move in so many ways. The least way is lost. There are K times or more.
+
+        Adam moves all shapes alike; so what a step moves no longer depends on how small the
+        coefficients were that a motion was found with.
+        """
+        found = self.coefficients(times)  # (T, K)
+        mean, count = found.mean(0), found.shape[1] - 1
+        _, sizes, ways = torch.linalg.svd(found - mean, full_matrices=False)
+        sizes, ways = sizes[:count] / len(times) ** 0.5, ways[:count]
+        gains = (spread / sizes.clamp(min=max(LEAST_WAY * float(sizes[0]), NO_WAY)))[:, None]
+        told = torch.cat([mean[None], ways / gains])  # (K, K): new shapes, of the old ones
+        self.shapes.copy_((told @ self.shapes.double().flatten(1)).view_as(self.shapes))
+        weight, bias = self.head.weight.double(), self.head.bias.double()
+        told = gains * ways  # (K - 1, K): new coefficients, of the old ones
+        self.head.weight.copy_(torch.cat([torch.zeros_like(weight[:1]), told @ weight]))
+        self.head.bias.copy_(torch.cat([torch.ones_like(bias[:1]), told @ (bias - mean)]))
 
 
 def _noise(n_points: int, n_shapes: int, source: torch.Generator) -> Tensor:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 BOX_POINTS = 20  # of the volume that never moves
 LIVELY = 6.0  # logits of Gaussians that share a volume from the start, so that each has its place
+EVENLY = torch.linspace(0, 1, 200).tolist()  # moments that say in which ways the cloud moves
 SHADES = 0.02, 0.98  # of colours that Gaussians are born in
 
 
@@ -59,6 +60,11 @@ class OptimizationParams(PlacingOptions, TableRates, CommonOptions):
 
     iterations: int = weight(3_000, "steps of the Gaussians")
     batch_size: int = count(1, "views per step of the Gaussians")
+    spread: float = weight(
+        0.3,
+        "of the coefficients under the Gaussians, by which the cloud's motion is told anew when "
+        "these are born; 0: as the coarse stage left them",
+    )
     lambda_anchor: float = weight(0.02, "of how far the cloud leaves what the coarse stage made it")
     network_lr_init: float = setting(1e-3, "of the coefficients' network under the Gaussians")
     network_lr_final: float = setting(5e-6, "of it at the end")
@@ -166,6 +172,8 @@ class Method(Placed):
         """The coarse stage is done: its cloud says the volumes, in which Gaussians are born."""
         h = self.hidden
         self._latest = None
+        if self.optim.spread:
+            self.basis.straighten(self.told(EVENLY), self.optim.spread)
         self.before.load_state_dict(self.basis.state_dict())
         self.rest.copy_(self.cloud(self.optim.rest_time))
         paths = self.clouds(MOMENTS)

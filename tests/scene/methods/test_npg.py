@@ -97,7 +97,7 @@ def test_gaussians_are_born_in_their_volumes(folder):
 
 def test_gaussians_turn_with_a_cloud_that_turns(folder):
     """A turn of the whole cloud, by the shapes that are its linear maps, about the left."""
-    _, method = made(folder)
+    _, method = made(folder, "--spread", "0")
     method.fill()
     rest = method._posed(0.5)
     angle = torch.tensor(0.9)
@@ -132,7 +132,7 @@ def test_the_still_box_never_moves(folder):
 
 
 def test_the_anchor_costs_what_the_cloud_moved(folder):
-    scene, method = made(folder)
+    scene, method = made(folder, "--spread", "0")  # shape 1 is a shift along x
     stirred(method)
     assert method._moved([], scene.train[:2], 1).item() == 0
     with torch.no_grad():
