@@ -8,7 +8,12 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from utils.gather import gather_rows
-from utils.rotations import compose, quats_to_matrices
+from utils.rotations import (
+    axis_angle_to_matrices,
+    axis_angle_to_quats,
+    compose,
+    quats_to_matrices,
+)
 
 MOVE, TURN, GROW = slice(0, 3), slice(3, 6), slice(6, 7)  # of a knot's numbers
 N_NUMBERS = 7  # of a knot: move, world units; turn, tangents of half angles; log of the growth
@@ -88,6 +93,37 @@ def motions(anchors: Tensor, knots: Tensor, time: float, rest: float) -> dict[st
         "move": now[:, MOVE] - then,
         "quats": normalize(torch.cat([ones, now[:, TURN]], dim=1), dim=1),
         "grow": now[:, GROW],
+    }
+
+
+def things(apart: Tensor, within: float) -> Tensor:
+    """(P,) int64 the same number for points that hang together: each is nearer than `within` to
+    another of its thing, by distances (P, P)."""
+    linked = apart < within
+    linked.fill_diagonal_(True)
+    numbers = torch.arange(len(apart), device=apart.device)
+    while True:
+        lowest = torch.where(linked, numbers, len(apart)).amin(1)
+        if torch.equal(lowest, numbers):
+            return numbers
+        numbers = lowest
+
+
+def spun(
+    anchors: Tensor, motion: dict[str, Tensor], thing: Tensor, share: Tensor, turn: Tensor
+) -> dict[str, Tensor]:
+    """Motions of things that also turn as a whole, each about its own middle.
+
+    thing: (P,) int64 below P, whose point it is; share: (P, 1) of its place in its thing's middle,
+    sums of 1; turn: (P, 3) rotation vector of its thing, radians.
+    """
+    places = anchors + motion["move"]
+    middles = torch.zeros_like(places).index_add(0, thing, share * places)[thing]
+    turned = (axis_angle_to_matrices(turn) @ (places - middles)[:, :, None])[:, :, 0]
+    return {
+        **motion,
+        "move": middles + turned - anchors,
+        "quats": compose(axis_angle_to_quats(turn), motion["quats"]),
     }
 
 

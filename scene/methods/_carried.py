@@ -79,6 +79,9 @@ class CarrierOptions(TableRates):
     sharpen_iterations: int = weight(
         0, "steps of control points that carry, on all moments and larger pictures"
     )
+    spin_turns: float = weight(
+        0.0, "the most turns over the clip that are tried for what was followed; 0: none are"
+    )
     lambda_faint: float = weight(0.02, "of the mean opacity of control points")
     lambda_track_bend: float = weight(0.1, "of their acceleration while they are followed")
     lambda_track_rest: float = weight(3e-3, "of their unrest, once the window is the clip")
@@ -188,6 +191,8 @@ class Carried(MethodBase):
                         self._followed(SHARP_CELLS, 0), Keep(), every, begin=self.decide,
                         needed=lambda: len(c.points) > 0, sketch=True)  # fmt: skip
         last = [sharpen] if more else []
+        if o.spin_turns:
+            last.append(self._spinning(decided=more > 0))
         if self.hidden.follow == "always":
             return [track, *last]
         check = Shuffled(choose=lambda frames: [shrunk(f, LONGEST) for f in held(frames)])
@@ -219,11 +224,12 @@ class Carried(MethodBase):
         born anew then, and is otherwise as it was after its own `steps` steps."""
         if self.carrier is None:
             return ""
-        said = "" if self.optim.sharpen_iterations else self.decide()
-        h, c = self.hidden, self.carrier
+        h, o, c = self.hidden, self.optim, self.carrier
+        said = "" if o.sharpen_iterations or o.spin_turns else self.decide()
         if not len(c.points):
             self.draw_sh_degree(min(steps // SH_RAMP, self.sh_degree))
             return said
+        spins = c.spin_up(o.spin_turns)
         c.hang()
         self.draw_sh_degree(self.sh_degree)
         self.antialiased = True  # what shrinks fades, instead of staying a dot
@@ -232,6 +238,8 @@ class Carried(MethodBase):
         for name, column in self.table.every().items():
             column.copy_(born[name])
         ride = f"Gaussians ride on {len(c.points)} control points"
+        if spins:
+            ride += "; things that spin, turns per clip: " + ", ".join(f"{s:.2f}" for s in spins)
         return f"{said}; {ride}" if said else ride
 
     def either(self, usual: Callable[[int], T], riding: Callable[[int], T]) -> Callable[[int], T]:
@@ -304,6 +312,25 @@ class Carried(MethodBase):
             Loss("rest", constant(o.lambda_track_rest), rest),
             Loss("faint", constant(o.lambda_faint), lambda *_: c.opacity()),
         ]
+
+    def _spinning(self, *, decided: bool) -> Stage:
+        """Looks at what was followed in every view, to find whether it spins."""
+        c, n = self.carrier, self.facts.n_views
+
+        def begin() -> str:
+            said = "" if decided else self.decide()
+            if len(c.points):
+                c.part(n)
+            return said
+
+        def look(renders: list[Render], frames: list[Frame], step: int) -> Tensor:
+            c.look(*frames, step)
+            return c.units.new_zeros(())
+
+        every = Shuffled(choose=lambda frames: [shrunk(f, SHARP) for f in frames])
+        return Stage("spin", n, self.follow, [], [Loss("looks", constant(1.0), look)], Keep(),
+                     every, begin=begin, needed=lambda: len(c.looks) > 0,
+                     sketch=True)  # fmt: skip
 
     def _checked(self) -> Loss:
         """Adds up how far a held-out view is from the static Gaussians, from the points as they

@@ -146,3 +146,29 @@ def test_gradients_are_those_of_finite_differences(name):
         return tuple(cp.ride(columns, nearest, given["weights"], given["anchors"], motion).values())
 
     assert torch.autograd.gradcheck(posed, inputs[name].requires_grad_())
+
+
+def test_points_that_hang_together_are_one_thing():
+    places = torch.tensor([0.0, 5.0, 1.0, 5.5, 1.9, 9.0])[:, None]
+    distances = (places - places.T).abs()
+    assert cp.things(distances, 1.1).tolist() == [0, 1, 0, 1, 0, 5]
+
+
+def test_a_thing_that_spins_turns_about_its_own_middle_and_the_others_do_not():
+    anchors = random(5, 3)
+    motion = {"move": random(5, 3, seed=1), "quats": random(5, 4, seed=2), "grow": random(5, 1)}
+    thing, share = torch.tensor([0, 1, 0, 1, 4]), torch.tensor([[0.3], [0.5], [0.7], [0.5], [1]])
+    turn = torch.tensor([4.0, -1.0, 2.0])
+    found = cp.spun(anchors, motion, thing, share, (thing == 0)[:, None] * turn)
+    places, moved = anchors + motion["move"], anchors + found["move"]
+    rotation = axis_angle_to_matrices(turn)
+    middle = 0.3 * places[0] + 0.7 * places[2]
+    assert torch.allclose(moved[[0, 2]], (places[[0, 2]] - middle) @ rotation.T + middle, atol=1e-5)
+    assert torch.allclose(moved[[1, 3, 4]], places[[1, 3, 4]], atol=1e-6)
+    assert torch.allclose(
+        quats_to_matrices(found["quats"])[[0, 2]],
+        rotation @ quats_to_matrices(motion["quats"])[[0, 2]],
+        atol=1e-5,
+    )
+    assert torch.allclose(found["quats"][[1, 3, 4]], motion["quats"][[1, 3, 4]])
+    assert found["grow"] is motion["grow"]
