@@ -169,6 +169,10 @@ class Carried(MethodBase):
     def load(self, state: dict[str, Tensor]) -> None:
         if self.carrier is not None and "table.columns.blend" in state:
             self._widths(state["table.columns.blend"].shape[1])
+        if self.carrier is not None and "carrier.points.fixed.spin" not in state:
+            self.carrier.points.allocate(len(state["carrier.points.fixed.anchors"]))
+            still = self.carrier.state_dict(prefix="carrier.")
+            state = {**still, **state}  # an older version's, which nothing spins in
         super().load(state)
         if self.carrier is not None:
             self.carrier.remember()

@@ -12,16 +12,20 @@ from arguments import load_settings, parse_train_args
 from gaussian_renderer import render
 from scene import load_scene
 from scene.cameras import Camera
+from scene.deformation import spin
 from scene.facts import SceneFacts
 from scene.frames import Frame, PointCloud
 from scene.gaussian_model import Gaussians
 from scene.methods import make_method, open_model
+from scene.methods._carrier import Carrier
+from tests import balls
 from tests.building import built
 from tests.tiny_scene import write_tiny_head, write_tiny_scene
 from train import train
 from training.optimizers import Optimizers
 from training.samplers import GrowingWindow, moments_apart
 from utils.errors import InputError
+from utils.rotations import axis_angle_to_matrices
 
 N_MOMENTS, SIDE, STEPS = 24, 32, 700
 K = torch.tensor([[36.0, 0, SIDE / 2], [0, 36.0, SIDE / 2], [0, 0, 1]])
@@ -255,7 +259,8 @@ def test_where_nothing_is_followed_it_is_4dgs_to_the_byte(settings, tmp_path):
 def test_the_choice_is_saved_and_a_stopped_run_goes_on_to_the_same_bytes(
     settings, tmp_path, follow, points
 ):
-    flags = f"{SHORT} --follow {follow} --sharpen_iterations 3 --checkpoint_iterations"
+    flags = f"{SHORT} --follow {follow} --sharpen_iterations 3 --spin_turns 1"
+    flags += " --checkpoint_iterations"
     folder = settings.model.source_path
     whole, _ = trained(folder, tmp_path / "whole", f"{flags} 12")
     start = f"--start_checkpoint {tmp_path / 'whole/checkpoints/fine_12'}"
@@ -276,3 +281,32 @@ def test_who_is_driven_by_an_expression_cannot_follow(tmp_path):
     scene = load_scene(settings.dataset, settings.model, settings.data)
     with pytest.raises(InputError, match=r"nothing of expression and the body, .* follow to never"):
         built(scene, settings)
+
+
+def test_a_ball_whose_pictures_say_so_spins_with_its_gaussians():
+    turn = torch.tensor([-6.0, 5.0, 11.0])
+    box = torch.tensor([-2.0, -2, -2]), torch.tensor([2.0, 2, 2])
+    carrier = Carrier(box, n_points=30, n_knots=10, n_nearest=4, seed=0)
+    c, away = carrier.points.columns, spin.spots()
+    with torch.no_grad():  # twenty on a sphere, at rest; their second moment is the ball's
+        c["means"].copy_(torch.full_like(c["means"], 9.0))
+        c["means"][:20] = balls.centre(0) + math.sqrt(3 / 5) * balls.RADIUS * away[::6]
+        c["log_scales"].fill_(math.log(1e-3))
+        c["opacity_logits"].fill_(2.0)
+        c["opacity_logits"][20:] = -9.0
+    times = torch.linspace(0, 1, balls.N_LOOKS).tolist()
+    carrier.part(len(times))
+    for step, time in enumerate(times, start=1):
+        image = balls.picture(step, time, turn, balls.patches, balls.centre(0))
+        carrier.look(Frame(balls.camera(step), step, time, image=image), step)
+    assert carrier.spin_up(2.0) == pytest.approx([float(turn.norm()) / (2 * math.pi)], abs=0.1)
+    assert len(carrier.looks) == 0
+    carrier.hang()
+    born = carrier.born(50, 0, 1.0)
+    riding = born.pop("riding")
+    rest = born["means"] - balls.centre(0)
+    for time in (0.3, 0.9):
+        rotation = axis_angle_to_matrices(turn * (time - 0.5))
+        with torch.no_grad():
+            posed = carrier.ride(born, riding, time)["means"] - balls.centre(0)
+        assert float((posed - rest @ rotation.T).norm(dim=1).max()) < 0.3 * balls.RADIUS
