@@ -8,12 +8,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from utils.gather import gather_rows
-from utils.rotations import (
-    axis_angle_to_matrices,
-    axis_angle_to_quats,
-    compose,
-    quats_to_matrices,
-)
+from utils.rotations import axis_angle_to_quats, compose, quats_to_matrices
 
 MOVE, TURN, GROW = slice(0, 3), slice(3, 6), slice(6, 7)  # of a knot's numbers
 N_NUMBERS = 7  # of a knot: move, world units; turn, tangents of half angles; log of the growth
@@ -110,21 +105,31 @@ def things(apart: Tensor, within: float) -> Tensor:
 
 
 def spun(
-    anchors: Tensor, motion: dict[str, Tensor], thing: Tensor, share: Tensor, turn: Tensor
+    anchors: Tensor,
+    motion: dict[str, Tensor],
+    thing: Tensor,
+    share: Tensor,
+    spin: Tensor,
+    since: float,
 ) -> dict[str, Tensor]:
-    """Motions of things that also turn as a whole, each about its own middle.
+    """Motions of the points of things that spin: each thing is one body, which goes where its
+    points go in the mean, turns and grows as they do in the mean, and then turns about its middle.
 
-    thing: (P,) int64 below P, whose point it is; share: (P, 1) of its place in its thing's middle,
-    sums of 1; turn: (P, 3) rotation vector of its thing, radians.
+    thing: (P,) int64 below P, whose point it is; share: (P, 1) its part in the mean, sums of 1;
+    spin: (P, 3) of its thing about a fixed axis, radians per clip; points of things that have none
+    move as they do. since: clips since the moment at which the points are at their anchors (P, 3).
     """
-    places = anchors + motion["move"]
-    middles = torch.zeros_like(places).index_add(0, thing, share * places)[thing]
-    turned = (axis_angle_to_matrices(turn) @ (places - middles)[:, :, None])[:, :, 0]
-    return {
-        **motion,
-        "move": middles + turned - anchors,
-        "quats": compose(axis_angle_to_quats(turn), motion["quats"]),
-    }
+
+    def mean(values: Tensor) -> Tensor:
+        return torch.zeros_like(values).index_add(0, thing, share * values)[thing]
+
+    rest, shift = mean(anchors), mean(motion["move"])
+    quats = compose(axis_angle_to_quats(since * spin), normalize(mean(motion["quats"]), dim=1))
+    grow = mean(motion["grow"])
+    turned = grow.exp()[:, :, None] * quats_to_matrices(quats) @ (anchors - rest)[:, :, None]
+    body = {"move": rest + shift + turned[:, :, 0] - anchors, "quats": quats, "grow": grow}
+    spins = spin.any(1, keepdim=True)
+    return {name: torch.where(spins, body[name], motion[name]) for name in motion}
 
 
 def ride(

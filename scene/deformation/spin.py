@@ -27,6 +27,7 @@ FULL = 60.0  # pixels of a radius from which a look counts no more for being nea
 STEP = 3.0  # radians per clip between the spins that are tried first
 WINDOWS = (0.12, 8), (0.2, 6), (0.4, 4), (0.7, 3), (1.0, 1)  # shares of the clip, and how many
 BEST = 20, 8  # of the spins tried first, and later, that are tried nearby
+SPARSE = 10  # of so many spins one says how well looks agree by chance
 FEWEST = 4  # looks in a window
 AT_ONCE = 100  # spins
 
@@ -75,8 +76,8 @@ def look(image: Tensor, camera: Camera, centre: Tensor, radius: float) -> tuple[
 
 def spin_of(times: Tensor, shades: Tensor, seen: Tensor, most: float) -> tuple[Tensor, float]:
     """The constant spin, radians per clip about a fixed axis (3,), under which looks at times (V,),
-    of shades and weights (V, `N_CELLS`) as `look` gives them, agree best; and how many standard
-    deviations it is better than the mean of those tried. None is faster than `most`.
+    of shades and weights (V, `N_CELLS`) as `look` gives them, agree best; and by how many standard
+    deviations of spins at random looks agree better than under these. None is faster than `most`.
 
     The clip is looked at in windows, short ones first: within these a spin need be right to a few
     radians per clip only.
@@ -85,8 +86,7 @@ def spin_of(times: Tensor, shades: Tensor, seen: Tensor, most: float) -> tuple[T
     n = math.floor(most / STEP)
     tried = torch.tensor(list(product(range(-n, n + 1), repeat=3)), dtype=shades.dtype) * STEP
     tried = tried[tried.norm(dim=1) <= most].to(shades)
-    found = _disagreement(tried, times, shades, seen, *WINDOWS[0])
-    lead = float((found.mean() - found.min()) / found.std().clamp(min=1e-12))
+    found, any_spin = _disagreement(tried, times, shades, seen, *WINDOWS[0]), tried[::SPARSE]
     kept, step = tried[found.argsort()[: BEST[0]]], STEP
     around = tried.new_tensor(list(product((-1, 0, 1), repeat=3)))
     for width, count in WINDOWS[1:]:
@@ -94,7 +94,9 @@ def spin_of(times: Tensor, shades: Tensor, seen: Tensor, most: float) -> tuple[T
         tried = torch.unique((kept[:, None] + step * around).flatten(0, 1), dim=0)
         found = _disagreement(tried, times, shades, seen, width, count)
         kept = tried[found.argsort()[: BEST[1]]]
-    return kept[0], lead
+    chance = _disagreement(any_spin, times, shades, seen, *WINDOWS[-1])
+    lead = (chance.mean() - found.min()) / chance.std().clamp(min=1e-12)
+    return kept[0], float(lead)
 
 
 def _of_the_surface(shades: Tensor, seen: Tensor) -> Tensor:

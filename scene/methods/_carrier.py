@@ -267,5 +267,5 @@ class Carrier(nn.Module):
         motions = cp.motions(fixed.anchors, self._in_units(), time, REST)
         if not self.spins:
             return motions
-        turn = (time - REST) * fixed.spin
-        return cp.spun(fixed.anchors, motions, fixed.thing, fixed.share, turn)
+        own = fixed.thing, fixed.share, fixed.spin
+        return cp.spun(fixed.anchors, motions, *own, time - REST)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from scene.deformation import spin
+from scene.methods._carrier import LEAD
 from tests.balls import N_LOOKS, RADIUS, camera, centre, patches, picture, plain
 
 MOST = 8 * math.pi
@@ -25,14 +26,14 @@ def test_the_spin_of_a_ball_with_patches_is_found(turn):
     turn = torch.tensor(turn)
     found, lead = spin.spin_of(*looks(turn, patches), MOST)
     assert float((found - turn).norm()) < 0.5  # radians over the whole clip
-    assert lead > 5
+    assert lead > LEAD
 
 
 @pytest.mark.parametrize(
     ("turn", "pattern"), [([0.0, 12.0, 0.0], plain), ([0.0, 0.0, 0.0], patches)]
 )
 def test_no_spin_stands_out_where_none_shows(turn, pattern):
-    assert spin.spin_of(*looks(torch.tensor(turn), pattern), MOST)[1] < 5
+    assert spin.spin_of(*looks(torch.tensor(turn), pattern), MOST)[1] < LEAD
 
 
 def test_a_look_has_the_shades_of_the_cells_that_face_the_camera():
