@@ -90,10 +90,13 @@ class CarrierOptions(TableRates):
     lambda_rigid: float = weight(1.0, "of what stretches between neighbours (ARAP)")
     lambda_alike: float = weight(0.01, "of how neighbours turn and grow apart")
     track_lr: float = setting(2e-3, "of their splines while followed, sides of the box")
-    spline_lr_init: float = setting(1e-3, "of their splines under the Gaussians")
-    spline_lr_final: float = setting(1e-4, "of their splines at the end")
+    spline_lr_init: float = setting(3e-4, "of their splines under the Gaussians")
+    spline_lr_final: float = setting(3e-5, "of their splines at the end")
     riding_lr_final: float = setting(
         1.6e-5, "of the positions of Gaussians that ride, times the extent, at the end"
+    )
+    riding_grad_threshold: float = setting(
+        2e-4, "screen-space gradient from which a Gaussian that rides is densified"
     )
     blend_lr: float = setting(0.01, "of the logits of a Gaussian's weights")
 
@@ -101,7 +104,8 @@ class CarrierOptions(TableRates):
         return {**super().column_rates(extent, iterations), "blend": constant(self.blend_lr)}
 
     def riding(self) -> CarrierOptions:
-        """These options where Gaussians ride: rows are born soon, and go to the end."""
+        """These options where Gaussians ride: rows are born soon, and go to the end; a method has
+        `riding_grad_threshold` take the place of its own."""
         return replace(
             self,
             densify_from_iter=min(self.densify_from_iter, SOON),
@@ -246,9 +250,9 @@ class Carried(MethodBase):
             ride += "; things that spin, turns per clip: " + ", ".join(f"{s:.2f}" for s in spins)
         return f"{said}; {ride}" if said else ride
 
-    def either(self, usual: Callable[[int], T], riding: Callable[[int], T]) -> Callable[[int], T]:
+    def either(self, usual: Callable[..., T], riding: Callable[..., T]) -> Callable[..., T]:
         """What a step says, by whether Gaussians ride."""
-        return lambda step: (riding if self.rides else usual)(step)
+        return lambda *asked: (riding if self.rides else usual)(*asked)
 
     def rates(self, groups: list[ParamGroup], iterations: int) -> list[ParamGroup]:
         """Groups of the table in the stage in which Gaussians may ride, and of the splines."""
@@ -268,8 +272,9 @@ class Carried(MethodBase):
         if self.carrier is None:
             return usual
         s, riding = (growing(each).settings for each in (usual, densify(self.optim.riding())))
-        grow, prune = self.either(s.grow, riding.grow), self.either(s.prune, riding.prune)
-        either = GradientDensify(replace(s, grow=grow, prune=prune))
+        names = "grow", "prune", "choose"
+        both = {name: self.either(getattr(s, name), getattr(riding, name)) for name in names}
+        either = GradientDensify(replace(s, **both))
         return Thinned(either, usual.share, usual.looks) if isinstance(usual, Thinned) else either
 
     def ridden(self) -> list[Loss]:
