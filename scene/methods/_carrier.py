@@ -22,7 +22,7 @@ FAINT = 0.05  # opacity under which a control point is worth nothing where it is
 BORN_WIDTH = 0.05  # of a Gaussian at most, in sides of the box
 LINK = 1.5  # of the usual distance of neighbours: points nearer than that are of one thing
 FEWEST = 8  # points of a thing that is asked whether it spins
-LEAD = 5.0  # standard deviations of all spins tried by which the best one must stand out
+LEAD = 5.0  # by how much looks must agree better under a spin: as `spin_of` counts it
 
 
 class Carrier(nn.Module):
@@ -137,7 +137,10 @@ class Carrier(nn.Module):
 
     @torch.no_grad()
     def look(self, frame: Frame, step: int) -> None:
-        """Keep what a picture shows of every thing, as the look of step `step`, from 1 on."""
+        """Keep what a picture shows of every thing, as the look of step `step`, from 1 on; a frame
+        without a picture shows nothing."""
+        if frame.image is None:
+            return
         fixed, looks, places = self.points.fixed, self.looks.fixed, self.places(frame.time)
         wide = 3 * self.points.columns["log_scales"].exp().square()
         things = looks.thing.unique().tolist()
@@ -235,7 +238,8 @@ class Carrier(nn.Module):
         return opacity >= min(FAINT, float(opacity.max()))
 
     def _apart(self) -> Tensor:
-        """(P, P) how far points are from each other; what is faint is nobody's neighbour."""
+        """(P, P) how far points are from each other, very far from and for what is faint: that is
+        nobody's neighbour and holds nobody."""
         distance = cp.apart(self.points.columns["means"], self._in_units())
         faint = ~self._alive()
         return distance + 1e3 * self.side * (faint | faint[:, None])

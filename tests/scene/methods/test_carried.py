@@ -171,6 +171,20 @@ def test_points_that_carry_are_sharpened_on_all_moments_and_others_are_not(setti
     assert fine.begin() == ""
 
 
+def test_gaussians_that_ride_are_densified_from_a_threshold_of_their_own(settings):
+    optim = replace(
+        settings.optim,
+        densify_grad_threshold_fine_init=1e-4,
+        densify_grad_threshold_after=1e-4,
+        riding_grad_threshold=3e-4,
+    )
+    method = built_on(replace(settings, optim=optim), [picture(k) for k in range(N_MOMENTS)])
+    chosen, pulls = method.stages()[-1].strategy.settings.choose, torch.tensor([2e-4, 4e-4])
+    assert chosen(pulls, 10).tolist() == [True, True]
+    method.carrier.carries = True
+    assert chosen(pulls, 10).tolist() == [False, True]
+
+
 @pytest.mark.long
 def test_of_a_ball_at_rest_nothing_is_followed(settings):
     method = before_the_choice(settings, [picture(k, moving=False) for k in range(N_MOMENTS)])
