@@ -20,6 +20,7 @@ SLOW = 0.05  # sides of the box per clip: a speed at which a thing may as well r
 WIDTH = 0.06  # of a control point at first, in sides of the box
 FAINT = 0.05  # opacity under which a control point is worth nothing where it is
 BORN_WIDTH = 0.05  # of a Gaussian at most, in sides of the box
+FAR = 1e3  # sides of the box: the distance of points that shall be no neighbours
 LINK = 1.5  # of the usual distance of neighbours: points nearer than that are of one thing
 FEWEST = 8  # points of a thing that is asked whether it spins
 LEAD = 5.0  # by how much looks must agree better under a spin: as `spin_of` counts it
@@ -111,7 +112,9 @@ class Carrier(nn.Module):
         are found over all moments."""
         c, fixed, alive = self.points.columns, self.points.fixed, self._alive()
         fixed.anchors.copy_(c["means"] + cp.at(self._in_units()[..., cp.MOVE], REST))
-        distance = self._apart()
+        spins = fixed.spin.any(1)
+        others = (spins | spins[:, None]) & (fixed.thing != fixed.thing[:, None])
+        distance = self._apart() + FAR * self.side * others  # what spins carries with none else
         distance.fill_diagonal_(-1.0)  # each comes first in its own list
         found = distance.topk(fixed.nearest.shape[1], largest=False)
         fixed.nearest.copy_(found.indices)
@@ -242,7 +245,7 @@ class Carrier(nn.Module):
         nobody's neighbour and holds nobody."""
         distance = cp.apart(self.points.columns["means"], self._in_units())
         faint = ~self._alive()
-        return distance + 1e3 * self.side * (faint | faint[:, None])
+        return distance + FAR * self.side * (faint | faint[:, None])
 
     def _carry(self, carries: bool) -> None:
         self.carries = carries

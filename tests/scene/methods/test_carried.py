@@ -325,3 +325,18 @@ def test_a_ball_whose_pictures_say_so_spins_with_its_gaussians():
             posed = carrier.ride(born, riding, time)["means"] - balls.centre(0)
         off = (posed - rest @ rotation.T).norm(dim=1).max()
         assert float(off.detach()) < 0.3 * balls.RADIUS
+
+
+def test_what_spins_has_no_neighbours_that_do_not():
+    box = torch.tensor([-1.0, -1, -1]), torch.tensor([1.0, 1, 1])
+    carrier = Carrier(box, n_points=40, n_knots=10, n_nearest=4, seed=0)
+    fixed = carrier.points.fixed
+    with torch.no_grad():
+        carrier.points.columns["opacity_logits"].fill_(2.0)
+    fixed.thing.copy_(torch.arange(40) % 3)
+    fixed.spin[fixed.thing == 1] = torch.tensor([0.0, 9.0, 0.0])
+    carrier.hang()
+    spins = fixed.thing == 1
+    assert torch.equal(spins[fixed.nearest], spins[:, None].expand(-1, 4))
+    still = fixed.nearest[~spins]
+    assert (fixed.thing[still] != fixed.thing[~spins][:, None]).any()  # among these, any may be
