@@ -22,7 +22,8 @@ FAINT = 0.05  # opacity under which a control point is worth nothing where it is
 BORN_WIDTH = 0.05  # of a Gaussian at most, in sides of the box
 FAR = 1e3  # sides of the box: the distance of points that shall be no neighbours
 LINK = 1.5  # of the usual distance of neighbours: points nearer than that are of one thing
-FEWEST = 8  # points of a thing that is asked whether it spins
+FEWEST = 20  # points of a thing that is asked whether it spins
+SLOWEST = 1.0  # turn per clip: what is slower, splines learn, and it need not be one body
 LEAD = 5.0  # by how much looks must agree better under a spin: as `spin_of` counts it
 
 
@@ -159,8 +160,8 @@ class Carrier(nn.Module):
 
     @torch.no_grad()
     def spin_up(self, most: float) -> list[float]:
-        """Let the things spin whose looks agree far better then; their spins, turns per clip. None
-        is faster than `most` turns per clip."""
+        """Let the things spin whose looks agree far better then; their spins, turns per clip, at
+        least `SLOWEST` and at most `most`."""
         fixed, looks = self.points.fixed, self.looks.fixed
         found = []
         for thing in looks.thing.unique().tolist():
@@ -168,9 +169,10 @@ class Carrier(nn.Module):
             turn, lead = spin.spin_of(
                 looks.time[own], looks.shades[own], looks.seen[own], 2 * math.pi * most
             )
-            if lead >= LEAD:
+            turns = float(turn.norm()) / (2 * math.pi)
+            if lead >= LEAD and turns >= SLOWEST:
                 fixed.spin[fixed.thing == thing] = turn
-                found.append(float(turn.norm()) / (2 * math.pi))
+                found.append(turns)
         self.looks.allocate(0)
         self.spins = len(found) > 0
         return found

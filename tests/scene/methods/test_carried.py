@@ -297,8 +297,8 @@ def test_who_is_driven_by_an_expression_cannot_follow(tmp_path):
         built(scene, settings)
 
 
-def test_a_ball_whose_pictures_say_so_spins_with_its_gaussians():
-    turn = torch.tensor([-6.0, 5.0, 11.0])
+def spinning(turn):
+    """A carrier whose points are a ball that looks as if it turned so, and what spins."""
     box = torch.tensor([-2.0, -2, -2]), torch.tensor([2.0, 2, 2])
     carrier = Carrier(box, n_points=30, n_knots=10, n_nearest=4, seed=0)
     c, away = carrier.points.columns, spin.spots()
@@ -313,8 +313,15 @@ def test_a_ball_whose_pictures_say_so_spins_with_its_gaussians():
     for step, time in enumerate(times, start=1):
         image = balls.picture(step, time, turn, balls.patches, balls.centre(0))
         carrier.look(Frame(balls.camera(step), step, time, image=image), step)
-    assert carrier.spin_up(2.0) == pytest.approx([float(turn.norm()) / (2 * math.pi)], abs=0.1)
+    found = carrier.spin_up(2.5)
     assert len(carrier.looks) == 0
+    return carrier, found
+
+
+def test_a_ball_whose_pictures_say_so_spins_with_its_gaussians():
+    turn = torch.tensor([-6.0, 5.0, 11.0])
+    carrier, found = spinning(turn)
+    assert found == pytest.approx([float(turn.norm()) / (2 * math.pi)], abs=0.1)
     carrier.hang()
     born = carrier.born(50, 0, 1.0)
     riding = born.pop("riding")
@@ -325,6 +332,11 @@ def test_a_ball_whose_pictures_say_so_spins_with_its_gaussians():
             posed = carrier.ride(born, riding, time)["means"] - balls.centre(0)
         off = (posed - rest @ rotation.T).norm(dim=1).max()
         assert float(off.detach()) < 0.3 * balls.RADIUS
+
+
+def test_what_turns_by_less_than_once_is_left_to_the_splines():
+    carrier, found = spinning(torch.tensor([2.0, -3.0, 0.0]))
+    assert (found, carrier.spins) == ([], False)
 
 
 def test_what_spins_has_no_neighbours_that_do_not():
