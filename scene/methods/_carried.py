@@ -90,8 +90,11 @@ class CarrierOptions(TableRates):
     lambda_rigid: float = weight(1.0, "of what stretches between neighbours (ARAP)")
     lambda_alike: float = weight(0.01, "of how neighbours turn and grow apart")
     track_lr: float = setting(2e-3, "of their splines while followed, sides of the box")
-    spline_lr_init: float = setting(3e-4, "of their splines under the Gaussians")
-    spline_lr_final: float = setting(3e-5, "of their splines at the end")
+    spline_lr_init: float = setting(1e-3, "of their splines under the Gaussians")
+    spline_lr_final: float = setting(1e-4, "of their splines at the end")
+    spin_rate: float = setting(
+        0.3, "share of these rates where a thing spins: all of its points move it, and none flexes"
+    )
     riding_lr_final: float = setting(
         1.6e-5, "of the positions of Gaussians that ride, times the extent, at the end"
     )
@@ -260,7 +263,11 @@ class Carried(MethodBase):
             return groups
         o, c = self.optim, self.carrier.points.columns
         riding = o.riding().table_groups(self.table, self.facts.extent, iterations)
-        splines = log_linear(o.spline_lr_init, o.spline_lr_final, iterations)
+        free = log_linear(o.spline_lr_init, o.spline_lr_final, iterations)
+
+        def splines(step: int) -> float:
+            return (o.spin_rate if self.carrier.spins else 1.0) * free(step)
+
         return [
             *(replace(g, lr=self.either(g.lr, r.lr)) for g, r in zip(groups, riding, strict=True)),
             ParamGroup("splines", lambda: [c["knots"]], splines),
