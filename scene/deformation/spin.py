@@ -3,7 +3,8 @@ along its way.
 
 What a spline may learn from pictures is a turn that is nearly right already. A thing that turns by
 more than its pattern's width between two looks gives nothing to start from. So constant spins are
-tried, all of them: the right one is that under which looks agree.
+tried, all of them: the right one is that under which looks agree (photo-consistency, Kutulakos and
+Seitz, "A theory of shape by space carving", IJCV 2000, of spins in place of voxels).
 """
 
 from __future__ import annotations
