@@ -74,6 +74,14 @@ def axis_angle_to_matrices(axis_angle: Tensor) -> Tensor:
     return identity + a[..., None, None] * cross + b[..., None, None] * (cross @ cross)
 
 
+def axis_angle_to_quats(axis_angle: Tensor) -> Tensor:
+    """(..., 3) rotation vectors, radians, to (..., 4) unit quaternions, smooth also beyond half a
+    turn."""
+    half = axis_angle / 2
+    angle = half.norm(dim=-1, keepdim=True)
+    return torch.cat([angle.cos(), torch.sinc(angle / torch.pi) * half], dim=-1)
+
+
 def as_turn(offset: Tensor) -> Tensor:
     """(N, 4) output of a network to a quaternion; zero becomes the identity (1, 0, 0, 0)."""
     return offset + torch.nn.functional.pad(torch.ones_like(offset[:, :1]), (0, 3))

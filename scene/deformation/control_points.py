@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from utils.gather import gather_rows
-from utils.rotations import compose, quats_to_matrices
+from utils.rotations import axis_angle_to_quats, compose, quats_to_matrices
 
 MOVE, TURN, GROW = slice(0, 3), slice(3, 6), slice(6, 7)  # of a knot's numbers
 N_NUMBERS = 7  # of a knot: move, world units; turn, tangents of half angles; log of the growth
@@ -89,6 +89,47 @@ def motions(anchors: Tensor, knots: Tensor, time: float, rest: float) -> dict[st
         "quats": normalize(torch.cat([ones, now[:, TURN]], dim=1), dim=1),
         "grow": now[:, GROW],
     }
+
+
+def things(apart: Tensor, within: float) -> Tensor:
+    """(P,) int64 the same number for points that hang together: each is nearer than `within` to
+    another of its thing, by distances (P, P)."""
+    linked = apart < within
+    linked.fill_diagonal_(True)
+    numbers = torch.arange(len(apart), device=apart.device)
+    while True:
+        lowest = torch.where(linked, numbers, len(apart)).amin(1)
+        if torch.equal(lowest, numbers):
+            return numbers
+        numbers = lowest
+
+
+def spun(
+    anchors: Tensor,
+    motion: dict[str, Tensor],
+    thing: Tensor,
+    share: Tensor,
+    spin: Tensor,
+    since: float,
+) -> dict[str, Tensor]:
+    """Motions of the points of things that spin: each thing is one body, which goes where its
+    points go in the mean, turns and grows as they do in the mean, and then turns about its middle.
+
+    thing: (P,) int64 below P, whose point it is; share: (P, 1) its part in the mean, sums of 1;
+    spin: (P, 3) of its thing about a fixed axis, radians per clip; points of things that have none
+    move as they do. since: clips since the moment at which the points are at their anchors (P, 3).
+    """
+
+    def mean(values: Tensor) -> Tensor:
+        return torch.zeros_like(values).index_add(0, thing, share * values)[thing]
+
+    rest, shift = mean(anchors), mean(motion["move"])
+    quats = compose(axis_angle_to_quats(since * spin), normalize(mean(motion["quats"]), dim=1))
+    grow = mean(motion["grow"])
+    turned = grow.exp()[:, :, None] * quats_to_matrices(quats) @ (anchors - rest)[:, :, None]
+    body = {"move": rest + shift + turned[:, :, 0] - anchors, "quats": quats, "grow": grow}
+    spins = spin.any(1, keepdim=True)
+    return {name: torch.where(spins, body[name], motion[name]) for name in motion}
 
 
 def ride(

@@ -79,6 +79,9 @@ class CarrierOptions(TableRates):
     sharpen_iterations: int = weight(
         0, "steps of control points that carry, on all moments and larger pictures"
     )
+    spin_turns: float = weight(
+        0.0, "the most turns over the clip that are tried for what was followed; 0: none are"
+    )
     lambda_faint: float = weight(0.02, "of the mean opacity of control points")
     lambda_track_bend: float = weight(0.1, "of their acceleration while they are followed")
     lambda_track_rest: float = weight(3e-3, "of their unrest, once the window is the clip")
@@ -89,8 +92,14 @@ class CarrierOptions(TableRates):
     track_lr: float = setting(2e-3, "of their splines while followed, sides of the box")
     spline_lr_init: float = setting(1e-3, "of their splines under the Gaussians")
     spline_lr_final: float = setting(1e-4, "of their splines at the end")
+    spin_rate: float = setting(
+        0.3, "share of these rates where a thing spins: all of its points move it, and none flexes"
+    )
     riding_lr_final: float = setting(
         1.6e-5, "of the positions of Gaussians that ride, times the extent, at the end"
+    )
+    riding_grad_threshold: float = setting(
+        2e-4, "screen-space gradient from which a Gaussian that rides is densified"
     )
     blend_lr: float = setting(0.01, "of the logits of a Gaussian's weights")
 
@@ -98,7 +107,8 @@ class CarrierOptions(TableRates):
         return {**super().column_rates(extent, iterations), "blend": constant(self.blend_lr)}
 
     def riding(self) -> CarrierOptions:
-        """These options where Gaussians ride: rows are born soon, and go to the end."""
+        """These options where Gaussians ride: rows are born soon, and go to the end; a method has
+        `riding_grad_threshold` take the place of its own."""
         return replace(
             self,
             densify_from_iter=min(self.densify_from_iter, SOON),
@@ -166,6 +176,10 @@ class Carried(MethodBase):
     def load(self, state: dict[str, Tensor]) -> None:
         if self.carrier is not None and "table.columns.blend" in state:
             self._widths(state["table.columns.blend"].shape[1])
+        if self.carrier is not None and "carrier.points.fixed.spin" not in state:
+            self.carrier.points.allocate(len(state["carrier.points.fixed.anchors"]))
+            still = self.carrier.state_dict(prefix="carrier.")
+            state = {**still, **state}  # an older version's, which nothing spins in
         super().load(state)
         if self.carrier is not None:
             self.carrier.remember()
@@ -188,6 +202,8 @@ class Carried(MethodBase):
                         self._followed(SHARP_CELLS, 0), Keep(), every, begin=self.decide,
                         needed=lambda: len(c.points) > 0, sketch=True)  # fmt: skip
         last = [sharpen] if more else []
+        if o.spin_turns:
+            last.append(self._spinning(decided=more > 0))
         if self.hidden.follow == "always":
             return [track, *last]
         check = Shuffled(choose=lambda frames: [shrunk(f, LONGEST) for f in held(frames)])
@@ -219,11 +235,12 @@ class Carried(MethodBase):
         born anew then, and is otherwise as it was after its own `steps` steps."""
         if self.carrier is None:
             return ""
-        said = "" if self.optim.sharpen_iterations else self.decide()
-        h, c = self.hidden, self.carrier
+        h, o, c = self.hidden, self.optim, self.carrier
+        said = "" if o.sharpen_iterations or o.spin_turns else self.decide()
         if not len(c.points):
             self.draw_sh_degree(min(steps // SH_RAMP, self.sh_degree))
             return said
+        spins = c.spin_up(o.spin_turns)
         c.hang()
         self.draw_sh_degree(self.sh_degree)
         self.antialiased = True  # what shrinks fades, instead of staying a dot
@@ -232,11 +249,13 @@ class Carried(MethodBase):
         for name, column in self.table.every().items():
             column.copy_(born[name])
         ride = f"Gaussians ride on {len(c.points)} control points"
+        if spins:
+            ride += "; things that spin, turns per clip: " + ", ".join(f"{s:.2f}" for s in spins)
         return f"{said}; {ride}" if said else ride
 
-    def either(self, usual: Callable[[int], T], riding: Callable[[int], T]) -> Callable[[int], T]:
+    def either(self, usual: Callable[..., T], riding: Callable[..., T]) -> Callable[..., T]:
         """What a step says, by whether Gaussians ride."""
-        return lambda step: (riding if self.rides else usual)(step)
+        return lambda *asked: (riding if self.rides else usual)(*asked)
 
     def rates(self, groups: list[ParamGroup], iterations: int) -> list[ParamGroup]:
         """Groups of the table in the stage in which Gaussians may ride, and of the splines."""
@@ -244,7 +263,11 @@ class Carried(MethodBase):
             return groups
         o, c = self.optim, self.carrier.points.columns
         riding = o.riding().table_groups(self.table, self.facts.extent, iterations)
-        splines = log_linear(o.spline_lr_init, o.spline_lr_final, iterations)
+        free = log_linear(o.spline_lr_init, o.spline_lr_final, iterations)
+
+        def splines(step: int) -> float:
+            return (o.spin_rate if self.carrier.spins else 1.0) * free(step)
+
         return [
             *(replace(g, lr=self.either(g.lr, r.lr)) for g, r in zip(groups, riding, strict=True)),
             ParamGroup("splines", lambda: [c["knots"]], splines),
@@ -256,8 +279,9 @@ class Carried(MethodBase):
         if self.carrier is None:
             return usual
         s, riding = (growing(each).settings for each in (usual, densify(self.optim.riding())))
-        grow, prune = self.either(s.grow, riding.grow), self.either(s.prune, riding.prune)
-        either = GradientDensify(replace(s, grow=grow, prune=prune))
+        names = "grow", "prune", "choose"
+        both = {name: self.either(getattr(s, name), getattr(riding, name)) for name in names}
+        either = GradientDensify(replace(s, **both))
         return Thinned(either, usual.share, usual.looks) if isinstance(usual, Thinned) else either
 
     def ridden(self) -> list[Loss]:
@@ -304,6 +328,25 @@ class Carried(MethodBase):
             Loss("rest", constant(o.lambda_track_rest), rest),
             Loss("faint", constant(o.lambda_faint), lambda *_: c.opacity()),
         ]
+
+    def _spinning(self, *, decided: bool) -> Stage:
+        """Looks at what was followed in every view, to find whether it spins."""
+        c, n = self.carrier, self.facts.n_views
+
+        def begin() -> str:
+            said = "" if decided else self.decide()
+            if len(c.points):
+                c.part(n)
+            return said
+
+        def look(renders: list[Render], frames: list[Frame], step: int) -> Tensor:
+            c.look(*frames, step)
+            return c.units.new_zeros(())
+
+        every = Shuffled(choose=lambda frames: [shrunk(f, SHARP) for f in frames])
+        return Stage("spin", n, self.follow, [], [Loss("looks", constant(1.0), look)], Keep(),
+                     every, begin=begin, needed=lambda: len(c.looks) > 0,
+                     sketch=True)  # fmt: skip
 
     def _checked(self) -> Loss:
         """Adds up how far a held-out view is from the static Gaussians, from the points as they

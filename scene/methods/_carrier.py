@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from scene.deformation import control_points as cp
-from scene.frames import PointCloud
+from scene.deformation import spin
+from scene.frames import Frame, PointCloud
 from scene.gaussian_model import Gaussians, GaussianTable
 from utils.random import generator
 
@@ -19,6 +20,11 @@ SLOW = 0.05  # sides of the box per clip: a speed at which a thing may as well r
 WIDTH = 0.06  # of a control point at first, in sides of the box
 FAINT = 0.05  # opacity under which a control point is worth nothing where it is
 BORN_WIDTH = 0.05  # of a Gaussian at most, in sides of the box
+FAR = 1e3  # sides of the box: the distance of points that shall be no neighbours
+LINK = 1.5  # of the usual distance of neighbours: points nearer than that are of one thing
+FEWEST = 20  # points of a thing that is asked whether it spins
+SLOWEST = 1.0  # turn per clip: what is slower, splines learn, and it need not be one body
+LEAD = 5.0  # by how much looks must agree better under a spin: as `spin_of` counts it
 
 
 class Carrier(nn.Module):
@@ -49,6 +55,19 @@ class Carrier(nn.Module):
                 "nearest": torch.zeros(n, k, dtype=torch.int64),
                 "near": torch.ones(n, k),
                 "anchors": torch.zeros(n, 3),
+                "thing": torch.zeros(n, dtype=torch.int64),
+                "share": torch.zeros(n, 1),  # of a thing's middle
+                "spin": torch.zeros(n, 3),  # of its thing, radians per clip
+            },
+        )
+        # What pictures show of a thing's surface, until its spin is found.
+        self.looks = GaussianTable(
+            {},
+            {
+                "thing": torch.zeros(0, dtype=torch.int64),
+                "time": torch.zeros(0),
+                "shades": torch.zeros(0, spin.N_CELLS),
+                "seen": torch.zeros(0, spin.N_CELLS),
             },
         )
         sizes = [self.side] * 3 + [TURNS] * (cp.N_NUMBERS - 3)
@@ -56,7 +75,7 @@ class Carrier(nn.Module):
         self.register_buffer("upright", torch.tensor([[1.0, 0, 0, 0]]), persistent=False)
         # Knots that have learned something, first and last; whether anything rides. The same as
         # numbers: to read a buffer would make a GPU wait.
-        self.known_knots, self.carries = self._knots(REST), False
+        self.known_knots, self.carries, self.spins = self._knots(REST), False, False
         self.register_buffer("known", torch.tensor(self.known_knots))
         self.register_buffer("carrying", torch.tensor(False))
         # Mean square errors of held-out views: of two ways to stand still, and of the points.
@@ -65,6 +84,7 @@ class Carrier(nn.Module):
     def remember(self) -> None:
         """The state was loaded: read from it what is kept as numbers, too."""
         self.known_knots, self.carries = tuple(self.known.tolist()), bool(self.carrying)
+        self.spins = bool(self.points.fixed.spin.any())
 
     def follow(self, time: float) -> Gaussians:
         """The control points themselves, round; into moments that they have not seen yet they go
@@ -91,11 +111,11 @@ class Carrier(nn.Module):
     def hang(self) -> None:
         """Where the points are at the moment `REST` is where they carry from; the nearest of each
         are found over all moments."""
-        c, fixed = self.points.columns, self.points.fixed
-        knots, alive = self._in_units(), self._alive()
-        fixed.anchors.copy_(c["means"] + cp.at(knots[..., cp.MOVE], REST))
-        distance = cp.apart(c["means"], knots)
-        distance = distance + 1e3 * self.side * ~alive  # what is faint is nobody's neighbour
+        c, fixed, alive = self.points.columns, self.points.fixed, self._alive()
+        fixed.anchors.copy_(c["means"] + cp.at(self._in_units()[..., cp.MOVE], REST))
+        spins = fixed.spin.any(1)
+        others = (spins | spins[:, None]) & (fixed.thing != fixed.thing[:, None])
+        distance = self._apart() + FAR * self.side * others  # what spins carries with none else
         distance.fill_diagonal_(-1.0)  # each comes first in its own list
         found = distance.topk(fixed.nearest.shape[1], largest=False)
         fixed.nearest.copy_(found.indices)
@@ -105,9 +125,63 @@ class Carrier(nn.Module):
         self._carry(True)
 
     @torch.no_grad()
+    def part(self, n_views: int) -> None:
+        """Tell things apart, and make room for looks of so many views at them."""
+        fixed, alive, distance = self.points.fixed, self._alive(), self._apart()
+        distance.fill_diagonal_(-1.0)
+        usual = distance.topk(fixed.nearest.shape[1], largest=False).values[alive, 1:].median()
+        fixed.thing.copy_(cp.things(distance, LINK * float(usual)))
+        mass = self._opacities() * alive
+        whole = torch.zeros_like(mass).index_add(0, fixed.thing, mass)[fixed.thing]
+        fixed.share.copy_((mass / whole.clamp(min=1e-12))[:, None])
+        found, counts = fixed.thing[alive].unique(return_counts=True)
+        found = found[counts >= FEWEST].repeat(n_views)
+        self.looks.allocate(len(found))
+        self.looks.fixed.thing.copy_(found)
+
+    @torch.no_grad()
+    def look(self, frame: Frame, step: int) -> None:
+        """Keep what a picture shows of every thing, as the look of step `step`, from 1 on; a frame
+        without a picture shows nothing."""
+        if frame.image is None:
+            return
+        fixed, looks, places = self.points.fixed, self.looks.fixed, self.places(frame.time)
+        wide = 3 * self.points.columns["log_scales"].exp().square()
+        things = looks.thing.unique().tolist()
+        for row, thing in enumerate(things, start=(step - 1) * len(things)):
+            share = fixed.share * (fixed.thing == thing)[:, None]
+            middle = (share * places).sum(0)
+            square = (share * ((places - middle).square().sum(1, keepdim=True) + wide)).sum()
+            radius = float((5 / 3 * square).sqrt())  # of an even ball of that second moment
+            looks.time[row] = frame.time
+            looks.shades[row], looks.seen[row] = spin.look(
+                frame.image, frame.camera, middle, radius
+            )
+
+    @torch.no_grad()
+    def spin_up(self, most: float) -> list[float]:
+        """Let the things spin whose looks agree far better then; their spins, turns per clip, at
+        least `SLOWEST` and at most `most`."""
+        fixed, looks = self.points.fixed, self.looks.fixed
+        found = []
+        for thing in looks.thing.unique().tolist():
+            own = looks.thing == thing
+            turn, lead = spin.spin_of(
+                looks.time[own], looks.shades[own], looks.seen[own], 2 * math.pi * most
+            )
+            turns = float(turn.norm()) / (2 * math.pi)
+            if lead >= LEAD and turns >= SLOWEST:
+                fixed.spin[fixed.thing == thing] = turn
+                found.append(turns)
+        self.looks.allocate(0)
+        self.spins = len(found) > 0
+        return found
+
+    @torch.no_grad()
     def drop(self) -> None:
         """Nothing rides, and no point is left."""
         self.points.allocate(0)
+        self.looks.allocate(0)
         self._carry(False)
 
     @torch.no_grad()
@@ -161,9 +235,19 @@ class Carrier(nn.Module):
     def opacity(self) -> Tensor:
         return self.points.columns["opacity_logits"].sigmoid().mean()
 
+    def _opacities(self) -> Tensor:
+        return self.points.columns["opacity_logits"][:, 0].sigmoid()
+
     def _alive(self) -> Tensor:
-        opacity = self.points.columns["opacity_logits"][:, 0].sigmoid()
+        opacity = self._opacities()
         return opacity >= min(FAINT, float(opacity.max()))
+
+    def _apart(self) -> Tensor:
+        """(P, P) how far points are from each other, very far from and for what is faint: that is
+        nobody's neighbour and holds nobody."""
+        distance = cp.apart(self.points.columns["means"], self._in_units())
+        faint = ~self._alive()
+        return distance + FAR * self.side * (faint | faint[:, None])
 
     def _carry(self, carries: bool) -> None:
         self.carries = carries
@@ -188,4 +272,9 @@ class Carrier(nn.Module):
         return self.points.columns["knots"] * self.units
 
     def _motions(self, time: float) -> dict[str, Tensor]:
-        return cp.motions(self.points.fixed.anchors, self._in_units(), time, REST)
+        fixed = self.points.fixed
+        motions = cp.motions(fixed.anchors, self._in_units(), time, REST)
+        if not self.spins:
+            return motions
+        own = fixed.thing, fixed.share, fixed.spin
+        return cp.spun(fixed.anchors, motions, *own, time - REST)

@@ -3,7 +3,7 @@ when told to, conditioned on expression and head pose as 4D-Gaussian-Head does."
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
@@ -100,6 +100,14 @@ class OptimizationParams(PlaneRates, BodyRates, CarrierOptions, MomentRates, Com
 
     without_effect: ClassVar[dict[str, str]] = OPTIMIZATION_4DGS
 
+    def riding(self) -> OptimizationParams:
+        threshold = self.riding_grad_threshold
+        return replace(
+            super().riding(),
+            densify_grad_threshold_fine_init=threshold,
+            densify_grad_threshold_after=threshold,
+        )
+
 
 class Method(Carried):
     """4DGS: features of six space-time planes move, turn and stretch every Gaussian."""
@@ -157,10 +165,14 @@ class Method(Carried):
         static, moving = o.pictures(o.lambda_l1_coarse, o.lambda_l2_coarse), o.pictures(1.0)
         parts = in_regions(o.lambda_regions, self.facts.regions)
         coarse, fine, until = o.coarse_iterations, o.iterations, o.densify_until
-        grown = linear(o.densify_grad_threshold_fine_init, o.densify_grad_threshold_after, until)
         opaque = linear(o.opacity_threshold_fine_init, o.opacity_threshold_fine_after, until)
 
         def densify(options: OptimizationParams) -> Strategy:
+            grown = linear(
+                options.densify_grad_threshold_fine_init,
+                options.densify_grad_threshold_after,
+                until,
+            )
             return options.densify(self.facts, fine, grown, opaque, seed=self.seed)
 
         return [

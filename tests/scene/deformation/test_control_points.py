@@ -146,3 +146,48 @@ def test_gradients_are_those_of_finite_differences(name):
         return tuple(cp.ride(columns, nearest, given["weights"], given["anchors"], motion).values())
 
     assert torch.autograd.gradcheck(posed, inputs[name].requires_grad_())
+
+
+def test_points_that_hang_together_are_one_thing():
+    places = torch.tensor([0.0, 5.0, 1.0, 5.5, 1.9, 9.0])[:, None]
+    distances = (places - places.T).abs()
+    assert cp.things(distances, 1.1).tolist() == [0, 1, 0, 1, 0, 5]
+
+
+def test_a_thing_that_spins_is_one_body_and_the_others_move_as_they_do():
+    anchors = random(6, 3)
+    motion = {"move": random(6, 3, seed=1), "quats": random(6, 4, seed=2), "grow": random(6, 1)}
+    motion["quats"][0::2] = torch.tensor([2.0, 0.4, 0.0, -0.6])
+    thing = torch.tensor([0, 1, 0, 1, 0, 5])
+    share = torch.tensor([[0.3], [0.5], [0.2], [0.5], [0.5], [1]])
+    spin = torch.tensor([8.0, -2.0, 4.0])
+    found = cp.spun(anchors, motion, thing, share, (thing == 0)[:, None] * spin, 0.5)
+    weights, own = share[0::2], anchors[0::2]
+    middle, shift = (weights * own).sum(0), (weights * motion["move"][0::2]).sum(0)
+    growth = float((weights * motion["grow"][0::2]).sum().exp())
+    rotation = axis_angle_to_matrices(0.5 * spin) @ quats_to_matrices(motion["quats"][0])
+    expected = growth * (own - middle) @ rotation.T + middle + shift
+    assert torch.allclose((anchors + found["move"])[0::2], expected, atol=1e-5)
+    assert torch.allclose(
+        quats_to_matrices(found["quats"][0::2]), rotation.expand(3, 3, 3), atol=1e-5
+    )
+    for name, value in motion.items():
+        assert torch.equal(found[name][1::2], value[1::2])
+
+
+def test_a_thing_that_spins_carries_its_gaussians_as_one_body():
+    """Also beyond half a turn, where quaternions of neighbours must not cancel."""
+    anchors, means = random(6, 3), random(50, 3, seed=1)
+    motion = {"move": torch.zeros(6, 3), "quats": torch.eye(4)[:1].repeat(6, 1)}
+    motion["grow"] = torch.zeros(6, 1)
+    spin = torch.tensor([0.0, 18.0, 3.0])
+    one = torch.zeros(6, dtype=torch.int64), torch.full((6, 1), 1 / 6), spin.repeat(6, 1)
+    columns = {"means": means, "quats": random(50, 4, seed=2), "log_scales": random(50, 3)}
+    nearest = torch.randint(6, (50, 4), generator=torch.Generator().manual_seed(4))
+    weights = random(50, 4, seed=5).softmax(1)
+    posed = cp.ride(columns, nearest, weights, anchors, cp.spun(anchors, motion, *one, 0.4))
+    rotation = axis_angle_to_matrices(0.4 * spin)
+    middle = anchors.mean(0)
+    assert torch.allclose(posed["means"], (means - middle) @ rotation.T + middle, atol=1e-5)
+    turned = rotation @ quats_to_matrices(columns["quats"])
+    assert torch.allclose(quats_to_matrices(posed["quats"]), turned, atol=1e-5)

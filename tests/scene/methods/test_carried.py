@@ -12,16 +12,20 @@ from arguments import load_settings, parse_train_args
 from gaussian_renderer import render
 from scene import load_scene
 from scene.cameras import Camera
+from scene.deformation import spin
 from scene.facts import SceneFacts
 from scene.frames import Frame, PointCloud
 from scene.gaussian_model import Gaussians
 from scene.methods import make_method, open_model
+from scene.methods._carrier import Carrier
+from tests import balls
 from tests.building import built
 from tests.tiny_scene import write_tiny_head, write_tiny_scene
 from train import train
 from training.optimizers import Optimizers
 from training.samplers import GrowingWindow, moments_apart
 from utils.errors import InputError
+from utils.rotations import axis_angle_to_matrices
 
 N_MOMENTS, SIDE, STEPS = 24, 32, 700
 K = torch.tensor([[36.0, 0, SIDE / 2], [0, 36.0, SIDE / 2], [0, 0, 1]])
@@ -167,6 +171,20 @@ def test_points_that_carry_are_sharpened_on_all_moments_and_others_are_not(setti
     assert fine.begin() == ""
 
 
+def test_gaussians_that_ride_are_densified_from_a_threshold_of_their_own(settings):
+    optim = replace(
+        settings.optim,
+        densify_grad_threshold_fine_init=1e-4,
+        densify_grad_threshold_after=1e-4,
+        riding_grad_threshold=3e-4,
+    )
+    method = built_on(replace(settings, optim=optim), [picture(k) for k in range(N_MOMENTS)])
+    chosen, pulls = method.stages()[-1].strategy.settings.choose, torch.tensor([2e-4, 4e-4])
+    assert chosen(pulls, 10).tolist() == [True, True]
+    method.carrier.carries = True
+    assert chosen(pulls, 10).tolist() == [False, True]
+
+
 @pytest.mark.long
 def test_of_a_ball_at_rest_nothing_is_followed(settings):
     method = before_the_choice(settings, [picture(k, moving=False) for k in range(N_MOMENTS)])
@@ -255,7 +273,8 @@ def test_where_nothing_is_followed_it_is_4dgs_to_the_byte(settings, tmp_path):
 def test_the_choice_is_saved_and_a_stopped_run_goes_on_to_the_same_bytes(
     settings, tmp_path, follow, points
 ):
-    flags = f"{SHORT} --follow {follow} --sharpen_iterations 3 --checkpoint_iterations"
+    flags = f"{SHORT} --follow {follow} --sharpen_iterations 3 --spin_turns 1"
+    flags += " --checkpoint_iterations"
     folder = settings.model.source_path
     whole, _ = trained(folder, tmp_path / "whole", f"{flags} 12")
     start = f"--start_checkpoint {tmp_path / 'whole/checkpoints/fine_12'}"
@@ -276,3 +295,60 @@ def test_who_is_driven_by_an_expression_cannot_follow(tmp_path):
     scene = load_scene(settings.dataset, settings.model, settings.data)
     with pytest.raises(InputError, match=r"nothing of expression and the body, .* follow to never"):
         built(scene, settings)
+
+
+def spinning(turn):
+    """A carrier whose points are a ball that looks as if it turned so, and what spins."""
+    box = torch.tensor([-2.0, -2, -2]), torch.tensor([2.0, 2, 2])
+    carrier = Carrier(box, n_points=30, n_knots=10, n_nearest=4, seed=0)
+    c, away = carrier.points.columns, spin.spots()
+    with torch.no_grad():  # twenty on a sphere, at rest; their second moment is the ball's
+        c["means"].copy_(torch.full_like(c["means"], 9.0))
+        c["means"][:20] = balls.centre(0) + math.sqrt(3 / 5) * balls.RADIUS * away[::6]
+        c["log_scales"].fill_(math.log(1e-3))
+        c["opacity_logits"].fill_(2.0)
+        c["opacity_logits"][20:] = -9.0
+    times = torch.linspace(0, 1, balls.N_LOOKS).tolist()
+    carrier.part(len(times))
+    for step, time in enumerate(times, start=1):
+        image = balls.picture(step, time, turn, balls.patches, balls.centre(0))
+        carrier.look(Frame(balls.camera(step), step, time, image=image), step)
+    found = carrier.spin_up(2.5)
+    assert len(carrier.looks) == 0
+    return carrier, found
+
+
+def test_a_ball_whose_pictures_say_so_spins_with_its_gaussians():
+    turn = torch.tensor([-6.0, 5.0, 11.0])
+    carrier, found = spinning(turn)
+    assert found == pytest.approx([float(turn.norm()) / (2 * math.pi)], abs=0.1)
+    carrier.hang()
+    born = carrier.born(50, 0, 1.0)
+    riding = born.pop("riding")
+    rest = born["means"] - balls.centre(0)
+    for time in (0.3, 0.9):
+        rotation = axis_angle_to_matrices(turn * (time - 0.5))
+        with torch.no_grad():
+            posed = carrier.ride(born, riding, time)["means"] - balls.centre(0)
+        off = (posed - rest @ rotation.T).norm(dim=1).max()
+        assert float(off.detach()) < 0.3 * balls.RADIUS
+
+
+def test_what_turns_by_less_than_once_is_left_to_the_splines():
+    carrier, found = spinning(torch.tensor([2.0, -3.0, 0.0]))
+    assert (found, carrier.spins) == ([], False)
+
+
+def test_what_spins_has_no_neighbours_that_do_not():
+    box = torch.tensor([-1.0, -1, -1]), torch.tensor([1.0, 1, 1])
+    carrier = Carrier(box, n_points=40, n_knots=10, n_nearest=4, seed=0)
+    fixed = carrier.points.fixed
+    with torch.no_grad():
+        carrier.points.columns["opacity_logits"].fill_(2.0)
+    fixed.thing.copy_(torch.arange(40) % 3)
+    fixed.spin[fixed.thing == 1] = torch.tensor([0.0, 9.0, 0.0])
+    carrier.hang()
+    spins = fixed.thing == 1
+    assert torch.equal(spins[fixed.nearest], spins[:, None].expand(-1, 4))
+    still = fixed.nearest[~spins]
+    assert (fixed.thing[still] != fixed.thing[~spins][:, None]).any()  # among these, any may be
