@@ -137,9 +137,16 @@ def reenacted(facts: SceneFacts, other: Scene, *, clamp: bool) -> list[Frame]:
     """The frames of `other`, another sequence of the same subject, before its own cameras and with
     its pictures, so that the avatar's performance can be scored.
 
-    `clamp` holds every coefficient in the training range. Raises InputError as `driven` does.
+    `clamp` holds every coefficient in the training range. Raises InputError as `driven` does, and
+    where only a head model can say where the other sequence's head is.
     """
     known = _expression(facts)
+    if facts.head_model and (other.subject is None or other.subject.model is None):
+        raise InputError(
+            "the sequence to reenact has no head model, the avatar's data has; without it nothing "
+            "says where its head is: put the head_model.npz that it was tracked with beside its "
+            "videos"
+        )
     frames = sorted(_performance(facts, other), key=lambda frame: frame.time)
     if clamp:
         frames = [replace(f, expression=f.expression.clamp(known.low, known.high)) for f in frames]

@@ -237,6 +237,12 @@ def test_a_reenactment_keeps_cameras_and_pictures_of_the_other_sequence(scene, c
         assert torch.equal(frame.expression, value)
 
 
+def test_a_sequence_without_the_head_model_of_the_avatar_is_not_reenacted(scene):
+    facts = replace(SceneFacts.from_scene(scene), head_model="some fingerprint")
+    with pytest.raises(InputError, match="has no head model, the avatar's data has"):
+        avatar.reenacted(facts, scene, clamp=True)
+
+
 def test_a_driver_of_another_tracker_is_refused(scene):
     other = scene_of([speaking(k, 0.0, 1.0, 2.0, float(k)) for k in range(5)])
     with pytest.raises(InputError, match="3 expression coefficients, the avatar was trained on 2"):
