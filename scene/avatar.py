@@ -107,8 +107,7 @@ def _moved(facts: SceneFacts, frame: Frame, source: Frame, clamp: bool) -> Frame
     motion = head_motion(source.body_to_world)
     place = twist_to_pose(motion.clamp(known.low, known.high) if clamp else motion)
     camera = replace(frame.camera, viewmat=frame.camera.viewmat @ frame.body_to_world @ place)
-    body, drift = rigid_inverse(place), source.head_drift
-    return replace(frame, camera=camera, body_to_world=body, head_drift=drift)
+    return replace(frame, camera=camera, body_to_world=rigid_inverse(place))
 
 
 def reenacted(facts: SceneFacts, other: Scene, *, clamp: bool) -> list[Frame]:
@@ -132,9 +131,6 @@ def _placed(frame: Frame, world: World) -> Frame:
     camera = replace(frame.camera, viewmat=world.seen(frame.camera.viewmat).float())
     poses = {name: getattr(frame, name) for name in ("head_to_world", "body_to_world")}
     held = {name: world.held(pose).to(pose) for name, pose in poses.items() if pose is not None}
-    if frame.head_drift is not None:
-        turn, shift = frame.head_drift.split(3)
-        held["head_drift"] = torch.cat([turn, shift / world.unit])
     return replace(frame, camera=camera, **held)
 
 

@@ -27,7 +27,7 @@ from utils.tensors import read_tensors, under, write_tensors
 RANGE = (0.02, 0.98)  # quantiles that count as the training range: trackers have outliers
 CONDITIONS = ("flame_pose", "expression")  # fields of `Frame` that a method may be told
 # tensors that a frame without a picture keeps
-CARRIED = (*CONDITIONS, "head_to_world", "body_to_world", "head_drift")
+CARRIED = (*CONDITIONS, "head_to_world", "body_to_world")
 STILL = 1e-5  # radians or world units; a head that moves less stands still before its camera
 N_SHOWN = 120  # moments of the performance that a turn plays, at most
 FILES = ("scene.json", "scene.safetensors")

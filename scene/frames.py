@@ -82,8 +82,6 @@ class Frame:
     # (4, 4) where a body that never moves before the camera stands in the head's frame; set where
     # the camera stands still and the pictures show more than the head
     body_to_world: Tensor | None = None
-    # (6,) from `head_motion` to its mean over the moments about this one; beside body_to_world
-    head_drift: Tensor | None = None
     image: Tensor | None = None  # (3, H, W) in [0, 1], composited on `background`; set by load
     alpha: Tensor | None = None  # (1, H, W) in [0, 1]; set by load
     flow: Tensor | None = None  # (3, h, w) pixels x and y to the next moment, and trust in [0, 1]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import groupby, pairwise
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -23,7 +23,7 @@ from scene.datasets._files import natural
 from scene.datasets._moments import last_moments, time_of
 from scene.datasets._points import cube_about
 from scene.datasets._settings import HoldOut, MouthBox, Plate
-from scene.frames import Frame, PointCloud, from_aside, head_motion
+from scene.frames import Frame, PointCloud, from_aside
 from scene.paths import common_up, poses, swayed
 from scene.world import Placed
 from utils.errors import InputError
@@ -39,7 +39,6 @@ MAX_RELATIVE_CENTER = 1.0  # the same for the principal point
 # the mouth of a head that fills the picture. Wide enough for an open mouth and a smile.
 MOUTH_IN_PICTURE = ((-0.21, -0.43, 0.10), (0.21, -0.09, 0.35))
 FARTHEST_TURN = math.radians(80)  # of a head from how it is held on average
-DRIFT = 10.0  # moments: spread of the Gaussian that a pose's mean is over; 0.4 s of most videos
 YAW = math.radians(25)  # of the video's turn, to both sides
 N_VIDEO_FRAMES = 200  # at most, for a turn to both sides and back
 
@@ -74,9 +73,9 @@ def head_scene(
 def with_bodies(
     train: list[Frame], *others: Sequence[Frame], shown: bool = True
 ) -> list[list[Frame]]:
-    """Train and other frames with `body_to_world` and `head_drift`, where the camera stands still,
-    the world is the head's frame and the body is `shown`: where a body is that rests while the head
-    moves as the tracker says.
+    """Train and other frames with `body_to_world`, where the camera stands still, the world is the
+    head's frame and the body is `shown`: where a body is that rests while the head moves as the
+    tracker says.
 
     It rests where the mean training frame has it. A head that turns farther than heads do before
     a camera says that the camera moves.
@@ -87,26 +86,10 @@ def with_bodies(
     turned = (places[:, :3, :3] * rest[:3, :3]).sum((1, 2))  # 1 + 2 cos of the angle
     shown &= train[0].head_to_world is None  # the world is the head's frame
     shown &= float(turned.min()) > 1 + 2 * math.cos(FARTHEST_TURN)
-    if not shown:
-        return [[replace(f, body_to_world=None) for f in frames] for frames in splits]
-    splits = [[replace(f, body_to_world=_room(f) @ rest) for f in frames] for frames in splits]
-    drifts = _drifts([frame for frames in splits for frame in frames])
-    return [[replace(f, head_drift=drifts[f.index]) for f in frames] for frames in splits]
-
-
-def _drifts(frames: list[Frame]) -> dict[int, Tensor]:
-    """`Frame.head_drift` of every moment, within its video: a run of pictures from one folder."""
-    moments = sorted({frame.index: frame for frame in frames}.items())
-    half = round(3 * DRIFT)
-    kernel = torch.exp(-0.5 * (torch.arange(-half, half + 1) / DRIFT).square())[None, None]
-    found: dict[int, Tensor] = {}
-    for _, run in groupby(moments, key=lambda item: getattr(item[1].image_path, "parent", None)):
-        rows, video = zip(*run, strict=True)
-        motions = torch.stack([head_motion(frame.body_to_world) for frame in video])
-        counted = torch.cat([motions, torch.ones(len(motions), 1)], dim=1).T[:, None]
-        *sums, count = torch.nn.functional.conv1d(counted, kernel, padding=half)[:, 0]
-        found |= zip(rows, (torch.stack(sums) / count).T - motions, strict=True)
-    return found
+    return [
+        [replace(f, body_to_world=_room(f) @ rest if shown else None) for f in frames]
+        for frames in splits
+    ]
 
 
 def _room(frame: Frame) -> Tensor:

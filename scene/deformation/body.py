@@ -4,8 +4,7 @@ A head dataset's world is the head's own frame, so the camera moves with the hea
 would have to stay before it. Registered in the pictures of a real speaker, the torso's place is a
 linear function of the six numbers of the head's pose (R² 0.93 and 0.96 on held-out frames), which a
 flexible one extrapolates worse: hence one matrix, and one weight per Gaussian, as in linear blend
-skinning with two bones. The head turns on a neck, but where it is held for a while the torso has
-gone with it: so the pose's mean over the moments about a frame says more, and has a matrix, too.
+skinning with two bones.
 """
 
 from __future__ import annotations
@@ -29,12 +28,11 @@ SOFT = 0.55  # of the mouth box's height: how far above and below the chin the w
 
 
 class BodyPart(nn.Module):
-    """A body whose motion is linear in the head's: exp(A p + D q) on top of standing still.
+    """A body whose motion is linear in the head's: exp(A p) on top of standing still.
 
-    p are the six numbers of `head_motion`, standardised, q those of `Frame.head_drift` in the same
-    units, zero where a frame has none; A and D (6, 6) are dimensionless and zero at first. What
-    they give is in the spread of the head's own turns and shifts, so that an A of the size of 1
-    moves the body as far as the head.
+    p are the six numbers of `head_motion`, standardised; A (6, 6) is dimensionless and zero at
+    first. What A gives is in the spread of the head's own turns and shifts, so that an A of the
+    size of 1 moves the body as far as the head.
     """
 
     def __init__(self, mean: Tensor, spread: Tensor, mouth: Tensor) -> None:
@@ -42,7 +40,6 @@ class BodyPart(nn.Module):
         3) is the lowest and highest corner of its box in the head's frame, y up."""
         super().__init__()
         self.law = nn.Parameter(torch.zeros(6, 6))
-        self.drift_law = nn.Parameter(torch.zeros(6, 6))
         turn, shift = (part.square().mean().sqrt() for part in spread.split(3))
         self.register_buffer("mean", mean.clone())
         self.register_buffer("factor", torch.where(spread > 1e-6, 1 / spread.clamp(min=1e-6), 0))
@@ -53,18 +50,14 @@ class BodyPart(nn.Module):
         """(N, 1) first logits, by how far rows (N, 3) of the head's frame are below the chin."""
         return SURE * ((self.chin - means[:, 1:2]) / self.soft).tanh()
 
-    def motion(self, body_to_world: Tensor, drift: Tensor | None = None) -> Tensor:
+    def motion(self, body_to_world: Tensor) -> Tensor:
         """(4, 4) how the body moved, in the world, from where a body at rest stands."""
-        way = self.law @ ((head_motion(body_to_world) - self.mean) * self.factor)
-        if drift is not None:
-            way = way + self.drift_law @ (drift * self.factor)
-        return body_to_world @ twist_to_pose(self.unit * way)
+        p = (head_motion(body_to_world) - self.mean) * self.factor
+        return body_to_world @ twist_to_pose(self.unit * (self.law @ p))
 
-    def forward(
-        self, columns: Mapping[str, Tensor], body_to_world: Tensor, drift: Tensor | None = None
-    ) -> dict[str, Tensor]:
+    def forward(self, columns: Mapping[str, Tensor], body_to_world: Tensor) -> dict[str, Tensor]:
         """The posed columns, each row carried as far as its weight says."""
-        moved, weight = self.motion(body_to_world, drift), columns[COLUMN].sigmoid()
+        moved, weight = self.motion(body_to_world), columns[COLUMN].sigmoid()
         means, quats = columns["means"], columns["quats"]
         still = torch.eye(4, dtype=means.dtype, device=means.device)
         turn = left_product(matrices_to_quats(moved[:3, :3]))

@@ -95,7 +95,7 @@ class MethodBase(nn.Module):
         """The posed columns with the body where the frame has it; at rest where it does not say."""
         if self.body is None or frame.body_to_world is None:
             return columns
-        return self.body(columns, frame.body_to_world, frame.head_drift)
+        return self.body(columns, frame.body_to_world)
 
     def body_groups(self) -> list[ParamGroup]:
         """What the body learns beside its column of the table."""
@@ -161,8 +161,6 @@ class MethodBase(nn.Module):
         if self.body is not None and "body.law" not in state:  # an older version's
             self.body = None
             del self.table.columns[COLUMN]
-        elif self.body is not None:  # an older version's has no law of the drift
-            state = {"body.drift_law": torch.zeros(6, 6)} | state
         own = self.state_dict()
         state = {k: v for k, v in state.items() if k in own or k not in OUTDATED}
         state = _of_today(state, self.sh_degree)

@@ -3,7 +3,6 @@ and head and shoulders each go their way."""
 
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -140,35 +139,6 @@ def test_the_law_is_found_again_from_where_the_body_went():
     torch.testing.assert_close(part.law, truth.law, atol=0.01, rtol=0)
 
 
-def test_the_head_drifts_towards_its_mean_over_the_moments_about_it():
-    twists = torch.zeros(200, 6)
-    twists[:, 1] = 0.2 * torch.sin(torch.arange(200) / 7)
-    twists[100:, 4] = 0.3  # another video's head is held elsewhere
-    frames = [
-        replace(frame, index=k, image_path=Path("first" if k < 100 else "second") / f"{k}.png")
-        for k, frame in enumerate(filmed([twist_to_pose(twist) for twist in twists]))
-    ]
-    train, test = with_bodies(frames[::2], frames[1::2])  # of one video, whoever is held out
-    found = sorted([*train, *test], key=lambda frame: frame.index)
-    motions = torch.stack([head_motion(frame.body_to_world) for frame in found])
-    for k in (0, 40, 99, 100, 173):
-        video = torch.arange(100) if k < 100 else torch.arange(100, 200)
-        weights = torch.exp(-0.5 * ((video - k) / 10).square())
-        mean = (weights[:, None] * motions[video]).sum(0) / weights.sum()
-        torch.testing.assert_close(found[k].head_drift, mean - motions[k], atol=2e-3, rtol=0)
-
-
-def test_a_drift_moves_the_body_by_a_law_of_its_own():
-    frames, _ = with_bodies(filmed(poses()), [])
-    part, place, drift = body(frames), frames[0].body_to_world, torch.linspace(-0.02, 0.03, 6)
-    assert torch.equal(part.motion(place, drift), part.motion(place))
-    with torch.no_grad():
-        part.drift_law.copy_(torch.eye(6))
-    expected = place @ twist_to_pose(part.unit * part.factor * drift)
-    torch.testing.assert_close(part.motion(place, drift), expected)
-    assert torch.equal(part.motion(place), place @ twist_to_pose(torch.zeros(6)))
-
-
 def test_gradients_of_law_weights_places_and_pose_are_those_of_finite_differences():
     place, rows = twist_to_pose(torch.linspace(-0.2, 0.3, 6)).double(), columns(0.4, -1.0, 3.0)
     part = BodyPart(torch.zeros(6), torch.full((6,), 0.1), MOUTH).double()
@@ -261,14 +231,6 @@ def test_a_model_of_before_the_body_part_still_opens(tiny):
     assert torch.equal(method(frame).means, old(frame).means)
 
 
-def test_a_model_of_before_the_drift_still_opens(tiny):
-    scene, settings = tiny("--method", "fourdgs")
-    method, state = built(scene, settings), built(scene, settings).state_dict()
-    del state["body.drift_law"]
-    method.load(state)
-    assert not method.body.drift_law.any()
-
-
 def test_facts_keep_where_bodies_are(tiny, tmp_path):
     scene, settings = tiny("--method", "fourdgs")
     facts = facts_of(scene, settings)
@@ -277,7 +239,6 @@ def test_facts_keep_where_bodies_are(tiny, tmp_path):
     assert torch.equal(again.head_motion.spread, facts.head_motion.spread)
     for a, b in zip(again.shown, facts.shown, strict=True):
         assert torch.equal(a.body_to_world, b.body_to_world)
-        assert torch.equal(a.head_drift, b.head_drift)
     table = torch.stack([head_motion(frame.body_to_world) for frame in scene.train])
     torch.testing.assert_close(facts.head_motion.mean, table.mean(0))
 
@@ -306,7 +267,6 @@ def test_a_driver_moves_head_and_body_as_its_own_do(tiny):
     for frame, source in zip(frames, every, strict=True):  # its own driver: its own performance
         torch.testing.assert_close(frame.body_to_world, source.body_to_world, atol=1e-4, rtol=0)
         torch.testing.assert_close(frame.camera.viewmat, source.camera.viewmat, atol=1e-3, rtol=0)
-        assert frame.head_drift is source.head_drift
     clamped = avatar.driven(facts, scene, subtract_mean=False, clamp=True)
     most = torch.stack([head_motion(frame.body_to_world) for frame in clamped]).amax(0)
     assert bool((most <= facts.head_motion.high + 1e-4).all())
@@ -321,8 +281,6 @@ def test_a_performance_in_other_units_moves_the_body_as_far(tiny):
         there, here = source.body_to_world, frame.body_to_world
         torch.testing.assert_close(here[:3, :3], there[:3, :3])
         torch.testing.assert_close(here[:3, 3], there[:3, 3] / 2)
-        turn, shift = source.head_drift.split(3)
-        torch.testing.assert_close(frame.head_drift, torch.cat([turn, shift / 2]))
 
 
 def test_between_two_moments_the_body_stays_rigid(tiny):
