@@ -56,17 +56,20 @@ SHOWN = (
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--renew", action="store_true", help="the page alone, around its numbers")
+    names = [shown.name for shown in SHOWN]
+    parser.add_argument("--only", choices=names, help="one of the demos")
     args = parser.parse_args()
-    run_command(renew if args.renew else make, debug=False)
+    run_command(renew if args.renew else lambda: make(args.only), debug=False)
 
 
-def make() -> None:
-    """Draw and export both demos."""
-    for shown in SHOWN:
+def make(only: str | None = None) -> None:
+    """Draw and export both demos, or `only` the one of this name."""
+    wanted = [shown for shown in SHOWN if only in (None, shown.name)]
+    for shown in wanted:
         model = ROOT / "output" / shown.name
         if not (model / "config.json").is_file():
             raise InputError(f"{model}: no trained model there; `make demo` and `make demo-head`")
-    for shown in SHOWN:
+    for shown in wanted:
         model = ROOT / "output" / shown.name
         skip = ["--skip_train", "--skip_test", "--skip_val", "--video_only", "--quiet"]
         _run("render.py", "-m", model, *skip, *shown.draws)

@@ -13,8 +13,9 @@ OptimizationParams = dict(
     deform_lr_max_steps=0,
     quater_lr_max_step=0,
     triplane_lr_max_step=0,
-    deform_lr_init=3e-3,
-    deform_lr_final=3e-4,
+    # At 3e-3 every ReLU of the last layer died on the talking head, and with them all motion.
+    deform_lr_init=1e-3,
+    deform_lr_final=1e-4,
     triplane_lr=1e-2,
     triplane_lr_final=1e-3,
     quater_lr_init=3e-2,

@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from fused_fields import mix_bases
+from fused_fields import add_bases
 from torch import Tensor, nn
 
 from arguments.legacy import NO_DELAY
@@ -103,8 +103,8 @@ class Method(MethodBase):
             self.code = ConditionCode(facts, inputs, h.mix_width, noise=noise, seed=self.seed)
             self.mix = nn.Linear(h.mix_width, h.n_bases)
         # What training does not tell, such as half of a gesture, must do nothing: not what chance
-        # says. Noise sees to that, too, and half of a perceptron's units would never wake.
-        if not (noise or h.mix_relu):
+        # says. Half of a perceptron's units would never wake.
+        if not h.mix_relu:
             nn.init.zeros_(self.code.layer.weight)
         refined = h.refined((*inputs, "camera"))
         self.frames = FrameCodes(facts, refined, 0) if refined else None
@@ -155,10 +155,12 @@ class Method(MethodBase):
         weights = self.mix(nn.functional.relu(code) if self.hidden.mix_relu else code)
         columns = dict(self.table.columns)
         own = columns.pop("bases")
-        added = mix_bases(own if bases is None else bases, weights[:, None] * self.units)
-        for name, part in zip(NUMBERS, added.split([*NUMBERS.values()], dim=1), strict=True):
-            columns[name] = columns[name] + part.reshape(columns[name].shape)
-        return columns
+        moved = add_bases(
+            [columns[name] for name in NUMBERS],
+            own if bases is None else bases,
+            weights[:, None] * self.units,
+        )
+        return {**columns, **dict(zip(NUMBERS, moved, strict=True))}
 
     def _table_groups(self, iterations: int, apart: Sequence[str] = ()) -> list[ParamGroup]:
         rows = self.optim.table_groups(self.table, self.facts.extent, iterations, apart)

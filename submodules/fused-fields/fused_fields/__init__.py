@@ -9,7 +9,7 @@ Planes are "rows cols C".
 from ._native import variant
 from .activate import activate
 from .adam import adam_step
-from .bases import mix_bases
+from .bases import add_bases, mix_bases
 from .errors import mean_error
 from .mlp import offset_mlp
 from .penalties import PlanePenalties, plane_penalties
@@ -24,6 +24,7 @@ __all__ = [
     "PlanePenalties",
     "activate",
     "adam_step",
+    "add_bases",
     "mean_error",
     "mix_bases",
     "offset_mlp",

@@ -93,6 +93,15 @@ class BasisTable(ctypes.Structure):
     _fields_ = members(bases=_pointer, grad=_pointer, rows=_i64, count=_i32, width=_i32, half=_i32)
 
 
+class AddedColumns(ctypes.Structure):
+    """Mirrors `AddedColumns` in csrc/api.h."""
+
+    _fields_ = members(
+        from_=ctypes.POINTER(_pointer), to=ctypes.POINTER(_pointer), widths=ctypes.POINTER(_i32),
+        count=_i32,
+    )  # fmt: skip
+
+
 class SkinTable(ctypes.Structure):
     """Mirrors `SkinTable` in csrc/api.h."""
 
@@ -143,6 +152,7 @@ def _signatures(real: type) -> dict[str, list[type]]:
         "mlp_backward": [_pointer, _pointer, _i64, _pointer, _pointer, _i32],
         "adam_step": [_pointer, _pointer, _i32],
         "mix_forward": [*[_pointer] * 3, _i32],
+        "mix_onto": [*[_pointer] * 3, _i32],
         "mix_backward": [*[_pointer] * 4, _i32],
         "skin_forward": [*[_pointer] * 5, _i32],
         "skin_backward": [*[_pointer] * 10, _i32],

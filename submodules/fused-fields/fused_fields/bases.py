@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -24,6 +25,38 @@ def mix_bases(bases: Tensor, weights: Tensor) -> Tensor:
     if not _native.runs_on([weights] if half else [bases, weights]):
         return reference.mix_bases(bases, weights)
     return _mix(bases.contiguous(), weights.contiguous())
+
+
+def add_bases(columns: Sequence[Tensor], bases: Tensor, weights: Tensor) -> list[Tensor]:
+    """The columns, "N ..." each, with the sums of `mix_bases` added: their numbers side by side are
+    the C numbers of a base.
+
+    In one pass on the CPU. Gradients go to all, as those of `mix_bases` do.
+
+    Raises ValueError or TypeError naming what does not fit.
+    """
+    _check(bases, weights)
+    _check_columns(columns, bases, weights)
+    half = bases.dtype == torch.float16
+    if not _native.runs_on([weights] if half else [bases, weights], devices=("cpu",)):
+        return reference.add_bases(columns, bases, weights, mix_bases)
+    return _add([c.contiguous() for c in columns], bases.contiguous(), weights.contiguous())
+
+
+def _check_columns(columns: Sequence[Tensor], bases: Tensor, weights: Tensor) -> None:
+    shapes = [tuple(column.shape) for column in columns]
+    width = sum(column.shape[1:].numel() for column in columns)
+    if width != bases.shape[2] or any(shape[:1] != bases.shape[:1] for shape in shapes):
+        raise ValueError(
+            f"columns have shapes {shapes} and bases {tuple(bases.shape)}; expected N rows that "
+            "together have C numbers"
+        )
+    for column in columns:
+        if column.dtype != weights.dtype or column.device != weights.device:
+            raise TypeError(
+                f"a column is {column.dtype} on {column.device} and weights is {weights.dtype} on "
+                f"{weights.device}; give all the same"
+            )
 
 
 def _check(bases: Tensor, weights: Tensor) -> None:
@@ -53,6 +86,36 @@ def _empty_sums(bases: Tensor, weights: Tensor) -> Tensor:
     return weights.new_empty(len(bases), bases.shape[2])
 
 
+def _added(columns: list[Tensor], bases: Tensor, weights: Tensor) -> list[Tensor]:
+    found = _empty_columns(columns, bases, weights)
+    count, table = len(columns), _table(bases, None)
+    pointers = ctypes.c_void_p * count
+    plan = _native.AddedColumns(
+        pointers(*(column.data_ptr() for column in columns)),
+        pointers(*(column.data_ptr() for column in found)),
+        (ctypes.c_int32 * count)(*(column.shape[1:].numel() for column in columns)),
+        count,
+    )
+    addresses = ctypes.addressof(table), weights, ctypes.addressof(plan)
+    _native.call("mix_onto", weights.dtype, *addresses)
+    return found
+
+
+def _empty_columns(columns: list[Tensor], bases: Tensor, weights: Tensor) -> list[Tensor]:
+    return [torch.empty_like(column) for column in columns]
+
+
+def _keep_added(ctx, inputs, output) -> None:
+    ctx.save_for_backward(*inputs[1:])
+
+
+def _differentiate_added(
+    ctx, grads: list[Tensor]
+) -> tuple[list[Tensor], Tensor | None, Tensor | None]:
+    sums = torch.cat([grad.flatten(1) for grad in grads], dim=1)
+    return grads, *_differentiate(ctx, sums)
+
+
 def _backward(
     grad: Tensor, bases: Tensor, weights: Tensor, wants_bases: bool
 ) -> tuple[Tensor, Tensor]:
@@ -75,7 +138,7 @@ def _keep(ctx, inputs, output) -> None:
 
 
 def _differentiate(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor]:
-    wants_bases = ctx.needs_input_grad[0]
+    wants_bases = ctx.needs_input_grad[-2]
     bases, weights = _mix_backward(grad.contiguous(), *ctx.saved_tensors, wants_bases)
     return bases if wants_bases else None, weights
 
@@ -87,6 +150,13 @@ _mix = _native.OPERATORS.define(
     fake=_empty_sums,
     keep=_keep,
     differentiate=_differentiate,
+)
+_add = _native.OPERATORS.define(
+    "add_bases(Tensor[] columns, Tensor bases, Tensor weights) -> Tensor[]",
+    cpu=_added,
+    fake=_empty_columns,
+    keep=_keep_added,
+    differentiate=_differentiate_added,
 )
 _mix_backward = _native.OPERATORS.define(
     "mix_bases_backward(Tensor grad, Tensor bases, Tensor weights, bool wants_bases) "

@@ -5,7 +5,7 @@ They take the same arguments and give the same results to rounding; arguments ar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -122,6 +122,17 @@ def mean_error(a: Tensor, b: Tensor, *, squared: bool) -> Tensor:
 def mix_bases(bases: Tensor, weights: Tensor) -> Tensor:
     """Sums "N C" of `bases` "N K C" times `weights` "K C"; see `fused_fields.mix_bases`."""
     return (bases.to(weights) * weights).sum(1)
+
+
+def add_bases(
+    columns: Sequence[Tensor],
+    bases: Tensor,
+    weights: Tensor,
+    mix: Callable[[Tensor, Tensor], Tensor] = mix_bases,
+) -> list[Tensor]:
+    """The columns with what the bases add to them; see `fused_fields.add_bases`."""
+    parts = mix(bases, weights).split([c.shape[1:].numel() for c in columns], dim=1)
+    return [c + part.reshape(c.shape) for c, part in zip(columns, parts, strict=True)]
 
 
 def skin(

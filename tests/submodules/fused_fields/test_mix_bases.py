@@ -1,9 +1,11 @@
 """Sums of linear bases: kernels against the PyTorch twin in double, and finite differences."""
 
+import math
+
 import pytest
 import torch
+from fused_fields import add_bases, mix_bases, reference
 from fused_fields import bases as module
-from fused_fields import mix_bases, reference
 
 # rows, bases, numbers: the shipped table, over two chunks; then awkward sizes
 SHAPES = [(1100, 20, 14), (513, 12, 14), (1, 1, 1), (3, 5, 17), (40, 7, 64), (2, 3, 100)]
@@ -99,10 +101,56 @@ def test_strided_inputs_are_read_correctly():
     )
 
 
+# the widths of what a Gaussian's base adds to: columns of one, two and more dimensions
+COLUMNS = [[(3,), (4,), (3,), (1,), (1, 3)], [(1,)], [(17,)], [(2, 30), (4,)]]
+
+
+def added_and_grads(function, shapes, inputs):
+    """Random columns of `shapes` with the bases added, and all gradients."""
+    bases, weights, cotangent = inputs
+    draw = torch.Generator().manual_seed(1)
+    columns = [torch.randn(len(bases), *shape, generator=draw) for shape in shapes]
+    columns = [column.to(weights.dtype).requires_grad_() for column in columns]
+    found = function(columns, bases, weights)
+    assert [column.shape for column in found] == [column.shape for column in columns]
+    sums = torch.cat([column.flatten(1) for column in found], dim=1)
+    wanted = [tensor for tensor in (*columns, bases, weights) if tensor.requires_grad]
+    return [*found, *torch.autograd.grad(sums, wanted, cotangent)]
+
+
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("shapes", COLUMNS)
+def test_bases_added_to_columns_match_torch_in_double(variant, shapes, half):
+    width = sum(math.prod(shape) for shape in shapes)
+    bases, weights, cotangent = random_inputs((1100, 6, width))
+    if half:
+        bases = bases.detach().half()
+    inputs = bases, weights, cotangent
+    truth = added_and_grads(reference.add_bases, shapes, in_double(*inputs))
+    for mine, true in zip(added_and_grads(add_bases, shapes, inputs), truth, strict=True):
+        assert (mine - true).norm() <= 2e-6 * true.norm()
+
+
+def test_gradients_of_added_bases_match_finite_differences():
+    bases, weights, _ = random_inputs((6, 3, 5), torch.float64)
+    columns = [torch.randn(6, *shape, dtype=torch.float64) for shape in ((2,), (1, 3))]
+    inputs = (*(column.requires_grad_() for column in columns), bases, weights)
+    assert torch.autograd.gradcheck(lambda a, b, *rest: add_bases([a, b], *rest), inputs)
+
+
+def test_added_bases_are_the_bits_of_sums_that_are_added_later(variant):
+    bases, weights, columns = random_inputs((1100, 20, 14))
+    with torch.no_grad():
+        found = add_bases(list(columns.split([3, 11], dim=1)), bases, weights)
+        assert torch.equal(torch.cat(found, dim=1), columns + mix_bases(bases, weights))
+
+
 @pytest.mark.long
 def test_operator_keeps_the_rules_of_torch():
     bases, weights, _ = random_inputs((9, 4, 5))
     torch.library.opcheck(module._mix, (bases, weights))
+    columns = [torch.randn(9, 2), torch.randn(9, 3)]
+    torch.library.opcheck(module._add, (columns, bases, weights))
 
 
 def test_wrong_tensors_are_refused_by_name():
@@ -113,3 +161,9 @@ def test_wrong_tensors_are_refused_by_name():
         mix_bases(bases, weights.double())
     with pytest.raises(TypeError, match="float16 and requires a gradient"):
         mix_bases(bases.detach().half().requires_grad_(), weights)
+    with pytest.raises(ValueError, match=r"columns have shapes \[\(9, 4\)\] and bases \(9, 4, 5\)"):
+        add_bases([torch.zeros(9, 4)], bases, weights)
+    with pytest.raises(
+        TypeError, match=r"a column is torch.float64 on cpu and weights is .*float32"
+    ):
+        add_bases([torch.zeros(9, 5, dtype=torch.float64)], bases, weights)

@@ -72,6 +72,15 @@ struct BasisTable {
     int32_t half;          // the bases are float16, weights and sums float
 };
 
+// Columns of a table of Gaussians, rows x widths[i] each, contiguous, that together have the numbers
+// of a base; what is added to `from` goes to `to`.
+struct AddedColumns {
+    const void* const* from;
+    void* const* to;
+    const int32_t* widths;
+    int32_t count;
+};
+
 // Points, how they move at rest, how much they follow each bone, and their own turns: rows x 3, 3,
 // bones and 4, contiguous.
 struct SkinTable {

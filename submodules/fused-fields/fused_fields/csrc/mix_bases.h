@@ -17,6 +17,7 @@
 namespace {
 
 using namespace simd;
+using fused_fields::AddedColumns;
 using fused_fields::BasisTable;
 using fused_fields::StagedWork;
 
@@ -76,26 +77,13 @@ class MixWork : public StagedWork {
 };
 
 template <class T, class Stored>
-class MixForward final : public MixWork<T> {
+class MixSums : public MixWork<T> {
   public:
-    MixForward(const BasisTable& table, const T* weights, T* sums)
-        : MixWork<T>(table, weights), sums_(sums) {}
+    using MixWork<T>::MixWork;
 
-    int64_t tasks(int64_t) const override { return this->chunks_; }
+    int64_t tasks(int64_t) const final { return this->chunks_; }
 
-    void run(int64_t, int64_t chunk) override {
-        const int64_t width = this->table_.width, count = this->table_.count;
-        const int64_t first = chunk * kBasisRows;
-        const int64_t end = min_of(first + kBasisRows, this->table_.rows);
-        for (int64_t row = first; row < end; ++row) {
-            for (int64_t col = 0; col < width; col += W) {
-                const int64_t at = row * width + col;
-                store_some<T>(sums_ + at, sum(row * count * width + col, col), end * width - at);
-            }
-        }
-    }
-
-  private:
+  protected:
     using MixWork<T>::W;
     using V = typename MixWork<T>::V;
 
@@ -120,8 +108,89 @@ class MixForward final : public MixWork<T> {
         }
         return even + odd;
     }
+};
+
+template <class T, class Stored>
+class MixForward final : public MixSums<T, Stored> {
+  public:
+    MixForward(const BasisTable& table, const T* weights, T* sums)
+        : MixSums<T, Stored>(table, weights), sums_(sums) {}
+
+    void run(int64_t, int64_t chunk) override {
+        const int64_t width = this->table_.width, count = this->table_.count;
+        const int64_t first = chunk * kBasisRows;
+        const int64_t end = min_of(first + kBasisRows, this->table_.rows);
+        for (int64_t row = first; row < end; ++row) {
+            for (int64_t col = 0; col < width; col += W) {
+                const int64_t at = row * width + col;
+                const auto found = this->sum(row * count * width + col, col);
+                store_some<T>(sums_ + at, found, end * width - at);
+            }
+        }
+    }
+
+  private:
+    using MixWork<T>::W;
 
     T* sums_;
+};
+
+// Sums that are added to columns and written to others, an array per column: what the next kernels
+// read, without sums that go through the memory.
+template <class T, class Stored>
+class MixOnto final : public MixSums<T, Stored> {
+  public:
+    MixOnto(const BasisTable& table, const T* weights, const AddedColumns& columns)
+        : MixSums<T, Stored>(table, weights), columns_(columns),
+          sums_(this->chunks_ * kKeptRows * this->stride_) {}
+
+    bool ok() const { return MixWork<T>::ok() && sums_.get(); }
+
+    void run(int64_t, int64_t chunk) override {
+        const BasisTable& table = this->table_;
+        const int64_t width = table.width;
+        const int64_t end = min_of((chunk + 1) * kBasisRows, table.rows);
+        T* sums = sums_.get() + chunk * kKeptRows * this->stride_;
+        for (int64_t first = chunk * kBasisRows; first < end; first += kKeptRows) {
+            const int64_t rows = min_of(kKeptRows, end - first);
+            for (int64_t row = 0; row < rows; ++row) {
+                for (int64_t col = 0; col < width; col += W) {
+                    store<T, W>(sums + row * this->stride_ + col,
+                                this->sum((first + row) * table.count * width + col, col));
+                }
+            }
+            add(sums, first, rows);
+        }
+    }
+
+  private:
+    using MixWork<T>::W;
+
+    static constexpr int64_t kKeptRows = 32;  // whose sums wait for what they are added to
+
+    void add(const T* sums, int64_t first, int64_t rows) const {
+        for (int32_t i = 0; i < columns_.count; sums += columns_.widths[i++]) {
+            const int64_t width = columns_.widths[i];
+            const T* from = static_cast<const T*>(columns_.from[i]) + first * width;
+            T* to = static_cast<T*>(columns_.to[i]) + first * width;
+            if (width == 1) add_column<1>(from, sums, to, rows, width);
+            else if (width == 3) add_column<3>(from, sums, to, rows, width);
+            else if (width == 4) add_column<4>(from, sums, to, rows, width);
+            else add_column<0>(from, sums, to, rows, width);
+        }
+    }
+
+    // Of a column whose width the compiler knows, or, with 0, does not.
+    template <int64_t Width>
+    void add_column(const T* from, const T* sums, T* to, int64_t rows, int64_t width) const {
+        if (Width) width = Width;
+        for (int64_t row = 0; row < rows; ++row, from += width, to += width) {
+            for (int64_t k = 0; k < width; ++k) to[k] = from[k] + sums[row * this->stride_ + k];
+        }
+    }
+
+    const AddedColumns& columns_;
+    const Buffer<T> sums_;  // of kKeptRows rows for every chunk
 };
 
 template <class T, class Stored>
@@ -199,6 +268,12 @@ template <class T>
 int mix_forward(const BasisTable* table, const T* weights, T* sums, int threads) {
     if (table->half) return run_mix(MixForward<T, uint16_t>(*table, weights, sums), 1, threads);
     return run_mix(MixForward<T, T>(*table, weights, sums), 1, threads);
+}
+
+template <class T>
+int mix_onto(const BasisTable* table, const T* weights, const AddedColumns* columns, int threads) {
+    if (table->half) return run_mix(MixOnto<T, uint16_t>(*table, weights, *columns), 1, threads);
+    return run_mix(MixOnto<T, T>(*table, weights, *columns), 1, threads);
 }
 
 template <class T>
