@@ -76,3 +76,31 @@ def test_a_cloud_is_the_sum_of_shapes_by_coefficients():
         for c, shape in zip(found.coefficients(times).float().T, found.shapes, strict=True)
     )
     assert torch.allclose(found(times), slow, atol=1e-5)
+
+
+def test_straightened_shapes_tell_the_same_motion_by_even_coefficients():
+    found, times = basis(n_shapes=8), torch.linspace(0, 1, 50)
+    draw = generator(1, "test")
+    with torch.no_grad():  # small ways beside a large mean, as the coarse stage leaves them
+        found.head.weight.copy_(0.01 * torch.randn(8, 32, generator=draw))
+        found.head.weight[7] = 0  # as many ways as can be kept
+        found.head.bias.add_(0.2 * torch.randn(8, generator=draw))
+        before = found(times)
+        found.straighten(times, 0.3)
+        after, coefficients = found(times), found.coefficients(times)
+    assert float((before - before.mean(0)).abs().max()) > 0.01
+    assert torch.allclose(after, before, atol=1e-5)
+    assert torch.allclose(coefficients[:, 0], torch.ones(50).double())
+    assert torch.allclose(found.shapes[0].T, before.mean(0), atol=1e-5)
+    spread = (coefficients - coefficients.mean(0)).square().mean(0).sqrt()
+    assert float(spread[1]) == pytest.approx(0.3, abs=1e-3)
+    assert float(spread.max()) < 0.301
+    assert float(coefficients[:, 1:].mean(0).abs().max()) < 1e-4
+
+
+def test_a_cloud_that_rests_may_be_straightened():
+    found, times = basis(n_shapes=8), torch.linspace(0, 1, 50)
+    with torch.no_grad():
+        before = found(times)
+        found.straighten(times, 0.3)
+        assert torch.allclose(found(times), before, atol=1e-6)
