@@ -175,8 +175,7 @@ CASES = {
         wider="--n_knots 10",
         everything="",
         growing="--follow always --coarse_iterations 3 --track_iterations 8 --n_control 20 "
-        "--multires 1 --init_rows 3000 --densify_grad_threshold_fine_init 1e-12 "
-        "--densify_grad_threshold_after 1e-12",
+        "--multires 1 --init_rows 3000 --riding_grad_threshold 1e-12",
         views={"train": 12, "test": 3, "val": 2},
         video=160,
         measures="fine",

@@ -143,8 +143,14 @@ def distance(found: Bases, wanted: Bases, spread: Tensor, unit: float) -> Tensor
     known = spread > DEAD * spread.max()
     inverse = torch.where(known, 1 / torch.where(known, spread, 1).square(), 0)
     offset = (10 / unit * (found.blend - wanted.blend)).square() * gate[..., None]
-    skin = (gate * (found.skin - wanted.skin).square()).mean()
-    return 0.1 * skin + 10 * (offset[..., :n] * inverse).mean() / n + 10 * offset[..., n:].mean()
+    skin = gate * (found.skin - wanted.skin).square()
+    face, pose = offset[..., :n] * inverse, offset[..., n:]
+    return 0.1 * _mean(skin) + 10 * _mean(face) / n + 10 * _mean(pose)
+
+
+def _mean(values: Tensor) -> Tensor:
+    """By rows first: PyTorch splits one long sum among as many threads as there are."""
+    return values.flatten(1).mean(1).mean()
 
 
 class SkinField(nn.Module):
@@ -196,7 +202,9 @@ class SkinField(nn.Module):
         found, weights = self._outputs(points, parts[0], parts[1][:, 0], known)
         blend, offset = found.split(3, dim=1)
         if known is not None:
-            blend = blend + known.blend @ coefficients
+            # A product a point: one of all has a gradient that PyTorch splits by threads.
+            each = coefficients[:, None].expand(len(points), -1, 1)
+            blend = blend + torch.bmm(known.blend, each)[..., 0]
         return blend, weights, offset
 
     def whole(self, points: Tensor, known: Bases | None) -> tuple[Bases, Tensor]:
