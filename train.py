@@ -91,10 +91,12 @@ def train_stage(stage: Stage, run: Run) -> None:
         ]
         losses = {term.name: term(renders, frames, step) for term in stage.losses}
         watch.losses(step, losses, frames, renders)
-        loss = sum(losses.values())
-        if loss.requires_grad:  # a step whose views have no picture may have nothing to learn
-            loss.backward()
+        learned = [loss for loss in losses.values() if loss.requires_grad]
+        if learned:  # a step whose views have no picture may have nothing to learn
+            sum(learned).backward()
         watch.gradients(step)
+        with torch.no_grad():
+            stage.look(renders, frames, step)
         if renders:
             stage.strategy.observe(renders)
         stage.strategy.update(step, method.table, optimizers)  # parity: 3DGS resizes, then steps

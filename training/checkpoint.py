@@ -91,7 +91,8 @@ class Checkpoints:
             raise InputError(
                 f"{self.saved.folder}: it was trained on the losses {_listed(self.saved.losses)}, "
                 f"this run has {_listed(self.losses)}; put the weights files of LPIPS and VGG back "
-                "as they were, or --restart to begin anew"
+                "where these differ, go on with the version of this program that wrote it where "
+                "others do, or --restart to begin anew"
             )
 
     def due(self, step: int) -> bool:

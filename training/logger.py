@@ -89,7 +89,7 @@ class Logger:
         if step % LOG_EVERY:
             return
         values = {name: float(value.detach()) for name, value in losses.items()}
-        row = {"loss": sum(values.values())}
+        row = {"loss": sum(values.values())} if values else {}
         pairs = zip(renders, frames, strict=False)  # a stage may draw nothing
         seen = next((pair for pair in pairs if pair[1].image is not None), None)
         if seen is not None:
@@ -105,9 +105,10 @@ class Logger:
         rate = (step - before) / max(self.since[1] - then, 1e-9)
         counts = {"n_gaussians": n_gaussians, "it_per_s": round(rate, 2)}
         self._write({"stage": stage, "step": step, **row, **counts, "losses": values})
-        scalars = {"l1_loss": values.get("l1", row["loss"]), "total_loss": row["loss"]}
-        for name, value in scalars.items():
-            self._scalar(f"{stage}/train_loss_patches/{name}", value, step)
+        if values:
+            scalars = {"l1_loss": values.get("l1", row["loss"]), "total_loss": row["loss"]}
+            for name, value in scalars.items():
+                self._scalar(f"{stage}/train_loss_patches/{name}", value, step)
         self._scalar(f"{stage}/iter_time", 1000 / rate, step)
         self._scalar("total_points", n_gaussians, step)
 

@@ -37,7 +37,7 @@ class Stage:
     iterations: int
     pose: Callable[[Frame], Gaussians] | None  # None: nothing is drawn, losses get no renders
     params: list[ParamGroup]
-    losses: list[Loss]
+    losses: list[Loss]  # none: nothing is learned
     strategy: Strategy
     sampler: Sampler = Shuffled()
     # Before the first step, not when the stage is resumed: fills tensors, does not rename them.
@@ -45,6 +45,8 @@ class Stage:
     begin: Callable[[], str | None] = lambda: None
     # Asked after `begin`, before the first step: the stage is passed over where it does not hold.
     needed: Callable[[], bool] = lambda: True
+    # Told what every step drew, from which frames, and the step, without gradients.
+    look: Callable[[list[Render], list[Frame], int], None] = lambda renders, frames, step: None
     # rows of the table that no view of a step drew skip the optimizer's step
     only_drawn: bool = False
     timed: bool = False  # the pose asks a frame for its time alone: frames of a moment share one

@@ -209,8 +209,8 @@ class Carried(MethodBase):
         check = Shuffled(choose=lambda frames: [shrunk(f, LONGEST) for f in held(frames)])
         return [
             replace(track, sampler=replace(window, choose=kept)),
-            Stage("check", CHECKED, self.follow, [], [self._checked()], Keep(), check,
-                  begin=c.begin_check, sketch=True),
+            Stage("check", CHECKED, self.follow, [], [], Keep(), check, begin=c.begin_check,
+                  look=self._check, sketch=True),
             *last,
         ]  # fmt: skip
 
@@ -339,33 +339,23 @@ class Carried(MethodBase):
                 c.part(n)
             return said
 
-        def look(renders: list[Render], frames: list[Frame], step: int) -> Tensor:
+        def look(renders: list[Render], frames: list[Frame], step: int) -> None:
             c.look(*frames, step)
-            return c.units.new_zeros(())
 
         every = Shuffled(choose=lambda frames: [shrunk(f, SHARP) for f in frames])
-        return Stage("spin", n, self.follow, [], [Loss("looks", constant(1.0), look)], Keep(),
-                     every, begin=begin, needed=lambda: len(c.looks) > 0,
-                     sketch=True)  # fmt: skip
+        return Stage("spin", n, self.follow, [], [], Keep(), every, begin=begin,
+                     needed=lambda: len(c.looks) > 0, look=look, sketch=True)  # fmt: skip
 
-    def _checked(self) -> Loss:
+    def _check(self, renders: list[Render], frames: list[Frame], step: int) -> None:
         """Adds up how far a held-out view is from the static Gaussians, from the points as they
         are at the moment `REST`, and from the points."""
-        distance = blurred_l2(CELLS)
-
-        @torch.no_grad()
-        def check(renders: list[Render], frames: list[Frame], step: int) -> Tensor:
-            (followed,), (frame,) = renders, frames
-            still = activate(self.table.columns, self.drawn_sh_degree), self.carrier.follow(REST)
-            views = [
-                render(frame.camera, g, frame.background, antialiased=self.antialiased)
-                for g in still
-            ]
-            found = [distance(v.image, frame.image) / len(CELLS) for v in (*views, followed)]
-            self.carrier.errors += torch.stack(found) / CHECKED
-            return found[-1]
-
-        return Loss("held_out", constant(1.0), check)
+        (followed,), (frame,), distance = renders, frames, blurred_l2(CELLS)
+        still = activate(self.table.columns, self.drawn_sh_degree), self.carrier.follow(REST)
+        views = [
+            render(frame.camera, g, frame.background, antialiased=self.antialiased) for g in still
+        ]
+        found = [distance(v.image, frame.image) / len(CELLS) for v in (*views, followed)]
+        self.carrier.errors += torch.stack(found) / CHECKED
 
     @torch.no_grad()
     def _widths(self, k: int) -> None:

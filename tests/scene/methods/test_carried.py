@@ -94,9 +94,10 @@ def before_the_choice(settings, frames):
             optimizers.set_learning_rates(step)
             seen = next(batches)
             views = [render(frame.camera, stage.pose(frame), WHITE) for frame in seen]
-            loss = sum(term(views, seen, step) for term in stage.losses)
-            if loss.requires_grad:
-                loss.backward()
+            if stage.losses:
+                sum(term(views, seen, step) for term in stage.losses).backward()
+            with torch.no_grad():
+                stage.look(views, seen, step)
             stage.strategy.update(step, method.table, optimizers)
             optimizers.step()
     return method
