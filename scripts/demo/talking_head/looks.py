@@ -112,9 +112,11 @@ class Looks:
         """Linear RGB (S, 3) of what is seen, for vertices (V, 3) in the world."""
         part = self.parts(hits)
         local = vertices @ viewmat[:3, :3].T + viewmat[:3, 3]
-        normals = unit(hits.interpolate(vertex_normals(local, self.faces), self.faces))
-        to_camera = unit(-hits.interpolate(local, self.faces))
-        albedo = self._albedo(hits, part)
+        of_vertices = vertex_normals(local, self.faces), local, self.colors, self.rest
+        seen = hits.interpolate(np.concatenate(of_vertices, 1), self.faces)
+        normals, places, colors, rest = np.split(seen, 4, axis=1)
+        normals, to_camera = unit(normals), unit(-places)
+        albedo = self._albedo(hits, part, colors.copy(), rest)
         light = np.tile(AMBIENT, (len(part), 1))
         shine = np.zeros((len(part), 1))
         for toward, color in zip(LIGHTS, LIGHT_COLORS, strict=True):
@@ -125,9 +127,8 @@ class Looks:
         outside = (hits.front | (part == LABELS["cloth"]))[:, None]
         return np.where(outside, albedo * light + shine, np.array(INSIDE) ** GAMMA)
 
-    def _albedo(self, hits: Hits, part: np.ndarray) -> Array:
-        albedo = hits.interpolate(self.colors, self.faces)
-        rest = hits.interpolate(self.rest, self.faces)
+    def _albedo(self, hits: Hits, part: np.ndarray, albedo: Array, rest: Array) -> Array:
+        """Linear RGB (S, 3), the patterns added to `albedo`, by points (S, 3) of the rest shape."""
         skin = np.isin(part, [LABELS[name] for name in SKINLIKE])
         albedo[skin] *= 1 + 0.06 * _waves(rest[skin], 160) - 0.30 * _freckles(rest[skin])
         cloth = part == LABELS["cloth"]

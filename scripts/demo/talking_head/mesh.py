@@ -47,13 +47,14 @@ def visible(vertices: Array, faces: NDArray[np.int64], viewmat: Array, K: Array,
     screen = local @ K.T
     corners = (screen[:, :2] / screen[:, 2:])[faces]  # (F, 3, 2)
     edges, area = _edges(corners)
-    triangle, x, y = _candidates(corners, area, size)
-    weights, inside = np.empty((3, len(triangle))), np.ones(len(triangle), bool)
+    count, x, y = _candidates(corners, area, size)
+    weights, inside = np.empty((3, len(x))), np.ones(len(x), bool)
     for weight, edge in zip(weights, edges.transpose(1, 2, 0), strict=True):
-        a, b, c = edge[:, triangle]
+        a, b, c = (np.repeat(term, count) for term in edge)
         weight[:] = a * x + b * y + c
         inside &= weight >= -EDGE_SLACK
-    triangle, weights = triangle[inside], weights[:, inside]
+    triangle = np.repeat(np.arange(len(faces)), count)[inside]
+    weights = weights[:, inside]
     samples = y[inside].astype(np.int64) * size + x[inside].astype(np.int64)
     # 1 / z is linear on the screen, which z is not.
     weights *= (1 / local[:, 2])[faces.T][:, triangle]
@@ -83,16 +84,17 @@ def _edges(corners: Array) -> tuple[Array, Array]:
 
 
 def _candidates(corners: Array, area: Array, size: int) -> tuple[NDArray[np.int64], Array, Array]:
-    """Triangle, x and y of every sample centre in every triangle's box."""
+    """How many sample centres lie in each triangle's box, and x and y of them all."""
     low = np.clip(np.ceil(corners.min(1) - 0.5), 0, size).astype(np.int64)
     high = np.clip(np.floor(corners.max(1) - 0.5) + 1, 0, size).astype(np.int64)
     shape = np.maximum(high - low, 0)
     shape[np.abs(area) < 1e-12] = 0
     count = shape.prod(1)
-    triangle = np.repeat(np.arange(len(corners)), count)
-    place = np.arange(len(triangle)) - np.repeat(np.cumsum(count) - count, count)
-    row, column = np.divmod(place, shape[triangle, 0])
-    return triangle, low[triangle, 0] + column + 0.5, low[triangle, 1] + row + 0.5
+    place = np.arange(count.sum(), dtype=float) - np.repeat(np.cumsum(count) - count, count)
+    width = np.repeat(shape[:, 0].astype(float), count)
+    row = np.floor((place + 0.5) / width)
+    x, y = (np.repeat(side + 0.5, count) for side in low.T)
+    return count, x + (place - row * width), y + row
 
 
 def vertex_normals(vertices: Array, faces: NDArray[np.int64]) -> Array:
