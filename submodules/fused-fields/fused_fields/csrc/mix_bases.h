@@ -3,7 +3,7 @@
 // A base of `width` numbers is read in whole vectors, which reach into the base behind it; lanes
 // beyond its own width come out as anything and are overwritten by what is computed next, or
 // dropped. Fixed chunks of rows sum their own gradients of the weights, added up in order. Rows may
-// share out between two sets of weights: a row has it in its caches when it is read once more.
+// share out between two sets of weights; each base is read once for both.
 #pragma once
 #if defined(__AVX512F__)
 #include <immintrin.h>
@@ -95,31 +95,41 @@ class MixSums : public MixWork<T> {
     SIMD_MEMBER V of_row(int64_t row, int64_t col) const {
         const int64_t from = row * this->table_.count * this->table_.width + col;
         const T* weights = this->weights_.get() + col;
-        const V found = sum(from, weights);
-        if (!this->share_) return found;
-        const V other = sum(from, weights + this->table_.count * this->stride_);
-        return found + this->share_[row] * (other - found);
+        V found[2];
+        if (!this->share_) {
+            sums<1>(from, weights, found);
+            return found[0];
+        }
+        sums<2>(from, weights, found);
+        return found[0] + this->share_[row] * (found[1] - found[0]);
     }
 
-    // Of the bases that begin `from` numbers into the table, in two halves that do not wait for
-    // each other.
-    SIMD_MEMBER V sum(int64_t from, const T* weights) const {
+    // Of the bases that begin `from` numbers into the table with every set of weights, in two
+    // halves that do not wait for each other.
+    template <int Sets>
+    SIMD_MEMBER void sums(int64_t from, const T* weights, V* found) const {
         const BasisTable& table = this->table_;
         const int64_t width = table.width, last = table.rows * table.count * width;
+        const int64_t apart = table.count * this->stride_;
         const Stored* bases = static_cast<const Stored*>(table.bases) + from;
-        V even = {}, odd = {};
+        V even[Sets] = {}, odd[Sets] = {};
         int64_t k = 0, left = last - from;
         for (; k + 1 < table.count; k += 2, left -= 2 * width) {
-            even += load_some<T>(bases + k * width, left) *
-                    load<T, W>(weights + k * this->stride_);
-            odd += load_some<T>(bases + (k + 1) * width, left - width) *
-                   load<T, W>(weights + (k + 1) * this->stride_);
+            const V first = load_some<T>(bases + k * width, left);
+            const V second = load_some<T>(bases + (k + 1) * width, left - width);
+            for (int set = 0; set < Sets; ++set) {
+                const T* of_set = weights + set * apart + k * this->stride_;
+                even[set] += first * load<T, W>(of_set);
+                odd[set] += second * load<T, W>(of_set + this->stride_);
+            }
         }
         if (k < table.count) {
-            even += load_some<T>(bases + k * width, left) *
-                    load<T, W>(weights + k * this->stride_);
+            const V first = load_some<T>(bases + k * width, left);
+            for (int set = 0; set < Sets; ++set) {
+                even[set] += first * load<T, W>(weights + set * apart + k * this->stride_);
+            }
         }
-        return even + odd;
+        for (int set = 0; set < Sets; ++set) found[set] = even[set] + odd[set];
     }
 };
 
