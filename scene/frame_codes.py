@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 from scene.cameras import Camera
 from scene.facts import SceneFacts, Statistics
-from scene.frames import NO_ROW, Frame, seen_from
+from scene.frames import NO_ROW, Frame, head_motion, seen_from
 from utils.devices import to_device
 from utils.random import generator
 from utils.rotations import axis_angle_to_matrices
 
 BEYOND = 1.0  # spreads: how far an input may leave what training showed of it
+MOTION = ("head_motion",)  # inputs of a code of the head's motion alone
 TWIST = 6  # numbers that correct a camera: rotation vector in radians, shift in scene extents
 
 
@@ -84,6 +85,9 @@ class ConditionCode(nn.Module):
     of it is held `BEYOND` its end: one that hardly varied there would tear the picture apart. Where
     gradients are taken, noise of spread `noise` is added to the standardised inputs, another at
     each step.
+
+    Beside fields of `Frame` an input may be "head_motion": the six numbers by which the head moved
+    against a body at rest, in frames that say where that is.
     """
 
     def __init__(
@@ -95,10 +99,10 @@ class ConditionCode(nn.Module):
         noise: float = 0.0,
         seed: int = 0,
     ) -> None:
-        """`inputs` are the fields of `Frame` that make up the vector, in this order."""
+        """`inputs` are what makes up the vector, in this order."""
         super().__init__()
         self.inputs, self.noise, self.seed = tuple(inputs), noise, seed
-        found = [facts.conditions[name] for name in inputs]
+        found = [_over_training(facts, name) for name in inputs]
         spread = torch.cat([statistics.spread for statistics in found])
         self.register_buffer("mean", torch.cat([statistics.mean for statistics in found]))
         self.register_buffer("factor", torch.where(spread > 1e-6, 1 / spread.clamp(min=1e-6), 0))
@@ -110,14 +114,24 @@ class ConditionCode(nn.Module):
 
     def forward(self, frame: Frame, step: int = 0) -> Tensor:
         """(width,) code of the frame; `step` chooses the noise."""
-        vector = torch.cat([getattr(frame, name) for name in self.inputs])
+        vector = torch.cat([_told(frame, name) for name in self.inputs])
         vector = vector.clamp(self.low, self.high)
         vector = (vector - self.mean) * self.factor
         if self.noise and torch.is_grad_enabled():
-            source = generator(self.seed, "code noise", step, frame.index)
+            place = "code noise" if self.inputs != MOTION else "motion noise"
+            source = generator(self.seed, place, step, frame.index)
             disturbance = torch.randn(self.mean.shape, generator=source)
             vector = vector + to_device(self.noise * disturbance, self.mean.device)
         return self.layer(vector)
+
+
+def _over_training(facts: SceneFacts, name: str) -> Statistics:
+    return facts.head_motion if name == "head_motion" else facts.conditions[name]
+
+
+def _told(frame: Frame, name: str) -> Tensor:
+    """(E,) what the frame says of an input."""
+    return head_motion(frame.body_to_world) if name == "head_motion" else getattr(frame, name)
 
 
 def _ends(found: Statistics) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Make the demo of a talking head: a scripted monologue, drawn from code, in four dataset layouts.
+"""Make the demo of a talking head: a scripted monologue, drawn from code, in five dataset layouts.
 
 The person is made of the free head model (scripts/make_head_model.py), or of the procedural toy
 head where that cannot be had. The same arguments give the same bytes; docs/talking-head.md says
@@ -35,7 +35,7 @@ from utils.files import write_json, write_text
 from utils.images import write_image
 
 MARKER, MADE_BY = "demo_head.json", "scripts/make_demo_head.py"
-VERSION = 2  # raise when the data changes, so that old folders are made again
+VERSION = 3  # raise when the data changes, so that old folders are made again
 MODEL_FILE, TRUTH_FILE = "head_model.npz", "truth.safetensors"
 BEYOND = "beyond"  # folder of the sequence that no training range holds: a subject of IMavatar's
 

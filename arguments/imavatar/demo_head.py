@@ -4,7 +4,10 @@ _base_ = "blendshapes.py"
 DataParams = dict(head_model="data/demo_head/head_model.npz", test_videos=["test", "driving"])
 ModelParams = dict(init_points=12_000, sh_degree=1)
 
-ModelHiddenParams = dict(n_bases=30)  # ten more than usual are worth half a decibel of the mouth
+ModelHiddenParams = dict(
+    n_bases=30,  # ten more than usual are worth half a decibel of the mouth
+    head_motion_input=False,  # the FLAME pose says how this head moves, and there is no torso
+)
 
 OptimizationParams = dict(
     coarse_iterations=300,

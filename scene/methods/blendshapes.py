@@ -19,8 +19,9 @@ from torch import Tensor, nn
 
 from arguments.legacy import NO_DELAY
 from arguments.settings import count, setting, weight
+from scene.deformation.body import COLUMN
 from scene.facts import SceneFacts
-from scene.frame_codes import ConditionCode, FrameCodes
+from scene.frame_codes import MOTION, ConditionCode, FrameCodes
 from scene.frames import Frame, PointCloud
 from scene.gaussian_model import Gaussians, GaussianTable, activate
 from scene.methods import MethodBase, as_half
@@ -55,6 +56,11 @@ class ModelHiddenParams(BodySetting, Refinement):
     mix_width: int = count(64, "width between the two layers from expression to weights")
     mix_relu: bool = setting(False, "a ReLU between them; otherwise weights are linear")
     flame_pose_input: bool = setting(False, "the weights follow the FLAME pose, too")
+    head_motion_input: bool = setting(
+        True,
+        "the weights follow how the head moved, too, and those of the body nothing else, where "
+        "there is a body part",
+    )
 
 
 @dataclass(frozen=True)
@@ -102,6 +108,11 @@ class Method(MethodBase):
             inputs, noise = self.needs(settings), o.code_noise
             self.code = ConditionCode(facts, inputs, h.mix_width, noise=noise, seed=self.seed)
             self.mix = nn.Linear(h.mix_width, h.n_bases)
+            self.motion: ConditionCode | None = None
+            if self.body is not None and h.head_motion_input:
+                self.motion = ConditionCode(facts, MOTION, h.mix_width, noise=noise, seed=self.seed)
+                nn.init.zeros_(self.motion.layer.weight)
+                nn.init.zeros_(self.motion.layer.bias)
         # What training does not tell, such as half of a gesture, must do nothing: not what chance
         # says. Half of a perceptron's units would never wake.
         if not h.mix_relu:
@@ -113,7 +124,7 @@ class Method(MethodBase):
         return frame if self.frames is None else self.frames.refine(frame)
 
     def forward(self, frame: Frame) -> Gaussians:
-        columns = self._moved(self.code(frame, self.at_step))
+        columns = self._moved(*self._codes(frame))
         return activate(self.on_body(columns, frame), self.drawn_sh_degree)
 
     def canonical(self, frame: Frame) -> Gaussians:
@@ -123,7 +134,7 @@ class Method(MethodBase):
     def exported(self) -> Gaussians:
         """The Gaussians of the mean expression, from bases as they are kept."""
         bases = as_half(self.table.columns["bases"])
-        return activate(self._moved(self.code.layer.bias, bases), self.sh_degree)
+        return activate(self._moved(*self._codes(None), bases), self.sh_degree)
 
     @torch.no_grad()
     def settle(self) -> None:
@@ -150,17 +161,43 @@ class Method(MethodBase):
                   only_drawn=o.sparse_adam),
         ]  # fmt: skip
 
-    def _moved(self, code: Tensor, bases: Tensor | None = None) -> dict[str, Tensor]:
-        """The table's columns with what their bases, or these, add for a frame of this code."""
-        weights = self.mix(nn.functional.relu(code) if self.hidden.mix_relu else code)
+    def load(self, state: dict[str, Tensor]) -> None:
+        if self.motion is not None and "motion.layer.weight" not in state:  # an older version's
+            self.motion = None
+        super().load(state)
+
+    def _codes(self, frame: Frame | None) -> tuple[Tensor, Tensor | None]:
+        """Of the head and of the body (None: the head's) in a frame, or at the mean of all."""
+        step = self.at_step
+        head = self.code.layer.bias if frame is None else self.code(frame, step)
+        if self.motion is None:
+            return head, None
+        known = frame is not None and frame.body_to_world is not None
+        motion = self.motion(frame, step) if known else self.motion.layer.bias
+        return head + motion, self.code.layer.bias + motion
+
+    def _moved(
+        self, head: Tensor, body: Tensor | None, bases: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """The table's columns with what their bases, or these, add for codes of head and body.
+
+        A row takes of both what its weight between head and body says, which learns nothing here:
+        it is to say what moves with what, not which bases fit better.
+        """
         columns = dict(self.table.columns)
         own = columns.pop("bases")
-        moved = add_bases(
-            [columns[name] for name in NUMBERS],
-            own if bases is None else bases,
-            weights[:, None] * self.units,
-        )
+        bases, given = own if bases is None else bases, [columns[name] for name in NUMBERS]
+        if body is None:
+            moved = add_bases(given, bases, self._weights(head))
+        else:
+            share = columns[COLUMN].detach().sigmoid()[:, 0]
+            moved = add_bases(given, bases, self._weights(head), self._weights(body), share)
         return {**columns, **dict(zip(NUMBERS, moved, strict=True))}
+
+    def _weights(self, code: Tensor) -> Tensor:
+        """(K, C) of the bases, number by number, for a code."""
+        weights = self.mix(nn.functional.relu(code) if self.hidden.mix_relu else code)
+        return weights[:, None] * self.units
 
     def _table_groups(self, iterations: int, apart: Sequence[str] = ()) -> list[ParamGroup]:
         rows = self.optim.table_groups(self.table, self.facts.extent, iterations, apart)
@@ -169,4 +206,6 @@ class Method(MethodBase):
     def _mix_groups(self, iterations: int) -> list[ParamGroup]:
         rate = log_linear(self.optim.mix_lr_init, self.optim.mix_lr_final, iterations)
         parts = {"code": self.code, "mix": self.mix}
+        if self.motion is not None:
+            parts["motion"] = self.motion
         return [ParamGroup(name, part.parameters, rate) for name, part in parts.items()]

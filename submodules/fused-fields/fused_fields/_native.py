@@ -90,7 +90,9 @@ class AdamStep(ctypes.Structure):
 class BasisTable(ctypes.Structure):
     """Mirrors `BasisTable` in csrc/api.h."""
 
-    _fields_ = members(bases=_pointer, grad=_pointer, rows=_i64, count=_i32, width=_i32, half=_i32)
+    _fields_ = members(
+        bases=_pointer, grad=_pointer, rows=_i64, count=_i32, width=_i32, half=_i32, share=_pointer
+    )  # fmt: skip
 
 
 class AddedColumns(ctypes.Structure):

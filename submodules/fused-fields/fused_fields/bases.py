@@ -27,20 +27,49 @@ def mix_bases(bases: Tensor, weights: Tensor) -> Tensor:
     return _mix(bases.contiguous(), weights.contiguous())
 
 
-def add_bases(columns: Sequence[Tensor], bases: Tensor, weights: Tensor) -> list[Tensor]:
+def add_bases(
+    columns: Sequence[Tensor],
+    bases: Tensor,
+    weights: Tensor,
+    others: Tensor | None = None,
+    share: Tensor | None = None,
+) -> list[Tensor]:
     """The columns, "N ..." each, with the sums of `mix_bases` added: their numbers side by side are
     the C numbers of a base.
 
-    In one pass on the CPU. Gradients go to all, as those of `mix_bases` do.
+    Given `others` "K C" and `share` "N", the weights of a row are 1 - share of `weights` and share
+    of `others`. In one pass on the CPU. Gradients go to all but the share, as those of `mix_bases`
+    do.
 
     Raises ValueError or TypeError naming what does not fit.
     """
     _check(bases, weights)
     _check_columns(columns, bases, weights)
+    if (others is None) != (share is None):
+        raise ValueError("others and share belong together: give both or neither")
+    if share is not None:
+        _check_share(bases, weights, others, share)
     half = bases.dtype == torch.float16
     if not _native.runs_on([weights] if half else [bases, weights], devices=("cpu",)):
-        return reference.add_bases(columns, bases, weights, mix_bases)
-    return _add([c.contiguous() for c in columns], bases.contiguous(), weights.contiguous())
+        return reference.add_bases(columns, bases, weights, others, share, mix=mix_bases)
+    columns, bases = [c.contiguous() for c in columns], bases.contiguous()
+    if share is None:
+        return _add(columns, bases, weights.contiguous(), None)
+    return _add(columns, bases, torch.stack([weights, others]), share.detach().contiguous())
+
+
+def _check_share(bases: Tensor, weights: Tensor, others: Tensor, share: Tensor) -> None:
+    if others.shape != weights.shape or share.shape != bases.shape[:1]:
+        raise ValueError(
+            f"others has shape {tuple(others.shape)} and share {tuple(share.shape)}; expected "
+            f"{tuple(weights.shape)} as weights, and ({len(bases)},)"
+        )
+    for name, tensor in (("others", others), ("share", share)):
+        if tensor.dtype != weights.dtype or tensor.device != weights.device:
+            raise TypeError(
+                f"{name} is {tensor.dtype} on {tensor.device} and weights is {weights.dtype} on "
+                f"{weights.device}; give all the same"
+            )
 
 
 def _check_columns(columns: Sequence[Tensor], bases: Tensor, weights: Tensor) -> None:
@@ -86,9 +115,11 @@ def _empty_sums(bases: Tensor, weights: Tensor) -> Tensor:
     return weights.new_empty(len(bases), bases.shape[2])
 
 
-def _added(columns: list[Tensor], bases: Tensor, weights: Tensor) -> list[Tensor]:
-    found = _empty_columns(columns, bases, weights)
-    count, table = len(columns), _table(bases, None)
+def _added(
+    columns: list[Tensor], bases: Tensor, weights: Tensor, share: Tensor | None
+) -> list[Tensor]:
+    found = _empty_columns(columns, bases, weights, share)
+    count, table = len(columns), _table(bases, None, share)
     pointers = ctypes.c_void_p * count
     plan = _native.AddedColumns(
         pointers(*(column.data_ptr() for column in columns)),
@@ -101,7 +132,9 @@ def _added(columns: list[Tensor], bases: Tensor, weights: Tensor) -> list[Tensor
     return found
 
 
-def _empty_columns(columns: list[Tensor], bases: Tensor, weights: Tensor) -> list[Tensor]:
+def _empty_columns(
+    columns: list[Tensor], bases: Tensor, weights: Tensor, share: Tensor | None
+) -> list[Tensor]:
     return [torch.empty_like(column) for column in columns]
 
 
@@ -111,23 +144,34 @@ def _keep_added(ctx, inputs, output) -> None:
 
 def _differentiate_added(
     ctx, grads: list[Tensor]
-) -> tuple[list[Tensor], Tensor | None, Tensor | None]:
+) -> tuple[list[Tensor], Tensor | None, Tensor, None]:
     sums = torch.cat([grad.flatten(1) for grad in grads], dim=1)
-    return grads, *_differentiate(ctx, sums)
+    bases, weights, share = ctx.saved_tensors
+    wants_bases = ctx.needs_input_grad[1]
+    found, of_weights = _add_backward(sums, bases, weights, wants_bases, share)
+    return grads, found if wants_bases else None, of_weights, None
 
 
 def _backward(
-    grad: Tensor, bases: Tensor, weights: Tensor, wants_bases: bool
+    grad: Tensor,
+    bases: Tensor,
+    weights: Tensor,
+    wants_bases: bool,
+    share: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Gradients of bases, empty where they are not wanted, and of weights."""
     found = _empty_grads(grad, bases, weights, wants_bases)
-    table = _table(bases, found[0] if wants_bases else None)
+    table = _table(bases, found[0] if wants_bases else None, share)
     _native.call("mix_backward", weights.dtype, ctypes.addressof(table), weights, grad, found[1])
     return found
 
 
 def _empty_grads(
-    grad: Tensor, bases: Tensor, weights: Tensor, wants_bases: bool
+    grad: Tensor,
+    bases: Tensor,
+    weights: Tensor,
+    wants_bases: bool,
+    share: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     shape = bases.shape if wants_bases else (0,)
     return weights.new_empty(shape), torch.empty_like(weights)
@@ -138,7 +182,7 @@ def _keep(ctx, inputs, output) -> None:
 
 
 def _differentiate(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor]:
-    wants_bases = ctx.needs_input_grad[-2]
+    wants_bases = ctx.needs_input_grad[0]
     bases, weights = _mix_backward(grad.contiguous(), *ctx.saved_tensors, wants_bases)
     return bases if wants_bases else None, weights
 
@@ -152,7 +196,7 @@ _mix = _native.OPERATORS.define(
     differentiate=_differentiate,
 )
 _add = _native.OPERATORS.define(
-    "add_bases(Tensor[] columns, Tensor bases, Tensor weights) -> Tensor[]",
+    "add_bases(Tensor[] columns, Tensor bases, Tensor weights, Tensor? share) -> Tensor[]",
     cpu=_added,
     fake=_empty_columns,
     keep=_keep_added,
@@ -165,9 +209,15 @@ _mix_backward = _native.OPERATORS.define(
     cuda=_native.on_gpu("mix_bases_backward"),
     fake=_empty_grads,
 )
+_add_backward = _native.OPERATORS.define(
+    "add_bases_backward(Tensor grad, Tensor bases, Tensor weights, bool wants_bases, "
+    "Tensor? share) -> (Tensor, Tensor)",
+    cpu=_backward,
+    fake=_empty_grads,
+)
 
 
-def _table(bases: Tensor, grad: Tensor | None) -> _native.BasisTable:
-    address = None if grad is None else grad.data_ptr()
+def _table(bases: Tensor, grad: Tensor | None, share: Tensor | None = None) -> _native.BasisTable:
+    addresses = [None if tensor is None else tensor.data_ptr() for tensor in (grad, share)]
     half = bases.dtype == torch.float16
-    return _native.BasisTable(bases.data_ptr(), address, *bases.shape, half)
+    return _native.BasisTable(bases.data_ptr(), addresses[0], *bases.shape, half, addresses[1])

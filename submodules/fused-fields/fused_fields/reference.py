@@ -128,10 +128,16 @@ def add_bases(
     columns: Sequence[Tensor],
     bases: Tensor,
     weights: Tensor,
+    others: Tensor | None = None,
+    share: Tensor | None = None,
+    *,
     mix: Callable[[Tensor, Tensor], Tensor] = mix_bases,
 ) -> list[Tensor]:
     """The columns with what the bases add to them; see `fused_fields.add_bases`."""
-    parts = mix(bases, weights).split([c.shape[1:].numel() for c in columns], dim=1)
+    sums = mix(bases, weights)
+    if share is not None:
+        sums = torch.lerp(sums, mix(bases, others), share.detach()[:, None])
+    parts = sums.split([c.shape[1:].numel() for c in columns], dim=1)
     return [c + part.reshape(c.shape) for c, part in zip(columns, parts, strict=True)]
 
 

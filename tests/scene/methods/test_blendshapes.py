@@ -9,6 +9,7 @@ import torch
 from arguments import parse_train_args
 from gaussian_renderer import render
 from scene import load_scene
+from scene.deformation.body import COLUMN
 from scene.gaussian_model import activate
 from scene.methods import as_half, make_method, read_method
 from scene.methods.blendshapes import NUMBERS
@@ -18,6 +19,7 @@ from training.checkpoint import Checkpoints
 from training.losses import l1
 from training.optimizers import Optimizers
 from utils.errors import InputError
+from utils.rotations import rigid_inverse, twist_to_pose
 from utils.tensors import read_tensors
 
 ALONE = ("--n_bases", "1", "--bases_lr_init", "1")
@@ -216,3 +218,62 @@ def test_bases_learn_what_a_coefficient_does_and_carry_it_to_values_between(fold
 def test_a_scene_without_expressions_is_refused_before_training(tmp_path):
     with pytest.raises(InputError, match="'blendshapes' needs expression coefficients"):
         build(write_tiny_scene(tmp_path / "tiny"))
+
+
+def with_body(folder, *flags):
+    """A method whose first half of the rows is head and whose second is body, and its scene."""
+    method, scene, _ = build(folder, "--body_part", "true", *flags)
+    with torch.no_grad():
+        logits = method.table.columns[COLUMN]
+        logits.copy_(torch.where(torch.arange(len(logits))[:, None] < 50, -50.0, 50.0))
+        if method.motion is not None:
+            method.motion.layer.weight.copy_(torch.linspace(-1, 1, 48).reshape(8, 6))
+    return method, scene
+
+
+def still(a, b):
+    """Whether colours and sizes of head and of body are the same in both."""
+    return [
+        bool(
+            torch.allclose(a.sh[rows], b.sh[rows])
+            and torch.allclose(a.scales[rows], b.scales[rows])
+        )
+        for rows in (slice(50), slice(50, None))
+    ]
+
+
+def test_bases_of_the_body_follow_the_heads_motion_alone_and_those_of_the_head_both(folder):
+    for flags, by_expression, by_motion in (
+        ((), [False, True], [False, False]),
+        (("--head_motion_input", "false"), [False, False], [True, True]),
+    ):
+        method, scene = with_body(folder, *flags)
+        frame, other = scene.train[0], scene.train[-1]
+        spoken = replace(frame, expression=other.expression)
+        moved = replace(frame, body_to_world=other.body_to_world)
+        assert still(method(frame), method(spoken)) == by_expression
+        assert still(method(frame), method(moved)) == by_motion
+
+
+def test_a_motion_that_training_did_not_show_is_held_beyond_its_end(folder):
+    method, scene = with_body(folder)
+    known = method.facts.head_motion
+    shift = torch.tensor([0.0, 0, 0, 1, 1, 1])
+    far, farther = (
+        replace(
+            scene.train[0],
+            body_to_world=rigid_inverse(twist_to_pose(known.mean + k * shift * known.spread)),
+        )
+        for k in (20, 30)
+    )
+    with torch.no_grad():
+        assert torch.allclose(method.motion(far), method.motion(farther), atol=1e-4)
+        assert not torch.allclose(method.motion(far), method.motion(scene.train[0]), atol=1e-2)
+
+
+def test_a_model_whose_bases_knew_the_expression_alone_still_opens(folder):
+    older, scene = with_body(folder, "--head_motion_input", "false")
+    method, _ = with_body(folder)
+    method.load(older.state_dict())
+    for frame in scene.test:
+        assert same(method(frame), older(frame)) == set(FIELDS)

@@ -107,28 +107,61 @@ COLUMNS = [[(3,), (4,), (3,), (1,), (1, 3)], [(1,)], [(17,)], [(2, 30), (4,)]]
 
 def added_and_grads(function, shapes, inputs):
     """Random columns of `shapes` with the bases added, and all gradients."""
-    bases, weights, cotangent = inputs
+    bases, weights, cotangent, *shared = inputs
     draw = torch.Generator().manual_seed(1)
     columns = [torch.randn(len(bases), *shape, generator=draw) for shape in shapes]
     columns = [column.to(weights.dtype).requires_grad_() for column in columns]
-    found = function(columns, bases, weights)
+    found = function(columns, bases, weights, *shared)
     assert [column.shape for column in found] == [column.shape for column in columns]
     sums = torch.cat([column.flatten(1) for column in found], dim=1)
-    wanted = [tensor for tensor in (*columns, bases, weights) if tensor.requires_grad]
+    wanted = [t for t in (*columns, bases, weights, *shared[:1]) if t.requires_grad]
     return [*found, *torch.autograd.grad(sums, wanted, cotangent)]
 
 
+def second_weights(weights, rows):
+    """Other weights, and how far each row goes towards them: some not at all, some all the way."""
+    draw = torch.Generator().manual_seed(2)
+    others = torch.randn(weights.shape, generator=draw, dtype=weights.dtype, requires_grad=True)
+    share = (1.4 * torch.rand(rows, generator=draw, dtype=weights.dtype) - 0.2).clamp(0, 1)
+    return others, share
+
+
+@pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize("shapes", COLUMNS)
-def test_bases_added_to_columns_match_torch_in_double(variant, shapes, half):
+def test_bases_added_to_columns_match_torch_in_double(variant, shapes, half, shared):
     width = sum(math.prod(shape) for shape in shapes)
     bases, weights, cotangent = random_inputs((1100, 6, width))
     if half:
         bases = bases.detach().half()
-    inputs = bases, weights, cotangent
+    inputs = bases, weights, cotangent, *(second_weights(weights, 1100) if shared else ())
     truth = added_and_grads(reference.add_bases, shapes, in_double(*inputs))
     for mine, true in zip(added_and_grads(add_bases, shapes, inputs), truth, strict=True):
         assert (mine - true).norm() <= 2e-6 * true.norm()
+
+
+def test_a_row_takes_of_two_sets_of_weights_what_its_share_says(variant):
+    """By loops over numbers, in double."""
+    bases, weights, _ = random_inputs((9, 4, 5), torch.float64)
+    bases, weights, others, share = (
+        t.detach() for t in (bases, weights, *second_weights(weights, 9))
+    )
+    found = add_bases([torch.zeros(9, 5, dtype=torch.float64)], bases, weights, others, share)[0]
+    for n in range(9):
+        for c in range(5):
+            mixed = [(1 - share[n]) * weights[k, c] + share[n] * others[k, c] for k in range(4)]
+            expected = sum(float(bases[n, k, c] * mixed[k]) for k in range(4))
+            assert found[n, c] == pytest.approx(expected, rel=1e-12, abs=1e-12)
+
+
+def test_bits_of_shared_bases_do_not_depend_on_the_number_of_threads(thread_counts):
+    inputs = random_inputs((5000, 20, 14))
+    inputs, runs = (*inputs, *second_weights(inputs[1], 5000)), []
+    for threads in thread_counts:
+        torch.set_num_threads(threads)
+        runs.append(added_and_grads(add_bases, COLUMNS[0], inputs))
+    for other in runs[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(runs[0], other, strict=True))
 
 
 def test_gradients_of_added_bases_match_finite_differences():
@@ -136,6 +169,9 @@ def test_gradients_of_added_bases_match_finite_differences():
     columns = [torch.randn(6, *shape, dtype=torch.float64) for shape in ((2,), (1, 3))]
     inputs = (*(column.requires_grad_() for column in columns), bases, weights)
     assert torch.autograd.gradcheck(lambda a, b, *rest: add_bases([a, b], *rest), inputs)
+    others, share = second_weights(weights, 6)
+    inputs = (*inputs, others)
+    assert torch.autograd.gradcheck(lambda a, b, *rest: add_bases([a, b], *rest, share), inputs)
 
 
 def test_added_bases_are_the_bits_of_sums_that_are_added_later(variant):
@@ -150,7 +186,9 @@ def test_operator_keeps_the_rules_of_torch():
     bases, weights, _ = random_inputs((9, 4, 5))
     torch.library.opcheck(module._mix, (bases, weights))
     columns = [torch.randn(9, 2), torch.randn(9, 3)]
-    torch.library.opcheck(module._add, (columns, bases, weights))
+    torch.library.opcheck(module._add, (columns, bases, weights, None))
+    others, share = second_weights(weights, 9)
+    torch.library.opcheck(module._add, (columns, bases, torch.stack([weights, others]), share))
 
 
 def test_wrong_tensors_are_refused_by_name():
@@ -167,3 +205,10 @@ def test_wrong_tensors_are_refused_by_name():
         TypeError, match=r"a column is torch.float64 on cpu and weights is .*float32"
     ):
         add_bases([torch.zeros(9, 5, dtype=torch.float64)], bases, weights)
+    column, share = [torch.zeros(9, 5)], torch.zeros(9)
+    with pytest.raises(ValueError, match="give both or neither"):
+        add_bases(column, bases, weights, weights)
+    with pytest.raises(ValueError, match=r"share \(8,\); expected \(4, 5\) as weights, and \(9,\)"):
+        add_bases(column, bases, weights, weights, share[:8])
+    with pytest.raises(TypeError, match=r"others is torch.float64 on cpu and weights is .*float32"):
+        add_bases(column, bases, weights, weights.double(), share)

@@ -6,11 +6,18 @@
 A family that has no place for a split leaves its moments out.
 """
 
-from scripts.demo.talking_head.layouts import gaussianavatars, imavatar, nerface, nerfblendshape
+from scripts.demo.talking_head.layouts import (
+    gaussianavatars,
+    imavatar,
+    insta,
+    nerface,
+    nerfblendshape,
+)
 
 LAYOUTS = {
     "imavatar": imavatar,
     "nerfblendshape": nerfblendshape,
     "nerface": nerface,
     "gaussianavatars": gaussianavatars,
+    "insta": insta,
 }

@@ -70,6 +70,9 @@ struct BasisTable {
     int64_t rows;
     int32_t count, width;  // bases of a row, numbers of a base
     int32_t half;          // the bases are float16, weights and sums float
+    // Of each row, how far it goes from the first weights to the second ones, which then lie behind
+    // them; null: there are no second ones.
+    const void* share;
 };
 
 // Columns of a table of Gaussians, rows x widths[i] each, contiguous, that together have the numbers

@@ -2,7 +2,8 @@
 //
 // A base of `width` numbers is read in whole vectors, which reach into the base behind it; lanes
 // beyond its own width come out as anything and are overwritten by what is computed next, or
-// dropped. Fixed chunks of rows sum their own gradients of the weights, added up in order.
+// dropped. Fixed chunks of rows sum their own gradients of the weights, added up in order. Rows may
+// share out between two sets of weights; each base is read once for both.
 #pragma once
 #if defined(__AVX512F__)
 #include <immintrin.h>
@@ -54,11 +55,12 @@ template <class T>
 class MixWork : public StagedWork {
   public:
     MixWork(const BasisTable& table, const T* weights)
-        : table_(table), stride_((table.width + W - 1) / W * W),
-          weights_(table.count * stride_), chunks_((table.rows + kBasisRows - 1) / kBasisRows) {
+        : table_(table), share_(static_cast<const T*>(table.share)),
+          count_((share_ ? 2 : 1) * table.count), stride_((table.width + W - 1) / W * W),
+          weights_(count_ * stride_), chunks_((table.rows + kBasisRows - 1) / kBasisRows) {
         if (!weights_.get()) return;
-        std::memset(weights_.get(), 0, table.count * stride_ * sizeof(T));
-        for (int64_t k = 0; k < table.count; ++k) {
+        std::memset(weights_.get(), 0, count_ * stride_ * sizeof(T));
+        for (int64_t k = 0; k < count_; ++k) {
             std::memcpy(weights_.get() + k * stride_, weights + k * table.width,
                         table.width * sizeof(T));
         }
@@ -71,6 +73,8 @@ class MixWork : public StagedWork {
     using V = Vec<T, W>;
 
     const BasisTable& table_;
+    const T* const share_;    // of the second weights in each row, or null
+    const int64_t count_;     // of weights, a row's bases once or twice
     const int64_t stride_;    // numbers from one base's padded weights to the next one's
     const Buffer<T> weights_;
     const int64_t chunks_;
@@ -87,26 +91,45 @@ class MixSums : public MixWork<T> {
     using MixWork<T>::W;
     using V = typename MixWork<T>::V;
 
-    // Of the bases that begin `from` numbers into the table, in two halves that do not wait for
-    // each other.
-    SIMD_MEMBER V sum(int64_t from, int64_t col) const {
+    // Of a row from one of its numbers on.
+    SIMD_MEMBER V of_row(int64_t row, int64_t col) const {
+        const int64_t from = row * this->table_.count * this->table_.width + col;
+        const T* weights = this->weights_.get() + col;
+        V found[2];
+        if (!this->share_) {
+            sums<1>(from, weights, found);
+            return found[0];
+        }
+        sums<2>(from, weights, found);
+        return found[0] + this->share_[row] * (found[1] - found[0]);
+    }
+
+    // Of the bases that begin `from` numbers into the table with every set of weights, in two
+    // halves that do not wait for each other.
+    template <int Sets>
+    SIMD_MEMBER void sums(int64_t from, const T* weights, V* found) const {
         const BasisTable& table = this->table_;
         const int64_t width = table.width, last = table.rows * table.count * width;
+        const int64_t apart = table.count * this->stride_;
         const Stored* bases = static_cast<const Stored*>(table.bases) + from;
-        const T* weights = this->weights_.get() + col;
-        V even = {}, odd = {};
+        V even[Sets] = {}, odd[Sets] = {};
         int64_t k = 0, left = last - from;
         for (; k + 1 < table.count; k += 2, left -= 2 * width) {
-            even += load_some<T>(bases + k * width, left) *
-                    load<T, W>(weights + k * this->stride_);
-            odd += load_some<T>(bases + (k + 1) * width, left - width) *
-                   load<T, W>(weights + (k + 1) * this->stride_);
+            const V first = load_some<T>(bases + k * width, left);
+            const V second = load_some<T>(bases + (k + 1) * width, left - width);
+            for (int set = 0; set < Sets; ++set) {
+                const T* of_set = weights + set * apart + k * this->stride_;
+                even[set] += first * load<T, W>(of_set);
+                odd[set] += second * load<T, W>(of_set + this->stride_);
+            }
         }
         if (k < table.count) {
-            even += load_some<T>(bases + k * width, left) *
-                    load<T, W>(weights + k * this->stride_);
+            const V first = load_some<T>(bases + k * width, left);
+            for (int set = 0; set < Sets; ++set) {
+                even[set] += first * load<T, W>(weights + set * apart + k * this->stride_);
+            }
         }
-        return even + odd;
+        for (int set = 0; set < Sets; ++set) found[set] = even[set] + odd[set];
     }
 };
 
@@ -117,14 +140,12 @@ class MixForward final : public MixSums<T, Stored> {
         : MixSums<T, Stored>(table, weights), sums_(sums) {}
 
     void run(int64_t, int64_t chunk) override {
-        const int64_t width = this->table_.width, count = this->table_.count;
-        const int64_t first = chunk * kBasisRows;
+        const int64_t width = this->table_.width, first = chunk * kBasisRows;
         const int64_t end = min_of(first + kBasisRows, this->table_.rows);
         for (int64_t row = first; row < end; ++row) {
             for (int64_t col = 0; col < width; col += W) {
                 const int64_t at = row * width + col;
-                const auto found = this->sum(row * count * width + col, col);
-                store_some<T>(sums_ + at, found, end * width - at);
+                store_some<T>(sums_ + at, this->of_row(row, col), end * width - at);
             }
         }
     }
@@ -155,8 +176,7 @@ class MixOnto final : public MixSums<T, Stored> {
             const int64_t rows = min_of(kKeptRows, end - first);
             for (int64_t row = 0; row < rows; ++row) {
                 for (int64_t col = 0; col < width; col += W) {
-                    store<T, W>(sums + row * this->stride_ + col,
-                                this->sum((first + row) * table.count * width + col, col));
+                    store<T, W>(sums + row * this->stride_ + col, this->of_row(first + row, col));
                 }
             }
             add(sums, first, rows);
@@ -198,7 +218,7 @@ class MixBackward final : public MixWork<T> {
   public:
     MixBackward(const BasisTable& table, const T* weights, const T* grad, T* grad_weights)
         : MixWork<T>(table, weights), grad_(grad), grad_weights_(grad_weights),
-          parts_(this->chunks_ * table.count * this->stride_) {}
+          parts_(this->chunks_ * this->count_ * this->stride_) {}
 
     bool ok() const { return MixWork<T>::ok() && parts_.get(); }
 
@@ -211,7 +231,7 @@ class MixBackward final : public MixWork<T> {
     using V = typename MixWork<T>::V;
 
     T* part(int64_t chunk) const {
-        return parts_.get() + chunk * this->table_.count * this->stride_;
+        return parts_.get() + chunk * this->count_ * this->stride_;
     }
 
     void one_chunk(int64_t chunk) {
@@ -221,27 +241,38 @@ class MixBackward final : public MixWork<T> {
         const Stored* bases = static_cast<const Stored*>(table.bases);
         T* found = static_cast<T*>(table.grad);
         T* sums = part(chunk);
-        std::memset(sums, 0, count * stride * sizeof(T));
+        std::memset(sums, 0, this->count_ * stride * sizeof(T));
         for (int64_t row = first; row < end; ++row) {
             for (int64_t k = 0; k < count; ++k) {
                 for (int64_t col = 0; col < width; col += W) {
                     const int64_t at = (row * count + k) * width + col;
-                    const V grad = load_some<T>(grad_ + row * width + col,
-                                                (table.rows - row) * width - col);
+                    V grad = load_some<T>(grad_ + row * width + col,
+                                          (table.rows - row) * width - col);
                     const V base = load_some<T>(bases + at, table.rows * count * width - at);
-                    T* sum = sums + k * stride + col;
-                    store<T, W>(sum, load<T, W>(sum) + base * grad);
-                    if (!found) continue;
-                    const V weight = load<T, W>(this->weights_.get() + k * stride + col);
-                    store_some<T>(found + at, grad * weight, end * count * width - at);
+                    V of_base = {};
+                    if (this->share_) {
+                        const V other = this->share_[row] * grad;
+                        grad -= other;
+                        of_base = one_set(sums, count + k, col, base, other);
+                    }
+                    of_base += one_set(sums, k, col, base, grad);
+                    if (found) store_some<T>(found + at, of_base, end * count * width - at);
                 }
             }
         }
     }
 
+    // Adds to the sums of base `k` of all weights what a row's base gives them, and returns what
+    // its weights give the base.
+    SIMD_MEMBER V one_set(T* sums, int64_t k, int64_t col, V base, V grad) const {
+        T* sum = sums + k * this->stride_ + col;
+        store<T, W>(sum, load<T, W>(sum) + base * grad);
+        return grad * load<T, W>(this->weights_.get() + k * this->stride_ + col);
+    }
+
     void add_up() {
         const int64_t width = this->table_.width, stride = this->stride_;
-        for (int64_t k = 0; k < this->table_.count; ++k) {
+        for (int64_t k = 0; k < this->count_; ++k) {
             for (int64_t col = 0; col < width; ++col) {
                 T sum = 0;
                 for (int64_t chunk = 0; chunk < this->chunks_; ++chunk) {
