@@ -33,7 +33,7 @@ from utils.files import read_bytes, replacing
 from utils.images import Pixels, read_image, write_image
 from utils.tensors import read_tensors, write_tensors
 
-VERSION = 3  # raise when a stage's result changes, so that old ones are made again
+VERSION = 4  # raise when a stage's result changes, so that old ones are made again
 CHUNK = 256  # frames that a killed run loses at most
 
 

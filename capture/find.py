@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
+import cv2
 import numpy as np
 
 from capture.nets import FACE_CROP, FOUND, LEFT_EYE, RIGHT_EYE, Box, Crop, FaceNets, roll
@@ -15,6 +16,7 @@ LOOK_AGAIN = 25  # frames between two looks for faces
 PALMS_EVERY = 8  # frames between two looks for hands
 FINGERS = 0.5  # of a palm's size: from its middle towards the fingers, where the hand's middle is
 HAND = 1.0  # of a palm's size: from the hand's middle to its ends (MediaPipe: 1.3, with a margin)
+BRIGHT = 100.0  # grey levels of a face; in darker pictures the palm net takes shades for hands
 PLACES = ("largest", "left", "right", "centre")
 
 
@@ -117,6 +119,9 @@ class Finder:
     def _palms(self, picture: Pixels, points: np.ndarray) -> float:
         """The highest score of a hand that lies on the face."""
         low, high = points[:, :2].min(0), points[:, :2].max(0)
+        luma = max(_luma(picture, points), 1.0)
+        if luma < BRIGHT:
+            picture = cv2.convertScaleAbs(picture, alpha=BRIGHT / luma)
         near = [box.score for box in self.nets.palms(picture) if _touches(box, low, high)]
         return max(near, default=0.0)
 

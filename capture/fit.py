@@ -40,7 +40,6 @@ STEPS, STEPS_AGAIN = 180, 80  # of the first fit, and after the poses were refin
 STIFF = 0.5  # of the steps in which nobody has points of their own
 FACE_WIDE = 0.24  # metres that a face crop shows
 HUBER = 6.0  # pixels
-JAW_LINE = slice(11, 26)  # of CONTOUR: the net lets it follow an opening mouth only halfway
 OPENING = (
     "mouthLowerDown",
     "mouthUpperUp",
@@ -72,8 +71,7 @@ class Weights:
     lips: float = 2.0
     lids: float = 0.2
     iris: float = 10.0
-    contour: float = 0.7
-    jaw_line: float = 0.05
+    contour: float = 0.05  # the net's outline bends identities, and follows jaws only halfway
     opening: float = 5.0  # of the columns that part the lips: times the others
     parting: float = 0.5  # of what expressions part the lips by, which the jaw should do
     lip_gap: float = 6.0
@@ -170,7 +168,7 @@ class _Job:
     center: Tensor  # (3,) middle of the face at rest
     joined: Tensor  # (T - 2,) 1 where three frames follow each other
     normals: Tensor  # (470, 3) roughly outwards, level
-    kind: Tensor  # (470,) 0 inner, 1 lips, 2 lids, 3 iris, 4 contour, 5 its jaw line
+    kind: Tensor  # (470,) 0 inner, 1 lips, 2 lids, 3 iris, 4 contour
     sliding: Tensor  # (470,) 0 of lids and irises, whose gap says how far eyes are open, else 1
     free: Tensor  # (E,) 1 where a column is an unknown
 
@@ -185,14 +183,11 @@ class _Job:
         kind = torch.zeros(len(head.template), dtype=torch.int64)
         for value, rows in (
             (4, CONTOUR),
-            (5, CONTOUR[JAW_LINE]),
             (1, LIPS),
             (2, RIGHT_LIDS + LEFT_LIDS),
             (3, (468, 469)),
         ):
             kind[list(rows)] = value
-        middle = head.template[list(CONTOUR)].mean(0)
-        out = (head.template - middle) * torch.tensor([1.0, 0, 1.0])
         free = torch.tensor([float(not name.startswith(DERIVED)) for name in names])
         return cls(
             head=head,
@@ -204,7 +199,7 @@ class _Job:
             eyes=eyes,
             joined=joined,
             center=head.template[kind == 0].mean(0),
-            normals=torch.nn.functional.normalize(out, dim=-1),
+            normals=outward(head),
             kind=kind,
             sliding=((kind != 2) & (kind != 3)).float(),
             free=free,
@@ -304,7 +299,7 @@ class _Job:
     def loss(self, values: dict[str, Tensor], w: Weights, *, stiff: bool) -> Tensor:
         points, pixels, facing, toward = self.place(values)
         off = (pixels - self.seen) * self.scale[:, None, None]
-        kinds = torch.tensor([1.0, w.lips, w.lids, w.iris, w.contour, w.jaw_line])[self.kind]
+        kinds = torch.tensor([1.0, w.lips, w.lids, w.iris, w.contour])[self.kind]
         weight = kinds * ((facing + 0.1) / 0.3).clamp(0, 1)
         open_eyes = 1 - self.eyes.blink.clamp(0, 1)
         weight[:, 468:] = w.iris * open_eyes * self.eyes.trust
@@ -386,6 +381,17 @@ class _Job:
             error,
             self.focal,
         )
+
+
+def outward(head: PointHead) -> Tensor:
+    """(470, 3) level unit vectors, roughly the skin's normals at the points.
+
+    They begin between outline and neck, so that the outline's sides face a camera in front a
+    little: there they are what is seen of the face's width.
+    """
+    middle = (head.template[list(CONTOUR)].mean(0) + head.joints[1]) / 2
+    out = (head.template - middle) * torch.tensor([1.0, 0, 1.0])
+    return torch.nn.functional.normalize(out, dim=-1)
 
 
 def directions(pose: Tensor, shift: Tensor) -> Tensor:

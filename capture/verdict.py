@@ -34,7 +34,7 @@ STILL = 0.02  # grey levels between thumbnails; and the face moves by no pixel
 class Chosen:
     """The frames that are worth fitting."""
 
-    found: Found  # of the longest take
+    found: Found  # of the take that is used
     first: int  # its first frame's number in the clip
     reasons: np.ndarray  # (T,) object, why each frame of the take is left out, or `USABLE`
     notes: tuple[str, ...]  # what the user is told
@@ -45,7 +45,7 @@ class Chosen:
 
 
 def choose(clip: str, found: Found, *, face_named: bool, least: int = LEAST) -> Chosen:
-    """The longest take and its usable frames.
+    """The take with the most usable frames, and these.
 
     Args:
         clip: the file's name, for messages.
@@ -62,26 +62,19 @@ def choose(clip: str, found: Found, *, face_named: bool, least: int = LEAST) -> 
         )
     first = 0
     parts = [part for part in takes(found.change) if found.face[part].any()]
-    longest = max(parts, key=lambda part: int(found.face[part].sum()))
     if len(takes(found.change)) > 1:
-        at, to = found.times[longest.start], found.times[longest.stop - 1]
+        best = max(parts, key=lambda part: _worth(found.part(part)))
+        at, to = found.times[best.start], found.times[best.stop - 1]
         notes.append(
-            f"the clip is cut at {_cuts(found)}: the longest take with a face is used, frames "
-            f"{longest.start} to {longest.stop - 1} ({at:.2f} to {to:.2f} s)"
+            f"the clip is cut at {_cuts(found)}: the take with the most usable frames is used, "
+            f"frames {best.start} to {best.stop - 1} ({at:.2f} to {to:.2f} s)"
         )
-        found, first = found.part(longest), longest.start
+        found, first = found.part(best), best.start
     seen = found.part(found.face)
     _refuse_lying(clip, seen)
     _refuse_several(clip, found, face_named)
     _refuse_quality(clip, seen, first, notes)
-    reasons = np.full(len(found.times), USABLE, object)
-    for mask, reason in (
-        (_turned_away(found), "turned away"),
-        (_leaves(found), "leaves the picture"),
-        (_hands(found), "a hand before the face"),
-        (~found.face, "no face"),
-    ):
-        reasons[mask] = reason
+    reasons = _reasons(found)
     if is_variable(found.times):
         notes.append("its frame rate varies: each frame has the time that the file says")
     chosen = Chosen(found, first, reasons, tuple(notes))
@@ -133,6 +126,24 @@ def table(reasons: Sequence[str]) -> str:
 
 def at(found: Found, frame: int, first: int = 0) -> str:
     return f"frame {first + frame} ({found.times[frame]:.2f} s)"
+
+
+def _worth(take: Found) -> tuple[int, int]:
+    """Usable frames of a take, and those with a face."""
+    return int((_reasons(take) == USABLE).sum()), int(take.face.sum())
+
+
+def _reasons(found: Found) -> np.ndarray:
+    """(T,) object, why each frame of a take is left out, or `USABLE`."""
+    reasons = np.full(len(found.times), USABLE, object)
+    for mask, reason in (
+        (_turned_away(found), "turned away"),
+        (_leaves(found), "leaves the picture"),
+        (_hands(found), "a hand before the face"),
+        (~found.face, "no face"),
+    ):
+        reasons[mask] = reason
+    return reasons
 
 
 def _cuts(found: Found) -> str:

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from scene import Scene
 from scene.controls import name_of
-from scene.facts import HEAD, SceneFacts, Statistics, moments, statistics
-from scene.frames import NO_ROW, Frame, from_aside, head_motion
+from scene.facts import SceneFacts, Statistics, moments, statistics
+from scene.frames import HEAD, NO_ROW, Frame, from_aside, head_motion, pose_turns
 from scene.paths import swung
 from scene.world import AS_IT_IS, World
 from utils.errors import InputError
@@ -30,15 +30,16 @@ def turned(facts: SceneFacts, degrees: float, count: int, *, playing: bool) -> l
 
     `playing` lets the held-out sequence run meanwhile; otherwise its first frame stands still. The
     axis goes with a head that moves in its world, so that the head turns and does not swing. A
-    body that one camera saw, from its front alone, stays before the camera and follows the head. A
-    plate would not turn along, so there is none.
+    body that one camera saw, from its front alone, stays before the camera and follows the head,
+    and so do poses that say how the head turns. A plate would not turn along, so there is none.
     """
     shown, frames = facts.shown, []
+    posed = pose_turns(shown)
     for k in range(count):
         frame = shown[k * len(shown) // count] if playing else shown[0]
         angle = math.radians(degrees) * math.sin(2 * math.pi * k / count)
         camera = swung(shown[0].camera, _pivot(facts, frame), facts.up, angle)
-        frames.append(from_aside(frame, camera, one_camera=facts.one_camera))
+        frames.append(from_aside(frame, camera, one_camera=facts.one_camera, pose_turns=posed))
     return frames
 
 

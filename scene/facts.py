@@ -16,7 +16,7 @@ from torch import Tensor
 
 from scene import Scene, Subject
 from scene.cameras import Camera
-from scene.frames import NO_ROW, Frame, FrameLoader, head_motion
+from scene.frames import HEAD, NO_ROW, Frame, FrameLoader, head_motion
 from scene.paths import common_up, poses
 from scene.world import AS_IT_IS, World
 from utils.devices import CPU
@@ -28,7 +28,6 @@ RANGE = (0.02, 0.98)  # quantiles that count as the training range: trackers hav
 CONDITIONS = ("flame_pose", "expression")  # fields of `Frame` that a method may be told
 # tensors that a frame without a picture keeps
 CARRIED = (*CONDITIONS, "head_to_world", "body_to_world")
-HEAD = 6  # numbers of a FLAME pose that turn the head: root and neck
 STILL = 1e-5  # radians or world units; a head that moves less stands still before its camera
 N_SHOWN = 120  # moments of the performance that a turn plays, at most
 FILES = ("scene.json", "scene.safetensors")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from itertools import chain, pairwise
@@ -26,13 +26,20 @@ from utils.images import (
     to_tensor,
     undistort,
 )
-from utils.rotations import pose_to_twist, rigid_inverse
+from utils.rotations import (
+    axis_angle_to_matrices,
+    matrix_to_axis_angle,
+    pose_to_twist,
+    rigid_inverse,
+)
 
 if TYPE_CHECKING:
     from scene.head.model import HeadModel
 
 NO_ROW = -1  # `Frame.index` of a moment that the dataset does not have
 RGBA_BYTES = 4  # of a pixel in the cache; pictures without alpha take 3
+HEAD = 6  # numbers of a FLAME pose that turn the head: root and neck
+AGREE = 1e-3  # entries of rotation matrices that agree
 QUICK = 2  # seconds of reading pictures that need no progress bar
 EMPTY_ALPHA = 1  # of 255: some matting tools write it where there is nothing (STAG4D's anchors)
 
@@ -109,10 +116,38 @@ def seen_from(frame: Frame, camera: Camera) -> Frame:
     return replace(frame, camera=camera, body_to_world=body)
 
 
-def from_aside(frame: Frame, camera: Camera, *, one_camera: bool) -> Frame:
+def from_aside(
+    frame: Frame, camera: Camera, *, one_camera: bool, pose_turns: bool = False
+) -> Frame:
     """The frame from a place where the dataset has no camera: a body that `one_camera` saw, from
-    its front alone, stays before it and follows the head; any other turns along."""
-    return seen_from(frame, camera) if one_camera else replace(frame, camera=camera)
+    its front alone, stays before it and follows the head; any other turns along.
+
+    `pose_turns`: of frames of which the function of that name says so. What follows a pose, such
+    as the light on a face, is then that of a head which stands as the camera sees it; another
+    pose's would be a pair of look and view that no frame ever showed.
+    """
+    if not one_camera:
+        return replace(frame, camera=camera)
+    if pose_turns:
+        seen = frame.camera.viewmat[:3, :3].T @ camera.viewmat[:3, :3]
+        root, neck, face = frame.flame_pose.tensor_split((HEAD // 2, HEAD))
+        neck = matrix_to_axis_angle(axis_angle_to_matrices(neck) @ seen)
+        pose = torch.cat((root, neck, face))
+        frame = replace(frame, flame_pose=pose)
+    return seen_from(frame, camera)
+
+
+def pose_turns(frames: Sequence[Frame]) -> bool:
+    """Whether root and neck of the FLAME poses say how the head turns before a camera that stands
+    still, in a world that is the head: camera and pose then agree in every frame."""
+    if any(f.flame_pose is None or f.head_to_world is not None for f in frames):
+        return False
+    views = torch.stack([frame.camera.viewmat[:3, :3] for frame in frames])
+    heads = torch.stack([frame.flame_pose[:HEAD].reshape(2, 3) for frame in frames])
+    root, neck = axis_angle_to_matrices(heads).unbind(1)
+    still = views @ (root @ neck).mT
+    moves = float((views - views[0]).abs().max()) > AGREE
+    return moves and float((still - still[0]).abs().max()) < AGREE
 
 
 @dataclass(frozen=True)

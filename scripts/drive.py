@@ -12,9 +12,12 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
+from typing import TypeVar
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -54,6 +57,7 @@ from utils.files import user_path
 from utils.images import Pixels, to_pixels
 from utils.video import VideoWriter
 
+T = TypeVar("T")
 LIVE_SECONDS = 20.0  # of a camera or of packets, where --seconds does not say
 LEAST_DRIVING = 10  # frames of a clip that drives
 QUIET = 5.0  # seconds without a packet that end a VMC performance
@@ -223,16 +227,25 @@ def _live(args: argparse.Namespace, stage: Avatar, model: HeadModel) -> None:
     known = tracker.known
     puppet = stage.puppet(model, (known.expression[0], known.pose[0]), args)
     out, count, began = args.out or stage.place("camera"), 0, time.perf_counter()
+    wanted = takewhile(lambda frame: frame[0] - start < args.seconds, frames)
+    tracked = (tracker.track(picture) for _, picture in wanted)
     with VideoWriter(out, 25.0) as video:
-        for moment, picture in frames:
-            if moment - start >= args.seconds:
-                break
-            seen = tracker.track(picture)
+        for seen in ahead(tracked):
             if seen is not None:
                 video.add(stage.draw(puppet.frame(*seen)))
                 count += 1
     spent = time.perf_counter() - began
     print(f"{count} frames, {count / max(spent, 1e-9):.1f} a second tracked and drawn: {out}")
+
+
+def ahead(items: Iterable[T]) -> Iterator[T]:
+    """The items in their order, each made in a second thread while the one before is at work."""
+    source, end = iter(items), object()
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, source, end)
+        while (item := coming.result()) is not end:
+            coming = pool.submit(next, source, end)
+            yield item
 
 
 def _camera(name: str) -> Iterator[tuple[float, object]]:

@@ -23,7 +23,7 @@ from scene.datasets._files import natural
 from scene.datasets._moments import last_moments, time_of
 from scene.datasets._points import cube_about
 from scene.datasets._settings import HoldOut, MouthBox, Plate
-from scene.frames import Frame, PointCloud, from_aside
+from scene.frames import Frame, PointCloud, from_aside, pose_turns
 from scene.paths import common_up, poses, swayed
 from scene.world import Placed
 from utils.errors import InputError
@@ -231,17 +231,18 @@ def _require_one_width(frames: list[Frame]) -> None:
 def _turn(shown: list[Frame], middle: Tensor, *, one_camera: bool) -> list[Frame]:
     """The moments of `shown` play while the first camera sways about the head's upright axis.
 
-    A body that `one_camera` saw, from its front alone, stays before it and follows the head. There
-    is no plate: a picture of the room would not turn with the camera.
+    A body that `one_camera` saw, from its front alone, stays before it and follows the head; so do
+    poses that say how the head turns. There is no plate: a picture of the room would not turn with
+    the camera.
     """
     first: dict[int, Frame] = {}
     for frame in shown:
         first.setdefault(frame.index, frame)
     moments = list(first.values())[:N_VIDEO_FRAMES]
-    up = common_up([frame.camera for frame in shown])
+    up, posed = common_up([frame.camera for frame in shown]), pose_turns(shown)
     frames = []
     for k, frame in enumerate(moments):
         camera = swayed(shown[0].camera, middle, up, YAW, k / len(moments))
-        turned = from_aside(frame, camera, one_camera=one_camera)
+        turned = from_aside(frame, camera, one_camera=one_camera, pose_turns=posed)
         frames.append(replace(turned, image_path=None, mask=None, plate_path=None))
     return frames

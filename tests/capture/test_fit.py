@@ -7,8 +7,16 @@ import pytest
 import torch
 
 from capture.eyes import Eyes
-from capture.fit import Fit, columns_of, derived_columns, fit, limits_of, side_columns
-from capture.table import PointHead, features
+from capture.fit import (
+    Fit,
+    columns_of,
+    derived_columns,
+    fit,
+    limits_of,
+    outward,
+    side_columns,
+)
+from capture.table import CONTOUR, PointHead, features
 from tests.capture.made import made, performed, toy_table
 
 COUNT, FOCAL, SIZE = 24, 1100.0, 512
@@ -74,6 +82,14 @@ def test_a_person_s_own_slides_are_no_expressions(head):
     assert found.error.mean() < 0.6  # measured: 0.40 px; 1.75 where only expressions may give way
     assert found.expression.abs().mean() < 0.02  # 0.014 and 0.027; the truth is none
     assert (found.pose - pose)[:, 6].abs().mean() < 0.003  # 0.0019 and 0.0032
+
+
+def test_all_of_the_outline_faces_the_front_and_half_of_it_a_side(head):
+    normals = outward(head[0])[list(CONTOUR)]
+    assert torch.allclose(normals.norm(dim=1), torch.ones(len(CONTOUR)))
+    assert bool((normals @ torch.tensor([0.0, 0.0, 1.0]) > 0).all())
+    left = normals[:, 0] > 0
+    assert 0.2 < float(left.float().mean()) < 0.8
 
 
 def test_a_part_keeps_the_identity(fitted):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from capture.find import Finder
 from capture.live import LiveTracker
 from capture.nets import Box
 from capture.table import PointHead
@@ -50,6 +51,17 @@ def tracked():
     tracker.calibrate(pictures())
     poses = [tracker.track(picture)[1] for _, picture in pictures()]
     return tracker, nets, torch.stack(poses)
+
+
+@pytest.mark.parametrize(("grey", "seen"), [(20, 100), (99, 100), (120, 120)])
+def test_the_palm_net_sees_a_dark_face_brightened(grey, seen):
+    nets = PretendedNets(2.2 * SIZE)
+    looked = []
+    nets.palms = lambda picture: looked.append(int(picture.max())) or []
+    nets.seen = np.repeat(nets.seen[:1], 256, 0)
+    nets.irises = np.repeat(nets.irises[:1], 256, 0)
+    Finder(nets).look(np.full((SIZE, SIZE, 3), grey, np.uint8))
+    assert looked == [seen]
 
 
 def test_turns_follow_frame_by_frame(tracked):

@@ -75,6 +75,16 @@ def test_the_longest_take_is_used_and_named():
     assert "frames 120 to 399" in chosen.notes[0]
 
 
+def test_a_longer_take_behind_a_hand_is_not_used():
+    found = made(400)
+    change, palms = found.change.copy(), found.palms.copy()
+    change[150] = 100.0
+    palms[160::8] = 0.7
+    chosen = choose("me.mp4", replace(found, change=change, palms=palms), face_named=False)
+    assert (chosen.first, len(chosen.kept)) == (0, 150)
+    assert "the take with the most usable frames is used, frames 0 to 149" in chosen.notes[0]
+
+
 def test_a_take_without_a_face_is_not_the_longest():
     found = made(400)
     change, presence = found.change.copy(), found.presence.copy()

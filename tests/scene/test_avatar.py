@@ -14,6 +14,7 @@ from scene.paths import look_at
 from tests.building import CPU, built, facts_of
 from tests.scene.datasets.tiny_folders import nerfblendshape
 from utils.errors import InputError
+from utils.rotations import axis_angle_to_matrices
 
 UP = torch.tensor([0.0, 1.0, 0.0])
 
@@ -82,6 +83,45 @@ def test_a_head_that_moves_turns_about_itself_before_a_camera_that_stands_still(
     assert float(pixel(left.camera, nose)[0]) < float(pixel(still, nose)[0]) - 0.5
     nose = right.head_to_world[:3, 3] + torch.tensor([0.0, 0.0, 0.1])
     assert float(pixel(right.camera, nose)[0]) > float(pixel(still, nose)[0]) + 0.5
+
+
+def nodding(index):
+    """A head in its own world that root and neck turn before a camera that stands still."""
+    frame = speaking(index, 0.0, float(index))
+    pose = torch.linspace(-0.1, 0.1, 15)
+    pose[3:6] = torch.tensor([0.02 * index, 0.3 - 0.05 * index, 0.01])
+    root, neck = axis_angle_to_matrices(pose[:6].reshape(2, 3))
+    head = torch.eye(4)
+    head[:3, :3] = root @ neck
+    camera = replace(frame.camera, viewmat=frame.camera.viewmat @ head)
+    return replace(frame, camera=camera, flame_pose=pose, body_to_world=head.T)
+
+
+def stands(frame):
+    """(3, 3) how the camera of a frame is turned against the head's neck at rest."""
+    root, neck = axis_angle_to_matrices(frame.flame_pose[:6].reshape(2, 3))
+    return frame.camera.viewmat[:3, :3] @ (root @ neck).T
+
+
+@pytest.mark.parametrize("playing", [True, False])
+def test_a_pose_that_says_how_the_head_turns_says_it_of_a_turned_view_too(playing):
+    scene = scene_of([nodding(k) for k in range(10)], 4)
+    still = stands(scene.test[0])
+    frames = avatar.turned(SceneFacts.from_scene(scene), 20.0, 16, playing=playing)
+    for k, frame in enumerate(frames):
+        told = scene.test[k * 4 // 16 if playing else 0].flame_pose
+        assert torch.allclose(stands(frame), still, atol=1e-5)
+        assert torch.equal(frame.flame_pose[:3], told[:3])
+        assert torch.equal(frame.flame_pose[6:], told[6:])
+    turns = torch.stack([frame.flame_pose[4] for frame in frames])
+    assert float(turns.max() - turns.min()) > math.radians(35)
+
+
+def test_a_pose_that_does_not_say_how_the_head_turns_stays():
+    frames = [replace(nodding(k), flame_pose=torch.linspace(0, 1, 15)) for k in range(10)]
+    facts = SceneFacts.from_scene(scene_of(frames, 4))
+    for frame in avatar.turned(facts, 20.0, 8, playing=True):
+        assert torch.equal(frame.flame_pose, frames[0].flame_pose)
 
 
 def test_a_scene_without_a_head_turns_about_the_middle_of_its_points():

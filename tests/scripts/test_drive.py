@@ -1,10 +1,11 @@
-"""drive.py's live packets, over loopback."""
+"""drive.py's live packets, over loopback, and what it does ahead."""
 
 import socket
+import threading
 
 import pytest
 
-from scripts.drive import listening, record_vmc
+from scripts.drive import ahead, listening, record_vmc
 from tests.capture.test_drivers import osc
 from utils.errors import InputError
 
@@ -41,3 +42,33 @@ def test_a_taken_port_is_said_in_one_line():
 def test_only_this_machine_is_listened_to():
     with listening(0) as listener:
         assert listener.getsockname()[0] == "127.0.0.1"
+
+
+def test_items_come_in_order_from_another_thread_one_ahead():
+    made, here, waited = [], threading.get_ident(), threading.Event()
+
+    def items():
+        for k in range(5):
+            made.append((k, threading.get_ident() == here))
+            if k == 2:
+                waited.set()
+            yield k
+
+    found = []
+    for k in ahead(items()):
+        if k == 1:
+            assert waited.wait(10)  # the next one is made while this one is at work
+        found.append(k)
+    assert found == list(range(5))
+    assert made == [(k, False) for k in range(5)]
+
+
+def test_what_fails_in_the_other_thread_is_said_here():
+    def items():
+        yield 1
+        raise InputError("the camera went away")
+
+    found = ahead(items())
+    assert next(found) == 1
+    with pytest.raises(InputError, match="went away"):
+        next(found)
