@@ -40,8 +40,9 @@ def offset_mlp(
     it is slower. The order of a sum, and so its last bits, depends on which the processor has.
 
     Gradients go to features, weights and biases, the same bits for any number of threads; there are
-    no second derivatives. On a GPU this is the plain PyTorch twin, whose time is that of cuBLAS's
-    products. A NaN feature makes the row NaN and touches no other row.
+    no second derivatives. On the CPU rows whose outputs have a gradient of zero cost nothing there.
+    On a GPU this is the plain PyTorch twin, whose time is that of cuBLAS's products. A NaN feature
+    makes the row NaN and touches no other row.
 
     Raises ValueError or TypeError naming the layer whose shape or dtype does not fit.
     """

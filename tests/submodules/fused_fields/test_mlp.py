@@ -92,6 +92,28 @@ def test_a_layer_that_reads_the_features_again_matches_torch_in_double(
         assert torch.equal(mine, with_features)
 
 
+@pytest.mark.parametrize("again", [0, 2])
+@pytest.mark.parametrize("told", [[], [5], range(0, 1000, 3), range(96, 192)])
+def test_rows_without_a_gradient_are_left_out_of_it(variant, told, again):
+    net = network(35, 64, 2, [3, 1, 33], again=again)
+    features, cotangents = random_inputs(1000, 35, [3, 1, 33])
+    silent = torch.ones(1000, dtype=torch.bool)
+    silent[list(told)] = False
+    for cotangent in cotangents:
+        cotangent[silent] = 0
+    cotangents[0][~silent, 1:] = 0  # a single number tells a row
+    cotangents[2][~silent] = 0
+    found = values_and_grads(offset_mlp, features, net, cotangents, "relu", again)
+    exact = [t.detach().double().requires_grad_() for t in tensors(net)]
+    truth = values_and_grads(
+        reference.offset_mlp, features.detach().double().requires_grad_(), rebuilt(exact, 2),
+        [c.double() for c in cotangents], "relu", again,
+    )  # fmt: skip
+    for mine, true in zip(found, truth, strict=True):
+        assert (mine - true).norm() <= 3e-6 * true.norm()
+    assert not found[3][silent].any()
+
+
 @pytest.mark.parametrize("again", [1, 2])
 def test_gradients_with_features_read_again_match_finite_differences(again):
     net = network(5, 7, 2, [3, 2], torch.float64, again=again)

@@ -61,6 +61,7 @@ inline void multiply_rounded_floats(const Product<float>& m) {
     }
     own.b = b;
     own.b_step = width;
+    own.b_by_col = nullptr;  // is not rounded
     multiply_exactly(own);
 }
 
@@ -229,31 +230,6 @@ FF_TILES inline void begin_tiles() {
 }
 FF_TILES inline void end_tiles() { _tile_release(); }
 
-// Stores the sums of a block that begins at `row` and `col`.
-template <Finish kFinish>
-void finish_block(const Product<float>& product, int64_t row, int64_t col, const float* sums) {
-    Product<float> m = product;
-    m.finish = kFinish;
-    const int64_t rows = min_of<int64_t>(kSide, m.rows - row);
-    for (int64_t c = col; c < min_of(col + kSide, m.cols); c += 16) {
-        for (int64_t r = 0; r < rows; ++r) {
-            Vec<float, 16> sum = load<float, 16>(sums + r * kSide + c - col);
-            if (m.start) sum += load<float, 16>(m.start + (row + r) * m.start_row + c);
-            finish(m, row + r, c, sum);
-        }
-    }
-}
-
-inline auto finisher(Finish kind) {
-    switch (kind) {
-        case Finish::kRelu: return &finish_block<Finish::kRelu>;
-        case Finish::kMask: return &finish_block<Finish::kMask>;
-        case Finish::kSigmoid: return &finish_block<Finish::kSigmoid>;
-        case Finish::kSlope: return &finish_block<Finish::kSlope>;
-        default: return &finish_block<Finish::kPlain>;
-    }
-}
-
 inline void multiply_pairs(const Product<float>& m) {
     const int64_t pairs = whole(m.steps, kSide) / 2, across = whole(m.cols, kSide);
     Pair* a = reinterpret_cast<Pair*>(m.scratch);
@@ -262,13 +238,13 @@ inline void multiply_pairs(const Product<float>& m) {
     pack_right(m, b, pairs, across);
     const bool tiles = m.bf16 == kTiles;
     const auto sum = tiles ? sum_tiles : sum_pairs;
-    const auto store = finisher(m.finish);
+    const auto store = finisher<float>(m.finish);
     if (tiles) begin_tiles();
     alignas(64) float sums[kSide * kSide];
     for (int64_t col = 0; col < m.cols; col += kSide) {
         for (int64_t row = 0; row < m.rows; row += kSide) {
             sum(a + row * pairs, b + col, pairs, across, sums);
-            store(m, row, col, sums);
+            store(m, row, col, kSide, kSide, sums, kSide);
         }
     }
     if (tiles) end_tiles();
