@@ -16,6 +16,7 @@ from .penalties import PlanePenalties, plane_penalties
 from .planes import HEXPLANE_PAIRS, TRIPLANE_PAIRS, plane_features
 from .similarity import ssim
 from .skinning import skin
+from .sphere import sphere_step
 from .turned_copies import turn_copies
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "plane_features",
     "plane_penalties",
     "skin",
+    "sphere_step",
     "ssim",
     "turn_copies",
     "variant",

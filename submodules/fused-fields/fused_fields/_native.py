@@ -151,6 +151,7 @@ def _signatures(real: type) -> dict[str, list[type]]:
         "mlp_forward": [_pointer, _pointer, _i64, _pointer, _i32],
         "mlp_backward": [_pointer, _pointer, _i64, _pointer, _pointer, _i32],
         "adam_step": [_pointer, _pointer, _i32],
+        "sphere_step": [_pointer, _i32],
         "mix_forward": [*[_pointer] * 3, _i32],
         "mix_onto": [*[_pointer] * 3, _i32],
         "mix_backward": [*[_pointer] * 4, _i32],

@@ -208,3 +208,27 @@ def adam_step(
         square = betas[1] * exp_avg_sq[chosen] + (1 - betas[1]) * found**2
         exp_avg[chosen], exp_avg_sq[chosen] = mean, square
         param[chosen] -= rate * mean / (square.sqrt() * spread + eps)
+
+
+def sphere_step(
+    param: Tensor,
+    grad: Tensor,
+    exp_avg: Tensor,
+    exp_avg_sq: Tensor,
+    rate: float,
+    spread: float,
+    betas: Sequence[float],
+    eps: float,
+) -> None:
+    """In place; `rate` and `spread` as of `adam_step`."""
+    grad = across(param, grad)
+    exp_avg.lerp_(grad, 1 - betas[0])
+    exp_avg_sq.lerp_(grad.square().sum(-1, keepdim=True).expand_as(grad), 1 - betas[1])
+    moved = param - rate * exp_avg / (exp_avg_sq.sqrt() * spread + eps)
+    param.copy_(moved / moved.norm(dim=-1, keepdim=True))
+    exp_avg.copy_(across(param, exp_avg))
+
+
+def across(unit: Tensor, vector: Tensor) -> Tensor:
+    """What is left of a vector "... D" across a unit vector "... D"."""
+    return vector - (unit * vector).sum(-1, keepdim=True) * unit

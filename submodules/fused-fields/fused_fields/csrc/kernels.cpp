@@ -8,6 +8,7 @@
 #include "plane_lookup_grad.h"
 #include "plane_penalties.h"
 #include "skinning.h"
+#include "sphere_step.h"
 #include "ssim_grad.h"
 #include "turned_copies.h"
 
@@ -27,6 +28,7 @@ FF_EXPORT(ssim_backward)
 FF_EXPORT(mlp_forward)
 FF_EXPORT(mlp_backward)
 FF_EXPORT(adam_step)
+FF_EXPORT(sphere_step)
 FF_EXPORT(mix_forward)
 FF_EXPORT(mix_onto)
 FF_EXPORT(mix_backward)
