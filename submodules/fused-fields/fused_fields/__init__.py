@@ -10,6 +10,7 @@ from ._native import variant
 from .activate import activate
 from .adam import adam_step
 from .bases import add_bases, mix_bases
+from .encode import encode
 from .errors import mean_error
 from .mlp import offset_mlp
 from .penalties import PlanePenalties, plane_penalties
@@ -26,6 +27,7 @@ __all__ = [
     "activate",
     "adam_step",
     "add_bases",
+    "encode",
     "mean_error",
     "mix_bases",
     "offset_mlp",

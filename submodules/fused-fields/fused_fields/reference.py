@@ -69,16 +69,26 @@ def offset_mlp(
     activation: str = "relu",
     again: int = 0,
     bf16: bool = False,
+    parts: Sequence[int] = (),
 ) -> list[Tensor]:
-    """One tensor "N k" per head from `features` "N F"; see `fused_fields.offset_mlp`."""
+    """One tensor "N k" per head, or per part of the only one; see `fused_fields.offset_mlp`."""
     linear = _RoundedLinear.apply if bf16 else F.linear
     active, first = {"relu": F.relu, "sigmoid": torch.sigmoid}[activation], features
     for k, (weight, bias) in enumerate((*trunk, hidden)):
         if k == again > 0:
             features = torch.cat([first, features], dim=1)
         features = active(linear(features, weight, bias))
-    parts = features.chunk(len(heads), dim=1)
-    return [linear(part, *head) for part, head in zip(parts, heads, strict=True)]
+    blocks = features.chunk(len(heads), dim=1)
+    outputs = [linear(block, *head) for block, head in zip(blocks, heads, strict=True)]
+    return list(outputs[0].split(list(parts), dim=1)) if parts else outputs
+
+
+def encode(points: Tensor, octaves: int) -> Tensor:
+    """Points "N 3", their sines and their cosines; see `fused_fields.encode`."""
+    powers = 2.0 ** torch.arange(octaves, device=points.device, dtype=points.dtype)
+    angles = points[:, None] * powers[:, None]  # (N, octaves, 3)
+    waves = torch.cat([angles.sin(), angles.cos()], dim=2)
+    return torch.cat([points, waves.flatten(1)], dim=1)
 
 
 class _RoundedLinear(torch.autograd.Function):

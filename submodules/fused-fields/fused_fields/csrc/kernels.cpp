@@ -2,6 +2,7 @@
 // this file once per set, with the matching -m flags, and links a library of its own for each.
 #include "activate.h"
 #include "adam.h"
+#include "encode.h"
 #include "mean_error.h"
 #include "mix_bases.h"
 #include "offset_mlp_grad.h"
@@ -38,6 +39,8 @@ FF_EXPORT(activate_forward)
 FF_EXPORT(activate_backward)
 FF_EXPORT(error_forward)
 FF_EXPORT(error_backward)
+FF_EXPORT(encode_forward)
+FF_EXPORT(encode_backward)
 FF_EXPORT(turn_forward)
 FF_EXPORT(turn_backward)
 int ff_bf16_form() { return bf16_form(); }

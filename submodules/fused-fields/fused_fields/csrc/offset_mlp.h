@@ -115,13 +115,19 @@ class MlpPlan {
     // How many numbers stand in front of what layer `index` is told by the one before it.
     int64_t lead(int index) const { return index && index == mlp.again ? layer(0).inputs : 0; }
 
+    // Outputs come in tensors: one for each head, or the parts of the only one.
+    int tensors() const { return mlp.part_count ? mlp.part_count : mlp.heads; }
+    int64_t width(int tensor) const {
+        return mlp.part_count ? mlp.parts[tensor] : layer(mlp.body + tensor).outputs;
+    }
+
     Finish activation() const { return mlp.sigmoid ? Finish::kSigmoid : Finish::kRelu; }
     Finish activation_grad() const { return mlp.sigmoid ? Finish::kSlope : Finish::kMask; }
 
     const OffsetMlp& mlp;
     const int total;  // layers, heads included
     int64_t activations = 0, gradients = 0;  // numbers per tile, per chunk
-    int64_t of_outputs = 0;  // of a tile: where gradients of the heads' outputs are gathered
+    int64_t of_outputs = 0;  // of a tile: where outputs, or gradients of them, lie side by side
 
   private:
     // Fills the layouts; returns the size of the packed weights.
@@ -237,14 +243,29 @@ class MlpForward final : public MlpWork<T> {
                 for (int h = 0; h < plan.mlp.heads; ++h) {
                     const int l = plan.mlp.body + h;
                     const int64_t size = plan.layer(l).outputs;
+                    T* all = activations + plan.of_outputs;
                     plan.apply(l, activations, activations + plan.at(l).input,
-                               plan.at(l).input_stride, count, outputs_[h] + first * size, size);
+                               plan.at(l).input_stride, count,
+                               plan.mlp.part_count ? all : outputs_[h] + first * size, size);
+                    if (plan.mlp.part_count) hand_out(all, size, first, count);
                 }
             }
         });
     }
 
   private:
+    // The parts of the outputs of a tile, "points x outputs", to their tensors.
+    void hand_out(const T* all, int64_t size, int64_t first, int64_t count) const {
+        for (int k = 0; k < this->plan_.mlp.part_count; ++k) {
+            const int64_t width = this->plan_.mlp.parts[k];
+            T* to = outputs_[k] + first * width;
+            for (int64_t i = 0; i < count; ++i) {
+                copy_some(to + i * width, all + i * size, width);
+            }
+            all += width;
+        }
+    }
+
     T* const* outputs_;
 };
 

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "offset_mlp_product.h"
+#include "turn.h"
 
 #if defined(__AVX512F__) && defined(__has_include)
 #if __has_include(<avx512bf16intrin.h>) && __has_include(<amxbf16intrin.h>) && defined(__linux__)
@@ -90,31 +91,6 @@ FF_PAIRS inline __m512i interleaved(__m512 first, __m512 second) {
     return _mm512_permutexvar_epi16(places, (__m512i)_mm512_cvtne2ps_pbh(second, first));
 }
 
-// A square of 16 rows of 16 pairs, turned.
-SIMD_FN void turn(__m512i* v) {
-    __m512i t[16];
-    for (int i = 0; i < 16; i += 2) {
-        t[i] = _mm512_unpacklo_epi32(v[i], v[i + 1]);
-        t[i + 1] = _mm512_unpackhi_epi32(v[i], v[i + 1]);
-    }
-    for (int i = 0; i < 16; i += 4) {
-        for (int k = 0; k < 2; ++k) {
-            v[i + 2 * k] = _mm512_unpacklo_epi64(t[i + k], t[i + k + 2]);
-            v[i + 2 * k + 1] = _mm512_unpackhi_epi64(t[i + k], t[i + k + 2]);
-        }
-    }
-    for (int i = 0; i < 16; i += 8) {
-        for (int k = 0; k < 4; ++k) {
-            t[i + k] = _mm512_shuffle_i32x4(v[i + k], v[i + k + 4], 0x88);
-            t[i + k + 4] = _mm512_shuffle_i32x4(v[i + k], v[i + k + 4], 0xdd);
-        }
-    }
-    for (int k = 0; k < 8; ++k) {
-        v[k] = _mm512_shuffle_i32x4(t[k], t[k + 8], 0x88);
-        v[k + 8] = _mm512_shuffle_i32x4(t[k], t[k + 8], 0xdd);
-    }
-}
-
 // The left operand, "rows x pairs", whole tiles with zeros in steps that there are not.
 FF_PAIRS inline void pack_left(const Product<float>& m, Pair* to, int64_t pairs) {
     if (m.a_step == 1) {
@@ -138,7 +114,7 @@ FF_PAIRS inline void pack_left(const Product<float>& m, Pair* to, int64_t pairs)
                 square[p] = interleaved(some(from, left > 0 ? count : 0),
                                         some(from + m.a_step, left > 1 ? count : 0));
             }
-            turn(square);
+            transpose(reinterpret_cast<FloatRow*>(square));  // pairs are as wide as floats
             for (int r = 0; r < 16; ++r) {
                 _mm512_storeu_si512(to + (row + r) * pairs + step / 2, square[r]);
             }

@@ -4,7 +4,7 @@
 // again, then goes back from the heads to the features. Gradients of activations replace them, so
 // a tile needs no more memory than before. Every chunk of points sums the gradients of the weights
 // on its own; the chunks are then added up in their order. Points whose outputs have no gradient, such
-// as Gaussians that others hide, are left out of the tiles: of a trained head two thirds.
+// as Gaussians that others hide, are left out of the tiles.
 #pragma once
 #include "offset_mlp.h"
 
@@ -62,14 +62,27 @@ class MlpBackward final : public MlpWork<T> {
     // Whether an output of a point has a gradient.
     bool told(int64_t point) const {
         const MlpPlan<T>& plan = this->plan_;
-        for (int h = 0; h < plan.mlp.heads; ++h) {
-            const int64_t size = plan.layer(plan.mlp.body + h).outputs;
-            const T* grad = grad_outputs_[h] + point * size;
-            for (int64_t k = 0; k < size; ++k) {
-                if (grad[k] != 0) return true;
+        for (int k = 0; k < plan.tensors(); ++k) {
+            const int64_t width = plan.width(k);
+            const T* grad = grad_outputs_[k] + point * width;
+            for (int64_t i = 0; i < width; ++i) {
+                if (grad[i] != 0) return true;
             }
         }
         return false;
+    }
+
+    // Gradients of a head's outputs, "points x outputs": gathered in `room`, or where they are.
+    const T* gathered(int head, const int64_t* points, int64_t count, bool in_a_row,
+                      T* room) const {
+        const OffsetMlp& mlp = this->plan_.mlp;
+        const int64_t size = this->plan_.layer(mlp.body + head).outputs;
+        if (!mlp.part_count && in_a_row) return grad_outputs_[head] + points[0] * size;
+        T* to = room;
+        for (int k = mlp.part_count ? 0 : head; to < room + size; to += this->plan_.width(k++)) {
+            gather(grad_outputs_[k], points, count, this->plan_.width(k), to, size);
+        }
+        return room;
     }
 
     void one_tile(T* activations, const int64_t* points, int64_t count, T* sums, bool more) {
@@ -79,16 +92,9 @@ class MlpBackward final : public MlpWork<T> {
         gather(this->features_, points, count, width, activations, stride);
         this->run_body(activations, activations, stride, count);
         for (int l = plan.total - 1; l >= plan.mlp.body; --l) {
-            const int64_t size = plan.layer(l).outputs;
-            const T* grad = grad_outputs_[l - plan.mlp.body];
-            if (in_a_row) {
-                grad += points[0] * size;
-            } else {
-                T* gathered = activations + plan.of_outputs;
-                gather(grad, points, count, size, gathered, size);
-                grad = gathered;
-            }
-            back(l, grad, size, count, activations, sums, more);
+            const T* grad = gathered(l - plan.mlp.body, points, count, in_a_row,
+                                     activations + plan.of_outputs);
+            back(l, grad, plan.layer(l).outputs, count, activations, sums, more);
         }
         for (int l = plan.mlp.body - 1; l >= 0; --l) {
             const MlpLayout& told = plan.at(l + 1);
@@ -101,15 +107,15 @@ class MlpBackward final : public MlpWork<T> {
         }
         to_features(count, activations, activations, stride);
         for (int64_t i = 0; i < count; ++i) {
-            std::memcpy(grad_features_ + points[i] * width, activations + i * stride,
-                        width * sizeof(T));
+            copy_some(grad_features_ + points[i] * width, activations + i * stride, width);
         }
     }
 
+    // `width` numbers of each point, to rows that lie `stride` apart.
     static void gather(const T* from, const int64_t* points, int64_t count, int64_t width, T* to,
                        int64_t stride) {
         for (int64_t i = 0; i < count; ++i) {
-            std::memcpy(to + i * stride, from + points[i] * width, width * sizeof(T));
+            copy_some(to + i * stride, from + points[i] * width, width);
         }
     }
 
