@@ -158,10 +158,11 @@ class Optimizers:
         for param in group.params:
             if param.grad is not None:
                 moments = self._moments(param)
-                STEPS[group.spec.manifold](
-                    param, moments.exp_avg, moments.exp_avg_sq, lr=group.lr, step=moments.step
-                )
                 moments.step += 1
+                STEPS[group.spec.manifold](
+                    param, param.grad, moments.exp_avg, moments.exp_avg_sq, lr=group.lr,
+                    step=moments.step,
+                )  # fmt: skip
                 param.grad = None
 
     def _moments(self, param: nn.Parameter) -> Moments:

@@ -37,9 +37,10 @@ class Thinned:
         if self.looks(step):
             self._weigh()
         self._seen = []
-        self.growing.update(step, table, optimizers)
+        # before the others prune: then the weights would no longer say whose they are
         if step == self.looks.end and len(self.weight) == len(table):
             table.keep(heaviest(self.weight, self.share), optimizers)
+        self.growing.update(step, table, optimizers)
 
     def state(self) -> dict[str, Tensor]:
         return {**self.growing.state(), "weight": self.weight}

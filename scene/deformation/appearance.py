@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from fused_fields import offset_mlp
 from torch import Tensor, nn
@@ -58,24 +60,25 @@ class AppearanceDecoder(nn.Module):
         sh_dc (N, 1, 3) and sh_rest (N, B - 1, 3)."""
         first, second = _layer(self.shared[0]), _layer(self.shared[2])
         last = torch.cat([self.opacity.weight, self.geometry.weight])
-        (decoded,) = offset_mlp(
-            features, [first], second, [(last, last.new_zeros(len(last)))], "sigmoid"
-        )
-        logits, geometry = decoded.split([1, features.shape[1]], dim=1)
-        sh = self._harmonics(torch.cat([geometry, directions], dim=1))
-        sh = sh.reshape(len(sh), -1, 3)
-        dc, rest = sh.split([1, sh.shape[1] - 1], dim=1)
+        logits, geometry = offset_mlp(
+            features, [first], second, [(last, last.new_zeros(len(last)))], "sigmoid",
+            parts=[1, features.shape[1]],
+        )  # fmt: skip
+        bands = self._harmonics(torch.cat([geometry, directions], dim=1))
+        dc, rest = (band.reshape(len(band), -1, 3) for band in bands)
         return {"opacity_logits": logits, "sh_dc": dc, "sh_rest": rest}
 
-    def _harmonics(self, inputs: Tensor) -> Tensor:
-        """(N, 3 B), both bands. Nothing stands between the layers behind the activation, so they
-        are multiplied into one."""
+    def _harmonics(self, inputs: Tensor) -> Sequence[Tensor]:
+        """(N, 3) and (N, 3 B - 3), both bands. Nothing stands between the layers behind the
+        activation, so they are multiplied into one."""
         first, between, second = self.color
         weight = torch.cat([self.dc.weight, self.rest.weight]) @ second.weight
         bias = torch.cat([self.dc.bias, self.rest.bias])
+        widths = [len(self.dc.bias), len(self.rest.bias)]
         if isinstance(between, nn.Identity):
-            return nn.functional.linear(inputs, weight @ first.weight, bias)
-        return offset_mlp(inputs, [], _layer(first), [(weight, bias)])[0]
+            sh = nn.functional.linear(inputs, weight @ first.weight, bias)
+            return sh.split(widths, dim=1)
+        return offset_mlp(inputs, [], _layer(first), [(weight, bias)], parts=widths)
 
 
 def _layer(linear: nn.Linear) -> tuple[Tensor, Tensor]:

@@ -6,11 +6,11 @@ from __future__ import annotations
 import math
 
 import torch
+from fused_fields import encode
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 from torch.nn.utils.parametrizations import weight_norm
 
-from scene.deformation.positional import encode
 from utils.sh import rgb_to_sh
 
 HEADS = {"color": 3, "scale": 3, "quat": 4, "opacity": 1}

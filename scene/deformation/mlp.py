@@ -79,9 +79,9 @@ class OffsetMLP(nn.Module):
             *((layer.weight, layer.bias) for layer in self.out.values()), strict=True
         )
         heads = list(zip(weights, biases, strict=True))
+        parts: list[int] = []
         if self.shared:  # as one head of all outputs
             heads = [(torch.cat(weights), torch.cat(biases))]
-        offsets = offset_mlp(features, trunk, hidden, heads, bf16=self.bf16)
-        if self.shared:
-            offsets = offsets[0].split([len(bias) for bias in biases], dim=1)
+            parts = [len(bias) for bias in biases]
+        offsets = offset_mlp(features, trunk, hidden, heads, bf16=self.bf16, parts=parts)
         return dict(zip(self.out, offsets, strict=True))

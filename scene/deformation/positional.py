@@ -5,19 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
-from fused_fields import offset_mlp
+from fused_fields import encode, offset_mlp
 from torch import Tensor, nn
-
-
-def encode(points: Tensor, octaves: int) -> Tensor:
-    """(N, 3) to (N, 3 + 6 * octaves): the points, then sin and cos of 2^k times them for each k."""
-    if not octaves:
-        return points
-    powers = torch.arange(octaves, device=points.device, dtype=points.dtype)
-    angles = points[:, None] * 2.0 ** powers[:, None]  # (N, octaves, 3)
-    waves = torch.cat([angles.sin(), angles.cos()], dim=2)
-    return torch.cat([points, waves.flatten(1)], dim=1)
 
 
 class PositionalMLP(nn.Module):
@@ -63,6 +52,8 @@ class PositionalMLP(nn.Module):
             layers[at] = (weight, bias + of_code(code))
         *trunk, hidden = layers
         out = (self.out.weight, self.out.bias)
-        (offsets,) = offset_mlp(encoded, trunk, hidden, [out], again=self.skip, bf16=self.bf16)
-        parts = offsets.split(list(self.heads.values()), dim=1)
-        return dict(zip(self.heads, parts, strict=True))
+        offsets = offset_mlp(
+            encoded, trunk, hidden, [out], again=self.skip, bf16=self.bf16,
+            parts=list(self.heads.values()),
+        )  # fmt: skip
+        return dict(zip(self.heads, offsets, strict=True))

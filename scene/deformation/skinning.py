@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
-from fused_fields import mix_bases, offset_mlp, skin
+from fused_fields import encode, mix_bases, offset_mlp, skin
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from scene.deformation.positional import encode
 from scene.head.model import JOINTS, HeadModel, joint_transforms, pose_feature
 from utils.rotations import axis_angle_to_matrices, matrices_to_quats, rigid_inverse
 

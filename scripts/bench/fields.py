@@ -39,6 +39,7 @@ COLUMNS = {
 FIELD = ((64, 64, 64, 25), (1, 2), 32, 30_000)
 MLP = (64, 64, (3, 3, 4))  # features, width, outputs of the heads: the same setting
 BASES = (20, 14)  # of a Gaussian, numbers of a base: a head in `scene/methods/blendshapes.py`
+OCTAVES = 10  # of encoded positions: `scene/methods/gaussianhead.py`
 BONES = 6  # of a head and the ghost: `scene/deformation/skinning.py`
 IMAGE, LARGE = (3, 400, 400), (3, 800, 800)
 
@@ -183,6 +184,17 @@ def turn_steps() -> dict[str, tuple[Step, Step]]:
     return {"turned copies": (step(fused_fields.turn_copies), step(reference.turn_copies))}
 
 
+def encode_steps() -> dict[str, tuple[Step, Step]]:
+    """Name -> (fused, PyTorch) steps of the encoding of positions with ten octaves."""
+    points = (2 * torch.rand(FIELD[3], 3) - 1).requires_grad_()
+    upstream = torch.randn(FIELD[3], 3 + 6 * OCTAVES)
+
+    def step(encode: Callable) -> Step:
+        return forward_backward(lambda: encode(points, OCTAVES), [points], upstream)
+
+    return {"encoded positions": (step(fused_fields.encode), step(reference.encode))}
+
+
 def error_steps() -> dict[str, tuple[Step, Step]]:
     """Name -> (fused, PyTorch) steps of L1 + L2 with a gradient to the first image."""
     a, b = torch.rand(LARGE, requires_grad=True), torch.rand(LARGE)
@@ -221,6 +233,7 @@ def main(argv: list[str]) -> None:
     with torch.device(device):
         steps = lookup_steps() | mlp_steps() | bases_steps() | skin_steps()
         steps |= penalty_steps() | ssim_steps() | column_steps() | turn_steps() | error_steps()
+        steps |= encode_steps()
     report = machine(device) | {"kernels": fused_fields.variant()}
     print(f"{report['device']}, {report['kernels']} kernels, load {report['load']}")
     rows = [

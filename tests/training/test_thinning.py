@@ -58,6 +58,23 @@ def test_looks_begin_afresh_where_rows_went():
     assert len(table) == 6
 
 
+class PruneFirst(Keep):
+    """Prunes the first row in every step from `start` on."""
+
+    def __init__(self, start):
+        self.start = start
+
+    def update(self, step, table, optimizers):
+        if step >= self.start:
+            table.keep(torch.arange(len(table)) > 0, optimizers)
+
+
+def test_a_row_that_is_pruned_in_the_step_of_the_last_look_keeps_none_of_the_others():
+    table, strategy = walls(), Thinned(PruneFirst(3), 0.5, Every(1, 0, 3))
+    run(strategy, table, [1, 2, 3])
+    assert table.columns["means"][:, 2].tolist() == [2.0] * 7
+
+
 def test_its_state_goes_on_from_the_middle_of_its_looks():
     table, first = walls(), Thinned(Keep(), 0.25, Every(1, 0, 4))
     run(first, table, [1, 2])

@@ -10,12 +10,14 @@ from ._native import variant
 from .activate import activate
 from .adam import adam_step
 from .bases import add_bases, mix_bases
+from .encode import encode
 from .errors import mean_error
 from .mlp import offset_mlp
 from .penalties import PlanePenalties, plane_penalties
 from .planes import HEXPLANE_PAIRS, TRIPLANE_PAIRS, plane_features
 from .similarity import ssim
 from .skinning import skin
+from .sphere import sphere_step
 from .turned_copies import turn_copies
 
 __all__ = [
@@ -25,12 +27,14 @@ __all__ = [
     "activate",
     "adam_step",
     "add_bases",
+    "encode",
     "mean_error",
     "mix_bases",
     "offset_mlp",
     "plane_features",
     "plane_penalties",
     "skin",
+    "sphere_step",
     "ssim",
     "turn_copies",
     "variant",

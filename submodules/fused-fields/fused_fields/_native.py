@@ -65,8 +65,16 @@ class OffsetMlp(ctypes.Structure):
 
     _fields_ = members(
         layers=ctypes.POINTER(DenseLayer), body=_i32, heads=_i32, sigmoid=_i32, again=_i32,
-        bf16=_i32,
+        bf16=_i32, part_count=_i32, parts=ctypes.POINTER(_i32),
     )  # fmt: skip
+
+
+class EncodedTable(ctypes.Structure):
+    """Mirrors `EncodedTable` in csrc/api.h."""
+
+    _fields_ = members(
+        points=_pointer, encoded=_pointer, grad_points=_pointer, rows=_i64, octaves=_i32
+    )
 
 
 class AdamTensor(ctypes.Structure):
@@ -153,6 +161,7 @@ def _signatures(real: type) -> dict[str, list[type]]:
         "mlp_forward": [_pointer, _pointer, _i64, _pointer, _i32],
         "mlp_backward": [_pointer, _pointer, _i64, _pointer, _pointer, _i32],
         "adam_step": [_pointer, _pointer, _i32],
+        "sphere_step": [_pointer, _i32],
         "mix_forward": [*[_pointer] * 3, _i32],
         "mix_onto": [*[_pointer] * 3, _i32],
         "mix_backward": [*[_pointer] * 4, _i32],
@@ -162,6 +171,8 @@ def _signatures(real: type) -> dict[str, list[type]]:
         "activate_backward": [*[_pointer] * 5, _i32],
         "error_forward": [_pointer, _pointer, _i64, _i32, _pointer, _i32],
         "error_backward": [_pointer, _pointer, _i64, _i32, real, _pointer, _i32],
+        "encode_forward": [_pointer, _i32],
+        "encode_backward": [_pointer, _pointer, _i32],
         "turn_forward": [_pointer, _pointer, _i32],
         "turn_backward": [_pointer, _pointer, _i32],
     }

@@ -26,6 +26,7 @@ def offset_mlp(
     activation: str = "relu",
     again: int = 0,
     bf16: bool = False,
+    parts: Sequence[int] = (),
 ) -> list[Tensor]:
     """One tensor "N k" per head from `features` "N F" (the decoder of 4DGS, Wu et al. 2024, 4.2).
 
@@ -39,22 +40,26 @@ def offset_mlp(
     and activations stay float32. With AMX that is faster; without it or AVX-512's bf16 instructions
     it is slower. The order of a sum, and so its last bits, depends on which the processor has.
 
+    `parts`: a single head's outputs come in tensors of these widths, in place of one to be split.
+
     Gradients go to features, weights and biases, the same bits for any number of threads; there are
-    no second derivatives. On a GPU this is the plain PyTorch twin, whose time is that of cuBLAS's
-    products. A NaN feature makes the row NaN and touches no other row.
+    no second derivatives. On the CPU rows whose outputs have a gradient of zero cost nothing there.
+    On a GPU this is the plain PyTorch twin, whose time is that of cuBLAS's products. A NaN feature
+    makes the row NaN and touches no other row.
 
     Raises ValueError or TypeError naming the layer whose shape or dtype does not fit.
     """
     if activation not in ACTIVATIONS:
         raise ValueError(f"activation is {activation!r}, expected one of {', '.join(ACTIVATIONS)}")
-    _check(features, trunk, hidden, heads, again, bf16)
+    _check(features, trunk, hidden, heads, again, bf16, parts)
     layers = [*trunk, hidden, *heads]
     weights = [weight.contiguous() for weight, _ in layers]
     biases = [bias.contiguous() for _, bias in layers]
     if not _native.runs_on([features, *weights, *biases], devices=("cpu",)):
-        return reference.offset_mlp(features, trunk, hidden, heads, activation, again, bf16)
+        return reference.offset_mlp(features, trunk, hidden, heads, activation, again, bf16, parts)
     sigmoid = activation == "sigmoid"
-    return _mlp(features.contiguous(), weights, biases, len(heads), sigmoid, again, bf16)
+    numbers = (len(heads), sigmoid, again, bf16, list(parts) or None)
+    return _mlp(features.contiguous(), weights, biases, *numbers)
 
 
 def _check(
@@ -64,6 +69,7 @@ def _check(
     heads: Sequence[Layer],
     again: int,
     bf16: bool,
+    parts: Sequence[int],
 ) -> None:
     if features.ndim != 2 or not heads:
         raise ValueError(
@@ -85,8 +91,15 @@ def _check(
             f"hidden has {width} outputs, which {len(heads)} heads cannot share; "
             "expected a multiple of the number of heads"
         )
-    for k, layer in enumerate(heads):
+    sizes = [
         _outputs(f"heads[{k}]", layer, width // len(heads), features)
+        for k, layer in enumerate(heads)
+    ]
+    if parts and ([sum(parts)] != sizes or min(parts) < 0):
+        raise ValueError(
+            f"parts are {tuple(parts)} of heads with {sizes} outputs; expected widths that add up "
+            "to the outputs of one head"
+        )
 
 
 def _outputs(name: str, layer: Layer, inputs: int, features: Tensor) -> int:
@@ -114,10 +127,11 @@ def _forward(
     sigmoid: bool,
     again: int,
     bf16: bool,
+    parts: list[int] | None,
 ) -> list[Tensor]:
-    outputs = _empty_outputs(features, weights, biases, heads, sigmoid, again, bf16)
+    outputs = _empty_outputs(features, weights, biases, heads, sigmoid, again, bf16, parts)
     nothing = [None] * len(weights)
-    mlp = _layers(weights, biases, nothing, nothing, heads, sigmoid, again, bf16)
+    mlp = _layers(weights, biases, nothing, nothing, heads, sigmoid, again, bf16, parts)
     _native.call("mlp_forward", features.dtype, ctypes.addressof(mlp), features, len(features),
                  _addresses(outputs))  # fmt: skip
     return outputs
@@ -131,8 +145,10 @@ def _empty_outputs(
     sigmoid: bool,
     again: int,
     bf16: bool,
+    parts: list[int] | None,
 ) -> list[Tensor]:
-    return [features.new_empty(len(features), len(weight)) for weight in weights[-heads:]]
+    widths = parts or [len(weight) for weight in weights[-heads:]]
+    return [features.new_empty(len(features), width) for width in widths]
 
 
 def _backward(
@@ -140,15 +156,18 @@ def _backward(
     features: Tensor,
     weights: list[Tensor],
     biases: list[Tensor],
+    heads: int,
     sigmoid: bool,
     again: int,
     bf16: bool,
+    parts: list[int] | None,
     wants_features: bool,
 ) -> list[Tensor]:
     """Gradients of features, or an empty tensor, then of all weights, then of all biases."""
-    found = _empty_grads(grads, features, weights, biases, sigmoid, again, bf16, wants_features)
+    numbers = (heads, sigmoid, again, bf16, parts)
+    found = _empty_grads(grads, features, weights, biases, *numbers, wants_features)
     grad_weights, grad_biases = found[1 : 1 + len(weights)], found[1 + len(weights) :]
-    mlp = _layers(weights, biases, grad_weights, grad_biases, len(grads), sigmoid, again, bf16)
+    mlp = _layers(weights, biases, grad_weights, grad_biases, *numbers)
     _native.call("mlp_backward", features.dtype, ctypes.addressof(mlp), features, len(features),
                  _addresses(grads), found[0] if wants_features else None)  # fmt: skip
     return found
@@ -159,9 +178,11 @@ def _empty_grads(
     features: Tensor,
     weights: list[Tensor],
     biases: list[Tensor],
+    heads: int,
     sigmoid: bool,
     again: int,
     bf16: bool,
+    parts: list[int] | None,
     wants_features: bool,
 ) -> list[Tensor]:
     of_features = torch.empty_like(features) if wants_features else features.new_empty(0)
@@ -169,7 +190,7 @@ def _empty_grads(
 
 
 def _keep(ctx, inputs, output) -> None:
-    features, weights, biases, _, *ctx.numbers = inputs
+    features, weights, biases, *ctx.numbers = inputs
     ctx.layers = len(weights)
     ctx.save_for_backward(features, *weights, *biases)
 
@@ -181,13 +202,13 @@ def _differentiate(ctx, grads: list[Tensor]) -> tuple:
     wanted = ctx.needs_input_grad[0]
     first, *found = _mlp_backward(grads, features, weights, biases, *ctx.numbers, wanted)
     return (
-        first if wanted else None, found[: ctx.layers], found[ctx.layers :], *[None] * 4
+        first if wanted else None, found[: ctx.layers], found[ctx.layers :], *[None] * 5
     )  # fmt: skip
 
 
 _mlp = _native.OPERATORS.define(
     "offset_mlp(Tensor features, Tensor[] weights, Tensor[] biases, SymInt heads, bool sigmoid, "
-    "SymInt again, bool bf16) -> Tensor[]",
+    "SymInt again, bool bf16, int[]? parts) -> Tensor[]",
     cpu=_forward,
     fake=_empty_outputs,
     keep=_keep,
@@ -195,7 +216,8 @@ _mlp = _native.OPERATORS.define(
 )
 _mlp_backward = _native.OPERATORS.define(
     "offset_mlp_backward(Tensor[] grads, Tensor features, Tensor[] weights, Tensor[] biases, "
-    "bool sigmoid, SymInt again, bool bf16, bool wants_features) -> Tensor[]",
+    "SymInt heads, bool sigmoid, SymInt again, bool bf16, int[]? parts, bool wants_features) "
+    "-> Tensor[]",
     cpu=_backward,
     fake=_empty_grads,
 )
@@ -210,6 +232,7 @@ def _layers(
     sigmoid: bool,
     again: int,
     bf16: bool,
+    parts: list[int] | None,
 ) -> _native.OffsetMlp:
     array = (_native.DenseLayer * len(weights))()
     rows = zip(weights, biases, grad_weights, grad_biases, strict=True)
@@ -220,7 +243,10 @@ def _layers(
             *(None if grad is None else grad.data_ptr() for grad in grads), inputs, outputs,
         )  # fmt: skip
     form = _native.bf16_form() if bf16 else 0
-    return _native.OffsetMlp(array, len(weights) - heads, heads, sigmoid, again, form)
+    parts = parts or []
+    widths = (ctypes.c_int32 * len(parts))(*parts)
+    body = len(weights) - heads
+    return _native.OffsetMlp(array, body, heads, sigmoid, again, form, len(parts), widths)
 
 
 def _addresses(tensors: list[Tensor]) -> ctypes.Array:

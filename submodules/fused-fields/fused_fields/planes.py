@@ -39,7 +39,8 @@ def plane_features(
     `time` in [-1, 1] is one more axis, A, after the columns of `points`. A number is shared by
     all points: the fastest form, no gradient to it; time has to be second in its pairs. A tensor
     of one time per point "N" or "N 1" (or one value that requires a gradient) is appended to
-    `points`. Gradients go to planes and points; there are no second derivatives.
+    `points`. Gradients go to planes and points; there are no second derivatives. On the CPU points
+    whose features have a gradient of zero cost nothing there.
 
     Raises ValueError or TypeError naming the argument whose shape or dtype does not fit.
     """

@@ -69,16 +69,26 @@ def offset_mlp(
     activation: str = "relu",
     again: int = 0,
     bf16: bool = False,
+    parts: Sequence[int] = (),
 ) -> list[Tensor]:
-    """One tensor "N k" per head from `features` "N F"; see `fused_fields.offset_mlp`."""
+    """One tensor "N k" per head, or per part of the only one; see `fused_fields.offset_mlp`."""
     linear = _RoundedLinear.apply if bf16 else F.linear
     active, first = {"relu": F.relu, "sigmoid": torch.sigmoid}[activation], features
     for k, (weight, bias) in enumerate((*trunk, hidden)):
         if k == again > 0:
             features = torch.cat([first, features], dim=1)
         features = active(linear(features, weight, bias))
-    parts = features.chunk(len(heads), dim=1)
-    return [linear(part, *head) for part, head in zip(parts, heads, strict=True)]
+    blocks = features.chunk(len(heads), dim=1)
+    outputs = [linear(block, *head) for block, head in zip(blocks, heads, strict=True)]
+    return list(outputs[0].split(list(parts), dim=1)) if parts else outputs
+
+
+def encode(points: Tensor, octaves: int) -> Tensor:
+    """Points "N 3", their sines and their cosines; see `fused_fields.encode`."""
+    powers = 2.0 ** torch.arange(octaves, device=points.device, dtype=points.dtype)
+    angles = points[:, None] * powers[:, None]  # (N, octaves, 3)
+    waves = torch.cat([angles.sin(), angles.cos()], dim=2)
+    return torch.cat([points, waves.flatten(1)], dim=1)
 
 
 class _RoundedLinear(torch.autograd.Function):
@@ -214,3 +224,27 @@ def adam_step(
         square = betas[1] * exp_avg_sq[chosen] + (1 - betas[1]) * found**2
         exp_avg[chosen], exp_avg_sq[chosen] = mean, square
         param[chosen] -= rate * mean / (square.sqrt() * spread + eps)
+
+
+def sphere_step(
+    param: Tensor,
+    grad: Tensor,
+    exp_avg: Tensor,
+    exp_avg_sq: Tensor,
+    rate: float,
+    spread: float,
+    betas: Sequence[float],
+    eps: float,
+) -> None:
+    """In place; `rate` and `spread` as of `adam_step`."""
+    grad = across(param, grad)
+    exp_avg.lerp_(grad, 1 - betas[0])
+    exp_avg_sq.lerp_(grad.square().sum(-1, keepdim=True).expand_as(grad), 1 - betas[1])
+    moved = param - rate * exp_avg / (exp_avg_sq.sqrt() * spread + eps)
+    param.copy_(moved / moved.norm(dim=-1, keepdim=True))
+    exp_avg.copy_(across(param, exp_avg))
+
+
+def across(unit: Tensor, vector: Tensor) -> Tensor:
+    """What is left of a vector "... D" across a unit vector "... D"."""
+    return vector - (unit * vector).sum(-1, keepdim=True) * unit

@@ -1,10 +1,11 @@
 import pytest
 import torch
+from fused_fields import encode
 from torch import nn
 from torch.nn import functional as F
 
 from scene.deformation.appearance import AppearanceDecoder
-from scene.deformation.positional import PositionalMLP, encode
+from scene.deformation.positional import PositionalMLP
 
 HEADS = {"means": 3, "quats": 4, "log_scales": 3}
 

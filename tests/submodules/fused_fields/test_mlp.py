@@ -92,6 +92,47 @@ def test_a_layer_that_reads_the_features_again_matches_torch_in_double(
         assert torch.equal(mine, with_features)
 
 
+@pytest.mark.parametrize("again", [0, 2])
+@pytest.mark.parametrize("told", [[], [5], range(0, 1000, 3), range(96, 192)])
+def test_rows_without_a_gradient_are_left_out_of_it(variant, told, again):
+    net = network(35, 64, 2, [3, 1, 33], again=again)
+    features, cotangents = random_inputs(1000, 35, [3, 1, 33])
+    silent = torch.ones(1000, dtype=torch.bool)
+    silent[list(told)] = False
+    for cotangent in cotangents:
+        cotangent[silent] = 0
+    cotangents[0][~silent, 1:] = 0  # a single number tells a row
+    cotangents[2][~silent] = 0
+    found = values_and_grads(offset_mlp, features, net, cotangents, "relu", again)
+    exact = [t.detach().double().requires_grad_() for t in tensors(net)]
+    truth = values_and_grads(
+        reference.offset_mlp, features.detach().double().requires_grad_(), rebuilt(exact, 2),
+        [c.double() for c in cotangents], "relu", again,
+    )  # fmt: skip
+    for mine, true in zip(found, truth, strict=True):
+        assert (mine - true).norm() <= 3e-6 * true.norm()
+    assert not found[3][silent].any()
+
+
+@pytest.mark.parametrize("parts", [[1, 32], [3, 4, 26], [33, 0]])
+@pytest.mark.parametrize("silent", [0, 97])
+def test_a_head_in_parts_is_the_head_cut(variant, parts, silent):
+    trunk, hidden, heads = network(17, 64, 1, [33])
+    features, (cotangent,) = random_inputs(300, 17, [33])
+    cotangent[:silent] = cotangent[250:] = 0
+    flat = [features, *tensors((trunk, hidden, heads))]
+    (whole,) = offset_mlp(features, trunk, hidden, heads)
+    cut = offset_mlp(features, trunk, hidden, heads, parts=parts)
+    assert [part.shape[1] for part in cut] == parts
+    assert torch.equal(torch.cat(cut, 1), whole)
+    truth = torch.autograd.grad(whole, flat, cotangent)
+    found = torch.autograd.grad(cut, flat, cotangent.split(parts, dim=1))
+    assert all(torch.equal(mine, true) for mine, true in zip(found, truth, strict=True))
+    twin = reference.offset_mlp(features, trunk, hidden, heads, parts=parts)
+    for mine, true in zip(cut, twin, strict=True):
+        torch.testing.assert_close(mine, true, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("again", [1, 2])
 def test_gradients_with_features_read_again_match_finite_differences(again):
     net = network(5, 7, 2, [3, 2], torch.float64, again=again)
@@ -188,7 +229,7 @@ def test_operator_keeps_the_rules_of_torch():
     layers = [*trunk, hidden, *heads]
     torch.library.opcheck(
         torch.ops.fused_fields.offset_mlp.default,
-        (features, [w for w, _ in layers], [b for _, b in layers], 2, False, 0, False),
+        (features, [w for w, _ in layers], [b for _, b in layers], 2, False, 0, False, None),
     )
 
 
@@ -208,6 +249,8 @@ def test_a_layer_that_does_not_fit_is_named():
         offset_mlp(features, trunk, hidden, [*heads, heads[0]])
     with pytest.raises(ValueError, match="again is 3; expected 0 for none, or a layer up to 2"):
         offset_mlp(features, trunk, hidden, heads, again=3)
+    with pytest.raises(ValueError, match=r"parts are \(3, 5\) of heads with \[3, 4\] outputs"):
+        offset_mlp(features, trunk, hidden, heads, parts=[3, 5])
     with pytest.raises(ValueError, match="0 heads"):
         offset_mlp(features, trunk, hidden, [])
     with pytest.raises(TypeError, match=r"trunk\[0\] is torch.float32 .* torch.float64"):

@@ -41,10 +41,12 @@ def flatten(field):
     return [plane for level in field for plane in level]
 
 
-def value_and_gradients(lookup, field, points, options):
+def value_and_gradients(lookup, field, points, options, silent=()):
+    """`silent`: points whose features get no gradient."""
     features = lookup(field, points, **options)
     random = torch.Generator().manual_seed(1)
     upstream = torch.randn(features.shape, generator=random, dtype=features.dtype)
+    upstream[list(silent)] = 0
     flat = [points, *flatten(field)]
     return [features.detach(), *torch.autograd.grad(features, flat, upstream)]
 
@@ -61,6 +63,17 @@ def test_features_and_gradients_equal_the_twins(name, variant):
     expected = value_and_gradients(reference.plane_features, field, points, options)
     for a, b in zip(found, expected, strict=True):
         assert relative_error(a, b) < 1e-5
+
+
+@pytest.mark.parametrize("silent", [range(0, 700, 3), range(699), range(700)])
+@pytest.mark.parametrize("name", FIELDS)
+def test_points_without_a_gradient_are_left_out_of_it(name, variant, silent):
+    field, points, options = make_field(name)
+    found = value_and_gradients(plane_features, field, points, options, silent)
+    expected = value_and_gradients(reference.plane_features, field, points, options, silent)
+    for a, b in zip(found, expected, strict=True):
+        assert relative_error(a, b) < 1e-5
+    assert not found[1][list(silent)].any()
 
 
 @pytest.mark.parametrize("name", FIELDS)

@@ -1,6 +1,7 @@
 // Rows in memory to vectors of columns and back, and sums over lanes.
 #pragma once
 
+#include "simd.h"
 #include "turn.h"
 
 namespace dgr {
@@ -82,6 +83,11 @@ DGR_FN void sum_each<float>(const Vec<float>* parts, float* out) {
 #endif
 
 #if defined(__SSE2__)
+
+using simd::FloatRow;
+using simd::load_row;
+using simd::store_row;
+using simd::transpose;
 
 // Asks for the rows of the next group of lanes, or, where rows are short, of the one after it.
 template <int kWrite>

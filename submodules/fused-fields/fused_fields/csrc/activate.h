@@ -7,6 +7,7 @@
 #include "exponential.h"
 #include "parallel.h"
 #include "partial.h"
+#include "quats.h"
 
 namespace {
 
@@ -16,8 +17,7 @@ using fused_fields::RawColumns;
 using fused_fields::StagedWork;
 using fused_fields::TableShape;
 
-constexpr int64_t kTableRows = 256;  // of a task
-constexpr int kQuat = 4, kScales = 3, kBand = 3;  // numbers of a row, the last of a band of SH
+constexpr int kScales = 3, kBand = 3;  // numbers of a row, the last of a band of SH
 constexpr double kShortest = 1e-12;  // a quaternion is divided by its length, or by this
 
 // What both directions share: rows in tasks, and columns taken in whole vectors.

@@ -46,6 +46,17 @@ struct DenseLayer {
 struct OffsetMlp {
     const DenseLayer* layers;
     int32_t body, heads, sigmoid, again, bf16;
+    int32_t part_count;  // 0, or in how many tensors the outputs of the only head come,
+    const int32_t* parts;  // and their widths
+};
+
+// Positions and what they are encoded to.
+struct EncodedTable {
+    const void* points;  // rows x 3
+    void* encoded;       // rows x (3 + 6 * octaves)
+    void* grad_points;   // rows x 3
+    int64_t rows;
+    int32_t octaves;
 };
 
 // rows x row_size numbers that one learning rate moves.

@@ -2,12 +2,14 @@
 // this file once per set, with the matching -m flags, and links a library of its own for each.
 #include "activate.h"
 #include "adam.h"
+#include "encode.h"
 #include "mean_error.h"
 #include "mix_bases.h"
 #include "offset_mlp_grad.h"
 #include "plane_lookup_grad.h"
 #include "plane_penalties.h"
 #include "skinning.h"
+#include "sphere_step.h"
 #include "ssim_grad.h"
 #include "turned_copies.h"
 
@@ -27,6 +29,7 @@ FF_EXPORT(ssim_backward)
 FF_EXPORT(mlp_forward)
 FF_EXPORT(mlp_backward)
 FF_EXPORT(adam_step)
+FF_EXPORT(sphere_step)
 FF_EXPORT(mix_forward)
 FF_EXPORT(mix_onto)
 FF_EXPORT(mix_backward)
@@ -36,6 +39,8 @@ FF_EXPORT(activate_forward)
 FF_EXPORT(activate_backward)
 FF_EXPORT(error_forward)
 FF_EXPORT(error_backward)
+FF_EXPORT(encode_forward)
+FF_EXPORT(encode_backward)
 FF_EXPORT(turn_forward)
 FF_EXPORT(turn_backward)
 int ff_bf16_form() { return bf16_form(); }

@@ -101,7 +101,8 @@ class MlpPlan {
         const T* weight = by_output(index);
         product(tile, {count, layer(index).outputs, layer(index).inputs, input, stride, 1, weight,
                        across, weight + layer(index).inputs * across, 0, output, output_stride,
-                       index < mlp.body ? activation() : Finish::kPlain});
+                       index < mlp.body ? activation() : Finish::kPlain, by_input(index),
+                       row_stride<T>(layer(index).inputs)});
     }
 
     // `tile`: the worker's activations, behind which there is room to round operands.
@@ -114,12 +115,19 @@ class MlpPlan {
     // How many numbers stand in front of what layer `index` is told by the one before it.
     int64_t lead(int index) const { return index && index == mlp.again ? layer(0).inputs : 0; }
 
+    // Outputs come in tensors: one for each head, or the parts of the only one.
+    int tensors() const { return mlp.part_count ? mlp.part_count : mlp.heads; }
+    int64_t width(int tensor) const {
+        return mlp.part_count ? mlp.parts[tensor] : layer(mlp.body + tensor).outputs;
+    }
+
     Finish activation() const { return mlp.sigmoid ? Finish::kSigmoid : Finish::kRelu; }
     Finish activation_grad() const { return mlp.sigmoid ? Finish::kSlope : Finish::kMask; }
 
     const OffsetMlp& mlp;
     const int total;  // layers, heads included
     int64_t activations = 0, gradients = 0;  // numbers per tile, per chunk
+    int64_t of_outputs = 0;  // of a tile: where outputs, or gradients of them, lie side by side
 
   private:
     // Fills the layouts; returns the size of the packed weights.
@@ -149,6 +157,8 @@ class MlpPlan {
             activations += kTilePoints * here.input_stride;
         }
         gradients += kLanes<T>;
+        of_outputs = activations;
+        for (int l = mlp.body; l < total; ++l) activations += kTilePoints * mlp.layers[l].outputs;
         scratch_ = round_up(activations, kLanes<T>);
         activations = scratch_ + (mlp.bf16 ? bf16_scratch(widest) : 0);
         return packed;
@@ -173,17 +183,15 @@ class MlpWork : public StagedWork {
     bool ok() const { return activations_.ok(); }
 
   protected:
-    // Calls tile(activations, chunk, first, count) for every tile of the chunks a worker gets.
-    template <class Tile>
-    void work(int64_t worker, Tile tile) {
+    // Calls chunk(activations, number, begin, end) for the chunks a worker gets, ranges of points.
+    template <class Chunk>
+    void work(int64_t worker, Chunk chunk) {
         T* activations = activations_.get() + worker * plan_.activations;
         for (;;) {
-            const int64_t chunk = __atomic_fetch_add(&next_chunk_, 1, __ATOMIC_RELAXED);
-            if (chunk >= chunks_) return;
-            const int64_t end = min_of(n_, (chunk + 1) * chunk_points_);
-            for (int64_t first = chunk * chunk_points_; first < end; first += kTilePoints) {
-                tile(activations, chunk, first, min_of(kTilePoints, end - first));
-            }
+            const int64_t number = __atomic_fetch_add(&next_chunk_, 1, __ATOMIC_RELAXED);
+            if (number >= chunks_) return;
+            chunk(activations, number, number * chunk_points_,
+                  min_of(n_, (number + 1) * chunk_points_));
         }
     }
 
@@ -228,18 +236,36 @@ class MlpForward final : public MlpWork<T> {
         if (stage == 0) return this->plan_.pack(static_cast<int>(task));
         const MlpPlan<T>& plan = this->plan_;
         const int64_t width = plan.layer(0).inputs;
-        this->work(task, [&](T* activations, int64_t, int64_t first, int64_t count) {
-            this->run_body(activations, this->features_ + first * width, width, count);
-            for (int h = 0; h < plan.mlp.heads; ++h) {
-                const int l = plan.mlp.body + h;
-                const int64_t size = plan.layer(l).outputs;
-                plan.apply(l, activations, activations + plan.at(l).input,
-                           plan.at(l).input_stride, count, outputs_[h] + first * size, size);
+        this->work(task, [&](T* activations, int64_t, int64_t begin, int64_t end) {
+            for (int64_t first = begin; first < end; first += kTilePoints) {
+                const int64_t count = min_of(kTilePoints, end - first);
+                this->run_body(activations, this->features_ + first * width, width, count);
+                for (int h = 0; h < plan.mlp.heads; ++h) {
+                    const int l = plan.mlp.body + h;
+                    const int64_t size = plan.layer(l).outputs;
+                    T* all = activations + plan.of_outputs;
+                    plan.apply(l, activations, activations + plan.at(l).input,
+                               plan.at(l).input_stride, count,
+                               plan.mlp.part_count ? all : outputs_[h] + first * size, size);
+                    if (plan.mlp.part_count) hand_out(all, size, first, count);
+                }
             }
         });
     }
 
   private:
+    // The parts of the outputs of a tile, "points x outputs", to their tensors.
+    void hand_out(const T* all, int64_t size, int64_t first, int64_t count) const {
+        for (int k = 0; k < this->plan_.mlp.part_count; ++k) {
+            const int64_t width = this->plan_.mlp.parts[k];
+            T* to = outputs_[k] + first * width;
+            for (int64_t i = 0; i < count; ++i) {
+                copy_some(to + i * width, all + i * size, width);
+            }
+            all += width;
+        }
+    }
+
     T* const* outputs_;
 };
 

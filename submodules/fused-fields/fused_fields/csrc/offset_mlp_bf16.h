@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "offset_mlp_product.h"
+#include "turn.h"
 
 #if defined(__AVX512F__) && defined(__has_include)
 #if __has_include(<avx512bf16intrin.h>) && __has_include(<amxbf16intrin.h>) && defined(__linux__)
@@ -61,6 +62,7 @@ inline void multiply_rounded_floats(const Product<float>& m) {
     }
     own.b = b;
     own.b_step = width;
+    own.b_by_col = nullptr;  // is not rounded
     multiply_exactly(own);
 }
 
@@ -89,31 +91,6 @@ FF_PAIRS inline __m512i interleaved(__m512 first, __m512 second) {
     return _mm512_permutexvar_epi16(places, (__m512i)_mm512_cvtne2ps_pbh(second, first));
 }
 
-// A square of 16 rows of 16 pairs, turned.
-SIMD_FN void turn(__m512i* v) {
-    __m512i t[16];
-    for (int i = 0; i < 16; i += 2) {
-        t[i] = _mm512_unpacklo_epi32(v[i], v[i + 1]);
-        t[i + 1] = _mm512_unpackhi_epi32(v[i], v[i + 1]);
-    }
-    for (int i = 0; i < 16; i += 4) {
-        for (int k = 0; k < 2; ++k) {
-            v[i + 2 * k] = _mm512_unpacklo_epi64(t[i + k], t[i + k + 2]);
-            v[i + 2 * k + 1] = _mm512_unpackhi_epi64(t[i + k], t[i + k + 2]);
-        }
-    }
-    for (int i = 0; i < 16; i += 8) {
-        for (int k = 0; k < 4; ++k) {
-            t[i + k] = _mm512_shuffle_i32x4(v[i + k], v[i + k + 4], 0x88);
-            t[i + k + 4] = _mm512_shuffle_i32x4(v[i + k], v[i + k + 4], 0xdd);
-        }
-    }
-    for (int k = 0; k < 8; ++k) {
-        v[k] = _mm512_shuffle_i32x4(t[k], t[k + 8], 0x88);
-        v[k + 8] = _mm512_shuffle_i32x4(t[k], t[k + 8], 0xdd);
-    }
-}
-
 // The left operand, "rows x pairs", whole tiles with zeros in steps that there are not.
 FF_PAIRS inline void pack_left(const Product<float>& m, Pair* to, int64_t pairs) {
     if (m.a_step == 1) {
@@ -137,7 +114,7 @@ FF_PAIRS inline void pack_left(const Product<float>& m, Pair* to, int64_t pairs)
                 square[p] = interleaved(some(from, left > 0 ? count : 0),
                                         some(from + m.a_step, left > 1 ? count : 0));
             }
-            turn(square);
+            transpose(reinterpret_cast<FloatRow*>(square));  // pairs are as wide as floats
             for (int r = 0; r < 16; ++r) {
                 _mm512_storeu_si512(to + (row + r) * pairs + step / 2, square[r]);
             }
@@ -229,31 +206,6 @@ FF_TILES inline void begin_tiles() {
 }
 FF_TILES inline void end_tiles() { _tile_release(); }
 
-// Stores the sums of a block that begins at `row` and `col`.
-template <Finish kFinish>
-void finish_block(const Product<float>& product, int64_t row, int64_t col, const float* sums) {
-    Product<float> m = product;
-    m.finish = kFinish;
-    const int64_t rows = min_of<int64_t>(kSide, m.rows - row);
-    for (int64_t c = col; c < min_of(col + kSide, m.cols); c += 16) {
-        for (int64_t r = 0; r < rows; ++r) {
-            Vec<float, 16> sum = load<float, 16>(sums + r * kSide + c - col);
-            if (m.start) sum += load<float, 16>(m.start + (row + r) * m.start_row + c);
-            finish(m, row + r, c, sum);
-        }
-    }
-}
-
-inline auto finisher(Finish kind) {
-    switch (kind) {
-        case Finish::kRelu: return &finish_block<Finish::kRelu>;
-        case Finish::kMask: return &finish_block<Finish::kMask>;
-        case Finish::kSigmoid: return &finish_block<Finish::kSigmoid>;
-        case Finish::kSlope: return &finish_block<Finish::kSlope>;
-        default: return &finish_block<Finish::kPlain>;
-    }
-}
-
 inline void multiply_pairs(const Product<float>& m) {
     const int64_t pairs = whole(m.steps, kSide) / 2, across = whole(m.cols, kSide);
     Pair* a = reinterpret_cast<Pair*>(m.scratch);
@@ -262,13 +214,13 @@ inline void multiply_pairs(const Product<float>& m) {
     pack_right(m, b, pairs, across);
     const bool tiles = m.bf16 == kTiles;
     const auto sum = tiles ? sum_tiles : sum_pairs;
-    const auto store = finisher(m.finish);
+    const auto store = finisher<float>(m.finish);
     if (tiles) begin_tiles();
     alignas(64) float sums[kSide * kSide];
     for (int64_t col = 0; col < m.cols; col += kSide) {
         for (int64_t row = 0; row < m.rows; row += kSide) {
             sum(a + row * pairs, b + col, pairs, across, sums);
-            store(m, row, col, sums);
+            store(m, row, col, kSide, kSide, sums, kSide);
         }
     }
     if (tiles) end_tiles();

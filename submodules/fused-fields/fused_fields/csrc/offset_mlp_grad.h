@@ -3,7 +3,8 @@
 // Nothing but features and weights is kept from the forward pass: a tile computes its activations
 // again, then goes back from the heads to the features. Gradients of activations replace them, so
 // a tile needs no more memory than before. Every chunk of points sums the gradients of the weights
-// on its own; the chunks are then added up in their order.
+// on its own; the chunks are then added up in their order. Points whose outputs have no gradient, such
+// as Gaussians that others hide, are left out of the tiles.
 #pragma once
 #include "offset_mlp.h"
 
@@ -35,36 +36,93 @@ class MlpBackward final : public MlpWork<T> {
         if (stage == 0) return this->plan_.pack(static_cast<int>(task));
         if (stage == 2) return add_up(task * kSlice);
         if (stage == 3) return hand_over(static_cast<int>(task));
-        this->work(task, [this](T* activations, int64_t chunk, int64_t first, int64_t count) {
-            T* sums = sums_.get() + chunk * this->plan_.gradients;
-            one_tile(activations, first, count, sums, first > chunk * this->chunk_points_);
+        this->work(task, [this](T* activations, int64_t chunk, int64_t begin, int64_t end) {
+            one_chunk(activations, begin, end, sums_.get() + chunk * this->plan_.gradients);
         });
     }
 
   private:
-    void one_tile(T* activations, int64_t first, int64_t count, T* sums, bool more) {
+    void one_chunk(T* activations, int64_t begin, int64_t end, T* sums) {
+        const int64_t width = this->plan_.layer(0).inputs;
+        int64_t points[kTilePoints], count = 0;
+        bool more = false;
+        for (int64_t i = begin; i < end; ++i) {
+            if (told(i)) {
+                points[count++] = i;
+            } else if (grad_features_) {
+                std::memset(grad_features_ + i * width, 0, width * sizeof(T));
+            }
+            if (count < kTilePoints && (i + 1 < end || (count == 0 && more))) continue;
+            one_tile(activations, points, count, sums, more);
+            more = true;
+            count = 0;
+        }
+    }
+
+    // Whether an output of a point has a gradient.
+    bool told(int64_t point) const {
+        const MlpPlan<T>& plan = this->plan_;
+        for (int k = 0; k < plan.tensors(); ++k) {
+            const int64_t width = plan.width(k);
+            const T* grad = grad_outputs_[k] + point * width;
+            for (int64_t i = 0; i < width; ++i) {
+                if (grad[i] != 0) return true;
+            }
+        }
+        return false;
+    }
+
+    // Gradients of a head's outputs, "points x outputs": gathered in `room`, or where they are.
+    const T* gathered(int head, const int64_t* points, int64_t count, bool in_a_row,
+                      T* room) const {
+        const OffsetMlp& mlp = this->plan_.mlp;
+        const int64_t size = this->plan_.layer(mlp.body + head).outputs;
+        if (!mlp.part_count && in_a_row) return grad_outputs_[head] + points[0] * size;
+        T* to = room;
+        for (int k = mlp.part_count ? 0 : head; to < room + size; to += this->plan_.width(k++)) {
+            gather(grad_outputs_[k], points, count, this->plan_.width(k), to, size);
+        }
+        return room;
+    }
+
+    void one_tile(T* activations, const int64_t* points, int64_t count, T* sums, bool more) {
         const MlpPlan<T>& plan = this->plan_;
         const int64_t width = plan.layer(0).inputs, stride = plan.at(0).input_stride;
-        for (int64_t i = 0; i < count; ++i) {
-            std::memcpy(activations + i * stride, this->features_ + (first + i) * width,
-                        width * sizeof(T));
-        }
+        const bool in_a_row = count && points[count - 1] - points[0] == count - 1;
+        gather(this->features_, points, count, width, activations, stride);
         this->run_body(activations, activations, stride, count);
         for (int l = plan.total - 1; l >= plan.mlp.body; --l) {
-            const int64_t size = plan.layer(l).outputs;
-            back(l, grad_outputs_[l - plan.mlp.body] + first * size, size, count, activations,
-                 first, sums, more);
+            const T* grad = gathered(l - plan.mlp.body, points, count, in_a_row,
+                                     activations + plan.of_outputs);
+            back(l, grad, plan.layer(l).outputs, count, activations, sums, more);
         }
         for (int l = plan.mlp.body - 1; l >= 0; --l) {
             const MlpLayout& told = plan.at(l + 1);
             back(l, activations + told.input + plan.lead(l + 1), told.input_stride, count,
-                 activations, first, sums, more);
+                 activations, sums, more);
+        }
+        if (!grad_features_) return;
+        if (in_a_row) {
+            return to_features(count, activations, grad_features_ + points[0] * width, width);
+        }
+        to_features(count, activations, activations, stride);
+        for (int64_t i = 0; i < count; ++i) {
+            copy_some(grad_features_ + points[i] * width, activations + i * stride, width);
         }
     }
 
-    // One layer: gradients of its weights, of its biases, then of the activations it read.
-    void back(int index, const T* grad, int64_t grad_stride, int64_t count, T* activations,
-              int64_t first, T* sums, bool more) {
+    // `width` numbers of each point, to rows that lie `stride` apart.
+    static void gather(const T* from, const int64_t* points, int64_t count, int64_t width, T* to,
+                       int64_t stride) {
+        for (int64_t i = 0; i < count; ++i) {
+            copy_some(to + i * stride, from + points[i] * width, width);
+        }
+    }
+
+    // One layer: gradients of its weights, of its biases, then, in their place, of the activations it
+    // read; those of the features wait for to_features.
+    void back(int index, const T* grad, int64_t grad_stride, int64_t count, T* activations, T* sums,
+              bool more) {
         const MlpPlan<T>& plan = this->plan_;
         const int64_t inputs = plan.layer(index).inputs, outputs = plan.layer(index).outputs;
         const MlpLayout& at = plan.at(index);
@@ -81,30 +139,48 @@ class MlpBackward final : public MlpWork<T> {
                                        weights + lead, step, nullptr, 0, input + lead,
                                        at.input_stride, plan.activation_grad()});
         }
-        if (!grad_features_) return;
-        if (lead) {  // takes the features' place, until layer 0 adds its own
+        if (lead && grad_features_) {  // takes the features' place, until layer 0 adds its own
             plan.product(activations, {count, lead, outputs, grad, grad_stride, 1, weights, step,
                                        nullptr, 0, input, at.input_stride, Finish::kPlain});
         }
-        if (!index) {
-            const MlpLayout& again = plan.at(plan.mlp.again);
-            plan.product(activations, {count, inputs, outputs, grad, grad_stride, 1, weights, step,
-                                       plan.mlp.again ? activations + again.input : nullptr,
-                                       again.input_stride, grad_features_ + first * inputs, inputs,
-                                       Finish::kPlain});
-        }
     }
 
+    // Gradients of a tile's features, from those of what layer 0 told.
+    void to_features(int64_t count, T* activations, T* to, int64_t to_row) const {
+        const MlpPlan<T>& plan = this->plan_;
+        const MlpLayout& told = plan.at(1);
+        const MlpLayout& again = plan.at(plan.mlp.again);
+        const int64_t inputs = plan.layer(0).inputs;
+        plan.product(activations, {count, inputs, plan.layer(0).outputs,
+                                   activations + told.input + plan.lead(1), told.input_stride, 1,
+                                   plan.by_input(0), row_stride<T>(inputs),
+                                   plan.mlp.again ? activations + again.input : nullptr,
+                                   again.input_stride, to, to_row, Finish::kPlain});
+    }
+
+    // Several columns at once: a sum waits for the one before it.
     static void sum_rows(const T* rows, int64_t stride, int64_t count, int64_t cols, T* sums,
                          bool more) {
+        int64_t c = 0;
+        for (; c + 4 * kLanes<T> <= cols; c += 4 * kLanes<T>) {
+            sum_columns<kLanes<T>, 4>(rows + c, stride, count, sums + c, more);
+        }
         for_widths<T>(static_cast<int>(cols), [&](auto width, int begin, int end) {
             constexpr int W = decltype(width)::value;
-            for (int c = begin; c < end; c += W) {
-                Vec<T, W> sum = more ? load<T, W>(sums + c) : Vec<T, W>{};
-                for (int64_t i = 0; i < count; ++i) sum += load<T, W>(rows + i * stride + c);
-                store<T, W>(sums + c, sum);
+            for (int at = begin; at < end; at += W) {
+                sum_columns<W, 1>(rows + at, stride, count, sums + at, more);
             }
-        });
+        }, static_cast<int>(c));
+    }
+
+    template <int W, int Vectors>
+    SIMD_FN void sum_columns(const T* rows, int64_t stride, int64_t count, T* sums, bool more) {
+        Vec<T, W> sum[Vectors] = {};
+        for (int v = 0; more && v < Vectors; ++v) sum[v] = load<T, W>(sums + v * W);
+        for (int64_t i = 0; i < count; ++i) {
+            for (int v = 0; v < Vectors; ++v) sum[v] += load<T, W>(rows + i * stride + v * W);
+        }
+        for (int v = 0; v < Vectors; ++v) store<T, W>(sums + v * W, sum[v]);
     }
 
     void add_up(int64_t begin) {

@@ -4,6 +4,7 @@
 // of the sum go by: per step one broadcast per row and one load per vector feed all of them.
 #pragma once
 #include "exponential.h"
+#include "partial.h"
 
 namespace {
 
@@ -34,80 +35,143 @@ struct Product {
     T* c;
     int64_t c_row;
     Finish finish;
+    const T* b_by_col = nullptr;  // `b` once more, a column in `b_by_col_step` numbers, if at hand
+    int64_t b_by_col_step = 0;
     int bf16 = 0;          // a Bf16Form of offset_mlp_bf16.h, or 0: in full precision
     T* scratch = nullptr;  // for operands in bfloat16
 };
 
-template <class T>
-SIMD_FN Vec<T, kLanes<T>> finished(Finish finish, Vec<T, kLanes<T>> sum, const T* c) {
+template <class T, Finish kFinish>
+SIMD_FN Vec<T, kLanes<T>> finished(Vec<T, kLanes<T>> sum, const T* c) {
     using V = Vec<T, kLanes<T>>;
-    if (finish == Finish::kRelu) return sum < V{} ? V{} : sum;
-    if (finish == Finish::kMask) return load<T, kLanes<T>>(c) <= V{} ? V{} : sum;
-    if (finish == Finish::kSigmoid) return sigmoid<T>(sum);
-    if (finish == Finish::kSlope) {
+    if constexpr (kFinish == Finish::kRelu) return sum < V{} ? V{} : sum;
+    if constexpr (kFinish == Finish::kMask) return load<T, kLanes<T>>(c) <= V{} ? V{} : sum;
+    if constexpr (kFinish == Finish::kSigmoid) return sigmoid<T>(sum);
+    if constexpr (kFinish == Finish::kSlope) {
         const V output = load<T, kLanes<T>>(c);
         return sum * output * (1 - output);
     }
     return sum;
 }
 
-// Stores a vector of sums that begins at `row` and `col`.
-template <class T>
-SIMD_FN void finish(const Product<T>& m, int64_t row, int64_t col, Vec<T, kLanes<T>> sum) {
-    T* to = m.c + row * m.c_row + col;
-    const Vec<T, kLanes<T>> value = finished(m.finish, sum, to);
-    if (col + kLanes<T> <= m.cols) return store<T, kLanes<T>>(to, value);
-    for (int i = 0; i < m.cols - col; ++i) to[i] = value[i];
-}
-
-template <class T, int Rows, int Vectors>
-void multiply_block(const Product<T>& product, int64_t row, int64_t col) {
+// Stores the sums of a block of `rows` and `cols` that begins at `row` and `col`.
+template <class T, Finish kFinish>
+void finish_block(const Product<T>& product, int64_t row, int64_t col, int64_t rows, int64_t cols,
+                  const T* sums, int64_t stride) {
     constexpr int W = kLanes<T>;
     const Product<T> m = product;
-    Vec<T, W> sums[Rows][Vectors] = {};
-    if (m.start) {
-        SIMD_UNROLL
-        for (int r = 0; r < Rows; ++r) {
-            const T* from = m.start + (row + r) * m.start_row + col;
-            SIMD_UNROLL
-            for (int v = 0; v < Vectors; ++v) sums[r][v] = load<T, W>(from + v * W);
+    const int64_t last_row = min_of(row + rows, m.rows), last_col = min_of(col + cols, m.cols);
+    for (; row < last_row; ++row, sums += stride) {
+        const T* start = m.start ? m.start + row * m.start_row : nullptr;
+        T* c = m.c + row * m.c_row;
+        for (int64_t at = col; at < last_col; at += W) {
+            Vec<T, W> sum = load<T, W>(sums + at - col);
+            if (start) sum += load<T, W>(start + at);
+            store_some<T>(c + at, finished<T, kFinish>(sum, c + at), last_col - at);
         }
     }
-    const T* a = m.a + row * m.a_row;
-    const T* b = m.b + col;
-    for (int64_t step = 0; step < m.steps; ++step, a += m.a_step, b += m.b_step) {
+}
+
+template <class T>
+auto finisher(Finish kind) {
+    switch (kind) {
+        case Finish::kRelu: return &finish_block<T, Finish::kRelu>;
+        case Finish::kMask: return &finish_block<T, Finish::kMask>;
+        case Finish::kSigmoid: return &finish_block<T, Finish::kSigmoid>;
+        case Finish::kSlope: return &finish_block<T, Finish::kSlope>;
+        default: return &finish_block<T, Finish::kPlain>;
+    }
+}
+
+// The sums of a block, in rows of kBlockVectors vectors. Not inlined, and nothing else is done here:
+// a compiler then keeps all of them in registers.
+template <class T, int Rows, int Vectors>
+__attribute__((noinline)) void sum_block(const T* a, int64_t a_row, int64_t a_step, const T* b,
+                                         int64_t b_step, int64_t steps, T* to) {
+    constexpr int W = kLanes<T>;
+    Vec<T, W> sums[Rows][Vectors] = {};
+    for (int64_t step = 0; step < steps; ++step, a += a_step, b += b_step) {
         Vec<T, W> right[Vectors];
         for (int v = 0; v < Vectors; ++v) right[v] = load<T, W>(b + v * W);
         for (int r = 0; r < Rows; ++r) {
-            const T left = a[r * m.a_row];
+            const T left = a[r * a_row];
             for (int v = 0; v < Vectors; ++v) sums[r][v] += left * right[v];
         }
     }
     SIMD_UNROLL
     for (int r = 0; r < Rows; ++r) {
         SIMD_UNROLL
-        for (int v = 0; v < Vectors; ++v) finish(m, row + r, col + v * W, sums[r][v]);
+        for (int v = 0; v < Vectors; ++v) {
+            store<T, W>(to + (r * kBlockVectors + v) * W, sums[r][v]);
+        }
     }
 }
 
 template <class T, int Rows, int Vectors>
-void multiply_last_rows(const Product<T>& m, int64_t row, int64_t col) {
+void sum_rows_left(const Product<T>& m, int64_t rows, const T* a, const T* b, T* to) {
     if constexpr (Rows > 0) {
-        if (m.rows - row == Rows) return multiply_block<T, Rows, Vectors>(m, row, col);
-        multiply_last_rows<T, Rows - 1, Vectors>(m, row, col);
+        if (rows == Rows) {
+            return sum_block<T, Rows, Vectors>(a, m.a_row, m.a_step, b, m.b_step, m.steps, to);
+        }
+        sum_rows_left<T, Rows - 1, Vectors>(m, rows, a, b, to);
+    }
+}
+
+// `Cols` columns from `col` on, of which there are so few that lanes had better go along the sum.
+template <class T, int Cols>
+void multiply_few(const Product<T>& product, int64_t col) {
+    constexpr int W = kLanes<T>, Rows = 4;
+    const Product<T> m = product;
+    const int64_t whole = m.steps / W * W, left = m.steps - whole;
+    const T* b = m.b_by_col + col * m.b_by_col_step;
+    for (int64_t row = 0; row < m.rows; row += Rows) {
+        const T* a[Rows];
+        for (int r = 0; r < Rows; ++r) a[r] = m.a + min_of(row + r, m.rows - 1) * m.a_row;
+        Vec<T, W> lanes[Rows][Cols] = {};
+        const auto add = [&](int64_t step, auto load_lanes) {
+            Vec<T, W> right[Cols];
+            for (int c = 0; c < Cols; ++c) right[c] = load_lanes(b + c * m.b_by_col_step + step);
+            for (int r = 0; r < Rows; ++r) {
+                const Vec<T, W> of_a = load_lanes(a[r] + step);
+                for (int c = 0; c < Cols; ++c) lanes[r][c] += of_a * right[c];
+            }
+        };
+        for (int64_t step = 0; step < whole; step += W) {
+            add(step, [](const T* from) { return load<T, W>(from); });
+        }
+        if (left) add(whole, [left](const T* from) { return load_some<T>(from, left); });
+        const int64_t rows = min_of<int64_t>(Rows, m.rows - row);
+        for (int r = 0; r < rows; ++r) {
+            T* c = m.c + (row + r) * m.c_row + col;
+            SIMD_UNROLL
+            for (int k = 0; k < Cols; ++k) {
+                const T start = m.start ? m.start[(row + r) * m.start_row + col + k] : T{0};
+                c[k] = start + lane_sum<T>(lanes[r][k]);
+            }
+        }
     }
 }
 
 // The columns from `col` on, in panels of `Vectors` vectors, then of ever fewer.
 template <class T, int Vectors = kBlockVectors>
 void multiply_exactly(const Product<T>& m, int64_t col = 0) {
-    constexpr int64_t kPanel = Vectors * kLanes<T>;
-    for (; m.cols - col > kPanel - kLanes<T>; col += kPanel) {
-        int64_t row = 0;
-        for (; row + kBlockRows <= m.rows; row += kBlockRows) {
-            multiply_block<T, kBlockRows, Vectors>(m, row, col);
+    constexpr int64_t kPanel = Vectors * kLanes<T>, kStride = kBlockVectors * kLanes<T>;
+    alignas(kVectorBytes) T sums[kBlockRows * kStride];
+    const auto store = finisher<T>(m.finish);
+    if constexpr (Vectors == 1) {
+        if (m.b_by_col && m.a_step == 1 && m.finish == Finish::kPlain) {
+            const int64_t left = m.cols - col;
+            if (left == 1) return multiply_few<T, 1>(m, col);
+            if (left == 3) return multiply_few<T, 3>(m, col);
+            if (left == 4) return multiply_few<T, 4>(m, col);
         }
-        multiply_last_rows<T, kBlockRows - 1, Vectors>(m, row, col);
+    }
+    for (; m.cols - col > kPanel - kLanes<T>; col += kPanel) {
+        for (int64_t row = 0; row < m.rows; row += kBlockRows) {
+            const int64_t rows = min_of<int64_t>(kBlockRows, m.rows - row);
+            sum_rows_left<T, kBlockRows, Vectors>(m, rows, m.a + row * m.a_row, m.b + col, sums);
+            store(m, row, col, rows, kPanel, sums, kStride);
+        }
     }
     if constexpr (Vectors > 1) multiply_exactly<T, Vectors / 2>(m, col);
 }

@@ -4,7 +4,8 @@
 // of a group of the block's points, gives the points their gradients, adds to the lines in the
 // group's own sums, and writes the gradient of every grid sample. "Scatter" adds those to the
 // nodes of one grid, in the order of the points. So a node, and a sum, is only ever written by one
-// lane, in one order. A block's memory stays small enough for the caches.
+// lane, in one order. A block's memory stays small enough for the caches. Points whose features have
+// no gradient are left out.
 #pragma once
 #include "plane_lookup.h"
 #include "point_order.h"
@@ -233,6 +234,15 @@ class LookupBackward final : public fused_fields::BeltWork {
     int bands_, band_;  // the channels in cuts of band_, so that many threads find a lane each
 };
 
+// Whether one of them is not zero.
+template <class T>
+bool any_number(const T* numbers, int64_t count) {
+    for (int64_t i = 0; i < count; ++i) {
+        if (numbers[i] != 0) return true;
+    }
+    return false;
+}
+
 template <class T>
 int lookup_backward(const Field* field, const T* points, int64_t n, const T* grad_features,
                     T* grad_points, int threads) {
@@ -240,8 +250,11 @@ int lookup_backward(const Field* field, const T* points, int64_t n, const T* gra
     if (!plan.ok()) return 1;
     const LookupScratch<T> scratch(plan, n);
     if (!scratch.ok()) return 1;
-    order_points(points, n, field->axes, scratch.keys.get(), scratch.starts.get(),
-                 scratch.order.get());
+    const int64_t width = int64_t{field->levels} * field->channels;
+    const auto told = [&](int64_t i) { return any_number(grad_features + i * width, width); };
+    std::memset(grad_points, 0, sizeof(T) * n * field->axes);
+    n = order_points(points, n, field->axes, told, scratch.keys.get(), scratch.starts.get(),
+                     scratch.order.get());
     with_layout(plan, [&](auto layout) {
         LookupBackward<T, decltype(layout)> work(plan, layout, scratch, points, n, grad_features,
                                                  grad_points, threads);

@@ -34,16 +34,24 @@ void curve_positions(const T* points, int64_t n, int axes, int32_t* keys) {
     }
 }
 
-// Fills `order` with 0 .. n-1 sorted along the curve (a stable counting sort). `keys` is scratch
-// of n, `starts` scratch of kOrderKeys + 1.
-template <class T>
-void order_points(const T* points, int64_t n, int axes, int32_t* keys, int32_t* starts,
-                  int32_t* order) {
+// Fills `order` with those of 0 .. n-1 for which `keep` holds, sorted along the curve (a stable
+// counting sort); returns how many they are. `keys` is scratch of n, `starts` scratch of
+// kOrderKeys + 1.
+template <class T, class Keep>
+int64_t order_points(const T* points, int64_t n, int axes, Keep keep, int32_t* keys,
+                     int32_t* starts, int32_t* order) {
     curve_positions(points, n, axes, keys);
     std::memset(starts, 0, sizeof(int32_t) * (kOrderKeys + 1));
-    for (int64_t i = 0; i < n; ++i) ++starts[keys[i] + 1];
+    for (int64_t i = 0; i < n; ++i) {
+        if (!keep(i)) keys[i] = -1;
+        else ++starts[keys[i] + 1];
+    }
     for (int64_t k = 0; k < kOrderKeys; ++k) starts[k + 1] += starts[k];
-    for (int64_t i = 0; i < n; ++i) order[starts[keys[i]]++] = static_cast<int32_t>(i);
+    const int64_t kept = starts[kOrderKeys];
+    for (int64_t i = 0; i < n; ++i) {
+        if (keys[i] >= 0) order[starts[keys[i]]++] = static_cast<int32_t>(i);
+    }
+    return kept;
 }
 
 }  // namespace

@@ -70,35 +70,20 @@ class TurnWork : public StagedWork {
         V divisor, long_enough;  // 1, or 0 where the quaternion was divided by kShortest
     };
 
-    // Numbers first, first + 1, ... of `count` rows that lie `step` apart; further lanes repeat the
-    // last row.
-    template <int Count>
-    static void gather(const T* rows, int64_t step, int count, V* to) {
-        for (int i = 0; i < W; ++i) {
-            const T* row = rows + min_of(i, count - 1) * step;
-            for (int k = 0; k < Count; ++k) to[k][i] = row[k];
-        }
-    }
-    template <int Count>
-    static void scatter(const V* from, T* rows, int64_t step, int count) {
-        for (int i = 0; i < count; ++i) {
-            for (int k = 0; k < Count; ++k) rows[i * step + k] = from[k][i];
-        }
-    }
     static Triple<T> read(const T* rows, int count) {
         V part[3];
-        gather<3>(rows, 3, count, part);
+        gather_rows<T, 3>(rows, 3, count, part);
         return {part[0], part[1], part[2]};
     }
     static void write(const Triple<T>& from, T* rows, int count) {
         const V part[3] = {from.x, from.y, from.z};
-        scatter<3>(part, rows, 3, count);
+        scatter_rows<T, 3>(part, rows, 3, count);
     }
 
     Turn turn_of(int64_t row, int copy, int count) const {
         const int64_t step = int64_t{table_.copies} * kQuat;
         V q[kQuat];
-        gather<kQuat>(static_cast<const T*>(table_.quats) + row * step + copy * kQuat, step, count,
+        gather_rows<T, kQuat>(static_cast<const T*>(table_.quats) + row * step + copy * kQuat, step, count,
                       q);
         V length = q[0] * q[0] + q[1] * q[1] + q[2] * q[2] + q[3] * q[3], long_enough;
         for (int i = 0; i < W; ++i) length[i] = std::sqrt(length[i]);
@@ -139,7 +124,7 @@ class TurnWork : public StagedWork {
                                     (axis.y - along * turn.axis.y) / turn.divisor,
                                     (axis.z - along * turn.axis.z) / turn.divisor};
             const int64_t step = int64_t{table_.copies} * kQuat;
-            scatter<kQuat>(found, static_cast<T*>(table_.grad_quats) + row * step + copy * kQuat,
+            scatter_rows<T, kQuat>(found, static_cast<T*>(table_.grad_quats) + row * step + copy * kQuat,
                            step, count);
         }
         if (table_.grad_points) {

@@ -1,15 +1,19 @@
 // Squares of floats turned: rows in memory become columns in registers, and back. A square is as
-// wide as a vector of simd.h.
+// wide as a vector of vectors.h.
 #pragma once
 
-#include "simd.h"
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
 
-namespace dgr {
+#include "vectors.h"
+
+namespace simd {
 
 #if defined(__SSE2__)
 
 // The first one to three numbers of `row`.
-DGR_FN void store_few(float* to, int count, __m128 row) {
+SIMD_FN void store_few(float* to, int count, __m128 row) {
   if (count & 2) {
     _mm_storel_pi((__m64*)to, row);
     row = _mm_movehl_ps(row, row);
@@ -25,14 +29,14 @@ DGR_FN void store_few(float* to, int count, __m128 row) {
 typedef __m512 FloatRow;
 
 // `count` numbers, then zeros; what lies behind them in memory is not touched.
-DGR_FN FloatRow load_row(const float* from, int count) {
+SIMD_FN FloatRow load_row(const float* from, int count) {
   return _mm512_maskz_loadu_ps((__mmask16)((1u << count) - 1), from);
 }
-DGR_FN void store_row(float* to, int count, FloatRow row) {
+SIMD_FN void store_row(float* to, int count, FloatRow row) {
   _mm512_mask_storeu_ps(to, (__mmask16)((1u << count) - 1), row);
 }
 
-DGR_FN void transpose(FloatRow* v) {
+SIMD_FN void transpose(FloatRow* v) {
   __m512 t[16];
   for (int i = 0; i < 16; i += 2) {
     t[i] = _mm512_unpacklo_ps(v[i], v[i + 1]);
@@ -59,13 +63,13 @@ DGR_FN void transpose(FloatRow* v) {
 
 typedef __m256 FloatRow;
 
-DGR_FN FloatRow load_row(const float* from, int count) {
+SIMD_FN FloatRow load_row(const float* from, int count) {
   if (count == 8) return _mm256_loadu_ps(from);
   alignas(32) static const int32_t kWindow[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
   return _mm256_maskload_ps(from, _mm256_loadu_si256((const __m256i*)(kWindow + 8 - count)));
 }
 // In parts: a masked store takes many times as long as a masked load on some processors.
-DGR_FN void store_row(float* to, int count, FloatRow row) {
+SIMD_FN void store_row(float* to, int count, FloatRow row) {
   if (count == 8) return _mm256_storeu_ps(to, row);
   __m128 part = _mm256_castps256_ps128(row);
   if (count & 4) {
@@ -76,7 +80,7 @@ DGR_FN void store_row(float* to, int count, FloatRow row) {
   store_few(to, count, part);
 }
 
-DGR_FN void transpose(FloatRow* v) {
+SIMD_FN void transpose(FloatRow* v) {
   __m256 t[8];
   for (int i = 0; i < 8; i += 2) {
     t[i] = _mm256_unpacklo_ps(v[i], v[i + 1]);
@@ -98,19 +102,19 @@ DGR_FN void transpose(FloatRow* v) {
 
 typedef __m128 FloatRow;
 
-DGR_FN FloatRow load_row(const float* from, int count) {
+SIMD_FN FloatRow load_row(const float* from, int count) {
   if (count == 4) return _mm_loadu_ps(from);
   if (count == 1) return _mm_load_ss(from);
   const __m128 two = _mm_loadl_pi(_mm_setzero_ps(), (const __m64*)from);
   return count == 2 ? two : _mm_movelh_ps(two, _mm_load_ss(from + 2));
 }
-DGR_FN void store_row(float* to, int count, FloatRow row) {
+SIMD_FN void store_row(float* to, int count, FloatRow row) {
   if (count == 4) return _mm_storeu_ps(to, row);
   store_few(to, count, row);
 }
 
-DGR_FN void transpose(FloatRow* v) { _MM_TRANSPOSE4_PS(v[0], v[1], v[2], v[3]); }
+SIMD_FN void transpose(FloatRow* v) { _MM_TRANSPOSE4_PS(v[0], v[1], v[2], v[3]); }
 
 #endif
 
-}  // namespace dgr
+}  // namespace simd
