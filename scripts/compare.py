@@ -18,6 +18,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import utils.threads  # isort: skip  # noqa: F401
+
 from scripts.comparison.results import write_picture, write_table, write_video
 from scripts.comparison.runs import Run, complete, plan
 from utils.errors import InputError, run_command

@@ -1,6 +1,6 @@
 """Import this first, before torch: idle worker threads must sleep, not spin; freed memory must
-stay; Ctrl-C or too little memory while the rest is imported is one line; and who asks for help
-alone does not wait for torch.
+stay; Ctrl-C, too little memory or a missing package while the rest is imported is one line; and who
+asks for help alone does not wait for torch.
 
 OpenMP's default is to busy-wait between parallel loops; beside one other job on the machine that
 made a training step 40 times slower. The choice is read when torch loads its OpenMP library, hence
@@ -16,11 +16,13 @@ import ctypes
 import os
 import resource
 import sys
+from pathlib import Path
 from types import TracebackType
 
-from utils.errors import can_be_mended, leave
+from utils.errors import InputError, can_be_mended, leave
 from utils.stand_ins import only_help, stand_in
 
+ROOT = Path(__file__).parents[1]
 START_BYTES = 700 * 2**20  # of address space; with less, the libraries fail, or try for ever
 # variable of glibc -> its number in mallopt, bytes: larger blocks are fetched from the system
 # singly; this much may stay free; so much is fetched at once
@@ -43,8 +45,17 @@ def _told(kind: type[BaseException], error: BaseException, trace: TracebackType 
         print("interrupted", file=sys.stderr)
     elif can_be_mended(error) and "--debug" not in sys.argv:
         leave(error)
+    elif isinstance(error, ImportError) and not _is_ours(error.name):
+        lacks = f"{sys.executable} lacks what this checkout needs ({error})"
+        leave(InputError(f"{lacks}; run make setup, then . .venv/bin/activate"))
     else:
         sys.__excepthook__(kind, error, trace)
+
+
+def _is_ours(module: str | None) -> bool:
+    """Whether a module, or one of no name, is of this checkout, and not of an installed package."""
+    top = (module or "").partition(".")[0]
+    return (ROOT / top).exists() or (ROOT / f"{top}.py").exists()
 
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")

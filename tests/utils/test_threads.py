@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from tests.methods import ROOT
+
 CODE = """
 import utils.threads, ctypes, resource
 c = ctypes.CDLL(None)
@@ -36,3 +38,32 @@ def faults(**variables):
 def test_freed_memory_is_kept_unless_the_user_chose():
     assert faults() < 1000
     assert faults(MALLOC_MMAP_THRESHOLD_="1000000", MALLOC_TRIM_THRESHOLD_="1000000") > 30_000
+
+
+def starts(line):
+    """How a command ends that imports so."""
+    command = [sys.executable, "-c", f"import utils.threads\n{line}"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("import no_such_package.part", "No module named 'no_such_package'"),
+        ("from tqdm import no_such_thing", "cannot import name 'no_such_thing' from 'tqdm'"),
+    ],
+)
+def test_a_package_that_is_missing_or_old_is_one_line_that_says_what_to_run(line, found):
+    ended = starts(line)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(f"error: {sys.executable} lacks ")
+    assert found in ended.stderr
+    assert "run make setup" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("line", ["import scene.no_such_file", "raise ImportError", "1 / 0"])
+def test_errors_of_our_own_keep_their_traceback(line):
+    ended = starts(line)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("Traceback")
