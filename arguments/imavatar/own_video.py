@@ -9,7 +9,6 @@ ModelParams = dict(resolution=256, init_points=12_000, sh_degree=1)
 OptimizationParams = dict(
     coarse_iterations=300,
     iterations=5_000,
-    lambda_l2=0.0,
     lambda_dssim=0.2,
     densification_interval=200,
     max_gaussians=20_000,
