@@ -48,7 +48,7 @@ def make_avatar(
     own_place(out, videos)
     get_nets(FOLDER, archive, force=False)
     nets = FaceNets()
-    if head_model is None:
+    if head_model is None and not FREE_HEAD.is_file():
         make_free_head(FREE_HEAD, None, force=False)
     model = load_head_model(head_model or FREE_HEAD)
     if model.landmarks is None or len(model.landmarks.faces) < 70:

@@ -12,7 +12,6 @@ ModelHiddenParams = dict(head_motion_input=False)
 OptimizationParams = dict(
     coarse_iterations=300,
     iterations=5_000,
-    lambda_l2=0.0,
     lambda_dssim=0.2,
     densification_interval=200,
     max_gaussians=20_000,

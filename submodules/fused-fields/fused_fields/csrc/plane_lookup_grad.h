@@ -252,7 +252,7 @@ int lookup_backward(const Field* field, const T* points, int64_t n, const T* gra
     if (!scratch.ok()) return 1;
     const int64_t width = int64_t{field->levels} * field->channels;
     const auto told = [&](int64_t i) { return any_number(grad_features + i * width, width); };
-    std::memset(grad_points, 0, sizeof(T) * n * field->axes);
+    if (n > 0) std::memset(grad_points, 0, sizeof(T) * n * field->axes);
     n = order_points(points, n, field->axes, told, scratch.keys.get(), scratch.starts.get(),
                      scratch.order.get());
     with_layout(plan, [&](auto layout) {
