@@ -63,6 +63,14 @@ def round_columns(points: PointCloud, extent: float = 1.0) -> dict[str, Tensor]:
     }
 
 
+def rows_after(old: Tensor, kept: Tensor, new: Tensor) -> Tensor:
+    """The rows `kept` (K,) of a tensor (N, ...) and then `new` (M, ...), copied once."""
+    found = old.new_empty(len(kept) + len(new), *old.shape[1:])
+    torch.index_select(old, 0, kept, out=found[: len(kept)])
+    found[len(kept) :] = new
+    return found
+
+
 class FollowsRows(Protocol):
     """What keeps something per row of a parameter: optimizers, whose moments move with the rows."""
 
@@ -123,13 +131,14 @@ class GaussianTable(nn.Module):
             )
         kept = keep.nonzero()[:, 0]
         for name, old in list(self.columns.items()):
-            column = nn.Parameter(torch.cat([old[kept], new[name].to(old)]))
+            column = nn.Parameter(rows_after(old.detach(), kept, new[name]))
             if old.grad is not None:
-                column.grad = torch.cat([old.grad[kept], torch.zeros_like(new[name])])
+                column.grad = rows_after(old.grad, kept, torch.zeros_like(new[name]))
+                old.grad = None  # a column of bases is large: no more of it at once than must be
             optimizers.replace(old, column, kept)
             self.columns[name] = column
         for name, old in list(self.fixed.named_buffers()):
-            setattr(self.fixed, name, torch.cat([old[kept], new[name].to(old)]))
+            setattr(self.fixed, name, rows_after(old, kept, new[name]))
 
     def keep(self, mask: Tensor, optimizers: FollowsRows) -> None:
         """Keep the rows where `mask` (N,) bool holds."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 MIB = 2**20
 FLOAT = 4  # bytes
 COPIES = 4  # of every learned number: value, gradient, two Adam moments
+MOVING = 2  # more of a column while rows come and go: its next value, and one of the others
 LIBRARIES = 128 * MIB  # loaded on first use, such as matplotlib; and freed memory that is kept
 DECODE_BYTES = 21  # of a pixel of a file that is shrunk: two copies, floats and their product
 WHOLE_BYTES = 9  # of one that is taken as it is
@@ -102,7 +103,8 @@ def expected_memory(
     """
     frames, device = scene.train + scene.test, next(method.parameters()).device
     pixels = [frame.camera.width * frame.camera.height for frame in frames]
-    per_row = COPIES * FLOAT * sum(c.shape[1:].numel() for c in method.table.columns.values())
+    widths = [column.shape[1:].numel() for column in method.table.columns.values()]
+    per_row = FLOAT * (COPIES * sum(widths) + MOVING * max(widths, default=0))
     own = sum(p.numel() for p in method.table.parameters())
     networks = sum(p.numel() for p in method.parameters()) - own
     rows, views = method.max_rows, max(stage.sampler.views for stage in stages)

@@ -9,6 +9,7 @@ import torch
 from fused_fields import adam_step
 from torch import Tensor, nn
 
+from scene.gaussian_model import rows_after
 from training.manifolds import STEPS
 from training.schedules import Schedule
 
@@ -111,12 +112,11 @@ class Optimizers:
             keeps &= group.spec.keeps_moments or all(p is not old for p in group.params)
             group.params = [new if p is old else p for p in group.params]
         found = self.moments.pop(old, None)
-        if found and keeps:
-            self.moments[new] = Moments(
-                _grown(found.exp_avg, kept, len(new)),
-                _grown(found.exp_avg_sq, kept, len(new)),
-                found.step,
-            )
+        if found and keeps:  # one after the other: the old one goes before the next one comes
+            born = new.new_zeros(len(new) - len(kept), *new.shape[1:])
+            found.exp_avg = rows_after(found.exp_avg, kept, born)
+            found.exp_avg_sq = rows_after(found.exp_avg_sq, kept, born)
+            self.moments[new] = found
 
     def zero_moments(self, param: nn.Parameter) -> None:
         if found := self.moments.get(param):
@@ -186,8 +186,3 @@ class Optimizers:
 def _touched(param: nn.Parameter) -> Tensor | None:
     """(N,) rows that the gradient reaches."""
     return None if param.grad is None else (param.grad != 0).reshape(len(param), -1).any(1)
-
-
-def _grown(moment: Tensor, kept: Tensor, length: int) -> Tensor:
-    rows = moment[kept]
-    return torch.cat([rows, rows.new_zeros(length - len(rows), *rows.shape[1:])])
