@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from scene.gaussian_model import rows_after
 from training.manifolds import STEPS
 from training.schedules import Schedule
+from utils.heap import hand_back
 
 EPS = 1e-15  # as in 3DGS: gradients of a Gaussian may be tiny
 ROWS = ("all", "drawn", "touched")
@@ -89,8 +90,9 @@ class Optimizers:
         moments: they cost nothing, and their moments do not fade. It is ignored where rows came or
         went since the last step: it no longer says which.
         """
-        if self._resized:
-            self._resized, drawn = False, None
+        resized, self._resized = self._resized, False
+        if resized:
+            drawn = None
         whole = []
         for group in self.groups:
             rows = group.spec.rows
@@ -104,6 +106,8 @@ class Optimizers:
             else:
                 whole += [(param, group.lr) for param in group.params]
         self._update(whole, None)
+        if resized:
+            hand_back()
 
     def replace(self, old: nn.Parameter, new: nn.Parameter, kept: Tensor) -> None:
         """Let `new` take the place of `old`: moments of the rows `kept` come first, then zeros."""

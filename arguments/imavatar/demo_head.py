@@ -11,7 +11,7 @@ ModelHiddenParams = dict(
 
 OptimizationParams = dict(
     coarse_iterations=300,
-    iterations=3_000,
+    iterations=2_500,
     # Drawn pictures hold no errors of a tracker: noise would shrink every motion, 0.3 by 8 %.
     code_noise=0.0,
     lambda_l2=0.0,  # for the same reason: it loses 0.1 dB
