@@ -6,7 +6,7 @@ DataParams = dict(head_model="data/demo_head/head_model.npz", test_videos=["test
 ModelParams = dict(init_points=12_000, sh_degree=1)
 
 OptimizationParams = dict(
-    iterations=3_500,
+    iterations=4_600,
     warm_up=300,
     densification_interval=200,
     max_gaussians=20_000,

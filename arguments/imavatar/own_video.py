@@ -6,9 +6,6 @@ _base_ = "blendshapes.py"
 DataParams = dict(torso_points=3_000)
 ModelParams = dict(resolution=256, init_points=12_000, sh_degree=1)
 
-# The FLAME pose says how the head moved; what docs/own-video.md measured was told it by that alone.
-ModelHiddenParams = dict(head_motion_input=False)
-
 OptimizationParams = dict(
     coarse_iterations=300,
     iterations=5_000,
