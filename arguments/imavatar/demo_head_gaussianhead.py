@@ -1,4 +1,4 @@
-# GaussianHead on the talking head of `make demo-head`, in three quarters of the time of
+# GaussianHead on the talking head of `make demo-head`, in about the time of
 # demo_head_fourdgs.py. For comparison with it.
 _base_ = "gaussianhead.py"
 
