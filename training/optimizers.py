@@ -6,16 +6,17 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
-from fused_fields import adam_step
+from fused_fields import adam_step, sphere_step
 from torch import Tensor, nn
 
 from scene.gaussian_model import rows_after
-from training.manifolds import STEPS
 from training.schedules import Schedule
 from utils.heap import hand_back
 
 EPS = 1e-15  # as in 3DGS: gradients of a Gaussian may be tiny
 ROWS = ("all", "drawn", "touched")
+# Name of a manifold -> a step of Riemannian Adam (Becigneul and Ganea 2019) of a parameter on it.
+STEPS = {"sphere": sphere_step}
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class ParamGroup:
     lr: Schedule
     # that a step moves: all; "drawn" by a view; "touched": their gradient is not 0
     rows: str = "all"
-    manifold: str | None = None  # where the last axis stays: a name in `training.manifolds.STEPS`
+    manifold: str | None = None  # where the last axis stays: a name in `STEPS`
     keeps_moments: bool = True  # when rows come or go; otherwise all rows start afresh then
 
     def __post_init__(self) -> None:
