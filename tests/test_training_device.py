@@ -83,6 +83,7 @@ def test_a_step_stays_on_its_device_sends_nothing_and_reads_nothing_back(
     with NothingSent():
         renders, losses = forward(method, stage, frames)
         sum(losses.values()).backward()
+        losses |= {name: pull() for name, pull in stage.pulls.items()}
         stage.strategy.observe(renders)
         optimizers.step(stage.drawn(renders))
     assert len(losses) >= 3

@@ -67,7 +67,7 @@ class Checkpoints:
         """`stages` in order; `scene` is the `fingerprint` of the training frames."""
         self.model_path, self.options, self.scene = model_path, options, scene
         self.stages = [stage.name for stage in stages]
-        self.losses = {stage.name: [term.name for term in stage.losses] for stage in stages}
+        self.losses = {stage.name: stage.terms for stage in stages}
         self.folder = model_path / "checkpoints"
         own = [] if options.restart else self._own()
         self.saved = own[-1] if own else None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -47,11 +47,19 @@ class Stage:
     needed: Callable[[], bool] = lambda: True
     # Told what every step drew, from which frames, and the step, without gradients.
     look: Callable[[list[Render], list[Frame], int], None] = lambda renders, frames, step: None
+    # Terms of parameters alone by name: each adds its gradient to theirs after the backward pass of
+    # the losses, and returns its value. For large tables, which autograd would pass over once more.
+    pulls: Mapping[str, Callable[[], Tensor]] = field(default_factory=dict)
     # rows of the table that no view of a step drew skip the optimizer's step
     only_drawn: bool = False
     timed: bool = False  # the pose asks a frame for its time alone: frames of a moment share one
     holds: int = 0  # bytes beside the model, where it is: what a loss brings along
     sketch: bool = False  # it draws something else than the model: its pictures are not scored
+
+    @property
+    def terms(self) -> list[str]:
+        """Names of all that is summed up."""
+        return [*(term.name for term in self.losses), *self.pulls]
 
     def posed(self, frames: list[Frame]) -> list[Gaussians]:
         """The Gaussians of every frame."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from fused_fields import HEXPLANE_PAIRS, TRIPLANE_PAIRS, plane_features, plane_penalties
+from fused_fields import HEXPLANE_PAIRS, TRIPLANE_PAIRS, add_plane_penalties, plane_features
 from torch import Tensor, nn
 
 TIME = 3  # the axis after x, y, z
@@ -40,8 +40,6 @@ class HexPlane(nn.Module):
         self.register_buffer("high", high.clone())
         self.half_time = half_time
         self.pairs = HEXPLANE_PAIRS if in_time else TRIPLANE_PAIRS
-        runs = torch.tensor([float(b == TIME) for _, b in self.pairs] * len(multipliers))
-        self.register_buffer("runs_in_time", runs, persistent=False)
         self.n_features = channels * len(multipliers)
         self.levels = nn.ModuleList(
             nn.ParameterList(self._plane(a, b, resolution, channels, factor) for a, b in self.pairs)
@@ -68,16 +66,20 @@ class HexPlane(nn.Module):
         along = time if self.half_time else 2 * time - 1
         return plane_features(planes, points, time=along)
 
-    def penalty(
+    def pull_smooth(
         self, *, plane_smooth: float, time_smooth: float, time_l1: float, one_way: bool = False
     ) -> Tensor:
         """Weighted sum over all planes of second differences (space: along both axes; time planes:
-        along time) and, for time planes, |1 - plane|.
+        along time) and, for time planes, |1 - plane|. Its gradient is added to that of the planes,
+        without autograd: to be called after the backward pass of all else.
 
         parity: `one_way` smooths spatial planes along their rows only, as 4DGS does.
         """
-        terms = plane_penalties([plane for level in self.levels for plane in level])
-        in_space, in_time = 1 - self.runs_in_time, self.runs_in_time
-        rows = plane_smooth * in_space + time_smooth * in_time
-        cols = (0 if one_way else plane_smooth) * in_space
-        return (torch.stack(terms) * torch.stack([rows, cols, time_l1 * in_time])).sum()
+        in_space = (plane_smooth, 0.0 if one_way else plane_smooth, 0.0)
+        in_time = (time_smooth, 0.0, time_l1)
+        weights = [in_time if b == TIME else in_space for _, b in self.pairs] * len(self.levels)
+        planes = list(self.parameters())
+        for plane in planes:
+            if plane.grad is None:
+                plane.grad = torch.zeros_like(plane)
+        return add_plane_penalties(planes, [plane.grad for plane in planes], weights)

@@ -53,12 +53,12 @@ class PlaneParams:
         """Whether anything keeps the planes smooth."""
         return any((self.plane_tv_weight, self.time_smoothness_weight, self.l1_time_planes))
 
-    def roughness(self, grid: HexPlane) -> Tensor:
-        """What keeps them smooth: a weighted sum, as `HexPlane.penalty` says."""
-        return grid.penalty(
-            plane_smooth=self.plane_tv_weight,
-            time_smooth=self.time_smoothness_weight,
-            time_l1=self.l1_time_planes,
+    def pull_smooth(self, grid: HexPlane, weight: float = 1.0) -> Tensor:
+        """What keeps them smooth, as `HexPlane.pull_smooth` says: a sum, `weight` times these."""
+        return grid.pull_smooth(
+            plane_smooth=weight * self.plane_tv_weight,
+            time_smooth=weight * self.time_smoothness_weight,
+            time_l1=weight * self.l1_time_planes,
             one_way=self.legacy_smoothness,
         )
 

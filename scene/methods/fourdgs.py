@@ -37,7 +37,6 @@ from utils.rotations import as_turn, compose
 
 if TYPE_CHECKING:
     from arguments.settings import Settings
-    from gaussian_renderer import Render
 
 HEADS = {  # setting that switches it off: column, numbers
     "no_dx": ("means", 3),
@@ -186,7 +185,8 @@ class Method(Carried):
                            fine),
                   moving + parts + self._regularisers() + self.ridden(),
                   self.strategy(densify), views, begin=partial(self.choose, coarse),
-                  only_drawn=o.sparse_adam),
+                  only_drawn=o.sparse_adam,
+                  pulls={"planes": self._pull_smooth} if self.hidden.smooth else {}),
         ]  # fmt: skip
 
     def _heads(self) -> OffsetMLP:
@@ -228,13 +228,13 @@ class Method(Carried):
         return groups + o.moment_groups(self.frames)
 
     def _regularisers(self) -> list[Loss]:
-        h, o = self.hidden, self.optim
+        o = self.optim
+        return [
+            *moves(o.lambda_offsets, self.table, self.facts.extent),
+            *o.moment_losses(self.frames),
+        ]
 
-        def planes(renders: list[Render], frames: list[Frame], step: int) -> Tensor:
-            if self.rides:
-                return self.table.columns["means"].new_zeros(())
-            return h.roughness(self.grid)
-
-        terms = [Loss("planes", constant(1.0), planes)] if h.smooth else []
-        terms += moves(o.lambda_offsets, self.table, self.facts.extent)
-        return terms + o.moment_losses(self.frames)
+    def _pull_smooth(self) -> Tensor:
+        if self.rides:
+            return self.table.columns["means"].new_zeros(())
+        return self.hidden.pull_smooth(self.grid)

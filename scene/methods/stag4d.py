@@ -175,15 +175,17 @@ class Method(MethodBase):
         iterations: int, pose: object, moment: float | None,
     ) -> Stage:  # fmt: skip
         """A stage that `before` steps went before: schedules count these, too."""
-        o = self.optim
+        h, o = self.hidden, self.optim
         steps = o.init_steps + o.iterations
         orbits, sides = None, side(o.iters) if guidance else constant(HULL_VIEW)
         if guidance or hull:
             orbits = Orbits(later(sides, before), black=o.invert_bg_prob)
         anchors = o.anchors_per_draw if o.lambda_anchor else 0
-        groups = o.table_groups(self.table, UNIT, steps)
+        groups, pulls = o.table_groups(self.table, UNIT, steps), {}
         if pose == self.forward:
             groups += o.plane_groups(self.grid, self.mlp, UNIT, steps)
+            if h.lambda_tv:
+                pulls["planes"] = partial(h.pull_smooth, self.grid, h.lambda_tv)
         groups = [replace(g, lr=later(g.lr, before)) for g in o.cooled(groups, steps)]
         return Stage(
             name, iterations, pose, groups,
@@ -193,6 +195,7 @@ class Method(MethodBase):
             Draws(o.batch_size, anchors, orbits, moment),
             timed=True,
             holds=self._held(guidance, hull),
+            pulls=pulls,
         )  # fmt: skip
 
     def _pictures(self, before: int) -> list[Loss]:
@@ -246,11 +249,8 @@ class Method(MethodBase):
         return held
 
     def _plain(self) -> list[Loss]:
-        """What keeps the field smooth and Gaussians round."""
-        h, o = self.hidden, self.optim
-
-        def planes(renders: list[Render], frames: list[Frame], step: int) -> Tensor:
-            return h.roughness(self.grid)
+        """What keeps Gaussians round."""
+        o = self.optim
 
         def long(renders: list[Render], frames: list[Frame], step: int) -> Tensor:
             drawn, scales = renders[-1].radii > 0, renders[-1].gaussians.scales
@@ -259,8 +259,7 @@ class Method(MethodBase):
             excess = (ratio - o.scale_loss_ratio).clamp(min=0)
             return excess.sum() / drawn.sum().clamp(min=1)
 
-        terms = [Loss("planes", constant(h.lambda_tv), planes)] if h.lambda_tv else []
-        return terms + ([Loss("long", constant(o.lambda_scale), long)] if o.lambda_scale else [])
+        return [Loss("long", constant(o.lambda_scale), long)] if o.lambda_scale else []
 
     def _densifier(self, before: int) -> GradientDensify:
         o, fixed = self.optim, self.optim.densify_grad_threshold

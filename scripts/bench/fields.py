@@ -142,13 +142,19 @@ def penalty_steps() -> dict[str, tuple[Step, Step]]:
     """Name -> (fused, PyTorch) steps of the plane regularisers, all terms of all planes."""
     _, multipliers, channels, _ = FIELD
     planes = [plane for level in make_planes(channels, multipliers) for plane in level]
+    grads = [torch.zeros_like(plane) for plane in planes]
 
-    def step(penalize: Callable) -> Step:
-        return forward_backward(lambda: sum(t.sum() for t in penalize(planes)), planes)
+    def step(add: Callable, weights: Sequence) -> Step:
+        def whole(tick: Tick = lambda part: None) -> None:
+            tick("forward")  # one pass does both
+            add(planes, grads, weights)
+            tick("backward")
 
-    return {
-        "plane penalties": (step(fused_fields.plane_penalties), step(reference.plane_penalties))
-    }
+        return whole
+
+    fused = step(fused_fields.add_plane_penalties, [[1.0] * 3] * len(planes))
+    slow = step(reference.add_plane_penalties, [1.0] * 3 * len(planes))
+    return {"plane penalties": (fused, slow)}
 
 
 def ssim_steps() -> dict[str, tuple[Step, Step]]:

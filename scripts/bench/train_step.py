@@ -64,6 +64,8 @@ class FineStep:
         losses = [term(renders, frames, step) for term in stage.losses]
         tick("losses")
         sum(losses).backward()
+        for pull in stage.pulls.values():
+            pull()
         tick("backward")
         stage.strategy.observe(renders)
         tick("observe")

@@ -13,7 +13,7 @@ from .bases import add_bases, mix_bases
 from .encode import encode
 from .errors import mean_error
 from .mlp import offset_mlp
-from .penalties import PlanePenalties, plane_penalties
+from .penalties import add_plane_penalties
 from .planes import HEXPLANE_PAIRS, TRIPLANE_PAIRS, plane_features
 from .similarity import ssim
 from .skinning import skin
@@ -23,16 +23,15 @@ from .turned_copies import turn_copies
 __all__ = [
     "HEXPLANE_PAIRS",
     "TRIPLANE_PAIRS",
-    "PlanePenalties",
     "activate",
     "adam_step",
     "add_bases",
+    "add_plane_penalties",
     "encode",
     "mean_error",
     "mix_bases",
     "offset_mlp",
     "plane_features",
-    "plane_penalties",
     "skin",
     "sphere_step",
     "ssim",

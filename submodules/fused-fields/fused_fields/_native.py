@@ -42,7 +42,9 @@ class Field(ctypes.Structure):
 class PenaltyPlane(ctypes.Structure):
     """Mirrors `PenaltyPlane` in csrc/api.h."""
 
-    _fields_ = members(values=_pointer, grad=_pointer, rows=_i32, cols=_i32)
+    _fields_ = members(
+        values=_pointer, grad=_pointer, rows=_i32, cols=_i32, weights=ctypes.c_double * 3
+    )
 
 
 class SsimShape(ctypes.Structure):
@@ -154,8 +156,7 @@ def _signatures(real: type) -> dict[str, list[type]]:
     return {
         "lookup_forward": [_pointer, _pointer, _i64, _pointer, _i32],
         "lookup_backward": [_pointer, _pointer, _i64, _pointer, _pointer, _i32],
-        "penalties_forward": [_pointer, _i32, _i32, _pointer, _i32],
-        "penalties_backward": [_pointer, _i32, _i32, _pointer, _i32],
+        "plane_penalties": [_pointer, _i32, _i32, _pointer, _i32],
         "ssim_forward": [_pointer, _pointer, _pointer, _pointer, _pointer, _i32],
         "ssim_backward": [*[_pointer] * 4, real, _pointer, _pointer, _i32],
         "mlp_forward": [_pointer, _pointer, _i64, _pointer, _i32],

@@ -47,12 +47,26 @@ def _sample(plane: Tensor, at: Tensor) -> Tensor:
     return samples[0, :, 0].T
 
 
-def plane_penalties(planes: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-    """Row, column and |1 - P| penalties, each "P"; see `fused_fields.plane_penalties`."""
-    rows = torch.stack([_second_difference(plane, dim=0) for plane in planes])
-    cols = torch.stack([_second_difference(plane, dim=1) for plane in planes])
-    ones = torch.stack([(1 - plane).abs().mean() for plane in planes])
-    return rows, cols, ones
+def plane_penalties(planes: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    """The sum that `fused_fields.add_plane_penalties` returns, with a graph; three weights for each
+    plane, side by side."""
+    terms = []
+    for plane in planes:
+        rows, cols = (_second_difference(plane, dim=dim) for dim in (0, 1))
+        terms += [rows, cols, (1 - plane).abs().mean()]
+    return torch.stack([weight * term for weight, term in zip(weights, terms, strict=True)]).sum()
+
+
+def add_plane_penalties(
+    planes: Sequence[Tensor], grads: Sequence[Tensor], weights: Sequence[float]
+) -> Tensor:
+    """As `fused_fields.add_plane_penalties`, by autograd."""
+    leaves = [plane.detach().requires_grad_() for plane in planes]
+    with torch.enable_grad():
+        found = plane_penalties(leaves, weights)
+    for grad, own in zip(grads, torch.autograd.grad(found, leaves), strict=True):
+        grad.add_(own)
+    return found.detach()
 
 
 def _second_difference(plane: Tensor, *, dim: int) -> Tensor:

@@ -59,7 +59,7 @@ def test_the_whole_time_plane_is_read_and_half_of_it_in_the_parity_setting():
 def test_fresh_planes_do_not_depend_on_time_and_are_not_penalised_in_it():
     grid, means = field(), torch.rand(10, 3)
     torch.testing.assert_close(grid(means, 0.1), grid(means, 0.9))
-    assert grid.penalty(plane_smooth=0.0, time_smooth=1.0, time_l1=1.0).item() == 0
+    assert grid.pull_smooth(plane_smooth=0.0, time_smooth=1.0, time_l1=1.0).item() == 0
 
 
 def test_parameter_count_of_the_published_lego_field():
@@ -68,7 +68,7 @@ def test_parameter_count_of_the_published_lego_field():
 
 
 @pytest.mark.parametrize("one_way", [True, False])
-def test_penalty_is_the_weighted_sum_of_its_terms(one_way):
+def test_the_pull_to_smooth_planes_is_a_weighted_sum_and_adds_its_gradient(one_way):
     grid = randomise(field())
     space, time, l1 = 0.0, 0.0, 0.0
     for level in grid.levels:
@@ -78,6 +78,11 @@ def test_penalty_is_the_weighted_sum_of_its_terms(one_way):
                 time, l1 = time + rows, l1 + (1 - plane).abs().mean()
             else:
                 space = space + rows + (0 if one_way else plane.diff(n=2, dim=1).square().mean())
-    found = grid.penalty(plane_smooth=0.3, time_smooth=0.2, time_l1=0.1, one_way=one_way)
-    assert found.item() == pytest.approx((0.3 * space + 0.2 * time + 0.1 * l1).item(), rel=1e-5)
+    expected = 0.3 * space + 0.2 * time + 0.1 * l1
+    (2 * expected).backward()  # what is there before
+    grads = [3 * plane.grad / 2 for plane in grid.parameters()]
+    found = grid.pull_smooth(plane_smooth=0.3, time_smooth=0.2, time_l1=0.1, one_way=one_way)
+    assert found.item() == pytest.approx(expected.item(), rel=1e-5)
     assert math.isfinite(found.item())
+    for plane, grad in zip(grid.parameters(), grads, strict=True):
+        torch.testing.assert_close(plane.grad, grad, rtol=1e-4, atol=1e-7)

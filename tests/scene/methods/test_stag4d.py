@@ -78,6 +78,7 @@ def steps_of(scene, method, stage, count):
         renders = [render(f.camera, gaussians, f.background) for f, gaussians in pairs]
         losses = {term.name: term(renders, frames, step) for term in stage.losses}
         sum(losses.values()).backward()
+        losses |= {name: pull() for name, pull in stage.pulls.items()}
         stage.strategy.observe(renders)
         stage.strategy.update(step, method.table, optimizers)
         optimizers.step()

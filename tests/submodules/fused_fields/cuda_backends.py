@@ -25,7 +25,7 @@ BACKENDS = [*EMULATED, pytest.param("gpu", marks=NO_GPU)]
 class Backend:
     device: str
     plane_features: Callable
-    plane_penalties: Callable
+    add_plane_penalties: Callable
     ssim: Callable
     adam_step: Callable
     mix_bases: Callable
@@ -47,8 +47,9 @@ def backend(name):
         flat = [plane for level in field for plane in level]
         return Lookup.apply(kernels, axes, time or 0.0, points, *flat)
 
-    def plane_penalties(planes):
-        return fused_fields.PlanePenalties(*Penalties.apply(kernels, *planes).unbind(1))
+    def add_plane_penalties(planes, grads, weights):
+        flat = [weight for row in weights for weight in row]
+        return cuda.plane_penalties(planes, grads, flat, kernels)
 
     def ssim(a, b, *, padding="same"):
         return Ssim.apply(kernels, {"same": 0, "valid": 5}[padding], a, b)
@@ -79,7 +80,7 @@ def backend(name):
         return Turn.apply(kernels, points, quats)
 
     return Backend(
-        "cpu", plane_features, plane_penalties, ssim, adam_step, mix_bases, skin, activate,
+        "cpu", plane_features, add_plane_penalties, ssim, adam_step, mix_bases, skin, activate,
         mean_error, turn_copies,
     )  # fmt: skip
 
@@ -96,19 +97,6 @@ class Lookup(torch.autograd.Function):
         points, *planes = ctx.saved_tensors
         *grads, grad_points = cuda.lookup_backward(grad.contiguous(), planes, points, *ctx.rest)
         return None, None, None, grad_points, *grads
-
-
-class Penalties(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, kernels, *planes):
-        ctx.save_for_backward(*planes)
-        ctx.kernels = kernels
-        return cuda.penalties(list(planes), kernels)
-
-    @staticmethod
-    def backward(ctx, grad):
-        planes = list(ctx.saved_tensors)
-        return None, *cuda.penalties_backward(grad.contiguous(), planes, ctx.kernels)
 
 
 class Ssim(torch.autograd.Function):

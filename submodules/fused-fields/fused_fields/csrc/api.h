@@ -23,6 +23,7 @@ struct PenaltyPlane {
     const void* values;
     void* grad;
     int32_t rows, cols;
+    double weights[3];  // of the terms along rows, along columns, and of |1 - P|
 };
 
 struct SsimShape {

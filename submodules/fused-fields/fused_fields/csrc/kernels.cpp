@@ -22,8 +22,7 @@
 extern "C" {
 FF_EXPORT(lookup_forward)
 FF_EXPORT(lookup_backward)
-FF_EXPORT(penalties_forward)
-FF_EXPORT(penalties_backward)
+FF_EXPORT(plane_penalties)
 FF_EXPORT(ssim_forward)
 FF_EXPORT(ssim_backward)
 FF_EXPORT(mlp_forward)

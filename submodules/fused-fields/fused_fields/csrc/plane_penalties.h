@@ -44,104 +44,17 @@ inline static double differences(const PenaltyPlane& plane, int term, int32_t ch
     return rows > 0 && cols > 0 ? rows * cols * channels : 0;
 }
 
-// Adds to `sums` what `length` numbers of a row say, of which those behind them lie `col` and `row`
-// numbers away; Cols and Rows: whether the second differences along them exist.
-template <class T, bool Cols, bool Rows>
-void sum_terms(const T* values, int64_t length, int64_t col, int64_t row, double* sums) {
-    for (int64_t start = 0; start < length; start += kStripLength) {
-        const int count = static_cast<int>(min_of(kStripLength, length - start));
-        for_widths<T>(count, [&](auto width, int begin, int end) {
-            constexpr int W = decltype(width)::value;
-            using V = Vec<T, W>;
-            V by_row = {}, by_col = {}, ones = {};
-            for (int i = begin; i < end; i += W) {
-                const T* at = values + start + i;
-                const V here = load<T, W>(at), rest = T(1) - here;
-                ones += rest < V{} ? -rest : rest;
-                if constexpr (Rows) {
-                    const V middle = load<T, W>(at + row);
-                    const V d = load<T, W>(at + 2 * row) - (middle + middle) + here;
-                    by_row += d * d;
-                }
-                if constexpr (Cols) {
-                    const V middle = load<T, W>(at + col);
-                    const V d = load<T, W>(at + 2 * col) - (middle + middle) + here;
-                    by_col += d * d;
-                }
-            }
-            sums[0] += lane_sum<T, W>(by_row);
-            sums[1] += lane_sum<T, W>(by_col);
-            sums[2] += lane_sum<T, W>(ones);
-        });
-    }
-}
-
-template <class T>
-class PenaltiesForward final : public StagedWork {
-  public:
-    PenaltiesForward(const PenaltyPlane* planes, int32_t count, int32_t channels, double* partials)
-        : planes_(planes), channels_(channels), runs_(count_runs(planes, count)),
-          partials_(partials) {}
-
-    int64_t tasks(int64_t) const override { return runs_; }
-
-    void run(int64_t, int64_t task) override {
-        const RowRun run = find_run(planes_, task);
-        const PenaltyPlane& plane = planes_[run.plane];
-        const int64_t length = static_cast<int64_t>(plane.cols) * channels_;
-        double* sums = partials_ + task * kTerms;
-        sums[0] = sums[1] = sums[2] = 0;
-        for (int32_t row = run.first; row < run.end; ++row) {
-            const T* values = static_cast<const T*>(plane.values) + row * length;
-            row + 2 < plane.rows ? one_row<true>(values, length, sums)
-                                 : one_row<false>(values, length, sums);
-        }
-    }
-
-  private:
-    // The last two columns have no second difference along them.
-    template <bool Rows>
-    void one_row(const T* values, int64_t length, double* sums) const {
-        const int64_t last = length > 2 * channels_ ? length - 2 * channels_ : 0;
-        sum_terms<T, true, Rows>(values, last, channels_, length, sums);
-        sum_terms<T, false, Rows>(values + last, length - last, channels_, length, sums);
-    }
-
-    const PenaltyPlane* planes_;
-    const int64_t channels_, runs_;
-    double* partials_;
-};
-
-template <class T>
-int penalties_forward(const PenaltyPlane* planes, int32_t count, int32_t channels, T* terms,
-                      int threads) {
-    Buffer<double> partials(count_runs(planes, count) * kTerms);
-    if (!partials.get()) return 1;
-    PenaltiesForward<T> work(planes, count, channels, partials.get());
-    fused_fields::run_stages(work, 1, threads);
-    const double* partial = partials.get();
-    for (int32_t p = 0; p < count; ++p) {
-        double sums[kTerms] = {};
-        for (int64_t run = 0; run < runs_of(planes[p]); ++run, partial += kTerms) {
-            for (int term = 0; term < kTerms; ++term) sums[term] += partial[term];
-        }
-        for (int term = 0; term < kTerms; ++term) {
-            const double n = differences(planes[p], term, channels);
-            terms[p * kTerms + term] = static_cast<T>(n > 0 ? sums[term] / n : 0);
-        }
-    }
-    return 0;
-}
-
-// The derivative of the sum of squared second differences d_i = P_i - 2 P_(i+1) + P_(i+2) to P_i
-// is 2 (d_i - 2 d_(i-1) + d_(i-2)), leaving out differences that do not exist. As a stencil over
-// P_(i-2) .. P_(i+2); an offset whose weight is 0 is 0, so that it reads inside the plane.
+// Second differences d_i = P_i - 2 P_(i+1) + P_(i+2) along one axis, of P_i as `at` points to it, and
+// the derivative of the sum of their squares to P_i: 2 (d_i - 2 d_(i-1) + d_(i-2)), leaving out
+// differences that do not exist. As a stencil over P_(i-2) .. P_(i+2); an offset whose weight is 0 is
+// 0, so that it reads inside the plane.
 template <class T>
 struct Stencil {
     T weight[5];
     int64_t offset[5];
+    T exists;  // 1 where d_i does, else 0
 
-    Stencil(int32_t i, int32_t count, int64_t step, T scale) {
+    Stencil(int32_t i, int32_t count, int64_t step, T scale) : exists(i + 2 < count) {
         for (int k = 0; k < 5; ++k) weight[k] = 0;
         const T pattern[3] = {1, -2, 1};
         for (int start = i - 2; start <= i; ++start) {
@@ -152,68 +65,109 @@ struct Stencil {
         for (int k = 0; k < 5; ++k) offset[k] = weight[k] != 0 ? (k - 2) * step : 0;
     }
 
-    T at(const T* p) const {
-        return weight[0] * p[offset[0]] + weight[1] * p[offset[1]] + weight[2] * p[offset[2]] +
-               weight[3] * p[offset[3]] + weight[4] * p[offset[4]];
+    // Adds d_i^2 to `squares`, which counts for nothing where the weight is 0; returns the derivative.
+    template <int W>
+    SIMD_MEMBER Vec<T, W> at(const T* p, Vec<T, W> here, Vec<T, W>& squares) const {
+        const Vec<T, W> next = load<T, W>(p + offset[3]), last = load<T, W>(p + offset[4]);
+        const Vec<T, W> d = (here - (next + next) + last) * exists;
+        squares += d * d;
+        return weight[0] * load<T, W>(p + offset[0]) + weight[1] * load<T, W>(p + offset[1]) +
+               weight[2] * here + weight[3] * next + weight[4] * last;
     }
 };
 
+// Sums the terms of every run, and adds the gradient of their weighted sum to the planes' gradients.
 template <class T>
-class PenaltiesBackward final : public StagedWork {
+class Penalties final : public StagedWork {
   public:
-    PenaltiesBackward(const PenaltyPlane* planes, int32_t count, int32_t channels,
-                      const T* grad_terms)
+    Penalties(const PenaltyPlane* planes, int32_t count, int32_t channels, double* partials)
         : planes_(planes), channels_(channels), runs_(count_runs(planes, count)),
-          grad_terms_(grad_terms) {}
+          partials_(partials) {}
 
     int64_t tasks(int64_t) const override { return runs_; }
 
     void run(int64_t, int64_t task) override {
         const RowRun run = find_run(planes_, task);
         const PenaltyPlane& plane = planes_[run.plane];
-        if (!plane.grad) return;
+        const int64_t length = plane.cols * channels_;
         T scale[kTerms];
         for (int term = 0; term < kTerms; ++term) {
             const double n = differences(plane, term, static_cast<int32_t>(channels_));
-            scale[term] = n > 0 ? static_cast<T>(grad_terms_[run.plane * kTerms + term] / n) : 0;
+            scale[term] = n > 0 ? static_cast<T>(plane.weights[term] / n) : 0;
         }
-        const int64_t length = plane.cols * channels_;
+        double* sums = partials_ + task * kTerms;
+        sums[0] = sums[1] = sums[2] = 0;
         for (int32_t row = run.first; row < run.end; ++row) {
             const T* values = static_cast<const T*>(plane.values) + row * length;
-            T* grad = static_cast<T*>(plane.grad) + row * length;
-            const Stencil<T> along_rows(row, plane.rows, length, scale[0]);
-            for (int32_t col = 0; col < plane.cols;) {
-                // Away from the border all columns share one stencil: one long run.
-                const bool inner = col == 2 && plane.cols > 4;
-                const int32_t end = inner ? plane.cols - 2 : col + 1;
-                const Stencil<T> along_cols(col, plane.cols, channels_, scale[1]);
-                one_segment(values + col * channels_, (end - col) * channels_, along_rows,
-                            along_cols, scale[2], grad + col * channels_);
-                col = end;
-            }
+            one_row(plane, row, values, scale, static_cast<T*>(plane.grad) + row * length, sums);
         }
     }
 
   private:
-    static void one_segment(const T* values, int64_t length, const Stencil<T> rows,
-                            const Stencil<T> cols, T ones, T* __restrict grad) {
-        for (int64_t i = 0; i < length; ++i) {
-            const T* p = values + i;
-            const T sign = static_cast<T>(*p > 1) - static_cast<T>(*p < 1);
-            grad[i] = rows.at(p) + cols.at(p) + ones * sign;
+    void one_row(const PenaltyPlane& plane, int32_t row, const T* values, const T* scale, T* grad,
+                 double* sums) const {
+        const Stencil<T> along_rows(row, plane.rows, plane.cols * channels_, scale[0]);
+        for (int32_t col = 0; col < plane.cols;) {
+            // Away from the border all columns share one stencil: one long run.
+            const bool inner = col == 2 && plane.cols > 4;
+            const int32_t end = inner ? plane.cols - 2 : col + 1;
+            const Stencil<T> along_cols(col, plane.cols, channels_, scale[1]);
+            one_segment(values + col * channels_, (end - col) * channels_, along_rows, along_cols,
+                        scale[2], grad + col * channels_, sums);
+            col = end;
+        }
+    }
+
+    SIMD_MEMBER static void one_segment(const T* values, int64_t length, const Stencil<T>& rows,
+                                        const Stencil<T>& cols, T ones, T* grad, double* sums) {
+        for (int64_t start = 0; start < length; start += kStripLength) {
+            const int count = static_cast<int>(min_of(kStripLength, length - start));
+            for_widths<T>(count, [&](auto width, int begin, int end) {
+                constexpr int W = decltype(width)::value;
+                using V = Vec<T, W>;
+                V by_row = {}, by_col = {}, from_one = {};
+                for (int i = begin; i < end; i += W) {
+                    const T* at = values + start + i;
+                    T* to = grad + start + i;
+                    const V here = load<T, W>(at), more = here - T(1);
+                    const V sign = more > V{} ? V{} + T(1) : more < V{} ? V{} - T(1) : V{};
+                    from_one += more * sign;
+                    store<T, W>(to, load<T, W>(to) + rows.template at<W>(at, here, by_row) +
+                                        cols.template at<W>(at, here, by_col) + ones * sign);
+                }
+                sums[0] += lane_sum<T, W>(by_row);
+                sums[1] += lane_sum<T, W>(by_col);
+                sums[2] += lane_sum<T, W>(from_one);
+            });
         }
     }
 
     const PenaltyPlane* planes_;
     const int64_t channels_, runs_;
-    const T* grad_terms_;
+    double* partials_;
 };
 
+// sum: one number, the weighted sum of all terms.
 template <class T>
-int penalties_backward(const PenaltyPlane* planes, int32_t count, int32_t channels,
-                       const T* grad_terms, int threads) {
-    PenaltiesBackward<T> work(planes, count, channels, grad_terms);
+int plane_penalties(const PenaltyPlane* planes, int32_t count, int32_t channels, T* sum,
+                    int threads) {
+    Buffer<double> partials(count_runs(planes, count) * kTerms);
+    if (!partials.get()) return 1;
+    Penalties<T> work(planes, count, channels, partials.get());
     fused_fields::run_stages(work, 1, threads);
+    const double* partial = partials.get();
+    double all = 0;
+    for (int32_t p = 0; p < count; ++p) {
+        double sums[kTerms] = {};
+        for (int64_t run = 0; run < runs_of(planes[p]); ++run, partial += kTerms) {
+            for (int term = 0; term < kTerms; ++term) sums[term] += partial[term];
+        }
+        for (int term = 0; term < kTerms; ++term) {
+            const double n = differences(planes[p], term, channels);
+            if (n > 0) all += planes[p].weights[term] * sums[term] / n;
+        }
+    }
+    *sum = static_cast<T>(all);
     return 0;
 }
 

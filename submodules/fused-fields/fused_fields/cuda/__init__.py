@@ -10,7 +10,7 @@ from .adam import adam_step
 from .bases import mix_bases, mix_bases_backward
 from .errors import mean_error, mean_error_backward
 from .plane_lookup import lookup, lookup_backward
-from .plane_penalties import penalties, penalties_backward
+from .plane_penalties import plane_penalties
 from .program import PROGRAM, VARIANTS
 from .similarity import ssim, ssim_backward
 from .skinning import skin, skin_backward
@@ -28,8 +28,7 @@ __all__ = [
     "mean_error_backward",
     "mix_bases",
     "mix_bases_backward",
-    "penalties",
-    "penalties_backward",
+    "plane_penalties",
     "skin",
     "skin_backward",
     "ssim",

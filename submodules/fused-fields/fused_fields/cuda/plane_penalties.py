@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from ctypes import c_double, c_int32, c_void_p
 
 import torch
@@ -31,44 +31,30 @@ class PenaltyPlanes(ctypes.Structure):
     _fields_ = members(planes=PenaltyPlane * MOST_PLANES)
 
 
-def penalties(planes: list[Tensor], kernels: Callable[..., Kernels]) -> Tensor:
-    """Terms "P 3": rows, cols, ones."""
+def plane_penalties(
+    planes: list[Tensor], grads: list[Tensor], weights: list[float], kernels: Callable[..., Kernels]
+) -> Tensor:
+    """The weighted sum of all terms, a scalar; its gradient is added to `grads`."""
     defines = channels_last(planes)
-    run, terms = kernels(**defines), []
-    for some in _launches(planes):
-        largest = max(plane.numel() for plane in some) // defines["VECTOR"]
-        blocks = blocks_for(largest, THREADS * PACKS_PER_THREAD)
-        sums = planes[0].new_empty(len(some), blocks, 3, dtype=torch.float64)
-        grid = (blocks, len(some))
-        run.launch("penalties_forward", grid, THREADS, _lay_out(some, some), sums)
-        terms.append(sums.sum(dim=1))
-    return torch.cat(terms).to(planes[0].dtype)
-
-
-def penalties_backward(
-    grad: Tensor, planes: list[Tensor], kernels: Callable[..., Kernels]
-) -> list[Tensor]:
-    """Gradients of the planes from that of the terms "P 3"."""
-    defines = channels_last(planes)
-    run, grads = kernels(**defines), [torch.empty_like(plane) for plane in planes]
-    for first, some in enumerate(_launches(planes)):
-        rows = slice(first * MOST_PLANES, first * MOST_PLANES + len(some))
-        largest = max(plane.numel() for plane in some) // defines["VECTOR"]
-        run.launch("penalties_backward", (blocks_for(largest), len(some)), THREADS,
-                   _lay_out(some, grads[rows]), grad[rows])  # fmt: skip
-    return grads
-
-
-def _launches(planes: list[Tensor]) -> Iterator[list[Tensor]]:
+    run, found = kernels(**defines), []
     for first in range(0, len(planes), MOST_PLANES):
-        yield planes[first : first + MOST_PLANES]
+        some = slice(first, first + MOST_PLANES)
+        layout = _lay_out(planes[some], grads[some], weights[3 * first :])
+        largest = max(plane.numel() for plane in planes[some]) // defines["VECTOR"]
+        blocks, count = blocks_for(largest, THREADS * PACKS_PER_THREAD), len(planes[some])
+        sums = planes[0].new_empty(count, blocks, 3, dtype=torch.float64)
+        run.launch("sum_penalties", (blocks, count), THREADS, layout, sums)
+        run.launch("add_pulls", (blocks_for(largest), count), THREADS, layout)
+        found.append(sums.sum())
+    return torch.stack(found).sum().to(planes[0].dtype)
 
 
-def _lay_out(planes: list[Tensor], grads: list[Tensor]) -> PenaltyPlanes:
+def _lay_out(planes: list[Tensor], grads: list[Tensor], weights: list[float]) -> PenaltyPlanes:
     layout = PenaltyPlanes()
     for k, (plane, grad) in enumerate(zip(planes, grads, strict=True)):
         rows, cols, channels = plane.shape
         averaged = (max(rows - 2, 0) * cols, rows * max(cols - 2, 0), rows * cols)
-        share = (c_double * 3)(*(1 / (n * channels) if n else 0.0 for n in averaged))
+        terms = zip(weights[3 * k : 3 * k + 3], averaged, strict=True)
+        share = (c_double * 3)(*(weight / (n * channels) if n else 0.0 for weight, n in terms))
         layout.planes[k] = PenaltyPlane(plane.data_ptr(), grad.data_ptr(), share, rows, cols)
     return layout

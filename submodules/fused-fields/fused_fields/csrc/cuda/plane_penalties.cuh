@@ -1,4 +1,5 @@
-// Second differences along rows and along columns, and |1 - P|, of many planes in one launch.
+// Second differences along rows and along columns, and |1 - P|, of many planes in one launch, and
+// their gradient in another.
 #pragma once
 #include "block_sum.cuh"
 #include "pack.cuh"
@@ -10,7 +11,8 @@ constexpr int kTerms = 3;            // rows, columns, ones
 struct PenaltyPlane {
     const REAL* values;
     REAL* grad;
-    double share[kTerms];  // 1 / how many numbers a term averages; 0: the plane is too small
+    // a term's weight over how many numbers it averages; 0: the plane is too small
+    double share[kTerms];
     int32_t rows, cols;
 };
 
@@ -43,7 +45,7 @@ __device__ inline Pack second_difference(const REAL* at, int64_t step) {
 
 // grid: (kThreads kPacksPerThread packs, planes). sums "planes grid.x 3": shares of the three terms.
 extern "C" __global__ void __launch_bounds__(kThreads)
-    penalties_forward(PenaltyPlanes planes, double* __restrict__ sums) {
+    sum_penalties(PenaltyPlanes planes, double* __restrict__ sums) {
     __shared__ REAL scratch[kTerms][kWarps];
     const PenaltyPlane& plane = planes.planes[blockIdx.y];
     const int64_t first = static_cast<int64_t>(blockIdx.x) * kThreads * kPacksPerThread;
@@ -82,19 +84,17 @@ __device__ inline Pack pull(const REAL* at, int64_t step, int32_t i, int32_t cou
     return sum;
 }
 
-// grid: (kThreads packs, planes). grad_terms "planes 3".
-extern "C" __global__ void __launch_bounds__(kThreads)
-    penalties_backward(PenaltyPlanes planes, const REAL* __restrict__ grad_terms) {
+// grid: (kThreads packs, planes). Adds the gradient of the sum of all terms to the planes' gradients.
+extern "C" __global__ void __launch_bounds__(kThreads) add_pulls(PenaltyPlanes planes) {
     const PenaltyPlane& plane = planes.planes[blockIdx.y];
     const int64_t pack = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
     if (pack >= packs_of(plane)) return;
     REAL scale[kTerms];
 #pragma unroll
-    for (int term = 0; term < kTerms; ++term) {
-        scale[term] = grad_terms[blockIdx.y * kTerms + term] * static_cast<REAL>(plane.share[term]);
-    }
+    for (int term = 0; term < kTerms; ++term) scale[term] = static_cast<REAL>(plane.share[term]);
     const Spot spot = spot_of(plane, pack);
-    Pack grad = 2 * scale[0] * pull(spot.at, spot.row_step, spot.row, plane.rows) +
+    Pack grad = load(plane.grad + spot.offset) +
+                2 * scale[0] * pull(spot.at, spot.row_step, spot.row, plane.rows) +
                 2 * scale[1] * pull(spot.at, CHANNELS, spot.col, plane.cols);
     const Pack values = load(spot.at);
 #pragma unroll
