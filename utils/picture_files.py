@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import struct
+import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,8 @@ MAX_CHUNKS = 300_000  # of a PNG
 JPEG_DAMAGE = re.compile(
     rb"(Corrupt JPEG data|Premature end|Inconsistent progression)(?!: \d extraneous.*0xd9).*"
 )
+
+STDERR = threading.Lock()  # held while another file takes the place of the process's stderr
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -70,8 +73,22 @@ def _pixels(data: bytes) -> np.ndarray:
 
 def _decode_jpeg(data: bytes) -> np.ndarray:
     """Raise ValueError for damage that libjpeg tells nobody but the process's stderr."""
+    with STDERR:
+        pixels, said = _overheard(data)
+    damage = JPEG_DAMAGE.search(said)
+    if damage:
+        raise ValueError(f"the picture is damaged: {damage[0].decode(errors='replace')}")
+    if said:  # another thread's
+        os.write(2, said)
+    return pixels
+
+
+def _overheard(data: bytes) -> tuple[np.ndarray, bytes]:
+    """The pixels, and what was written to stderr meanwhile."""
     heard, told = os.pipe()
     os.set_blocking(told, False)  # a full pipe loses words and waits for nobody
+    # nor is waited for a program that another thread started meanwhile, whose stderr this is
+    os.set_blocking(heard, False)
     try:
         stderr = os.dup(2)
     except OSError:  # closed: nobody hears it
@@ -84,13 +101,8 @@ def _decode_jpeg(data: bytes) -> np.ndarray:
         for descriptor in {stderr, told}:
             os.close(descriptor)
         with open(heard, "rb") as pipe:
-            said = b"" if stderr == told else pipe.read()
-    damage = JPEG_DAMAGE.search(said)
-    if damage:
-        raise ValueError(f"the picture is damaged: {damage[0].decode(errors='replace')}")
-    if said:  # another thread's
-        os.write(2, said)
-    return pixels
+            said = b"" if stderr == told else pipe.read() or b""
+    return pixels, said
 
 
 @contextmanager

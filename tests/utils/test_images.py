@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 import struct
+import subprocess
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -26,6 +28,7 @@ from utils.images import (
     write_depth,
     write_image,
 )
+from utils.picture_files import decode
 
 
 def random_pixels(*shape, seed=0):
@@ -246,6 +249,42 @@ def test_jpeg_damaged_before_its_end_mark_is_named_and_libjpeg_stays_quiet(tmp_p
     with pytest.raises(InputError, match=r"a\.jpg: cannot be read as a picture .*Corrupt JPEG"):
         read_image(tmp_path / "a.jpg")
     assert capfd.readouterr().err == ""
+
+
+def test_threads_that_read_jpegs_hear_their_own_damage_and_leave_stderr_as_it_is(tmp_path, capfd):
+    whole = smooth_jpeg(tmp_path / "whole.jpg")
+    middle = len(whole) // 2
+    damaged = whole[:middle] + bytes(400) + whole[middle + 400 :]
+    stderr = os.fstat(2).st_ino
+
+    def is_whole(data):
+        try:
+            decode(data)
+        except ValueError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(is_whole, [damaged, whole, whole] * 20))
+    assert found == [False, True, True] * 20
+    assert os.fstat(2).st_ino == stderr
+    assert capfd.readouterr().err == ""
+
+
+def test_a_jpeg_waits_for_no_program_that_another_thread_starts_meanwhile(tmp_path, monkeypatch):
+    data, started = smooth_jpeg(tmp_path / "a.jpg"), []
+
+    def pixels(data):
+        started.append(subprocess.Popen(["sleep", "1000"]))
+        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+
+    monkeypatch.setattr("utils.picture_files._pixels", pixels)
+    try:
+        assert decode(data).shape == (200, 200, 3)
+        assert started[0].poll() is None  # it still has what was the stderr then
+    finally:
+        started[0].kill()
+        started[0].wait()
 
 
 def test_jpeg_with_a_few_bytes_before_its_end_mark_is_read(tmp_path, capfd):
