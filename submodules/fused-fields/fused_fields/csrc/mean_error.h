@@ -12,6 +12,8 @@ using fused_fields::StagedWork;
 
 constexpr int64_t kErrorStrip = 256;   // numbers that are summed in T, then added up in double
 constexpr int64_t kErrorTask = 64 * kErrorStrip;  // fixed, as no sum depends on threads
+// Fewer numbers than this take less time than a second thread takes to start: about 50 us.
+constexpr int64_t kErrorAlone = 1 << 18;
 
 inline static int64_t error_tasks(int64_t n) { return (n + kErrorTask - 1) / kErrorTask; }
 
@@ -97,7 +99,7 @@ int error_forward(const T* a, const T* b, int64_t n, int32_t squared, T* mean, i
     Buffer<double> sums(error_tasks(n));
     if (!sums.get()) return 1;
     ErrorForward<T> work(a, b, n, squared, sums.get());
-    fused_fields::run_stages(work, 1, threads);
+    fused_fields::run_stages(work, 1, n < kErrorAlone ? 1 : threads);
     double sum = 0;
     for (int64_t task = 0; task < error_tasks(n); ++task) sum += sums.get()[task];
     *mean = static_cast<T>(sum / static_cast<double>(n));
@@ -108,7 +110,7 @@ template <class T>
 int error_backward(const T* a, const T* b, int64_t n, int32_t squared, T scale, T* grad,
                    int threads) {
     ErrorBackward<T> work(a, b, n, squared, scale, grad);
-    fused_fields::run_stages(work, 1, threads);
+    fused_fields::run_stages(work, 1, n < kErrorAlone ? 1 : threads);
     return 0;
 }
 
