@@ -1,5 +1,6 @@
 """A command's life does not hang on its chatter: what nobody can hear is dropped."""
 
+import gc
 import io
 import os
 import signal
@@ -37,7 +38,8 @@ class Patient(io.TextIOWrapper):
 
 def begin_command() -> None:
     """Make stdout and stderr patient, and Ctrl-C one line and code 130. To be called before the
-    imports, which take a second."""
+    imports, which take a second, a tenth of it for looking in vain for garbage: that waits."""
+    gc.disable()
     for number in range(3):
         try:
             os.fstat(number)
@@ -53,7 +55,10 @@ def begin_command() -> None:
 
 
 def started() -> None:
-    """From here on Ctrl-C is a KeyboardInterrupt again, which cleans up."""
+    """From here on Ctrl-C is a KeyboardInterrupt again, which cleans up. Garbage is collected, but
+    not looked for among what was imported, which stays."""
+    gc.freeze()
+    gc.enable()
     if signal.getsignal(signal.SIGINT) is _leave:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

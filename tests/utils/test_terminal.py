@@ -26,6 +26,16 @@ Path(sys.argv[1]).write_text("done")
 """
 
 
+def test_garbage_is_not_looked_for_in_imports_nor_among_what_they_leave():
+    script = (
+        "from utils.terminal import begin_command, started; import gc; "
+        "begin_command(); before = gc.isenabled(); started(); "
+        "print(before, gc.isenabled(), gc.get_freeze_count() > 0)"
+    )
+    told = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert told.stdout.split() == ["False", "True", "True"]
+
+
 @pytest.fixture
 def broken_pipe():
     read, write = os.pipe()
