@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -158,21 +159,26 @@ def _inverse(c2w: Tensor) -> Tensor:
 
 
 def _require_pose(matrix: Tensor) -> None:
-    if not torch.isfinite(matrix).all():
+    # As plain numbers: a rig has thousands of poses, and small tensors are slow.
+    *rows, last = matrix.tolist()
+    numbers = [*chain(*rows, last)]
+    if not all(map(math.isfinite, numbers)):
         raise ValueError("it holds NaN or infinite numbers")
-    if matrix[:3].abs().max() > MAX_DISTANCE:
+    if max(map(abs, numbers)) > MAX_DISTANCE:
         raise ValueError(f"it holds numbers beyond {MAX_DISTANCE:g}")
-    last_row = matrix.new_tensor([0, 0, 0, 1])
-    if torch.linalg.det(matrix[:3, :3]).abs() < 1e-8 or (matrix[3] != last_row).any():
+    (a, b, c, _), (d, e, f, _), (g, h, i, _) = rows
+    volume = a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
+    if abs(volume) < 1e-8 or last != [0, 0, 0, 1]:
         raise ValueError("it is singular or its last row is not 0 0 0 1")
 
 
 def _rigid(w2c: Tensor) -> Tensor:
     """(4, 4) float32 without the scale that some tools leave in a pose; pixels do not change."""
     _require_pose(w2c)
-    scale = torch.linalg.det(w2c[:3, :3]).sign() * torch.linalg.det(w2c[:3, :3]).abs() ** (1 / 3)
-    if scale < 0:
+    volume = torch.linalg.det(w2c[:3, :3])
+    if volume < 0:
         raise ValueError("it mirrors the world")
+    scale = volume ** (1 / 3)
     viewmat = torch.cat([w2c[:3] / scale, w2c[3:]])
     rotation = viewmat[:3, :3]
     if (rotation @ rotation.mT - torch.eye(3, dtype=rotation.dtype)).abs().max() > MAX_SHEAR:
