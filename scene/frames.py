@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from itertools import chain, pairwise
 from pathlib import Path
@@ -41,6 +41,7 @@ RGBA_BYTES = 4  # of a pixel in the cache; pictures without alpha take 3
 HEAD = 6  # numbers of a FLAME pose that turn the head: root and neck
 AGREE = 1e-3  # entries of rotation matrices that agree
 QUICK = 2  # seconds of reading pictures that need no progress bar
+MOST_READERS = 4  # pictures that are decoded at once before training, where there are the cores
 EMPTY_ALPHA = 1  # of 255: some matting tools write it where there is nothing (STAG4D's anchors)
 
 
@@ -164,6 +165,11 @@ class PointCloud:
         return cls(torch.zeros(0, 3), torch.zeros(0, 3))
 
 
+def readers() -> int:
+    """How many pictures are decoded at once before training."""
+    return min(torch.get_num_threads(), MOST_READERS)
+
+
 Key = tuple[Path | None, Mask | None, int, int]  # of a picture in the cache: file, mask, size
 
 
@@ -210,10 +216,8 @@ class FrameLoader:
         with ThreadPoolExecutor(1) as reader:  # which starts no thread before it has work
             for batch, following in pairwise(chain(batches, [[]])):
                 for picture in (*following, *map(_plate, following)):
-                    key = _key(picture)
-                    there = key in self._pixels or key in self._coming
-                    if picture.image_path is not None and not there:
-                        self._coming[key] = reader.submit(_sized, picture)
+                    if picture.image_path is not None:
+                        self._ask(reader, picture)
                 yield batch
 
     def preload(self, frames: Iterable[Frame]) -> None:
@@ -221,17 +225,30 @@ class FrameLoader:
 
         So a broken file is found before training and not in the middle. Raises as `load` does.
         """
+        pictured = [frame for frame in frames if frame.image_path is not None]
+        at_once = readers()
         # A rig has GB of pictures. No bar in a file: it would be the only line of a quiet run.
-        bar = tqdm(frames, desc="reading pictures", unit="picture", delay=QUICK, disable=None)
-        for frame in bar:
-            if frame.image_path is None:
-                continue
-            if self.used + RGBA_BYTES * frame.camera.width * frame.camera.height <= self.budget:
-                self._read(frame)
-            else:
+        bar = tqdm(pictured, desc="reading pictures", unit="picture", delay=QUICK, disable=None)
+        with ThreadPoolExecutor(at_once) as pool:
+            for k, frame in enumerate(bar):
+                room = self.budget - self.used
+                for picture in pictured[k : k + at_once]:
+                    room -= RGBA_BYTES * picture.camera.width * picture.camera.height
+                    if room < 0:
+                        break
+                    self._ask(pool, picture)
+                if _key(frame) in self._pixels or _key(frame) in self._coming:
+                    self._read(frame)
+                    continue
                 for path in (frame.image_path, frame.mask and frame.mask.path, frame.plate_path):
                     if path is not None:
                         check_image(path)
+
+    def _ask(self, reader: Executor, picture: Frame) -> None:
+        """Let the reader decode a picture that is neither in the cache nor asked for."""
+        key = _key(picture)
+        if key not in self._pixels and key not in self._coming:
+            self._coming[key] = reader.submit(_sized, picture)
 
     def _read(self, frame: Frame) -> Pixels:
         key = _key(frame)

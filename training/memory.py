@@ -16,7 +16,7 @@ from diff_gaussian_rasterization.budget import BUDGET, PAIR_BYTES
 
 from gaussian_renderer import pair_budget, render
 from scene import Scene
-from scene.frames import RGBA_BYTES, Frame
+from scene.frames import RGBA_BYTES, Frame, readers
 from training.stage import Stage
 from utils.images import image_size
 
@@ -139,13 +139,13 @@ def expected_memory(
 
 
 def _reading(frames: list[Frame]) -> int:
-    """Bytes while the largest picture is decoded and shrunk."""
+    """Bytes while the largest pictures are decoded and shrunk."""
     largest = 0
     for path, camera in {f.image_path: f.camera for f in frames if f.image_path}.items():
         width, height = image_size(path)
         same = (width, height) == (camera.width, camera.height)
         largest = max(largest, width * height * (WHOLE_BYTES if same else DECODE_BYTES))
-    return largest
+    return readers() * largest
 
 
 @torch.no_grad()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 from scene import Scene
 from scene.facts import evenly
-from scene.frames import Frame, decode
+from scene.frames import Frame, decode, readers
 from scene.paths import poses
 from utils.errors import InputError
 
@@ -51,7 +52,8 @@ def _central(frame: Frame) -> bool:
 
 
 def inverted_masks(scene: Scene) -> Iterator[str]:
-    looked_at = [_inverted(frame) for frame in evenly(_pictured(scene), N_DECODED)]
+    with ThreadPoolExecutor(readers()) as pool:
+        looked_at = list(pool.map(_inverted, evenly(_pictured(scene), N_DECODED)))
     if looked_at and sum(looked_at) * 2 > len(looked_at):
         yield (
             "the masks cover the borders of the pictures and not their middles, as if they were "

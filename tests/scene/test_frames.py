@@ -44,7 +44,7 @@ def decoded(monkeypatch):
 def test_preload_decodes_no_more_than_the_budget_holds(frames, decoded):
     loader = FrameLoader(2, CPU)
     loader.preload(frames)
-    assert decoded == ["0", "1"]
+    assert sorted(decoded) == ["0", "1"]
     assert loader.used == 2 * MIB
 
 
@@ -74,7 +74,7 @@ def test_the_next_batch_is_decoded_while_one_is_at_work(frames, decoded):
     batch = next(ahead)
     (coming,) = loader._coming.values()  # nobody has loaded it yet
     coming.result()
-    assert decoded == ["0", "1", "2"]
+    assert [*sorted(decoded[:2]), *decoded[2:]] == ["0", "1", "2"]
     seen = [batch, *ahead]
     assert [batch[0].image_path.stem for batch in seen] == [str(k) for k in order]
 
