@@ -11,7 +11,7 @@ from arguments.settings import between, count, setting, weight
 from scene.deformation.hexplane import HexPlane
 from training.optimizers import ParamGroup
 from training.options import GeometryRates
-from training.schedules import Schedule
+from training.schedules import Schedule, rising
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,14 @@ class PlaneRates(GeometryRates):
     deformation_lr_final: float = setting(1.6e-5, "of the MLP after position_lr_max_steps")
     grid_lr_init: float = setting(1.6e-3, "of the planes, whose gradients are sparse")
     grid_lr_final: float = setting(1.6e-4, "of the planes after position_lr_max_steps")
+    deformation_warm_up: int = weight(
+        0, "steps over which both rise at first; high ones tear apart what was still until then"
+    )
 
     def mlp_rate(self, extent: float, iterations: int) -> Schedule:
         """Of the MLP in a stage of `iterations` steps."""
-        return self.falling(self.deformation_lr_init, self.deformation_lr_final, extent, iterations)
+        rates = self.deformation_lr_init, self.deformation_lr_final
+        return rising(self.falling(*rates, extent, iterations), self.deformation_warm_up)
 
     def plane_groups(
         self, grid: nn.Module, mlp: nn.Module, extent: float, iterations: int
@@ -83,5 +87,5 @@ class PlaneRates(GeometryRates):
         rate = self.falling(self.grid_lr_init, self.grid_lr_final, extent, iterations)
         return [
             ParamGroup("deformation", mlp.parameters, self.mlp_rate(extent, iterations)),
-            ParamGroup("grid", grid.parameters, rate),
+            ParamGroup("grid", grid.parameters, rising(rate, self.deformation_warm_up)),
         ]

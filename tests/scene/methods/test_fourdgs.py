@@ -100,6 +100,17 @@ def test_terms_that_weigh_nothing_are_not_built(folder):
     ]
 
 
+def test_the_rates_of_the_deformation_rise_at_first_and_no_others(folder):
+    rates = {}
+    for steps in (0, 8):
+        method, _ = build(folder, "--deformation_warm_up", str(steps))
+        rates[steps] = {group.name: group.lr for group in method.stages()[1].params}
+    for name, lr in rates[0].items():
+        rise = [min(step / 8, 1) if name in ("deformation", "grid") else 1 for step in (1, 4, 8, 9)]
+        risen = [rates[8][name](step) / lr(step) for step in (1, 4, 8, 9)]
+        assert risen == pytest.approx(rise), name
+
+
 def test_still_gaussians_pay_no_offset_loss_and_moving_ones_their_mean_way(folder):
     method, scene = build(folder, "--lambda_offsets", "1")
     term = next(t for t in method.stages()[1].losses if t.name == "offsets")
