@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from fused_fields import composite
 from torch import Tensor
 from tqdm import tqdm
 
@@ -196,11 +197,9 @@ class FrameLoader:
         frame = replace(frame, background=self._behind(frame, background)).to(self.device)
         if frame.image_path is None:
             return frame
-        pixels, behind = to_tensor(self._read(frame), self.device), frame.background
-        if len(pixels) == 3:
-            return replace(frame, image=pixels, alpha=torch.ones_like(pixels[:1]))
-        image = torch.lerp(behind.reshape(3, *behind.shape[1:] or (1, 1)), pixels[:3], pixels[3:])
-        return replace(frame, image=image, alpha=pixels[3:])
+        pixels = to_device(torch.from_numpy(self._read(frame)), self.device)
+        image, alpha = composite(pixels, frame.background)
+        return replace(frame, image=image, alpha=alpha)
 
     def _behind(self, frame: Frame, background: Tensor) -> Tensor:
         """(3,), or (3, H, W) with a plate."""

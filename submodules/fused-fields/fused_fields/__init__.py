@@ -14,6 +14,7 @@ from .encode import encode
 from .errors import mean_error
 from .mlp import offset_mlp
 from .penalties import add_plane_penalties
+from .pictures import composite
 from .planes import HEXPLANE_PAIRS, TRIPLANE_PAIRS, plane_features
 from .similarity import ssim
 from .skinning import skin
@@ -27,6 +28,7 @@ __all__ = [
     "adam_step",
     "add_bases",
     "add_plane_penalties",
+    "composite",
     "encode",
     "mean_error",
     "mix_bases",

@@ -47,6 +47,15 @@ class PenaltyPlane(ctypes.Structure):
     )
 
 
+class Picture(ctypes.Structure):
+    """Mirrors `Picture` in csrc/api.h."""
+
+    _fields_ = members(
+        bytes=_pointer, background=_pointer, image=_pointer, alpha=_pointer, pixels=_i64,
+        channels=_i32, plain=_i32,
+    )  # fmt: skip
+
+
 class SsimShape(ctypes.Structure):
     """Mirrors `SsimShape` in csrc/api.h."""
 
@@ -157,6 +166,7 @@ def _signatures(real: type) -> dict[str, list[type]]:
         "lookup_forward": [_pointer, _pointer, _i64, _pointer, _i32],
         "lookup_backward": [_pointer, _pointer, _i64, _pointer, _pointer, _i32],
         "plane_penalties": [_pointer, _i32, _i32, _pointer, _i32],
+        "composite": [_pointer, _i32],
         "ssim_forward": [_pointer, _pointer, _pointer, _pointer, _pointer, _i32],
         "ssim_backward": [*[_pointer] * 4, real, _pointer, _pointer, _i32],
         "mlp_forward": [_pointer, _pointer, _i64, _pointer, _i32],

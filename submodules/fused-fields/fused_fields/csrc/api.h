@@ -26,6 +26,16 @@ struct PenaltyPlane {
     double weights[3];  // of the terms along rows, along columns, and of |1 - P|
 };
 
+struct Picture {
+    const void* bytes;       // pixels x channels, uint8
+    const void* background;  // 3, or 3 x pixels
+    void* image;             // 3 x pixels
+    void* alpha;             // pixels
+    int64_t pixels;
+    int32_t channels;  // 3 or 4
+    int32_t plain;     // whether the background is one colour
+};
+
 struct SsimShape {
     int64_t images;  // batch * channels
     int32_t height, width, margin;  // margin: 0 for "same", 5 for "valid"
