@@ -10,6 +10,7 @@ from ._native import variant
 from .activate import activate
 from .adam import adam_step
 from .bases import add_bases, mix_bases
+from .carry import carry
 from .encode import encode
 from .errors import mean_error
 from .mlp import offset_mlp
@@ -28,6 +29,7 @@ __all__ = [
     "adam_step",
     "add_bases",
     "add_plane_penalties",
+    "carry",
     "composite",
     "encode",
     "mean_error",

@@ -47,6 +47,12 @@ class PenaltyPlane(ctypes.Structure):
     )
 
 
+class CarriedRows(ctypes.Structure):
+    """Mirrors `CarriedRows` in csrc/api.h."""
+
+    _fields_ = members(means=_pointer, quats=_pointer, logits=_pointer, motion=_pointer, rows=_i64)
+
+
 class Picture(ctypes.Structure):
     """Mirrors `Picture` in csrc/api.h."""
 
@@ -167,6 +173,8 @@ def _signatures(real: type) -> dict[str, list[type]]:
         "lookup_backward": [_pointer, _pointer, _i64, _pointer, _pointer, _i32],
         "plane_penalties": [_pointer, _i32, _i32, _pointer, _i32],
         "composite": [_pointer, _i32],
+        "carry_forward": [*[_pointer] * 3, _i32],
+        "carry_backward": [*[_pointer] * 7, _i32],
         "ssim_forward": [_pointer, _pointer, _pointer, _pointer, _pointer, _i32],
         "ssim_backward": [*[_pointer] * 4, real, _pointer, _pointer, _i32],
         "mlp_forward": [_pointer, _pointer, _i64, _pointer, _i32],

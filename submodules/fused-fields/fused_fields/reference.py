@@ -201,6 +201,15 @@ def skin(
     return means, torch.stack(product, 1)
 
 
+def carry(means: Tensor, quats: Tensor, logits: Tensor, motion: Tensor) -> tuple[Tensor, Tensor]:
+    """Places "N 3" and quaternions "N 4" after a motion; see `fused_fields.carry`."""
+    weight, (w, x, y, z) = logits.sigmoid(), motion[12:].unbind()
+    matrix, shift = motion[:12].reshape(3, 4).split([3, 1], dim=1)
+    product = torch.stack([w, -x, -y, -z, x, w, -z, y, y, z, w, -x, z, -y, x, w]).reshape(4, 4)
+    way, turn = means @ matrix.T + shift[:, 0] - means, quats @ product.T - quats
+    return means + weight * way, quats + weight * turn
+
+
 def turn_copies(points: Tensor, quats: Tensor) -> Tensor:
     """Places "T N 3" of copies of points "N 3"; see `fused_fields.turn_copies`."""
     w, axis = F.normalize(quats, dim=-1).transpose(0, 1).split([1, 3], dim=-1)

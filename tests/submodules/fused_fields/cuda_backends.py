@@ -33,6 +33,7 @@ class Backend:
     activate: Callable
     mean_error: Callable
     turn_copies: Callable
+    carry: Callable
 
 
 def backend(name):
@@ -79,9 +80,12 @@ def backend(name):
     def turn_copies(points, quats):
         return Turn.apply(kernels, points, quats)
 
+    def carry(*inputs):
+        return Carry.apply(kernels, *inputs)
+
     return Backend(
         "cpu", plane_features, add_plane_penalties, ssim, adam_step, mix_bases, skin, activate,
-        mean_error, turn_copies,
+        mean_error, turn_copies, carry,
     )  # fmt: skip
 
 
@@ -97,6 +101,19 @@ class Lookup(torch.autograd.Function):
         points, *planes = ctx.saved_tensors
         *grads, grad_points = cuda.lookup_backward(grad.contiguous(), planes, points, *ctx.rest)
         return None, None, None, grad_points, *grads
+
+
+class Carry(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, kernels, *inputs):
+        ctx.save_for_backward(*inputs)
+        ctx.kernels = kernels
+        return cuda.carry(*inputs, kernels)
+
+    @staticmethod
+    def backward(ctx, *grads):
+        upstream = [grad.contiguous() for grad in grads]
+        return None, *cuda.carry_backward(upstream, list(ctx.saved_tensors), ctx.kernels)
 
 
 class Ssim(torch.autograd.Function):

@@ -26,6 +26,14 @@ struct PenaltyPlane {
     double weights[3];  // of the terms along rows, along columns, and of |1 - P|
 };
 
+struct CarriedRows {
+    const void* means;   // rows x 3
+    const void* quats;   // rows x 4
+    const void* logits;  // rows
+    const void* motion;  // 16: a 3 x 4 matrix, then a quaternion
+    int64_t rows;
+};
+
 struct Picture {
     const void* bytes;       // pixels x channels, uint8
     const void* background;  // 3, or 3 x pixels

@@ -2,6 +2,7 @@
 // this file once per set, with the matching -m flags, and links a library of its own for each.
 #include "activate.h"
 #include "adam.h"
+#include "carry.h"
 #include "composite.h"
 #include "encode.h"
 #include "mean_error.h"
@@ -25,6 +26,8 @@ FF_EXPORT(lookup_forward)
 FF_EXPORT(lookup_backward)
 FF_EXPORT(plane_penalties)
 FF_EXPORT(composite)
+FF_EXPORT(carry_forward)
+FF_EXPORT(carry_backward)
 FF_EXPORT(ssim_forward)
 FF_EXPORT(ssim_backward)
 FF_EXPORT(mlp_forward)

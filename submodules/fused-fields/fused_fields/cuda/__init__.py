@@ -8,6 +8,7 @@ emulation and CPU tensors. Nothing here waits for the device.
 from .activate import activate, activate_backward
 from .adam import adam_step
 from .bases import mix_bases, mix_bases_backward
+from .carry import carry, carry_backward
 from .errors import mean_error, mean_error_backward
 from .plane_lookup import lookup, lookup_backward
 from .plane_penalties import plane_penalties
@@ -22,6 +23,8 @@ __all__ = [
     "activate",
     "activate_backward",
     "adam_step",
+    "carry",
+    "carry_backward",
     "lookup",
     "lookup_backward",
     "mean_error",

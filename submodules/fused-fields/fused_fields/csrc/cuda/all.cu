@@ -13,6 +13,7 @@
 #else
 #include "activate.cuh"
 #include "adam.cuh"
+#include "carry.cuh"
 #include "mean_error.cuh"
 #include "mix_bases.cuh"
 #include "skinning.cuh"
