@@ -13,6 +13,8 @@ using fused_fields::StagedWork;
 constexpr int64_t kPicturePixels = 1 << 14;  // of a task
 constexpr int kPictureStrip = 256;           // pixels whose bytes are turned into floats at once
 constexpr int kColors = 3;
+// Fewer pixels than this take less time than a second thread takes to start: about 50 us.
+constexpr int64_t kPictureAlone = 1 << 16;
 
 template <class T>
 class CompositeWork final : public StagedWork {
@@ -67,7 +69,7 @@ class CompositeWork final : public StagedWork {
 template <class T>
 int composite(const Picture* picture, int threads) {
     CompositeWork<T> work(*picture);
-    fused_fields::run_stages(work, 1, threads);
+    fused_fields::run_stages(work, 1, picture->pixels < kPictureAlone ? 1 : threads);
     return 0;
 }
 
