@@ -240,6 +240,11 @@ template <class S>
 DGR_FN Vec<S> maximum(Vec<S> a, Vec<S> b) {
   return select(a > b, a, b);
 }
+// As the one of numbers; both operators take the second of two where the first is NaN.
+template <class S>
+DGR_FN Vec<S> clamp(Vec<S> x, Vec<S> low, Vec<S> high) {
+  return minimum(maximum(x, low), high);
+}
 template <class S>
 DGR_FN Vec<S> magnitude(Vec<S> x) {
   return maximum(x, Vec<S>(S(0)) - x);
