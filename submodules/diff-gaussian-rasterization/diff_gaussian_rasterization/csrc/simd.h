@@ -207,6 +207,13 @@ DGR_FN Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
 DGR_FN Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
   return (Vec<double>::Native)DGR_INTRINSIC(fmadd_pd)((Doubles)a.v, (Doubles)b.v, (Doubles)c.v);
 }
+// c - a b.
+DGR_FN Vec<float> fnma(Vec<float> a, Vec<float> b, Vec<float> c) {
+  return (Vec<float>::Native)DGR_INTRINSIC(fnmadd_ps)((Floats)a.v, (Floats)b.v, (Floats)c.v);
+}
+DGR_FN Vec<double> fnma(Vec<double> a, Vec<double> b, Vec<double> c) {
+  return (Vec<double>::Native)DGR_INTRINSIC(fnmadd_pd)((Doubles)a.v, (Doubles)b.v, (Doubles)c.v);
+}
 DGR_FN Vec<float> root(Vec<float> x) {
   return (Vec<float>::Native)DGR_INTRINSIC(sqrt_ps)((Floats)x.v);
 }
@@ -223,6 +230,10 @@ DGR_FN Vec<float> maximum(Vec<float> a, Vec<float> b) {
 template <class S>
 DGR_FN Vec<S> fma(Vec<S> a, Vec<S> b, Vec<S> c) {
   return a.v * b.v + c.v;
+}
+template <class S>
+DGR_FN Vec<S> fnma(Vec<S> a, Vec<S> b, Vec<S> c) {
+  return c.v - a.v * b.v;
 }
 template <class S>
 DGR_FN Vec<S> root(Vec<S> x) {
@@ -250,6 +261,12 @@ DGR_FN Vec<S> magnitude(Vec<S> x) {
   return maximum(x, Vec<S>(S(0)) - x);
 }
 // -|x| where asked, by the sign bit.
+#if defined(__AVX512F__)
+DGR_FN Vec<float> negative_where(Mask<float> m, Vec<float> x) {
+  const __m512i bits = _mm512_castps_si512((__m512)x.v), sign = _mm512_set1_epi32(INT32_MIN);
+  return (Vec<float>::Native)_mm512_mask_or_epi32(bits, (__mmask16)m.m, bits, sign);
+}
+#endif
 template <class S>
 DGR_FN Vec<S> negative_where(Mask<S> m, Vec<S> x) {
   typedef typename Vec<S>::Int Int;

@@ -183,7 +183,7 @@ DGR_FN Hit<S> hit_block(Tile<S, kC>& tile, S* block, int number, Vec<S> exponent
   hit.raw = exp2(exponent);
   hit.alpha = minimum(hit.raw, V(S(kMaxAlpha)));
   hit.before = V::load(block + kLight * V::kLanes);
-  const V after = fma(hit.before, V(S(0)) - hit.alpha, hit.before);
+  const V after = fnma(hit.before, hit.alpha, hit.before);
   const Mask<S> reached = hit.alpha >= V(S(kMinAlpha));
   hit.drawn = at_least(reached, after, V(S(kMinTransmittance)));
   const V light = select(hit.drawn, after, negative_where(reached, hit.before));
