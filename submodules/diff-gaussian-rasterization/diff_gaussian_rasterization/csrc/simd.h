@@ -336,10 +336,16 @@ DGR_FN Vec<double> exp2_fraction(Vec<double> f) {
 // before.
 #if defined(__AVX512F__)
 DGR_FN Vec<float> exp2(Vec<float> x) {
-  const __m512 whole =
-      _mm512_roundscale_ps((__m512)x.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  const Vec<float> p = exp2_fraction(x - Vec<float>((Vec<float>::Native)whole));
-  return (Vec<float>::Native)_mm512_scalef_ps((__m512)p.v, whole);
+  // scalef rounds down by itself. 2^f for f in [0, 1), the greatest relative error as small as it
+  // can be (Remez): 7.5e-8 without rounding, 2.0e-7 with it; in pairs as above.
+  typedef Vec<float> V;
+  constexpr int kDown = _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC;
+  const V f = (V::Native)_mm512_reduce_ps((__m512)x.v, kDown), square = f * f;
+  const V low = fma(V(0.69315307320709618f), f, V(0.9999999250637599f));
+  const V middle = fma(V(0.05582631823168337f), f, V(0.2401536169827236f));
+  const V high = fma(V(0.0018775767656580150f), f, V(0.008989339876598735f));
+  const V p = fma(fma(high, square, middle), square, low);
+  return (V::Native)_mm512_scalef_ps((__m512)p.v, (__m512)x.v);
 }
 DGR_FN Vec<double> exp2(Vec<double> x) {
   const __m512d whole =
