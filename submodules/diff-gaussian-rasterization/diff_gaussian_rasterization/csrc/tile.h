@@ -205,6 +205,21 @@ struct BlockStarts {
 template <class S>
 constexpr BlockStarts<S> kBlockStarts{};
 
+// For a pixel row of the tile as where a Gaussian's rows begin, or end: the rows of blocks above it.
+template <class S>
+struct RowsAbove {
+  uint32_t begin[kTile + 1], end[kTile + 1];  // one bit each
+  constexpr RowsAbove() : begin(), end() {
+    constexpr int h = Blocks<S>::kHeight;
+    for (int row = 0; row <= kTile; ++row) {
+      begin[row] = (1u << row / h) - 1;
+      end[row] = (1u << (row + h - 1) / h) - 1;
+    }
+  }
+};
+template <class S>
+constexpr RowsAbove<S> kRowsAbove{};
+
 // The blocks of one word that a pair can reach.
 template <class S>
 DGR_FN uint64_t reach(const DgrPair& pair, int word) {
@@ -213,8 +228,8 @@ DGR_FN uint64_t reach(const DgrPair& pair, int word) {
   uint64_t blocks = 0;
   for (int column = 0; column < kColumnsPerWord; ++column) {
     const uint8_t* rows = pair.rows + (word * kColumnsPerWord + column) / kPerHalf * 2;
-    const int from = rows[0] / B::kHeight, to = (rows[1] + B::kHeight - 1) / B::kHeight;
-    blocks |= (uint64_t)(((1u << to) - 1) & ~((1u << from) - 1)) << column * B::kRows;
+    const uint32_t reached = kRowsAbove<S>.end[rows[1]] & ~kRowsAbove<S>.begin[rows[0]];
+    blocks |= (uint64_t)reached << column * B::kRows;
   }
   return blocks;
 }
