@@ -16,21 +16,21 @@ void blend_tile(const DgrScene& scene, const DgrState& state, const DgrImage& im
     prefetch_tile<1>(scene, number, (S*)image.color + c * plane);
   prefetch_tile<1>(scene, number, (S*)image.depth);
   prefetch_tile<1>(scene, number, (S*)image.alpha);
-  const Lanes<S> lanes;
-  const auto blend_pair = [&](const DgrPair& pair, const DgrPair&, const S* splat,
-                              const S* color) DGR_INLINE {
-    visit_blocks(tile, lanes, pair, splat, [&](S* block, int number, V, V, V exponent) DGR_INLINE {
-      const Hit<S> hit = hit_block(tile, block, number, exponent);
+  Run<S, kC, false> run;
+  visit_runs(scene, state, tile, number, run, [&]() DGR_INLINE {
+    for (int visit = 0; visit < run.begin[run.count]; ++visit) {
+      const int number = run.block(visit), pair = run.pair(visit);
+      S* block = tile.block(number);
+      const Hit<S> hit = hit_block(tile, block, number, run.raw[visit]);
       const V weight = zero_unless(hit.drawn, hit.alpha * hit.before);
       const auto add = [&](int field, S value) DGR_INLINE {
         S* p = block + field * V::kLanes;
         fma(weight, V(value), V::load(p)).store(p);
       };
-      add(kDepthSum, splat[kDepth]);
-      for (int c = 0; c < tile.channels(); ++c) add(kColors + c, color[c]);
-    });
-  };
-  visit_pairs(scene, state, tile, number, blend_pair);
+      add(kDepthSum, run.splat[pair][kDepth]);
+      for (int c = 0; c < tile.channels(); ++c) add(kColors + c, run.color[pair][c]);
+    }
+  });
   const S* background = (const S*)scene.background;
   tile.for_blocks([&](int number) {
     const S* block = tile.block(number);

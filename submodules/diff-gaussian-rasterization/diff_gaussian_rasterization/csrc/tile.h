@@ -88,6 +88,11 @@ class Tile {
         height_(scene.height),
         channels_(scene.channels),
         data_((S*)scratch) {
+    const Lanes<S> lanes;
+    for (int column = 0; column < B::kColumns; ++column)
+      center_x[column] = lanes.x + V(S(x0 + column * B::kWidth) + S(0.5));
+    for (int row = 0; row < B::kRows; ++row)
+      center_y[row] = lanes.y + V(S(y0 + row * B::kHeight) + S(0.5));
     for (int number = 0; number < B::kCount; ++number) {
       const Mask<S> open = inside(number / B::kRows, number % B::kRows);
       S* p = block(number);
@@ -103,7 +108,8 @@ class Tile {
 
   DGR_FN int channels() const { return kC ? kC : channels_; }
 
-  uint64_t live[B::kWords] = {};  // blocks that have an open pixel
+  V center_x[B::kColumns], center_y[B::kRows];  // of the blocks' pixels
+  uint64_t live[B::kWords] = {};                // blocks that have an open pixel
 
   DGR_FN bool dark() const {
     uint64_t all = 0;
@@ -176,11 +182,11 @@ struct Hit {
 };
 
 template <class S, int kC>
-DGR_FN Hit<S> hit_block(Tile<S, kC>& tile, S* block, int number, Vec<S> exponent) {
+DGR_FN Hit<S> hit_block(Tile<S, kC>& tile, S* block, int number, Vec<S> raw) {
   typedef Blocks<S> B;
   typedef Vec<S> V;
   Hit<S> hit;
-  hit.raw = exp2(exponent);
+  hit.raw = raw;
   hit.alpha = minimum(hit.raw, V(S(kMaxAlpha)));
   hit.before = V::load(block + kLight * V::kLanes);
   const V after = fnma(hit.before, hit.alpha, hit.before);
@@ -193,32 +199,21 @@ DGR_FN Hit<S> hit_block(Tile<S, kC>& tile, S* block, int number, Vec<S> exponent
   return hit;
 }
 
-// Where the blocks of a tile begin, in pixels from its corner.
+// The rows of blocks, one bit each, that a Gaussian can reach whose first row of pixels is this one of
+// the tile, and those that it can whose last row lies above this one.
 template <class S>
-struct BlockStarts {
-  S x[Blocks<S>::kColumns], y[Blocks<S>::kRows];
-  constexpr BlockStarts() : x(), y() {
-    for (int i = 0; i < Blocks<S>::kColumns; ++i) x[i] = S(i * Blocks<S>::kWidth);
-    for (int i = 0; i < Blocks<S>::kRows; ++i) y[i] = S(i * Blocks<S>::kHeight);
-  }
-};
-template <class S>
-constexpr BlockStarts<S> kBlockStarts{};
-
-// For a pixel row of the tile as where a Gaussian's rows begin, or end: the rows of blocks above it.
-template <class S>
-struct RowsAbove {
-  uint32_t begin[kTile + 1], end[kTile + 1];  // one bit each
-  constexpr RowsAbove() : begin(), end() {
+struct ReachedRows {
+  uint32_t from[kTile + 1], above[kTile + 1];
+  constexpr ReachedRows() : from(), above() {
     constexpr int h = Blocks<S>::kHeight;
     for (int row = 0; row <= kTile; ++row) {
-      begin[row] = (1u << row / h) - 1;
-      end[row] = (1u << (row + h - 1) / h) - 1;
+      from[row] = ~((1u << row / h) - 1);
+      above[row] = (1u << (row + h - 1) / h) - 1;
     }
   }
 };
 template <class S>
-constexpr RowsAbove<S> kRowsAbove{};
+constexpr ReachedRows<S> kReachedRows{};
 
 // The blocks of one word that a pair can reach.
 template <class S>
@@ -228,55 +223,101 @@ DGR_FN uint64_t reach(const DgrPair& pair, int word) {
   uint64_t blocks = 0;
   for (int column = 0; column < kColumnsPerWord; ++column) {
     const uint8_t* rows = pair.rows + (word * kColumnsPerWord + column) / kPerHalf * 2;
-    const uint32_t reached = kRowsAbove<S>.end[rows[1]] & ~kRowsAbove<S>.begin[rows[0]];
+    const uint32_t reached = kReachedRows<S>.from[rows[0]] & kReachedRows<S>.above[rows[1]];
     blocks |= (uint64_t)reached << column * B::kRows;
   }
   return blocks;
 }
 
-// Calls body(block, number, dx, off, log2 of alpha) for every live block that a pair can reach.
-template <class S, int kC, class Body>
-DGR_FN void visit_blocks(const Tile<S, kC>& tile, const Lanes<S>& lanes, const DgrPair& pair,
-                         const S* splat, Body body) {
-  typedef Blocks<S> B;
-  typedef Vec<S> V;
-  const V weight_x(splat[kWeightX]), weight_y(splat[kWeightY]), log_opacity(splat[kLogOpacity]);
-  const V x = lanes.x + V(S(tile.x0) + S(0.5) - splat[kU]);
-  const V y = lanes.y + V(S(tile.y0) + S(0.5) - splat[kV]), slope(splat[kSlope]);
-  V dx[B::kColumns], part_x[B::kColumns], from_ridge[B::kColumns];
-  for (int column = 0; column < B::kColumns; ++column) {
-    dx[column] = x + V(kBlockStarts<S>.x[column]);
-    part_x[column] = log2_alpha_x(dx[column], weight_x, log_opacity);
-    from_ridge[column] = y - slope * dx[column];
+// Appends base + i for every bit i that is set in `bits`; writes up to kLanes numbers too many.
+template <class S>
+DGR_FN uint32_t* append_bits(uint64_t bits, uint32_t base, uint32_t* to) {
+#if defined(__AVX512F__)
+  if (Blocks<S>::kPerWord == 16) {
+    const __m512i each = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m512i all = _mm512_add_epi32(each, _mm512_set1_epi32((int)base));
+    _mm512_storeu_si512(to, _mm512_maskz_compress_epi32((__mmask16)bits, all));
+    return to + __builtin_popcount((uint32_t)bits);
   }
-  for (int word = 0; word < B::kWords; ++word) {
-    uint64_t blocks = tile.live[word] & reach<S>(pair, word);
-    while (blocks) {
-      const int number = word * B::kPerWord + __builtin_ctzll(blocks);
-      blocks &= blocks - 1;
-      const int column = number / B::kRows, row = number % B::kRows;
-      const V off = from_ridge[column] + V(kBlockStarts<S>.y[row]);
-      body(tile.block(number), number, dx[column], off, log2_alpha(off, weight_y, part_x[column]));
-    }
-  }
+#endif
+  for (; bits; bits &= bits - 1) *to++ = base + __builtin_ctzll(bits);
+  return to;
 }
 
-// The pairs of a tile, nearest first, until no pixel is open; returns the first one not visited.
-template <class S, int kC, class Visit>
-DGR_FN const DgrPair* visit_pairs(const DgrScene& scene, const DgrState& state,
-                                  const Tile<S, kC>& tile, int number, Visit visit) {
-  const int channels = tile.channels();
-  const S *splats = (const S*)state.splats,
-          *features = (const S*)(scene.sh ? state.features : scene.colors);
+// A few of a tile's pairs, and their visits to the blocks that they can reach. What a visit needs
+// of no other one, alpha before its bound, is computed for all of them first: the processor then
+// has many of its long chains of instructions in work at once, and no branch between them.
+// kOffs: `off` is kept, too.
+template <class S, int kC, bool kOffs>
+class Run {
+ public:
+  typedef Blocks<S> B;
+  typedef Vec<S> V;
+  static constexpr int kPairs = 16;
+
+  // pairs [first, first + count) of the tile's, which end before `last`.
+  DGR_FN void start(const DgrScene& scene, const DgrState& state, const Tile<S, kC>& tile,
+                    const DgrPair* first, const DgrPair* last) {
+    pairs = first;
+    count = last - first < kPairs ? (int)(last - first) : kPairs;
+    const int channels = tile.channels();
+    const S *splats = (const S*)state.splats,
+            *features = (const S*)(scene.sh ? state.features : scene.colors);
+    uint32_t* to = visits_;
+    for (int i = 0; i < count; ++i) {
+      // Splats lie all over the second-level cache.
+      const DgrPair& next = first[first + i + kPairs < last ? i + kPairs : i];
+      __builtin_prefetch(splats + (int64_t)next.gaussian * kSplat);
+      __builtin_prefetch(features + (int64_t)next.gaussian * channels);
+      splat[i] = splats + (int64_t)first[i].gaussian * kSplat;
+      color[i] = features + (int64_t)first[i].gaussian * channels;
+      begin[i] = (int)(to - visits_);
+      for (int word = 0; word < B::kWords; ++word)
+        to = append_bits<S>(tile.live[word] & reach<S>(first[i], word),
+                            (uint32_t)(i << kShift | word * B::kPerWord), to);
+    }
+    begin[count] = (int)(to - visits_);
+    for (int i = 0; i < begin[count]; ++i) {
+      const S* s = splat[pair(i)];
+      const V dx = tile.center_x[block(i) / B::kRows] - V(s[kU]);
+      const V dy = tile.center_y[block(i) % B::kRows] - V(s[kV]);
+      const V off = fnma(V(s[kSlope]), dx, dy);
+      if (kOffs) offs_[i] = off;
+      const V part_x = log2_alpha_x(dx, V(s[kWeightX]), V(s[kLogOpacity]));
+      raw[i] = exp2(log2_alpha(off, V(s[kWeightY]), part_x));
+    }
+  }
+
+  // Of a visit: its pair, as a number of this run, its block, and dy - slope dx.
+  DGR_FN int pair(int visit) const { return (int)(visits_[visit] >> kShift); }
+  DGR_FN int block(int visit) const { return (int)(visits_[visit] & ((1u << kShift) - 1)); }
+  DGR_FN V off(int visit) const { return offs_[visit]; }
+
+  const DgrPair* pairs;
+  int count;
+  int begin[kPairs + 1];  // of a pair's visits
+  const S *splat[kPairs], *color[kPairs];
+  V raw[kPairs * B::kCount];  // of each visit
+
+ private:
+  static constexpr int kShift = 8;
+  static_assert(B::kCount <= 1 << kShift, "");
+  V offs_[kOffs ? kPairs * B::kCount : 1];
+  uint32_t visits_[kPairs * B::kCount + 16];
+};
+
+// The pairs of a tile, nearest first, run by run, until no pixel is open; returns the first one not
+// visited.
+template <class S, int kC, bool kOffs, class Draw>
+DGR_FN const DgrPair* visit_runs(const DgrScene& scene, const DgrState& state,
+                                 const Tile<S, kC>& tile, int number, Run<S, kC, kOffs>& run,
+                                 Draw draw) {
   const DgrPair *pair = state.pairs + state.tiles[number],
                 *last = state.pairs + state.tiles[number + 1];
-  for (; pair < last && !tile.dark(); ++pair) {
-    constexpr int kAhead = 8;  // pairs; splats lie all over the second-level cache
-    const DgrPair& next = pair[pair + kAhead < last ? kAhead : 0];
-    __builtin_prefetch(splats + (int64_t)next.gaussian * kSplat);
-    __builtin_prefetch(features + (int64_t)next.gaussian * channels);
-    visit(*pair, next, splats + (int64_t)pair->gaussian * kSplat,
-          features + (int64_t)pair->gaussian * channels);
+  while (pair < last && !tile.dark()) {
+    run.start(scene, state, tile, pair, last);
+    draw();
+    pair += run.count;
   }
   return pair;
 }
