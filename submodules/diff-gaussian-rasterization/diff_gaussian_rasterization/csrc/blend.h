@@ -19,9 +19,9 @@ void blend_tile(const DgrScene& scene, const DgrState& state, const DgrImage& im
   Run<S, kC, false> run;
   visit_runs(scene, state, tile, number, run, [&]() DGR_INLINE {
     for (int visit = 0; visit < run.begin[run.count]; ++visit) {
-      const int number = run.block(visit), pair = run.pair(visit);
-      S* block = tile.block(number);
-      const Hit<S> hit = hit_block(tile, block, number, run.raw[visit]);
+      const int pair = run.pair(visit);
+      S* block = tile.block(run.block(visit));
+      const Hit<S> hit = hit_block(block, run.raw[visit]);
       const V weight = zero_unless(hit.drawn, hit.alpha * hit.before);
       const auto add = [&](int field, S value) DGR_INLINE {
         S* p = block + field * V::kLanes;

@@ -147,7 +147,7 @@ void blend_tile_backward(const DgrScene& scene, const DgrState& state, const Dgr
     for (int visit = run.begin[i]; visit < run.begin[i + 1]; ++visit) {
       const int number = run.block(visit);
       S* block = tile.block(number);
-      const Hit<S> hit = hit_block(tile, block, number, run.raw[visit]);
+      const Hit<S> hit = hit_block(block, run.raw[visit]);
       touched |= lane_bits(hit.drawn);
       const V weight = zero_unless(hit.drawn, hit.alpha * hit.before);
       V along(S(0));

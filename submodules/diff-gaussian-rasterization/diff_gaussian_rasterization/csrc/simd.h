@@ -337,14 +337,15 @@ DGR_FN Vec<double> exp2_fraction(Vec<double> f) {
 #if defined(__AVX512F__)
 DGR_FN Vec<float> exp2(Vec<float> x) {
   // scalef rounds down by itself. 2^f for f in [0, 1), the greatest relative error as small as it
-  // can be (Remez): 7.5e-8 without rounding, 2.0e-7 with it; in pairs as above.
+  // can be (Remez): 7.5e-8 without rounding, 2.0e-7 with it.
   typedef Vec<float> V;
   constexpr int kDown = _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC;
-  const V f = (V::Native)_mm512_reduce_ps((__m512)x.v, kDown), square = f * f;
-  const V low = fma(V(0.69315307320709618f), f, V(0.9999999250637599f));
-  const V middle = fma(V(0.05582631823168337f), f, V(0.2401536169827236f));
-  const V high = fma(V(0.0018775767656580150f), f, V(0.008989339876598735f));
-  const V p = fma(fma(high, square, middle), square, low);
+  const V f = (V::Native)_mm512_reduce_ps((__m512)x.v, kDown);
+  constexpr float kCoefficients[] = {0.008989339876598735f, 0.05582631823168337f,
+                                     0.2401536169827236f, 0.69315307320709618f,
+                                     0.9999999250637599f};
+  V p(0.0018775767656580150f);
+  for (float c : kCoefficients) p = fma(p, f, V(c));
   return (V::Native)_mm512_scalef_ps((__m512)p.v, (__m512)x.v);
 }
 DGR_FN Vec<double> exp2(Vec<double> x) {

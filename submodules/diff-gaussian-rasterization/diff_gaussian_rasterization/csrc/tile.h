@@ -117,6 +117,16 @@ class Tile {
     return all == 0;
   }
 
+  // Leaves out the blocks whose pixels are all closed.
+  DGR_FN void update_live() {
+    for (int word = 0; word < B::kWords; ++word)
+      for (uint64_t blocks = live[word]; blocks; blocks &= blocks - 1) {
+        const int bit = __builtin_ctzll(blocks);
+        const V light = V::load(block(word * B::kPerWord + bit) + kLight * B::kLanes);
+        live[word] &= ~((uint64_t)all_negative(light) << bit);
+      }
+  }
+
   DGR_FN S* block(int number) const {
     return data_ + (int64_t)number * (kColors + channels()) * B::kLanes;
   }
@@ -181,9 +191,8 @@ struct Hit {
   Mask<S> drawn;
 };
 
-template <class S, int kC>
-DGR_FN Hit<S> hit_block(Tile<S, kC>& tile, S* block, int number, Vec<S> raw) {
-  typedef Blocks<S> B;
+template <class S>
+DGR_FN Hit<S> hit_block(S* block, Vec<S> raw) {
   typedef Vec<S> V;
   Hit<S> hit;
   hit.raw = raw;
@@ -194,8 +203,6 @@ DGR_FN Hit<S> hit_block(Tile<S, kC>& tile, S* block, int number, Vec<S> raw) {
   hit.drawn = at_least(reached, after, V(S(kMinTransmittance)));
   const V light = select(hit.drawn, after, negative_where(reached, hit.before));
   light.store(block + kLight * V::kLanes);
-  if (__builtin_expect(all_negative(light), 0))
-    tile.live[number / B::kPerWord] &= ~(1ull << number % B::kPerWord);
   return hit;
 }
 
@@ -310,13 +317,14 @@ class Run {
 // visited.
 template <class S, int kC, bool kOffs, class Draw>
 DGR_FN const DgrPair* visit_runs(const DgrScene& scene, const DgrState& state,
-                                 const Tile<S, kC>& tile, int number, Run<S, kC, kOffs>& run,
+                                 Tile<S, kC>& tile, int number, Run<S, kC, kOffs>& run,
                                  Draw draw) {
   const DgrPair *pair = state.pairs + state.tiles[number],
                 *last = state.pairs + state.tiles[number + 1];
   while (pair < last && !tile.dark()) {
     run.start(scene, state, tile, pair, last);
     draw();
+    tile.update_live();
     pair += run.count;
   }
   return pair;
