@@ -143,12 +143,11 @@ void blend_tile_backward(const DgrScene& scene, const DgrState& state, const Dgr
     __builtin_prefetch(rows + (int64_t)next.slot * pairs.stride, 1);
     const S *splat = run.splat[i], *color = run.color[i];
     PairSums<S, kC, kAux, kAbs> sums(many, channels, splat);
-    uint32_t touched = 0;
+    const bool touched = run.begin[i] < run.begin[i + 1];
     for (int visit = run.begin[i]; visit < run.begin[i + 1]; ++visit) {
       const int number = run.block(visit);
       S* block = tile.block(number);
       const Hit<S> hit = hit_block(block, run.raw[visit]);
-      touched |= lane_bits(hit.drawn);
       const V weight = zero_unless(hit.drawn, hit.alpha * hit.before);
       V along(S(0));
       if (kAux)
