@@ -18,18 +18,16 @@ void blend_tile(const DgrScene& scene, const DgrState& state, const DgrImage& im
   prefetch_tile<1>(scene, number, (S*)image.alpha);
   Run<S, kC, false> run;
   visit_runs(scene, state, tile, number, run, [&]() DGR_INLINE {
-    for (int visit = 0; visit < run.begin[run.count]; ++visit) {
-      const int pair = run.pair(visit);
-      S* block = tile.block(run.block(visit));
-      const Hit<S> hit = hit_block(block, run.raw[visit]);
+    run.visit_all(tile, [&](int i, S* block, V raw) DGR_INLINE {
+      const Hit<S> hit = hit_block(block, raw);
       const V weight = zero_unless(hit.drawn, hit.alpha * hit.before);
       const auto add = [&](int field, S value) DGR_INLINE {
         S* p = block + field * V::kLanes;
         fma(weight, V(value), V::load(p)).store(p);
       };
-      add(kDepthSum, run.splat[pair][kDepth]);
-      for (int c = 0; c < tile.channels(); ++c) add(kColors + c, run.color[pair][c]);
-    }
+      add(kDepthSum, run.splat[i][kDepth]);
+      for (int c = 0; c < tile.channels(); ++c) add(kColors + c, run.color[i][c]);
+    });
   });
   const S* background = (const S*)scene.background;
   tile.for_blocks([&](int number) {

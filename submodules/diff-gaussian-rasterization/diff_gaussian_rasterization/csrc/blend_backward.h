@@ -123,8 +123,6 @@ void background_gradient(const Tile<S, kC>& tile, S* out) {
   }
 }
 
-constexpr int kAhead = 8;  // pairs whose rows are asked for
-
 // kAux: the loss sees depth or alpha, too. kAbs: absolute gradients are wanted.
 template <class S, int kC, bool kAux, bool kAbs>
 void blend_tile_backward(const DgrScene& scene, const DgrState& state, const DgrImage& image,
@@ -139,15 +137,13 @@ void blend_tile_backward(const DgrScene& scene, const DgrState& state, const Dgr
   S* rows = (S*)pairs.rows;
   Run<S, kC, true> run;
   const auto pair_backward = [&](int i) DGR_INLINE {
-    const DgrPair &pair = run.pairs[i], &next = run.pairs[i + kAhead < run.count ? i + kAhead : i];
-    __builtin_prefetch(rows + (int64_t)next.slot * pairs.stride, 1);
+    const DgrPair& pair = run.pairs[i];
+    constexpr int kAhead = 8;  // pairs
+    __builtin_prefetch(rows + (int64_t)run.ahead(i, kAhead).slot * pairs.stride, 1);
     const S *splat = run.splat[i], *color = run.color[i];
     PairSums<S, kC, kAux, kAbs> sums(many, channels, splat);
-    const bool touched = run.begin[i] < run.begin[i + 1];
-    for (int visit = run.begin[i]; visit < run.begin[i + 1]; ++visit) {
-      const int number = run.block(visit);
-      S* block = tile.block(number);
-      const Hit<S> hit = hit_block(block, run.raw[visit]);
+    const auto visit = [&](S* block, V raw, V dx, V off) DGR_INLINE {
+      const Hit<S> hit = hit_block(block, raw);
       const V weight = zero_unless(hit.drawn, hit.alpha * hit.before);
       V along(S(0));
       if (kAux)
@@ -160,10 +156,10 @@ void blend_tile_backward(const DgrScene& scene, const DgrState& state, const Dgr
       // dL/dalpha: this Gaussian's own light, less what all behind it, and the background, lose.
       const V grad_alpha = hit.before * along - rest * reciprocal(V(S(1)) - hit.alpha);
       const Mask<S> moves = at_least(hit.drawn, V(S(kMaxAlpha)), hit.raw);
-      const V dx = tile.center_x[number / Blocks<S>::kRows] - V(splat[kU]);
-      sums.add(block, weight, zero_unless(moves, grad_alpha * hit.alpha), dx, run.off(visit));
-    }
-    pairs.touched[pair.slot] = touched != 0;
+      sums.add(block, weight, zero_unless(moves, grad_alpha * hit.alpha), dx, off);
+    };
+    const bool touched = run.visit(tile, i, visit);
+    pairs.touched[pair.slot] = touched;
     if (touched) sums.write(rows + (int64_t)pair.slot * pairs.stride, pairs.stride);
   };
   const DgrPair *pair = state.pairs + state.tiles[number],

@@ -179,6 +179,21 @@ DGR_FN uint32_t lane_bits(Mask<S> a) {
 
 #endif
 
+// Writes base + i for every bit i of 16 that is set, and up to 16 numbers in all; returns how many
+// are set.
+DGR_FN int list_bits(uint64_t bits, uint32_t base, uint32_t* to) {
+#if defined(__AVX512F__)
+  const __m512i each = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  const __m512i all = _mm512_add_epi32(each, _mm512_set1_epi32((int)base));
+  _mm512_storeu_si512(to, _mm512_maskz_compress_epi32((__mmask16)bits, all));
+  return __builtin_popcountll(bits);
+#else
+  int count = 0;
+  for (; bits; bits &= bits - 1) to[count++] = base + __builtin_ctzll(bits);
+  return count;
+#endif
+}
+
 template <class S>
 DGR_FN bool any(Mask<S> a) {
   return lane_bits(a) != 0;

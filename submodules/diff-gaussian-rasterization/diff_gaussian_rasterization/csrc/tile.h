@@ -206,6 +206,17 @@ DGR_FN Hit<S> hit_block(S* block, Vec<S> raw) {
   return hit;
 }
 
+// Where the rows of blocks of a tile begin, in pixels.
+template <class S>
+struct BlockStarts {
+  S y[Blocks<S>::kRows];
+  constexpr BlockStarts() : y() {
+    for (int i = 0; i < Blocks<S>::kRows; ++i) y[i] = S(i * Blocks<S>::kHeight);
+  }
+};
+template <class S>
+constexpr BlockStarts<S> kBlockStarts{};
+
 // The rows of blocks, one bit each, that a Gaussian can reach whose first row of pixels is this one of
 // the tile, and those that it can whose last row lies above this one.
 template <class S>
@@ -236,25 +247,12 @@ DGR_FN uint64_t reach(const DgrPair& pair, int word) {
   return blocks;
 }
 
-// Appends base + i for every bit i that is set in `bits`; writes up to kLanes numbers too many.
-template <class S>
-DGR_FN uint32_t* append_bits(uint64_t bits, uint32_t base, uint32_t* to) {
-#if defined(__AVX512F__)
-  if (Blocks<S>::kPerWord == 16) {
-    const __m512i each = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    const __m512i all = _mm512_add_epi32(each, _mm512_set1_epi32((int)base));
-    _mm512_storeu_si512(to, _mm512_maskz_compress_epi32((__mmask16)bits, all));
-    return to + __builtin_popcount((uint32_t)bits);
-  }
-#endif
-  for (; bits; bits &= bits - 1) *to++ = base + __builtin_ctzll(bits);
-  return to;
-}
-
-// A few of a tile's pairs, and their visits to the blocks that they can reach. What a visit needs
-// of no other one, alpha before its bound, is computed for all of them first: the processor then
-// has many of its long chains of instructions in work at once, and no branch between them.
-// kOffs: `off` is kept, too.
+// A few of a tile's pairs, and their visits to the live blocks that they can reach.
+//
+// Where a set of blocks is as wide as a vector, all visits are listed, and what one needs of no other,
+// alpha before its bound, is computed for all of them before the first takes place: the processor
+// then has many of these long chains of instructions in work at once, and no branch between them.
+// kOffs: a visit is told dx and off = dy - slope dx, too.
 template <class S, int kC, bool kOffs>
 class Run {
  public:
@@ -262,55 +260,97 @@ class Run {
   typedef Vec<S> V;
   static constexpr int kPairs = 16;
 
-  // pairs [first, first + count) of the tile's, which end before `last`.
+  const DgrPair *pairs, *last;  // this run's first, and the end of the tile's
+  int count;
+  const S *splat[kPairs], *color[kPairs];  // of each pair
+
+  // Takes as many as it can of a tile's pairs [first, last).
   DGR_FN void start(const DgrScene& scene, const DgrState& state, const Tile<S, kC>& tile,
-                    const DgrPair* first, const DgrPair* last) {
-    pairs = first;
+                    const DgrPair* first, const DgrPair* end) {
+    pairs = first, last = end;
     count = last - first < kPairs ? (int)(last - first) : kPairs;
     const int channels = tile.channels();
     const S *splats = (const S*)state.splats,
             *features = (const S*)(scene.sh ? state.features : scene.colors);
-    uint32_t* to = visits_;
+    int visits = 0;
     for (int i = 0; i < count; ++i) {
-      // Splats lie all over the second-level cache.
-      const DgrPair& next = first[first + i + kPairs < last ? i + kPairs : i];
+      const DgrPair& next = ahead(i, kPairs);  // splats lie all over the second-level cache
       __builtin_prefetch(splats + (int64_t)next.gaussian * kSplat);
       __builtin_prefetch(features + (int64_t)next.gaussian * channels);
       splat[i] = splats + (int64_t)first[i].gaussian * kSplat;
       color[i] = features + (int64_t)first[i].gaussian * channels;
-      begin[i] = (int)(to - visits_);
-      for (int word = 0; word < B::kWords; ++word)
-        to = append_bits<S>(tile.live[word] & reach<S>(first[i], word),
-                            (uint32_t)(i << kShift | word * B::kPerWord), to);
+      if constexpr (!kListed) continue;
+      begin_[i] = visits;
+      visits += list_bits(tile.live[0] & reach<S>(first[i], 0), i * B::kCount, visits_ + visits);
     }
-    begin[count] = (int)(to - visits_);
-    for (int i = 0; i < begin[count]; ++i) {
-      const S* s = splat[pair(i)];
-      const V dx = tile.center_x[block(i) / B::kRows] - V(s[kU]);
-      const V dy = tile.center_y[block(i) % B::kRows] - V(s[kV]);
-      const V off = fnma(V(s[kSlope]), dx, dy);
-      if (kOffs) offs_[i] = off;
+    if constexpr (!kListed) return;
+    begin_[count] = visits;
+    for (int k = 0; k < visits; ++k) {
+      const S* s = splat[pair(k)];
+      const V dx = tile.center_x[block(k) / B::kRows] - V(s[kU]);
+      const V off = fnma(V(s[kSlope]), dx, tile.center_y[block(k) % B::kRows] - V(s[kV]));
+      if (kOffs) offs_[k] = off;
       const V part_x = log2_alpha_x(dx, V(s[kWeightX]), V(s[kLogOpacity]));
-      raw[i] = exp2(log2_alpha(off, V(s[kWeightY]), part_x));
+      raw_[k] = exp2(log2_alpha(off, V(s[kWeightY]), part_x));
     }
   }
 
-  // Of a visit: its pair, as a number of this run, its block, and dy - slope dx.
-  DGR_FN int pair(int visit) const { return (int)(visits_[visit] >> kShift); }
-  DGR_FN int block(int visit) const { return (int)(visits_[visit] & ((1u << kShift) - 1)); }
-  DGR_FN V off(int visit) const { return offs_[visit]; }
+  // The pair that comes `by` after pair i, or, where there is none, pair i itself.
+  DGR_FN const DgrPair& ahead(int i, int by) const {
+    return pairs[pairs + i + by < last ? i + by : i];
+  }
 
-  const DgrPair* pairs;
-  int count;
-  int begin[kPairs + 1];  // of a pair's visits
-  const S *splat[kPairs], *color[kPairs];
-  V raw[kPairs * B::kCount];  // of each visit
+  // Calls body(block, raw, dx, off) for each visit of pair i; false when there is none.
+  template <class Body>
+  DGR_FN bool visit(const Tile<S, kC>& tile, int i, Body body) const {
+    if constexpr (kListed) {
+      for (int k = begin_[i]; k < begin_[i + 1]; ++k)
+        body(tile.block(block(k)), raw_[k],
+             tile.center_x[block(k) / B::kRows] - V(splat[i][kU]), offs_[k]);
+      return begin_[i] < begin_[i + 1];
+    }
+    const S* s = splat[i];
+    V dx[B::kColumns], part_x[B::kColumns], from_ridge[B::kColumns];
+    for (int column = 0; column < B::kColumns; ++column) {
+      dx[column] = tile.center_x[column] - V(s[kU]);
+      part_x[column] = log2_alpha_x(dx[column], V(s[kWeightX]), V(s[kLogOpacity]));
+      from_ridge[column] = fnma(V(s[kSlope]), dx[column], tile.center_y[0] - V(s[kV]));
+    }
+    bool some = false;
+    for (int word = 0; word < B::kWords; ++word) {
+      uint64_t blocks = tile.live[word] & reach<S>(pairs[i], word);
+      some |= blocks != 0;
+      for (; blocks; blocks &= blocks - 1) {
+        const int number = word * B::kPerWord + __builtin_ctzll(blocks);
+        const int column = number / B::kRows, row = number % B::kRows;
+        const V off = from_ridge[column] + V(kBlockStarts<S>.y[row]);
+        body(tile.block(number), exp2(log2_alpha(off, V(s[kWeightY]), part_x[column])),
+             dx[column], off);
+      }
+    }
+    return some;
+  }
+
+  // Calls body(i, block, raw) for each visit of every pair i.
+  template <class Body>
+  DGR_FN void visit_all(const Tile<S, kC>& tile, Body body) const {
+    if constexpr (kListed)
+      for (int k = 0; k < begin_[count]; ++k) body(pair(k), tile.block(block(k)), raw_[k]);
+    else
+      for (int i = 0; i < count; ++i)
+        visit(tile, i, [&](S* block, V raw, V, V) DGR_INLINE { body(i, block, raw); });
+  }
 
  private:
-  static constexpr int kShift = 8;
-  static_assert(B::kCount <= 1 << kShift, "");
-  V offs_[kOffs ? kPairs * B::kCount : 1];
-  uint32_t visits_[kPairs * B::kCount + 16];
+  static constexpr bool kListed = B::kCount == 16;
+  static constexpr int kMost = kListed ? kPairs * B::kCount : 1;
+
+  DGR_FN int pair(int k) const { return (int)(visits_[k] / B::kCount); }
+  DGR_FN int block(int k) const { return (int)(visits_[k] % B::kCount); }
+
+  int begin_[kPairs + 1];  // of each pair's visits
+  V raw_[kMost], offs_[kOffs ? kMost : 1];
+  uint32_t visits_[kMost + 16];  // number of the pair · kCount + number of the block
 };
 
 // The pairs of a tile, nearest first, run by run, until no pixel is open; returns the first one not
