@@ -35,8 +35,21 @@ DGR_FN void visit_columns(const Outline<S>& o, int width, int height, Visit visi
   }
 }
 
+// DgrPair's rows of one tile as a number, the first in its lowest byte; 0 where no row is reached. I:
+// an integer or a vector of them; l and r: the rows that the left and the right strip hold.
+template <class I>
+DGR_FN I rows_in_tile(I l_begin, I l_end, I r_begin, I r_end, I tile_row) {
+  const I zero{}, most = zero + kTile;
+  const auto local = [&](I y) DGR_INLINE {
+    const I row = y - tile_row * kTile;
+    return row < zero ? zero : row > most ? most : row;
+  };
+  const I a = local(l_begin), b = local(l_end), c = local(r_begin), d = local(r_end);
+  return (a < b) | (c < d) ? a | b << 8 | c << 16 | d << 24 : zero;
+}
+
 // The tile columns that Gaussians can reach, one Gaussian per lane: how many from which one on, and,
-// where these are few, the rows that the two strips of each hold.
+// where these are few, the rows that the two strips of each hold, and the tiles.
 template <class S>
 class ReachedColumns {
  public:
@@ -52,68 +65,74 @@ class ReachedColumns {
     const Int first = __builtin_convertvector(maximum(left, zero).v, Int) / kTile,
               last_strip = __builtin_convertvector(minimum(right, last).v, Int) / 8;
     const Int seen = (right.v >= zero.v) & (left.v <= last.v);
-    const Int count = (last_strip / 2 - first + 1) & seen;
-    std::memcpy(first_, &first, sizeof first);
-    std::memcpy(count_, &count, sizeof count);
+    keep(first, first_);
+    keep((last_strip / 2 - first + 1) & seen, count_);
     int steps = 0;
     for (; bits; bits &= bits - 1) {
       const int lane = __builtin_ctz(bits);
-      if (few(lane) && steps < this->count(lane)) steps = this->count(lane);
+      if (few(lane) && steps < count(lane)) steps = count(lane);
     }
     for (int step = 0; step < steps; ++step) {
       const Int column = first + step;
       const V x = V(__builtin_convertvector(column * kTile, typename V::Native)) + V(S(0.5));
-      add(o, x, height, Int{} - 1, rows_[step]);
       // A strip that lies in the tile but not in the image holds no rows.
-      add(o, x + V(S(8)), height, column * 2 + 1 <= last_strip, rows_[step] + 2);
+      keep_column(step, strip(o, x, height, Int{} - 1),
+                  strip(o, x + V(S(8)), height, column * 2 + 1 <= last_strip));
     }
   }
 
   int first(int lane) const { return (int)first_[lane]; }
   int count(int lane) const { return (int)count_[lane]; }
   bool few(int lane) const { return count_[lane] <= kFew; }
-  Rows left(int lane, int step) const { return rows(rows_[step], lane); }
-  Rows right(int lane, int step) const { return rows(rows_[step] + 2, lane); }
+  Rows left(int lane, int step) const { return {at(step, 0, lane), at(step, 1, lane)}; }
+  Rows right(int lane, int step) const { return {at(step, 2, lane), at(step, 3, lane)}; }
+  // As reached_tiles has it.
+  Rows tiles(int lane, int step) const { return {at(step, 4, lane), at(step, 5, lane)}; }
+  // rows_in_tile of the k-th of them.
+  DGR_FN uint32_t rows(int lane, int step, int k) const {
+    if (k < kTiles) return (uint32_t)kept_[step][6 + k][lane];
+    const Rows l = left(lane, step), r = right(lane, step);
+    return (uint32_t)rows_in_tile(l.begin, l.end, r.begin, r.end, tiles(lane, step).begin + k);
+  }
 
  private:
+  static constexpr int kTiles = 2;  // that all lanes are told of at once
   typedef simd::Bits<S> Whole[V::kLanes];
+  struct Strip {
+    Int begin, end;
+  };
 
-  static DGR_FN void add(const Outline<V>& o, V x, int height, Int wanted, Whole* rows) {
+  static DGR_FN void keep(Int x, Whole& to) { std::memcpy(to, &x, sizeof x); }
+  int at(int step, int k, int lane) const { return (int)kept_[step][k][lane]; }
+
+  static DGR_FN Strip strip(const Outline<V>& o, V x, int height, Int wanted) {
     V low, high;
     strip_rows(o, x, V(S(height)), low, high);
-    const Int begin = __builtin_convertvector(low.v, Int) & wanted,
-              end = __builtin_convertvector(high.v, Int) & wanted;
-    std::memcpy(rows[0], &begin, sizeof begin);
-    std::memcpy(rows[1], &end, sizeof end);
+    return {__builtin_convertvector(low.v, Int) & wanted,
+            __builtin_convertvector(high.v, Int) & wanted};
   }
-  static Rows rows(const Whole* both, int lane) { return {(int)both[0][lane], (int)both[1][lane]}; }
 
-  alignas(kVectorBytes) Whole first_, count_, rows_[kFew][4];
+  DGR_FN void keep_column(int step, const Strip& l, const Strip& r) {
+    const Int least = l.begin < r.begin ? l.begin : r.begin,
+              begin = l.begin >= l.end ? r.begin : r.begin >= r.end ? l.begin : least,
+              end = l.end > r.end ? l.end : r.end, tile = begin / kTile;
+    const Int all[] = {l.begin, l.end, r.begin, r.end, tile, (end + (kTile - 1)) / kTile};
+    for (int k = 0; k < 6; ++k) keep(all[k], kept_[step][k]);
+    for (int k = 0; k < kTiles; ++k)
+      keep(rows_in_tile(l.begin, l.end, r.begin, r.end, tile + k), kept_[step][6 + k]);
+  }
+
+  alignas(kVectorBytes) Whole first_, count_, kept_[kFew][6 + kTiles];
 };
 
-// Calls visit(lane, column, left, right) for those lanes whose bits are set, one after the other, as
-// visit_columns does for each.
-template <class S, class Visit>
-DGR_FN void visit_group(const Outline<Vec<S>>& outlines, uint32_t bits, int width, int height,
-                        Visit visit) {
+template <class S>
+DGR_FN Outline<S> outline_of_lane(const Outline<Vec<S>>& outlines, int lane) {
   constexpr int W = Vec<S>::kLanes;
-  const ReachedColumns<S> reached(outlines, bits, width, height);
-  for (; bits; bits &= bits - 1) {
-    const int lane = __builtin_ctz(bits);
-    if (__builtin_expect(reached.few(lane), 1)) {
-      for (int step = 0; step < reached.count(lane); ++step)
-        visit(lane, reached.first(lane) + step, reached.left(lane, step),
-              reached.right(lane, step));
-      continue;
-    }
-    static_assert(sizeof(Outline<Vec<S>>) == sizeof(S) * W * kOutlineNumbers, "");
-    const S(*o)[W] = (const S(*)[W])&outlines;
-    const Outline<S> one = {o[0][lane], o[1][lane], o[2][lane], o[3][lane],
-                            o[4][lane], o[5][lane], o[6][lane], o[7][lane]};
-    visit_columns<S>(one, width, height, [&](int column, Rows left, Rows right) DGR_INLINE {
-      visit(lane, column, left, right);
-    });
-  }
+  static_assert(sizeof(Outline<Vec<S>>) == sizeof(S) * W * kOutlineNumbers, "");
+  S o[kOutlineNumbers];
+  for (int k = 0; k < kOutlineNumbers; ++k)
+    std::memcpy(&o[k], (const char*)&outlines + (k * W + lane) * sizeof(S), sizeof(S));
+  return {o[0], o[1], o[2], o[3], o[4], o[5], o[6], o[7]};
 }
 
 // Calls visit(lane, pair) for the tiles of those lanes whose bits are set: lane after lane, tile
@@ -122,17 +141,32 @@ template <class S, class Visit>
 DGR_FN void visit_tiles(const Outline<Vec<S>>& outlines, uint32_t bits, int width, int height,
                         Visit visit) {
   const int across = (width + kTile - 1) / kTile;
-  visit_group<S>(outlines, bits, width, height,
-                 [&](int lane, int column, Rows left, Rows right) DGR_INLINE {
-                   const Rows tiles = reached_tiles(left, right);
-                   for (int row = tiles.begin; row < tiles.end; ++row) {
-                     const Placed pair = {(uint32_t)(row * across + column),
-                                          {within(left.begin, row), within(left.end, row),
-                                           within(right.begin, row), within(right.end, row)}};
-                     if (pair.rows[1] > pair.rows[0] || pair.rows[3] > pair.rows[2])
-                       visit(lane, pair);
-                   }
-                 });
+  const auto visit_tile = [&](int lane, int column, int row, uint32_t rows) DGR_INLINE {
+    if (rows)
+      visit(lane, Placed{(uint32_t)(row * across + column),
+                         {(uint8_t)rows, (uint8_t)(rows >> 8), (uint8_t)(rows >> 16),
+                          (uint8_t)(rows >> 24)}});
+  };
+  const ReachedColumns<S> reached(outlines, bits, width, height);
+  for (; bits; bits &= bits - 1) {
+    const int lane = __builtin_ctz(bits);
+    if (__builtin_expect(reached.few(lane), 1)) {
+      for (int step = 0; step < reached.count(lane); ++step) {
+        const Rows tiles = reached.tiles(lane, step);
+        for (int row = tiles.begin; row < tiles.end; ++row)
+          visit_tile(lane, reached.first(lane) + step, row,
+                     reached.rows(lane, step, row - tiles.begin));
+      }
+      continue;
+    }
+    visit_columns<S>(outline_of_lane<S>(outlines, lane), width, height,
+                     [&](int column, Rows l, Rows r) DGR_INLINE {
+                       const Rows tiles = reached_tiles(l, r);
+                       for (int row = tiles.begin; row < tiles.end; ++row)
+                         visit_tile(lane, column, row,
+                                    (uint32_t)rows_in_tile(l.begin, l.end, r.begin, r.end, row));
+                     });
+  }
 }
 
 constexpr int64_t kMostKept = 16 * kChunk;  // pairs of a chunk, before all are counted
@@ -152,12 +186,14 @@ template <class S>
 DGR_FN void list_group(const Outline<Vec<S>>& outlines, uint32_t bits, int width, int height,
                        PlacedList& list, uint32_t* counts) {
   if (list.size > list.capacity) {
-    visit_group<S>(outlines, bits, width, height,
-                   [&](int i, int, Rows left, Rows right) DGR_INLINE {
-                     const int tiles = count_tiles(left, right);
-                     counts[i] += (uint32_t)tiles;
-                     list.size += tiles;
-                   });
+    for (; bits; bits &= bits - 1) {
+      const int i = __builtin_ctz(bits);
+      visit_columns<S>(outline_of_lane<S>(outlines, i), width, height,
+                       [&](int, Rows left, Rows right) DGR_INLINE {
+                         counts[i] += (uint32_t)count_tiles(left, right);
+                       });
+      list.size += counts[i];
+    }
     return;
   }
   visit_tiles<S>(outlines, bits, width, height, [&](int i, const Placed& pair) DGR_INLINE {
