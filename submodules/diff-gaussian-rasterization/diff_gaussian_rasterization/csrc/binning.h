@@ -78,7 +78,13 @@ class Binning {
     team.meet();
     uint32_t* counts = counts_.get() + tiles_ * rank;
     std::memset(counts, 0, sizeof(uint32_t) * tiles_);
-    visit_share(team, rank, [&](uint32_t, uint32_t slot) { ++counts[placed_[slot].tile]; });
+    const auto count = [&](uint32_t, uint32_t slot) { ++counts[placed_[slot].tile]; };
+    if (team.size() > 1) {
+      visit_share(team, rank, count);
+    } else {  // whose share is all: in any order
+      const uint32_t pairs = state_.offsets[scene_.count];
+      for (uint32_t slot = 0; slot < pairs; ++slot) count(0, slot);
+    }
     team.meet();
     if (rank == 0) lay_out(team.size());
     team.meet();

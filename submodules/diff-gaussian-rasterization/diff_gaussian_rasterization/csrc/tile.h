@@ -289,7 +289,7 @@ class Run {
       const S* s = splat[pair(k)];
       const V dx = tile.center_x[block(k) / B::kRows] - V(s[kU]);
       const V off = fnma(V(s[kSlope]), dx, tile.center_y[block(k) % B::kRows] - V(s[kV]));
-      if (kOffs) offs_[k] = off;
+      if (kOffs) offs_[k] = off, dxs_[k] = dx;
       const V part_x = log2_alpha_x(dx, V(s[kWeightX]), V(s[kLogOpacity]));
       raw_[k] = exp2(log2_alpha(off, V(s[kWeightY]), part_x));
     }
@@ -305,8 +305,7 @@ class Run {
   DGR_FN bool visit(const Tile<S, kC>& tile, int i, Body body) const {
     if constexpr (kListed) {
       for (int k = begin_[i]; k < begin_[i + 1]; ++k)
-        body(tile.block(block(k)), raw_[k],
-             tile.center_x[block(k) / B::kRows] - V(splat[i][kU]), offs_[k]);
+        body(tile.block(block(k)), raw_[k], dxs_[k], offs_[k]);
       return begin_[i] < begin_[i + 1];
     }
     const S* s = splat[i];
@@ -349,7 +348,7 @@ class Run {
   DGR_FN int block(int k) const { return (int)(visits_[k] % B::kCount); }
 
   int begin_[kPairs + 1];  // of each pair's visits
-  V raw_[kMost], offs_[kOffs ? kMost : 1];
+  V raw_[kMost], offs_[kOffs ? kMost : 1], dxs_[kOffs ? kMost : 1];
   uint32_t visits_[kMost + 16];  // number of the pair · kCount + number of the block
 };
 
