@@ -8,13 +8,16 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "rasterizer.h"
 #include "team.h"
 
+// Bits: as wide as the depth, whose bits order as the numbers do, since all are positive.
+template <class Bits>
 struct SortKey {
-  uint64_t depth;  // bits of a positive number: they order as the numbers do
+  Bits depth;
   uint32_t gaussian;
 };
 
@@ -40,8 +43,9 @@ class Binning {
         state_(state),
         chunks_(chunks),
         tiles_((int64_t)((scene.width + kTile - 1) / kTile) * ((scene.height + kTile - 1) / kTile)),
-        keys_(new SortKey[scene.count]),
-        spare_(new SortKey[scene.count]),
+        keys_(scene.is_double ? nullptr : new SortKey<uint32_t>[2 * scene.count]),
+        long_keys_(scene.is_double ? new SortKey<uint64_t>[2 * scene.count] : nullptr),
+        order_(new uint32_t[scene.count]),
         counts_(new uint32_t[tiles_ * threads]),
         tasks_(chunks.count() + 1) {}
 
@@ -64,7 +68,7 @@ class Binning {
     int64_t task;
     while (tasks_.take(task)) {
       if (task == 0)
-        sort_by_depth();
+        scene_.is_double ? sort_by_depth<double>(long_keys_) : sort_by_depth<float>(keys_);
       else if (const PlacedList& list = chunks_[task - 1]; list.size > list.capacity)
         place(task - 1, placed_.get());
       else if (list.size > 0)
@@ -74,7 +78,13 @@ class Binning {
     team.meet();
     uint32_t* counts = counts_.get() + tiles_ * rank;
     std::memset(counts, 0, sizeof(uint32_t) * tiles_);
-    visit_share(team, rank, [&](uint32_t, uint32_t slot) { ++counts[placed_[slot].tile]; });
+    const auto count = [&](uint32_t, uint32_t slot) { ++counts[placed_[slot].tile]; };
+    if (team.size() > 1) {
+      visit_share(team, rank, count);
+    } else {  // whose share is all: in any order
+      const uint32_t pairs = state_.offsets[scene_.count];
+      for (uint32_t slot = 0; slot < pairs; ++slot) count(0, slot);
+    }
     team.meet();
     if (rank == 0) lay_out(team.size());
     team.meet();
@@ -88,36 +98,35 @@ class Binning {
   }
 
  private:
-  void sort_by_depth() {
+  // S: a depth. all: room for twice the keys.
+  template <class S, class Bits>
+  void sort_by_depth(const std::unique_ptr<SortKey<Bits>[]>& all) {
+    constexpr int kDigit = 11, kBuckets = 1 << kDigit, kDigits = (8 * sizeof(S) - 1) / kDigit + 1;
+    constexpr int kDepth = 6;  // its place in a splat
+    const auto digit = [](const SortKey<Bits>& key, int k) {
+      return key.depth >> k * kDigit & (kBuckets - 1);
+    };
+    SortKey<Bits>*keys = all.get(), *spare = keys + scene_.count;
+    uint32_t counts[kDigits][kBuckets] = {};
     drawn_ = 0;
-    for (int64_t i = 0; i < scene_.count; ++i)
-      if (state_.radii[i] > 0) keys_[drawn_++] = {depth_bits(i), (uint32_t)i};
-    constexpr int kDigit = 11, kBuckets = 1 << kDigit;
-    for (int shift = 0; shift < (scene_.is_double ? 64 : 32); shift += kDigit) {
-      uint32_t starts[kBuckets] = {};
-      for (int64_t i = 0; i < drawn_; ++i) ++starts[keys_[i].depth >> shift & (kBuckets - 1)];
+    for (int64_t i = 0; i < scene_.count; ++i) {
+      if (state_.radii[i] == 0) continue;
+      SortKey<Bits>& key = keys[drawn_++];
+      std::memcpy(&key.depth, (const S*)state_.splats + i * kSplat + kDepth, sizeof key.depth);
+      key.gaussian = (uint32_t)i;
+      for (int k = 0; k < kDigits; ++k) ++counts[k][digit(key, k)];
+    }
+    for (int k = 0; k < kDigits; ++k) {
       uint32_t total = 0;
-      for (uint32_t& start : starts) {
+      for (uint32_t& start : counts[k]) {
         const uint32_t count = start;
         start = total;
         total += count;
       }
-      for (int64_t i = 0; i < drawn_; ++i)
-        spare_[starts[keys_[i].depth >> shift & (kBuckets - 1)]++] = keys_[i];
-      keys_.swap(spare_);
+      for (int64_t i = 0; i < drawn_; ++i) spare[counts[k][digit(keys[i], k)]++] = keys[i];
+      std::swap(keys, spare);
     }
-  }
-
-  uint64_t depth_bits(int64_t i) const {
-    constexpr int kDepth = 6;  // its place in a splat
-    if (scene_.is_double) {
-      uint64_t bits;
-      std::memcpy(&bits, (const double*)state_.splats + i * kSplat + kDepth, sizeof bits);
-      return bits;
-    }
-    uint32_t bits;
-    std::memcpy(&bits, (const float*)state_.splats + i * kSplat + kDepth, sizeof bits);
-    return bits;
+    for (int64_t i = 0; i < drawn_; ++i) order_[i] = keys[i].gaussian;
   }
 
   // The thread's share of the drawn Gaussians, nearest first: visit(gaussian, slot) for each of
@@ -125,11 +134,11 @@ class Binning {
   template <class Visit>
   void visit_share(const Team& team, int rank, const Visit& visit) const {
     const int64_t begin = drawn_ * rank / team.size(), end = drawn_ * (rank + 1) / team.size();
-    const auto ahead = [&](int64_t i) { return keys_[i < end ? i : end - 1].gaussian; };
+    const auto ahead = [&](int64_t i) { return order_[i < end ? i : end - 1]; };
     for (int64_t i = begin; i < end; ++i) {
       __builtin_prefetch(&state_.offsets[ahead(i + 16)]);
       __builtin_prefetch(&placed_[state_.offsets[ahead(i + 8)]]);
-      const uint32_t gaussian = keys_[i].gaussian, last = state_.offsets[gaussian + 1];
+      const uint32_t gaussian = order_[i], last = state_.offsets[gaussian + 1];
       for (uint32_t slot = state_.offsets[gaussian]; slot < last; ++slot) visit(gaussian, slot);
     }
   }
@@ -155,7 +164,9 @@ class Binning {
   const int64_t tiles_;
   int64_t drawn_ = 0;
   std::unique_ptr<Placed[]> placed_;
-  std::unique_ptr<SortKey[]> keys_, spare_;
+  const std::unique_ptr<SortKey<uint32_t>[]> keys_;       // of floats
+  const std::unique_ptr<SortKey<uint64_t>[]> long_keys_;  // of doubles
+  const std::unique_ptr<uint32_t[]> order_;  // the drawn Gaussians, nearest first
   std::unique_ptr<uint32_t[]> counts_;
   Tasks tasks_;
 };

@@ -16,21 +16,19 @@ void blend_tile(const DgrScene& scene, const DgrState& state, const DgrImage& im
     prefetch_tile<1>(scene, number, (S*)image.color + c * plane);
   prefetch_tile<1>(scene, number, (S*)image.depth);
   prefetch_tile<1>(scene, number, (S*)image.alpha);
-  const Lanes<S> lanes;
-  const auto blend_pair = [&](const DgrPair& pair, const DgrPair&, const S* splat,
-                              const S* color) DGR_INLINE {
-    visit_blocks(tile, lanes, pair, splat, [&](S* block, int number, V, V, V exponent) DGR_INLINE {
-      const Hit<S> hit = hit_block(tile, block, number, exponent);
+  Run<S, kC, false> run;
+  visit_runs(scene, state, tile, number, run, [&]() DGR_INLINE {
+    run.visit_all(tile, [&](int i, S* block, V raw) DGR_INLINE {
+      const Hit<S> hit = hit_block(block, raw);
       const V weight = zero_unless(hit.drawn, hit.alpha * hit.before);
       const auto add = [&](int field, S value) DGR_INLINE {
         S* p = block + field * V::kLanes;
         fma(weight, V(value), V::load(p)).store(p);
       };
-      add(kDepthSum, splat[kDepth]);
-      for (int c = 0; c < tile.channels(); ++c) add(kColors + c, color[c]);
+      add(kDepthSum, run.splat[i][kDepth]);
+      for (int c = 0; c < tile.channels(); ++c) add(kColors + c, run.color[i][c]);
     });
-  };
-  visit_pairs(scene, state, tile, number, blend_pair);
+  });
   const S* background = (const S*)scene.background;
   tile.for_blocks([&](int number) {
     const S* block = tile.block(number);

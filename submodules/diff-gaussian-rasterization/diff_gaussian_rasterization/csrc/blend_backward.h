@@ -134,39 +134,40 @@ void blend_tile_backward(const DgrScene& scene, const DgrState& state, const Dgr
   prefetch_gradient<S>(scene, image, grad, number + scene.threads);
   const int channels = tile.channels();
   V* many = (V*)((char*)scratch + tile.bytes(channels));
-  const Lanes<S> lanes;
   S* rows = (S*)pairs.rows;
-  const auto pair_backward = [&](const DgrPair& pair, const DgrPair& next, const S* splat,
-                                 const S* color) DGR_INLINE {
-    __builtin_prefetch(rows + (int64_t)next.slot * pairs.stride, 1);
+  Run<S, kC, true> run;
+  const auto pair_backward = [&](int i) DGR_INLINE {
+    const DgrPair& pair = run.pairs[i];
+    constexpr int kAhead = 8;  // pairs
+    __builtin_prefetch(rows + (int64_t)run.ahead(i, kAhead).slot * pairs.stride, 1);
+    const S *splat = run.splat[i], *color = run.color[i];
     PairSums<S, kC, kAux, kAbs> sums(many, channels, splat);
-    uint32_t touched = 0;
-    visit_blocks(tile, lanes, pair, splat,
-                 [&](S* block, int number, V dx, V off, V exponent) DGR_INLINE {
-                   const Hit<S> hit = hit_block(tile, block, number, exponent);
-                   touched |= lane_bits(hit.drawn);
-                   const V weight = zero_unless(hit.drawn, hit.alpha * hit.before);
-                   V along(S(0));
-                   if (kAux)
-                     along = fma(V::load(block + kDepthSum * V::kLanes), V(splat[kDepth]),
-                                 V::load(block + kAlphaSum * V::kLanes));
-                   for (int c = 0; c < tile.channels(); ++c)
-                     along = fma(V::load(block + (kColors + c) * V::kLanes), V(color[c]), along);
-                   const V rest = V::load(block + kRest * V::kLanes) - weight * along;
-                   rest.store(block + kRest * V::kLanes);
-                   // dL/dalpha: this Gaussian's own light, less what all behind it, and the
-                   // background, lose.
-                   const V grad_alpha = hit.before * along - rest * reciprocal(V(S(1)) - hit.alpha);
-                   const Mask<S> moves = at_least(hit.drawn, V(S(kMaxAlpha)), hit.raw);
-                   sums.add(block, weight, zero_unless(moves, grad_alpha * hit.alpha), dx, off);
-                 });
-    pairs.touched[pair.slot] = touched != 0;
+    const auto visit = [&](S* block, V raw, V dx, V off) DGR_INLINE {
+      const Hit<S> hit = hit_block(block, raw);
+      const V weight = zero_unless(hit.drawn, hit.alpha * hit.before);
+      V along(S(0));
+      if (kAux)
+        along = fma(V::load(block + kDepthSum * V::kLanes), V(splat[kDepth]),
+                    V::load(block + kAlphaSum * V::kLanes));
+      for (int c = 0; c < tile.channels(); ++c)
+        along = fma(V::load(block + (kColors + c) * V::kLanes), V(color[c]), along);
+      const V rest = V::load(block + kRest * V::kLanes) - weight * along;
+      rest.store(block + kRest * V::kLanes);
+      // dL/dalpha: this Gaussian's own light, less what all behind it, and the background, lose.
+      const V grad_alpha = hit.before * along - rest * reciprocal(V(S(1)) - hit.alpha);
+      const Mask<S> moves = at_least(hit.drawn, V(S(kMaxAlpha)), hit.raw);
+      sums.add(block, weight, zero_unless(moves, grad_alpha * hit.alpha), dx, off);
+    };
+    const bool touched = run.visit(tile, i, visit);
+    pairs.touched[pair.slot] = touched;
     if (touched) sums.write(rows + (int64_t)pair.slot * pairs.stride, pairs.stride);
   };
   const DgrPair *pair = state.pairs + state.tiles[number],
                 *last = state.pairs + state.tiles[number + 1];
   if ((pair < last || pairs.backgrounds) && load_gradient(scene, image, grad, tile))
-    pair = visit_pairs(scene, state, tile, number, pair_backward);
+    pair = visit_runs(scene, state, tile, number, run, [&]() DGR_INLINE {
+      for (int i = 0; i < run.count; ++i) pair_backward(i);
+    });
   for (; pair < last; ++pair) pairs.touched[pair->slot] = 0;
   if (pairs.backgrounds)
     background_gradient(tile, (S*)pairs.backgrounds + (int64_t)number * channels);

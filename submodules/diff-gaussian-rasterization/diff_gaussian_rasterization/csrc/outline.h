@@ -35,17 +35,104 @@ DGR_FN void visit_columns(const Outline<S>& o, int width, int height, Visit visi
   }
 }
 
-// Calls visit(lane, outline) for those lanes whose bits are set.
-template <class S, class Visit>
-DGR_FN void visit_lanes(const Outline<Vec<S>>& outlines, uint32_t bits, Visit visit) {
+// DgrPair's rows of one tile as a number, the first in its lowest byte; 0 where no row is reached. I:
+// an integer or a vector of them; l and r: the rows that the left and the right strip hold.
+template <class I>
+DGR_FN I rows_in_tile(I l_begin, I l_end, I r_begin, I r_end, I tile_row) {
+  const I zero{}, most = zero + kTile;
+  const auto local = [&](I y) DGR_INLINE {
+    const I row = y - tile_row * kTile;
+    return row < zero ? zero : row > most ? most : row;
+  };
+  const I a = local(l_begin), b = local(l_end), c = local(r_begin), d = local(r_end);
+  return (a < b) | (c < d) ? a | b << 8 | c << 16 | d << 24 : zero;
+}
+
+// The tile columns that Gaussians can reach, one Gaussian per lane: how many from which one on, and,
+// where these are few, the rows that the two strips of each hold, and the tiles.
+template <class S>
+class ReachedColumns {
+ public:
+  typedef Vec<S> V;
+  typedef typename V::Int Int;
+  static constexpr int kFew = 4;
+
+  // bits: the lanes that count.
+  DGR_FN ReachedColumns(const Outline<V>& o, uint32_t bits, int width, int height) {
+    // As reached_strips has it.
+    const V last(S(width - 1)), zero(S(0));
+    const V left = o.u - o.half_x - V(S(0.501)), right = o.u + o.half_x - V(S(0.499));
+    const Int first = __builtin_convertvector(maximum(left, zero).v, Int) / kTile,
+              last_strip = __builtin_convertvector(minimum(right, last).v, Int) / 8;
+    const Int seen = (right.v >= zero.v) & (left.v <= last.v);
+    keep(first, first_);
+    keep((last_strip / 2 - first + 1) & seen, count_);
+    int steps = 0;
+    for (; bits; bits &= bits - 1) {
+      const int lane = __builtin_ctz(bits);
+      if (few(lane) && steps < count(lane)) steps = count(lane);
+    }
+    for (int step = 0; step < steps; ++step) {
+      const Int column = first + step;
+      const V x = V(__builtin_convertvector(column * kTile, typename V::Native)) + V(S(0.5));
+      // A strip that lies in the tile but not in the image holds no rows.
+      keep_column(step, strip(o, x, height, Int{} - 1),
+                  strip(o, x + V(S(8)), height, column * 2 + 1 <= last_strip));
+    }
+  }
+
+  int first(int lane) const { return (int)first_[lane]; }
+  int count(int lane) const { return (int)count_[lane]; }
+  bool few(int lane) const { return count_[lane] <= kFew; }
+  Rows left(int lane, int step) const { return {at(step, 0, lane), at(step, 1, lane)}; }
+  Rows right(int lane, int step) const { return {at(step, 2, lane), at(step, 3, lane)}; }
+  // As reached_tiles has it.
+  Rows tiles(int lane, int step) const { return {at(step, 4, lane), at(step, 5, lane)}; }
+  // rows_in_tile of the k-th of them.
+  DGR_FN uint32_t rows(int lane, int step, int k) const {
+    if (k < kTiles) return (uint32_t)kept_[step][6 + k][lane];
+    const Rows l = left(lane, step), r = right(lane, step);
+    return (uint32_t)rows_in_tile(l.begin, l.end, r.begin, r.end, tiles(lane, step).begin + k);
+  }
+
+ private:
+  static constexpr int kTiles = 2;  // that all lanes are told of at once
+  typedef simd::Bits<S> Whole[V::kLanes];
+  struct Strip {
+    Int begin, end;
+  };
+
+  static DGR_FN void keep(Int x, Whole& to) { std::memcpy(to, &x, sizeof x); }
+  int at(int step, int k, int lane) const { return (int)kept_[step][k][lane]; }
+
+  static DGR_FN Strip strip(const Outline<V>& o, V x, int height, Int wanted) {
+    V low, high;
+    strip_rows(o, x, V(S(height)), low, high);
+    return {__builtin_convertvector(low.v, Int) & wanted,
+            __builtin_convertvector(high.v, Int) & wanted};
+  }
+
+  DGR_FN void keep_column(int step, const Strip& l, const Strip& r) {
+    const Int least = l.begin < r.begin ? l.begin : r.begin,
+              begin = l.begin >= l.end ? r.begin : r.begin >= r.end ? l.begin : least,
+              end = l.end > r.end ? l.end : r.end, tile = begin / kTile;
+    const Int all[] = {l.begin, l.end, r.begin, r.end, tile, (end + (kTile - 1)) / kTile};
+    for (int k = 0; k < 6; ++k) keep(all[k], kept_[step][k]);
+    for (int k = 0; k < kTiles; ++k)
+      keep(rows_in_tile(l.begin, l.end, r.begin, r.end, tile + k), kept_[step][6 + k]);
+  }
+
+  alignas(kVectorBytes) Whole first_, count_, kept_[kFew][6 + kTiles];
+};
+
+template <class S>
+DGR_FN Outline<S> outline_of_lane(const Outline<Vec<S>>& outlines, int lane) {
   constexpr int W = Vec<S>::kLanes;
   static_assert(sizeof(Outline<Vec<S>>) == sizeof(S) * W * kOutlineNumbers, "");
-  alignas(kVectorBytes) S o[kOutlineNumbers][W];
-  std::memcpy(o, &outlines, sizeof o);
-  for (; bits; bits &= bits - 1) {
-    const int i = __builtin_ctz(bits);
-    visit(i, Outline<S>{o[0][i], o[1][i], o[2][i], o[3][i], o[4][i], o[5][i], o[6][i], o[7][i]});
-  }
+  S o[kOutlineNumbers];
+  for (int k = 0; k < kOutlineNumbers; ++k)
+    std::memcpy(&o[k], (const char*)&outlines + (k * W + lane) * sizeof(S), sizeof(S));
+  return {o[0], o[1], o[2], o[3], o[4], o[5], o[6], o[7]};
 }
 
 // Calls visit(lane, pair) for the tiles of those lanes whose bits are set: lane after lane, tile
@@ -54,17 +141,32 @@ template <class S, class Visit>
 DGR_FN void visit_tiles(const Outline<Vec<S>>& outlines, uint32_t bits, int width, int height,
                         Visit visit) {
   const int across = (width + kTile - 1) / kTile;
-  visit_lanes<S>(outlines, bits, [&](int lane, const Outline<S>& o) DGR_INLINE {
-    visit_columns<S>(o, width, height, [&](int column, Rows left, Rows right) DGR_INLINE {
-      const Rows tiles = reached_tiles(left, right);
-      for (int row = tiles.begin; row < tiles.end; ++row) {
-        const Placed pair = {(uint32_t)(row * across + column),
-                             {within(left.begin, row), within(left.end, row),
-                              within(right.begin, row), within(right.end, row)}};
-        if (pair.rows[1] > pair.rows[0] || pair.rows[3] > pair.rows[2]) visit(lane, pair);
+  const auto visit_tile = [&](int lane, int column, int row, uint32_t rows) DGR_INLINE {
+    if (rows)
+      visit(lane, Placed{(uint32_t)(row * across + column),
+                         {(uint8_t)rows, (uint8_t)(rows >> 8), (uint8_t)(rows >> 16),
+                          (uint8_t)(rows >> 24)}});
+  };
+  const ReachedColumns<S> reached(outlines, bits, width, height);
+  for (; bits; bits &= bits - 1) {
+    const int lane = __builtin_ctz(bits);
+    if (__builtin_expect(reached.few(lane), 1)) {
+      for (int step = 0; step < reached.count(lane); ++step) {
+        const Rows tiles = reached.tiles(lane, step);
+        for (int row = tiles.begin; row < tiles.end; ++row)
+          visit_tile(lane, reached.first(lane) + step, row,
+                     reached.rows(lane, step, row - tiles.begin));
       }
-    });
-  });
+      continue;
+    }
+    visit_columns<S>(outline_of_lane<S>(outlines, lane), width, height,
+                     [&](int column, Rows l, Rows r) DGR_INLINE {
+                       const Rows tiles = reached_tiles(l, r);
+                       for (int row = tiles.begin; row < tiles.end; ++row)
+                         visit_tile(lane, column, row,
+                                    (uint32_t)rows_in_tile(l.begin, l.end, r.begin, r.end, row));
+                     });
+  }
 }
 
 constexpr int64_t kMostKept = 16 * kChunk;  // pairs of a chunk, before all are counted
@@ -84,12 +186,14 @@ template <class S>
 DGR_FN void list_group(const Outline<Vec<S>>& outlines, uint32_t bits, int width, int height,
                        PlacedList& list, uint32_t* counts) {
   if (list.size > list.capacity) {
-    visit_lanes<S>(outlines, bits, [&](int i, const Outline<S>& o) DGR_INLINE {
-      visit_columns<S>(o, width, height, [&](int, Rows left, Rows right) DGR_INLINE {
-        counts[i] += (uint32_t)count_tiles(left, right);
-      });
+    for (; bits; bits &= bits - 1) {
+      const int i = __builtin_ctz(bits);
+      visit_columns<S>(outline_of_lane<S>(outlines, i), width, height,
+                       [&](int, Rows left, Rows right) DGR_INLINE {
+                         counts[i] += (uint32_t)count_tiles(left, right);
+                       });
       list.size += counts[i];
-    });
+    }
     return;
   }
   visit_tiles<S>(outlines, bits, width, height, [&](int i, const Placed& pair) DGR_INLINE {

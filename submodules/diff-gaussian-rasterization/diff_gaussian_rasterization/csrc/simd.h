@@ -179,6 +179,21 @@ DGR_FN uint32_t lane_bits(Mask<S> a) {
 
 #endif
 
+// Writes base + i for every bit i of 16 that is set, and up to 16 numbers in all; returns how many
+// are set.
+DGR_FN int list_bits(uint64_t bits, uint32_t base, uint32_t* to) {
+#if defined(__AVX512F__)
+  const __m512i each = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  const __m512i all = _mm512_add_epi32(each, _mm512_set1_epi32((int)base));
+  _mm512_storeu_si512(to, _mm512_maskz_compress_epi32((__mmask16)bits, all));
+  return __builtin_popcountll(bits);
+#else
+  int count = 0;
+  for (; bits; bits &= bits - 1) to[count++] = base + __builtin_ctzll(bits);
+  return count;
+#endif
+}
+
 template <class S>
 DGR_FN bool any(Mask<S> a) {
   return lane_bits(a) != 0;
@@ -207,6 +222,13 @@ DGR_FN Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
 DGR_FN Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
   return (Vec<double>::Native)DGR_INTRINSIC(fmadd_pd)((Doubles)a.v, (Doubles)b.v, (Doubles)c.v);
 }
+// c - a b.
+DGR_FN Vec<float> fnma(Vec<float> a, Vec<float> b, Vec<float> c) {
+  return (Vec<float>::Native)DGR_INTRINSIC(fnmadd_ps)((Floats)a.v, (Floats)b.v, (Floats)c.v);
+}
+DGR_FN Vec<double> fnma(Vec<double> a, Vec<double> b, Vec<double> c) {
+  return (Vec<double>::Native)DGR_INTRINSIC(fnmadd_pd)((Doubles)a.v, (Doubles)b.v, (Doubles)c.v);
+}
 DGR_FN Vec<float> root(Vec<float> x) {
   return (Vec<float>::Native)DGR_INTRINSIC(sqrt_ps)((Floats)x.v);
 }
@@ -225,6 +247,10 @@ DGR_FN Vec<S> fma(Vec<S> a, Vec<S> b, Vec<S> c) {
   return a.v * b.v + c.v;
 }
 template <class S>
+DGR_FN Vec<S> fnma(Vec<S> a, Vec<S> b, Vec<S> c) {
+  return c.v - a.v * b.v;
+}
+template <class S>
 DGR_FN Vec<S> root(Vec<S> x) {
   Vec<S> out;
   for (int i = 0; i < Vec<S>::kLanes; ++i) out.v[i] = root(x.v[i]);
@@ -240,11 +266,22 @@ template <class S>
 DGR_FN Vec<S> maximum(Vec<S> a, Vec<S> b) {
   return select(a > b, a, b);
 }
+// As the one of numbers; both operators take the second of two where the first is NaN.
+template <class S>
+DGR_FN Vec<S> clamp(Vec<S> x, Vec<S> low, Vec<S> high) {
+  return minimum(maximum(x, low), high);
+}
 template <class S>
 DGR_FN Vec<S> magnitude(Vec<S> x) {
   return maximum(x, Vec<S>(S(0)) - x);
 }
 // -|x| where asked, by the sign bit.
+#if defined(__AVX512F__)
+DGR_FN Vec<float> negative_where(Mask<float> m, Vec<float> x) {
+  const __m512i bits = _mm512_castps_si512((__m512)x.v), sign = _mm512_set1_epi32(INT32_MIN);
+  return (Vec<float>::Native)_mm512_mask_or_epi32(bits, (__mmask16)m.m, bits, sign);
+}
+#endif
 template <class S>
 DGR_FN Vec<S> negative_where(Mask<S> m, Vec<S> x) {
   typedef typename Vec<S>::Int Int;
@@ -314,10 +351,17 @@ DGR_FN Vec<double> exp2_fraction(Vec<double> f) {
 // before.
 #if defined(__AVX512F__)
 DGR_FN Vec<float> exp2(Vec<float> x) {
-  const __m512 whole =
-      _mm512_roundscale_ps((__m512)x.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  const Vec<float> p = exp2_fraction(x - Vec<float>((Vec<float>::Native)whole));
-  return (Vec<float>::Native)_mm512_scalef_ps((__m512)p.v, whole);
+  // scalef rounds down by itself. 2^f for f in [0, 1), the greatest relative error as small as it
+  // can be (Remez): 7.5e-8 without rounding, 2.0e-7 with it.
+  typedef Vec<float> V;
+  constexpr int kDown = _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC;
+  const V f = (V::Native)_mm512_reduce_ps((__m512)x.v, kDown);
+  constexpr float kCoefficients[] = {0.008989339876598735f, 0.05582631823168337f,
+                                     0.2401536169827236f, 0.69315307320709618f,
+                                     0.9999999250637599f};
+  V p(0.0018775767656580150f);
+  for (float c : kCoefficients) p = fma(p, f, V(c));
+  return (V::Native)_mm512_scalef_ps((__m512)p.v, (__m512)x.v);
 }
 DGR_FN Vec<double> exp2(Vec<double> x) {
   const __m512d whole =

@@ -88,6 +88,11 @@ class Tile {
         height_(scene.height),
         channels_(scene.channels),
         data_((S*)scratch) {
+    const Lanes<S> lanes;
+    for (int column = 0; column < B::kColumns; ++column)
+      center_x[column] = lanes.x + V(S(x0 + column * B::kWidth) + S(0.5));
+    for (int row = 0; row < B::kRows; ++row)
+      center_y[row] = lanes.y + V(S(y0 + row * B::kHeight) + S(0.5));
     for (int number = 0; number < B::kCount; ++number) {
       const Mask<S> open = inside(number / B::kRows, number % B::kRows);
       S* p = block(number);
@@ -103,12 +108,23 @@ class Tile {
 
   DGR_FN int channels() const { return kC ? kC : channels_; }
 
-  uint64_t live[B::kWords] = {};  // blocks that have an open pixel
+  V center_x[B::kColumns], center_y[B::kRows];  // of the blocks' pixels
+  uint64_t live[B::kWords] = {};                // blocks that have an open pixel
 
   DGR_FN bool dark() const {
     uint64_t all = 0;
     for (uint64_t word : live) all |= word;
     return all == 0;
+  }
+
+  // Leaves out the blocks whose pixels are all closed.
+  DGR_FN void update_live() {
+    for (int word = 0; word < B::kWords; ++word)
+      for (uint64_t blocks = live[word]; blocks; blocks &= blocks - 1) {
+        const int bit = __builtin_ctzll(blocks);
+        const V light = V::load(block(word * B::kPerWord + bit) + kLight * B::kLanes);
+        live[word] &= ~((uint64_t)all_negative(light) << bit);
+      }
   }
 
   DGR_FN S* block(int number) const {
@@ -175,35 +191,47 @@ struct Hit {
   Mask<S> drawn;
 };
 
-template <class S, int kC>
-DGR_FN Hit<S> hit_block(Tile<S, kC>& tile, S* block, int number, Vec<S> exponent) {
-  typedef Blocks<S> B;
+template <class S>
+DGR_FN Hit<S> hit_block(S* block, Vec<S> raw) {
   typedef Vec<S> V;
   Hit<S> hit;
-  hit.raw = exp2(exponent);
+  hit.raw = raw;
   hit.alpha = minimum(hit.raw, V(S(kMaxAlpha)));
   hit.before = V::load(block + kLight * V::kLanes);
-  const V after = fma(hit.before, V(S(0)) - hit.alpha, hit.before);
+  const V after = fnma(hit.before, hit.alpha, hit.before);
   const Mask<S> reached = hit.alpha >= V(S(kMinAlpha));
   hit.drawn = at_least(reached, after, V(S(kMinTransmittance)));
   const V light = select(hit.drawn, after, negative_where(reached, hit.before));
   light.store(block + kLight * V::kLanes);
-  if (__builtin_expect(all_negative(light), 0))
-    tile.live[number / B::kPerWord] &= ~(1ull << number % B::kPerWord);
   return hit;
 }
 
-// Where the blocks of a tile begin, in pixels from its corner.
+// Where the rows of blocks of a tile begin, in pixels.
 template <class S>
 struct BlockStarts {
-  S x[Blocks<S>::kColumns], y[Blocks<S>::kRows];
-  constexpr BlockStarts() : x(), y() {
-    for (int i = 0; i < Blocks<S>::kColumns; ++i) x[i] = S(i * Blocks<S>::kWidth);
+  S y[Blocks<S>::kRows];
+  constexpr BlockStarts() : y() {
     for (int i = 0; i < Blocks<S>::kRows; ++i) y[i] = S(i * Blocks<S>::kHeight);
   }
 };
 template <class S>
 constexpr BlockStarts<S> kBlockStarts{};
+
+// The rows of blocks, one bit each, that a Gaussian can reach whose first row of pixels is this one of
+// the tile, and those that it can whose last row lies above this one.
+template <class S>
+struct ReachedRows {
+  uint32_t from[kTile + 1], above[kTile + 1];
+  constexpr ReachedRows() : from(), above() {
+    constexpr int h = Blocks<S>::kHeight;
+    for (int row = 0; row <= kTile; ++row) {
+      from[row] = ~((1u << row / h) - 1);
+      above[row] = (1u << (row + h - 1) / h) - 1;
+    }
+  }
+};
+template <class S>
+constexpr ReachedRows<S> kReachedRows{};
 
 // The blocks of one word that a pair can reach.
 template <class S>
@@ -213,55 +241,130 @@ DGR_FN uint64_t reach(const DgrPair& pair, int word) {
   uint64_t blocks = 0;
   for (int column = 0; column < kColumnsPerWord; ++column) {
     const uint8_t* rows = pair.rows + (word * kColumnsPerWord + column) / kPerHalf * 2;
-    const int from = rows[0] / B::kHeight, to = (rows[1] + B::kHeight - 1) / B::kHeight;
-    blocks |= (uint64_t)(((1u << to) - 1) & ~((1u << from) - 1)) << column * B::kRows;
+    const uint32_t reached = kReachedRows<S>.from[rows[0]] & kReachedRows<S>.above[rows[1]];
+    blocks |= (uint64_t)reached << column * B::kRows;
   }
   return blocks;
 }
 
-// Calls body(block, number, dx, off, log2 of alpha) for every live block that a pair can reach.
-template <class S, int kC, class Body>
-DGR_FN void visit_blocks(const Tile<S, kC>& tile, const Lanes<S>& lanes, const DgrPair& pair,
-                         const S* splat, Body body) {
+// A few of a tile's pairs, and their visits to the live blocks that they can reach.
+//
+// Where a set of blocks is as wide as a vector, all visits are listed, and what one needs of no other,
+// alpha before its bound, is computed for all of them before the first takes place: the processor
+// then has many of these long chains of instructions in work at once, and no branch between them.
+// kOffs: a visit is told dx and off = dy - slope dx, too.
+template <class S, int kC, bool kOffs>
+class Run {
+ public:
   typedef Blocks<S> B;
   typedef Vec<S> V;
-  const V weight_x(splat[kWeightX]), weight_y(splat[kWeightY]), log_opacity(splat[kLogOpacity]);
-  const V x = lanes.x + V(S(tile.x0) + S(0.5) - splat[kU]);
-  const V y = lanes.y + V(S(tile.y0) + S(0.5) - splat[kV]), slope(splat[kSlope]);
-  V dx[B::kColumns], part_x[B::kColumns], from_ridge[B::kColumns];
-  for (int column = 0; column < B::kColumns; ++column) {
-    dx[column] = x + V(kBlockStarts<S>.x[column]);
-    part_x[column] = log2_alpha_x(dx[column], weight_x, log_opacity);
-    from_ridge[column] = y - slope * dx[column];
-  }
-  for (int word = 0; word < B::kWords; ++word) {
-    uint64_t blocks = tile.live[word] & reach<S>(pair, word);
-    while (blocks) {
-      const int number = word * B::kPerWord + __builtin_ctzll(blocks);
-      blocks &= blocks - 1;
-      const int column = number / B::kRows, row = number % B::kRows;
-      const V off = from_ridge[column] + V(kBlockStarts<S>.y[row]);
-      body(tile.block(number), number, dx[column], off, log2_alpha(off, weight_y, part_x[column]));
+  static constexpr int kPairs = 16;
+
+  const DgrPair *pairs, *last;  // this run's first, and the end of the tile's
+  int count;
+  const S *splat[kPairs], *color[kPairs];  // of each pair
+
+  // Takes as many as it can of a tile's pairs [first, last).
+  DGR_FN void start(const DgrScene& scene, const DgrState& state, const Tile<S, kC>& tile,
+                    const DgrPair* first, const DgrPair* end) {
+    pairs = first, last = end;
+    count = last - first < kPairs ? (int)(last - first) : kPairs;
+    const int channels = tile.channels();
+    const S *splats = (const S*)state.splats,
+            *features = (const S*)(scene.sh ? state.features : scene.colors);
+    int visits = 0;
+    for (int i = 0; i < count; ++i) {
+      const DgrPair& next = ahead(i, kPairs);  // splats lie all over the second-level cache
+      __builtin_prefetch(splats + (int64_t)next.gaussian * kSplat);
+      __builtin_prefetch(features + (int64_t)next.gaussian * channels);
+      splat[i] = splats + (int64_t)first[i].gaussian * kSplat;
+      color[i] = features + (int64_t)first[i].gaussian * channels;
+      if constexpr (!kListed) continue;
+      begin_[i] = visits;
+      visits += list_bits(tile.live[0] & reach<S>(first[i], 0), i * B::kCount, visits_ + visits);
+    }
+    if constexpr (!kListed) return;
+    begin_[count] = visits;
+    for (int k = 0; k < visits; ++k) {
+      const S* s = splat[pair(k)];
+      const V dx = tile.center_x[block(k) / B::kRows] - V(s[kU]);
+      const V off = fnma(V(s[kSlope]), dx, tile.center_y[block(k) % B::kRows] - V(s[kV]));
+      if (kOffs) offs_[k] = off, dxs_[k] = dx;
+      const V part_x = log2_alpha_x(dx, V(s[kWeightX]), V(s[kLogOpacity]));
+      raw_[k] = exp2(log2_alpha(off, V(s[kWeightY]), part_x));
     }
   }
-}
 
-// The pairs of a tile, nearest first, until no pixel is open; returns the first one not visited.
-template <class S, int kC, class Visit>
-DGR_FN const DgrPair* visit_pairs(const DgrScene& scene, const DgrState& state,
-                                  const Tile<S, kC>& tile, int number, Visit visit) {
-  const int channels = tile.channels();
-  const S *splats = (const S*)state.splats,
-          *features = (const S*)(scene.sh ? state.features : scene.colors);
+  // The pair that comes `by` after pair i, or, where there is none, pair i itself.
+  DGR_FN const DgrPair& ahead(int i, int by) const {
+    return pairs[pairs + i + by < last ? i + by : i];
+  }
+
+  // Calls body(block, raw, dx, off) for each visit of pair i; false when there is none.
+  template <class Body>
+  DGR_FN bool visit(const Tile<S, kC>& tile, int i, Body body) const {
+    if constexpr (kListed) {
+      for (int k = begin_[i]; k < begin_[i + 1]; ++k)
+        body(tile.block(block(k)), raw_[k], dxs_[k], offs_[k]);
+      return begin_[i] < begin_[i + 1];
+    }
+    const S* s = splat[i];
+    V dx[B::kColumns], part_x[B::kColumns], from_ridge[B::kColumns];
+    for (int column = 0; column < B::kColumns; ++column) {
+      dx[column] = tile.center_x[column] - V(s[kU]);
+      part_x[column] = log2_alpha_x(dx[column], V(s[kWeightX]), V(s[kLogOpacity]));
+      from_ridge[column] = fnma(V(s[kSlope]), dx[column], tile.center_y[0] - V(s[kV]));
+    }
+    bool some = false;
+    for (int word = 0; word < B::kWords; ++word) {
+      uint64_t blocks = tile.live[word] & reach<S>(pairs[i], word);
+      some |= blocks != 0;
+      for (; blocks; blocks &= blocks - 1) {
+        const int number = word * B::kPerWord + __builtin_ctzll(blocks);
+        const int column = number / B::kRows, row = number % B::kRows;
+        const V off = from_ridge[column] + V(kBlockStarts<S>.y[row]);
+        body(tile.block(number), exp2(log2_alpha(off, V(s[kWeightY]), part_x[column])),
+             dx[column], off);
+      }
+    }
+    return some;
+  }
+
+  // Calls body(i, block, raw) for each visit of every pair i.
+  template <class Body>
+  DGR_FN void visit_all(const Tile<S, kC>& tile, Body body) const {
+    if constexpr (kListed)
+      for (int k = 0; k < begin_[count]; ++k) body(pair(k), tile.block(block(k)), raw_[k]);
+    else
+      for (int i = 0; i < count; ++i)
+        visit(tile, i, [&](S* block, V raw, V, V) DGR_INLINE { body(i, block, raw); });
+  }
+
+ private:
+  static constexpr bool kListed = B::kCount == 16;
+  static constexpr int kMost = kListed ? kPairs * B::kCount : 1;
+
+  DGR_FN int pair(int k) const { return (int)(visits_[k] / B::kCount); }
+  DGR_FN int block(int k) const { return (int)(visits_[k] % B::kCount); }
+
+  int begin_[kPairs + 1];  // of each pair's visits
+  V raw_[kMost], offs_[kOffs ? kMost : 1], dxs_[kOffs ? kMost : 1];
+  uint32_t visits_[kMost + 16];  // number of the pair · kCount + number of the block
+};
+
+// The pairs of a tile, nearest first, run by run, until no pixel is open; returns the first one not
+// visited.
+template <class S, int kC, bool kOffs, class Draw>
+DGR_FN const DgrPair* visit_runs(const DgrScene& scene, const DgrState& state,
+                                 Tile<S, kC>& tile, int number, Run<S, kC, kOffs>& run,
+                                 Draw draw) {
   const DgrPair *pair = state.pairs + state.tiles[number],
                 *last = state.pairs + state.tiles[number + 1];
-  for (; pair < last && !tile.dark(); ++pair) {
-    constexpr int kAhead = 8;  // pairs; splats lie all over the second-level cache
-    const DgrPair& next = pair[pair + kAhead < last ? kAhead : 0];
-    __builtin_prefetch(splats + (int64_t)next.gaussian * kSplat);
-    __builtin_prefetch(features + (int64_t)next.gaussian * channels);
-    visit(*pair, next, splats + (int64_t)pair->gaussian * kSplat,
-          features + (int64_t)pair->gaussian * channels);
+  while (pair < last && !tile.dark()) {
+    run.start(scene, state, tile, pair, last);
+    draw();
+    tile.update_live();
+    pair += run.count;
   }
   return pair;
 }
