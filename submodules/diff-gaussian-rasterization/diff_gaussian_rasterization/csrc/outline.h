@@ -45,7 +45,7 @@ DGR_FN I rows_in_tile(I l_begin, I l_end, I r_begin, I r_end, I tile_row) {
     return row < zero ? zero : row > most ? most : row;
   };
   const I a = local(l_begin), b = local(l_end), c = local(r_begin), d = local(r_end);
-  return (a < b) | (c < d) ? a | b << 8 | c << 16 | d << 24 : zero;
+  return ((a < b) | (c < d)) ? (a | b << 8 | c << 16 | d << 24) : zero;
 }
 
 // The tile columns that Gaussians can reach, one Gaussian per lane: how many from which one on, and,

@@ -118,7 +118,7 @@ DGR_FN Footprint<Vec<S>> load_footprint(const DgrScene& scene, const Projected<V
 
 template <class S>
 DGR_FN void write_splats(const Projected<Vec<S>>& seen, const Footprint<Vec<S>>& f,
-                         const S* log_opacity, S* splats, int valid) {
+                         Vec<S> log_opacity, S* splats, int valid) {
   const Vec<S> half(S(-0.5 * kLog2E));
   const Vec<S> columns[kSplatFields] = {// as SplatField orders them
                                         seen.u,
@@ -126,13 +126,10 @@ DGR_FN void write_splats(const Projected<Vec<S>>& seen, const Footprint<Vec<S>>&
                                         half / f.variance,
                                         f.slope,
                                         half / f.spread,
-                                        Vec<S>::load(log_opacity),
+                                        log_opacity,
                                         seen.camera_point.z};
   store_columns(columns, kSplatFields, splats, kSplat, valid);
 }
-
-inline float log_2(float x) { return __builtin_log2f(x); }
-inline double log_2(double x) { return __builtin_log2(x); }
 
 // Lanes of one group that are drawn; writes their splats, features, radii and outline.
 template <class S, bool kAntialiased>
@@ -153,10 +150,8 @@ DGR_FN uint32_t project_group(const DgrScene& scene, const DgrState& state,
   const Footprint<V> shape =
       load_footprint<S, kAntialiased>(scene, seen, first, valid, opacity, drawn);
   if (kAntialiased) drawn = drawn & (opacity >= faintest) & is_finite(opacity);
-  alignas(kVectorBytes) S log_opacity[V::kLanes];
-  maximum(opacity, faintest).store(log_opacity);
-  for (S& x : log_opacity) x = log_2(x);
-  shown = outline(seen.u, seen.v, shape, V::load(log_opacity));
+  const V log_opacity = log2(maximum(opacity, faintest));
+  shown = outline(seen.u, seen.v, shape, log_opacity);
   const V half_x = shown.half_x, half_y = root(shown.square * variance_y(shape));
   drawn = drawn & (seen.u + half_x > zero) & (V(S(scene.width)) > seen.u - half_x);
   drawn = drawn & (seen.v + half_y > zero) & (V(S(scene.height)) > seen.v - half_y);
