@@ -154,7 +154,8 @@ class Method(MethodBase):
     def exported(self) -> Gaussians:
         """The canonical Gaussians as they look from the mean training camera."""
         columns = self._decoded(dict(self.table.columns), self.front)
-        columns["sh_rest"][:, (self.drawn_sh_degree + 1) ** 2 - 1 :] = 0
+        rest, every = columns["sh_rest"], (self.sh_degree + 1) ** 2 - 1
+        columns["sh_rest"] = nn.functional.pad(rest, (0, 0, 0, every - rest.shape[1]))
         return activate(columns, self.sh_degree)
 
     def stages(self) -> list[Stage]:
@@ -219,7 +220,7 @@ class Method(MethodBase):
         features = self.planes(self._copies(self._in_box(columns)))
         # From where the Gaussian rests: a move changes its look through the planes alone.
         directions = nn.functional.normalize(self.table.columns["means"] - eye, dim=1)
-        look = self.decoder(features, directions)
+        look = self.decoder(features, directions, (self.drawn_sh_degree + 1) ** 2)
         for name in STORED if not self.hidden.reference_look else ():
             look[name] = look[name] + columns[name]
         return columns | look

@@ -65,7 +65,8 @@ class OffsetMlp(ctypes.Structure):
 
     _fields_ = members(
         layers=ctypes.POINTER(DenseLayer), body=_i32, heads=_i32, sigmoid=_i32, again=_i32,
-        bf16=_i32, part_count=_i32, parts=ctypes.POINTER(_i32),
+        bf16=_i32, part_count=_i32, parts=ctypes.POINTER(_i32), feature_count=_i32,
+        feature_widths=ctypes.POINTER(_i32),
     )  # fmt: skip
 
 

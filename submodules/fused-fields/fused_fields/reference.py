@@ -62,7 +62,7 @@ def _second_difference(plane: Tensor, *, dim: int) -> Tensor:
 
 
 def offset_mlp(
-    features: Tensor,
+    features: Tensor | Sequence[Tensor],
     trunk: Sequence[tuple[Tensor, Tensor]],
     hidden: tuple[Tensor, Tensor],
     heads: Sequence[tuple[Tensor, Tensor]],
@@ -73,6 +73,7 @@ def offset_mlp(
 ) -> list[Tensor]:
     """One tensor "N k" per head, or per part of the only one; see `fused_fields.offset_mlp`."""
     linear = _RoundedLinear.apply if bf16 else F.linear
+    features = features if isinstance(features, Tensor) else torch.cat(list(features), dim=1)
     active, first = {"relu": F.relu, "sigmoid": torch.sigmoid}[activation], features
     for k, (weight, bias) in enumerate((*trunk, hidden)):
         if k == again > 0:

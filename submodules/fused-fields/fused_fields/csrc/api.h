@@ -48,6 +48,8 @@ struct OffsetMlp {
     int32_t body, heads, sigmoid, again, bf16;
     int32_t part_count;  // 0, or in how many tensors the outputs of the only head come,
     const int32_t* parts;  // and their widths
+    int32_t feature_count;  // in how many tensors the features come, side by side,
+    const int32_t* feature_widths;
 };
 
 // Positions and what they are encoded to.
