@@ -55,10 +55,8 @@ class AppearanceDecoder(nn.Module):
             for parameter in layer.parameters():
                 nn.init.zeros_(parameter)
 
-    def forward(
-        self, features: Sequence[Tensor], directions: Tensor, bands: int
-    ) -> dict[str, Tensor]:
-        """Features that together are (N, n_features) and unit directions (N, 3), camera to Gaussian, to opacity_logits (N, 1),
+    def forward(self, features: Tensor, directions: Tensor, bands: int) -> dict[str, Tensor]:
+        """(N, n_features) and unit directions (N, 3), camera to Gaussian, to opacity_logits (N, 1),
         sh_dc (N, 1, 3) and sh_rest (N, bands - 1, 3): the first `bands` harmonics, of at most all,
         those that are drawn."""
         first, second = _layer(self.shared[0]), _layer(self.shared[2])

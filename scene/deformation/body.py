@@ -12,15 +12,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+from fused_fields import carry
 from torch import Tensor, nn
 
 from scene.frames import head_motion
 from scene.regions import chin
-from utils.rotations import (
-    left_product,
-    matrices_to_quats,
-    twist_to_pose,
-)
+from utils.rotations import matrices_to_quats, twist_to_pose
 
 COLUMN = "body_logits"  # of a table: (N, 1), the weight of the body, 0 the head's, as a logit
 SURE = 4.0  # logit of what is far from the chin
@@ -57,14 +54,12 @@ class BodyPart(nn.Module):
 
     def forward(self, columns: Mapping[str, Tensor], body_to_world: Tensor) -> dict[str, Tensor]:
         """The posed columns, each row carried as far as its weight says."""
-        moved, weight = self.motion(body_to_world), columns[COLUMN].sigmoid()
-        means, quats = columns["means"], columns["quats"]
-        still = torch.eye(4, dtype=means.dtype, device=means.device)
-        turn = left_product(matrices_to_quats(moved[:3, :3]))
-        turn = turn * torch.where(turn[0, 0] < 0, -1.0, 1.0)  # the shorter way round
-        way = torch.addmm(moved[:3, 3], means, (moved[:3, :3] - still[:3, :3]).T)
-        return {
-            **columns,
-            "means": torch.addcmul(means, weight, way),
-            "quats": torch.addcmul(quats, weight, quats @ (turn - still).T),
-        }
+        moved = self.motion(body_to_world).to(columns["means"])
+        still = torch.eye(4, dtype=moved.dtype, device=moved.device)
+        turn = matrices_to_quats(moved[:3, :3])
+        turn = turn * torch.where(turn[0] < 0, -1.0, 1.0)  # the shorter way round
+        means, quats = carry(
+            columns["means"], columns["quats"], columns[COLUMN], (moved - still)[:3],
+            turn - still[0],
+        )  # fmt: skip
+        return {**columns, "means": means, "quats": quats}

@@ -6,14 +6,15 @@ from __future__ import annotations
 import math
 
 import torch
-from fused_fields import TRIPLANE_PAIRS, plane_features, turn_copies
+from fused_fields import TRIPLANE_PAIRS, copy_features, turn_copies
 from torch import Tensor, nn
 
 from utils.rotations import quats_to_matrices
 
 
 class TriPlane(nn.Module):
-    """Features of points: copy t of a point reads channel group t of the planes.
+    """Features of points: copy t of a point reads channel group t of the planes, and the features
+    of the groups stand side by side.
 
     A plane over the axes (a, b) is stored (n_b, n_a, channels of a group) and starts uniform in
     [0.1, 0.5]; a feature is the product of its three bilinear samples. The planes span the cube
@@ -38,14 +39,11 @@ class TriPlane(nn.Module):
             for _ in range(n_copies)
         )
 
-    def forward(self, copies: Tensor) -> list[Tensor]:
-        """Copies (N, T, 3) of N points to the features (N, n_features / T) of each group."""
-        features = []
-        for points, group in zip(copies.transpose(0, 1).unbind(), self.groups, strict=True):
-            # parity: the published code takes the number of copies for the group's index
-            planes = list(self.groups[-1] if self.last_group_only else group)
-            features.append(plane_features([planes], points, pairs=TRIPLANE_PAIRS))
-        return features
+    def forward(self, copies: Tensor) -> Tensor:
+        """Copies (N, T, 3) of N points to features (N, n_features)."""
+        # parity: the published code takes the number of copies for the group's index
+        groups = [self.groups[-1]] * len(self.groups) if self.last_group_only else self.groups
+        return copy_features([list(group) for group in groups], copies.transpose(0, 1))
 
 
 def places(

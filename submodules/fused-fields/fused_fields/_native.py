@@ -35,7 +35,7 @@ class Field(ctypes.Structure):
 
     _fields_ = members(
         planes=ctypes.POINTER(FieldPlane), levels=_i32, planes_per_level=_i32, channels=_i32,
-        axes=_i32, time=ctypes.c_double,
+        axes=_i32, time=ctypes.c_double, feature_step=_i64,
     )  # fmt: skip
 
 
@@ -130,6 +130,20 @@ class TurnedTable(ctypes.Structure):
     )  # fmt: skip
 
 
+class UnitTable(ctypes.Structure):
+    """Mirrors `UnitTable` in csrc/api.h."""
+
+    _fields_ = members(from_=_pointer, origin=_pointer, to=_pointer, rows=_i64, width=_i32)
+
+
+class CarriedTable(ctypes.Structure):
+    """Mirrors `CarriedTable` in csrc/api.h."""
+
+    _fields_ = members(
+        rows=_i64, means=_pointer, quats=_pointer, logits=_pointer, motion=_pointer
+    )
+
+
 class TableShape(ctypes.Structure):
     """Mirrors `TableShape` in csrc/api.h."""
 
@@ -176,6 +190,9 @@ def _signatures(real: type) -> dict[str, list[type]]:
         "encode_backward": [_pointer, _pointer, _i32],
         "turn_forward": [_pointer, _pointer, _i32],
         "turn_backward": [_pointer, _pointer, _i32],
+        "unit_rows": [_pointer, _pointer, _i32],
+        "carry_forward": [_pointer, _pointer, _i32],
+        "carry_backward": [*[_pointer] * 4, _i32],
     }
 
 

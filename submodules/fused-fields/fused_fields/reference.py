@@ -92,6 +92,22 @@ def encode(points: Tensor, octaves: int) -> Tensor:
     return torch.cat([points, waves.flatten(1)], dim=1)
 
 
+def unit_rows(rows: Tensor, origin: Tensor | None = None) -> Tensor:
+    """Rows "N k" of length one; see `fused_fields.unit_rows`."""
+    return F.normalize(rows if origin is None else rows - origin, dim=1)
+
+
+def carry(
+    means: Tensor, quats: Tensor, logits: Tensor, way: Tensor, turn: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Means "N 3" and quaternions "N 4" of what follows a motion; see `fused_fields.carry`."""
+    weights = logits.sigmoid()
+    w, x, y, z = turn.unbind()
+    product = torch.stack([w, -x, -y, -z, x, w, -z, y, y, z, w, -x, z, -y, x, w]).view(4, 4)
+    moved = means @ way[:, :3].T + way[:, 3]
+    return means + weights * moved, quats + weights * (quats @ product.T)
+
+
 class _RoundedLinear(torch.autograd.Function):
     """F.linear whose products, forward and backward, are those of operands in bfloat16."""
 

@@ -32,7 +32,7 @@ def test_fused_layers_give_values_and_gradients_of_the_plain_ones(sh_degree, ban
     decoder = AppearanceDecoder(8, 16, sh_degree, **settings)
     nn.init.normal_(decoder.rest.weight)
     leaves = [features, *decoder.parameters()]
-    found = decoder(features.split([2, 6], dim=1), directions, bands)
+    found = decoder(features, directions, bands)
     truth = layer_by_layer(decoder, features, directions, bands)
     for name in truth:
         torch.testing.assert_close(found[name], truth[name], rtol=1e-4, atol=1e-5)
@@ -49,7 +49,7 @@ def gradients(outputs, leaves):
 @pytest.mark.parametrize("from_zero", [False, True])
 def test_what_begins_at_zero_shows_nothing(from_zero):
     features, directions = inputs()
-    found = AppearanceDecoder(8, 16, 3, from_zero=from_zero)([features], directions, 16)
+    found = AppearanceDecoder(8, 16, 3, from_zero=from_zero)(features, directions, 16)
     assert not found["sh_rest"].any()
     for name in ("opacity_logits", "sh_dc"):
         assert bool(found[name].any()) != from_zero

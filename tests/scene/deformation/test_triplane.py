@@ -46,7 +46,7 @@ def by_grid_sample(planes, copies, groups):
 def test_features_are_what_torch_s_sampler_gives_each_copy_of_its_group(last_only, groups):
     planes, (points, quats) = field(last_group_only=last_only), points_and_quats()
     copies = rotated(points, quats) * 1.3  # some leave the planes
-    found = torch.cat(planes(copies), dim=1)
+    found = planes(copies)
     assert found.shape == (50, 32)
     torch.testing.assert_close(found, by_grid_sample(planes, copies, groups), rtol=0, atol=1e-5)
 
@@ -54,7 +54,7 @@ def test_features_are_what_torch_s_sampler_gives_each_copy_of_its_group(last_onl
 def features_and_gradients():
     planes, (points, quats) = field(), points_and_quats()
     points.requires_grad_(), quats.requires_grad_()
-    features = torch.cat(planes(rotated(points, quats)), dim=1)
+    features = planes(rotated(points, quats))
     (features * torch.linspace(-1, 1, features.numel()).view_as(features)).sum().backward()
     return [features, points.grad, quats.grad, *(p.grad for p in planes.parameters())]
 
@@ -80,14 +80,14 @@ def test_the_kernel_is_used_where_it_is_there_else_the_slow_twin_with_equal_resu
 def test_rotations_that_learn_through_the_planes_stay_on_the_sphere_for_1000_steps():
     """They learn to read what the planes hold at other rotations of the same points."""
     planes, (points, others) = field(resolution=2).requires_grad_(False), points_and_quats()
-    target = torch.cat(planes(rotated(points, others)), dim=1)
+    target = planes(rotated(points, others))
     quats = nn.Parameter(drawn_rotations(200, generator(0, "test")).view(50, 4, 4))
     optimizers = Optimizers(
         [ParamGroup("rotations", lambda: [quats], constant(1e-2), manifold="sphere")]
     )
     losses = []
     for _ in range(1000):
-        loss = (torch.cat(planes(rotated(points, quats)), dim=1) - target).square().mean()
+        loss = (planes(rotated(points, quats)) - target).square().mean()
         loss.backward()
         optimizers.step()
         losses.append(loss.item())
@@ -97,7 +97,7 @@ def test_rotations_that_learn_through_the_planes_stay_on_the_sphere_for_1000_ste
 
 def test_in_the_parity_setting_the_other_groups_learn_nothing():
     planes, (points, quats) = field(last_group_only=True), points_and_quats()
-    torch.cat(planes(rotated(points, quats)), dim=1).sum().backward()
+    planes(rotated(points, quats)).sum().backward()
     assert [all(p.grad is not None for p in group) for group in planes.groups] == [False] * 3 + [
         True
     ]
@@ -110,7 +110,7 @@ def test_gradients_to_planes_positions_and_rotations_are_finite_differences():
     quats = torch.randn(3, 2, 4, dtype=torch.float64, requires_grad=True)
 
     def loss(points, quats):
-        return torch.cat(planes(rotated(points, quats)), dim=1)
+        return planes(rotated(points, quats))
 
     assert torch.autograd.gradcheck(loss, (points, quats), eps=1e-7, atol=1e-5)
     plane = planes.groups[1][2]

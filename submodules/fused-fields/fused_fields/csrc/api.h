@@ -17,6 +17,7 @@ struct Field {
     int32_t levels, planes_per_level, channels;
     int32_t axes;  // columns of `points`
     double time;   // in [-1, 1], for planes whose row_axis is -1
+    int64_t feature_step;  // numbers from the features of a point to those of the next one
 };
 
 struct PenaltyPlane {
@@ -128,6 +129,21 @@ struct TurnedTable {
     void *grad_points, *grad_quats;
     int64_t rows;
     int32_t copies;
+};
+
+// Rows of `width` numbers, what is taken from each, or null, and where what is found of them goes.
+struct UnitTable {
+    const void *from, *origin;
+    void* to;
+    int64_t rows;
+    int32_t width;
+};
+
+// Gaussians: rows x 3, 4 and 1, and the motion they follow; or what is found of these, or gradients.
+// Those that a call does not know are null.
+struct CarriedTable {
+    int64_t rows;
+    void *means, *quats, *logits, *motion;
 };
 
 }  // namespace fused_fields

@@ -2,6 +2,7 @@
 // this file once per set, with the matching -m flags, and links a library of its own for each.
 #include "activate.h"
 #include "adam.h"
+#include "carry.h"
 #include "encode.h"
 #include "mean_error.h"
 #include "mix_bases.h"
@@ -12,6 +13,7 @@
 #include "sphere_step.h"
 #include "ssim_grad.h"
 #include "turned_copies.h"
+#include "unit_rows.h"
 
 // Pointers to the functions of float and of double. Each returns 0, or 1 when memory ran out.
 #define FF_EXPORT(NAME)                                \
@@ -43,6 +45,9 @@ FF_EXPORT(encode_forward)
 FF_EXPORT(encode_backward)
 FF_EXPORT(turn_forward)
 FF_EXPORT(turn_backward)
+FF_EXPORT(unit_rows)
+FF_EXPORT(carry_forward)
+FF_EXPORT(carry_backward)
 int ff_bf16_form() { return bf16_form(); }
 }
 #pragma GCC visibility pop

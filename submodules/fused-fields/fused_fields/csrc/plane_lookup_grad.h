@@ -117,7 +117,7 @@ class LookupBackward final : public fused_fields::BeltWork {
         }
         for (int64_t i = 0; i < count; ++i) {
             const int64_t soon = min_of(i + kAhead, count - 1);
-            prefetch_row(grad_features_ + order[soon] * int64_t{levels} * channels,
+            prefetch_row(grad_features_ + order[soon] * plan_.field.feature_step,
                          levels * channels);
             for (int level = 0; level < levels; ++level) {
                 prefetch_nodes(plan_.level(level), taps + level * layout_.planes(), soon,
@@ -136,7 +136,8 @@ class LookupBackward final : public fused_fields::BeltWork {
             constexpr int W = decltype(width)::value;
             Vec<T, W> sums[L::kMostAxes] = {};
             for (int level = 0; level < levels; ++level) {
-                const T* upstream = grad_features_ + (point * levels + level) * channels;
+                const T* upstream = grad_features_ + point * plan_.field.feature_step +
+                                    level * channels;
                 T* out = sample_grads + level * layout_.grids() * kBlock * channels;
                 derive_level<W>(plan_.level(level), taps + level * layout_.planes(), i, begin, end,
                                 upstream, group * plan_.group_stride, out, sums);
@@ -250,8 +251,8 @@ int lookup_backward(const Field* field, const T* points, int64_t n, const T* gra
     if (!plan.ok()) return 1;
     const LookupScratch<T> scratch(plan, n);
     if (!scratch.ok()) return 1;
-    const int64_t width = int64_t{field->levels} * field->channels;
-    const auto told = [&](int64_t i) { return any_number(grad_features + i * width, width); };
+    const int64_t width = int64_t{field->levels} * field->channels, step = field->feature_step;
+    const auto told = [&](int64_t i) { return any_number(grad_features + i * step, width); };
     if (n > 0) std::memset(grad_points, 0, sizeof(T) * n * field->axes);
     n = order_points(points, n, field->axes, told, scratch.keys.get(), scratch.starts.get(),
                      scratch.order.get());
