@@ -139,9 +139,7 @@ class UnitTable(ctypes.Structure):
 class CarriedTable(ctypes.Structure):
     """Mirrors `CarriedTable` in csrc/api.h."""
 
-    _fields_ = members(
-        rows=_i64, means=_pointer, quats=_pointer, logits=_pointer, motion=_pointer
-    )
+    _fields_ = members(rows=_i64, means=_pointer, quats=_pointer, logits=_pointer, motion=_pointer)
 
 
 class TableShape(ctypes.Structure):

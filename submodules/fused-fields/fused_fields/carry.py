@@ -95,8 +95,6 @@ def _table(*tensors: Tensor) -> _native.CarriedTable:
     return _native.CarriedTable(len(tensors[0]), *(tensor.data_ptr() for tensor in tensors))
 
 
-def _call(
-    name: str, *arguments: Tensor | _native.CarriedTable, dtype: torch.dtype
-) -> None:
+def _call(name: str, *arguments: Tensor | _native.CarriedTable, dtype: torch.dtype) -> None:
     plain = (x if isinstance(x, Tensor) else ctypes.addressof(x) for x in arguments)
     _native.call(name, dtype, *plain)

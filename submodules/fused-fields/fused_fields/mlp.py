@@ -41,9 +41,9 @@ def offset_mlp(
     and activations stay float32. With AMX that is faster; without it or AVX-512's bf16 instructions
     it is slower. The order of a sum, and so its last bits, depends on which the processor has.
 
-    `features` may come in tensors that stand side by side, "N F1", "N F2" and so on, in place of one
-    to be joined. `parts`: a single head's outputs come in tensors of these widths, in place of one
-    to be split.
+    `features` may come in tensors that stand side by side, "N F1", "N F2" and so on, in place of
+    one to be joined. `parts`: a single head's outputs come in tensors of these widths, in place of
+    one to be split.
 
     Gradients go to features, weights and biases, the same bits for any number of threads; there are
     no second derivatives. On the CPU rows whose outputs have a gradient of zero cost nothing there.

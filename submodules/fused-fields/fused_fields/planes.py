@@ -206,7 +206,9 @@ def _forward_copies(planes: list[Tensor], copies: Tensor, axes: list[int]) -> Te
     features = _empty_copies(planes, copies, axes)
     for points, group, to in _groups(planes, copies, features):
         field = _field(group, [None] * len(group), points, axes, 0.0, features.shape[1])
-        _native.call("lookup_forward", points.dtype, ctypes.addressof(field), points, len(points), to)
+        _native.call(
+            "lookup_forward", points.dtype, ctypes.addressof(field), points, len(points), to
+        )
     return features
 
 

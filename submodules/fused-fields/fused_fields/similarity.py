@@ -81,9 +81,7 @@ def _keep(ctx, inputs, output) -> None:
     ctx.save_for_backward(a, b, output[1])
 
 
-def _differentiate(
-    ctx, scale: Tensor | None, _
-) -> tuple[Tensor | None, Tensor | None, None, None]:
+def _differentiate(ctx, scale: Tensor | None, _) -> tuple[Tensor | None, Tensor | None, None, None]:
     if scale is None:
         return (None,) * 4
     a, b, partials = ctx.saved_tensors
