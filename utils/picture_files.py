@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import BinaryIO
 
 import cv2
@@ -30,6 +31,7 @@ MAX_CHUNKS = 300_000  # of a PNG
 JPEG_DAMAGE = re.compile(
     rb"(Corrupt JPEG data|Premature end|Inconsistent progression)(?!: \d extraneous.*0xd9).*"
 )
+HEARING = Lock()  # who decodes a JPEG reads what the process says meanwhile
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -70,8 +72,23 @@ def _pixels(data: bytes) -> np.ndarray:
 
 def _decode_jpeg(data: bytes) -> np.ndarray:
     """Raise ValueError for damage that libjpeg tells nobody but the process's stderr."""
+    with HEARING:
+        pixels, said = _decode_and_hear(data)
+    damage = JPEG_DAMAGE.search(said)
+    if damage:
+        raise ValueError(f"the picture is damaged: {damage[0].decode(errors='replace')}")
+    if said:  # another thread's
+        os.write(2, said)
+    return pixels
+
+
+def _decode_and_hear(data: bytes) -> tuple[np.ndarray, bytes]:
+    """The picture, and what was said on stderr meanwhile."""
     heard, told = os.pipe()
-    os.set_blocking(told, False)  # a full pipe loses words and waits for nobody
+    # A full pipe loses words, and an empty one is no reason to wait: a program that another thread
+    # started meanwhile may hold its other end.
+    for end in (told, heard):
+        os.set_blocking(end, False)
     try:
         stderr = os.dup(2)
     except OSError:  # closed: nobody hears it
@@ -84,13 +101,8 @@ def _decode_jpeg(data: bytes) -> np.ndarray:
         for descriptor in {stderr, told}:
             os.close(descriptor)
         with open(heard, "rb") as pipe:
-            said = b"" if stderr == told else pipe.read()
-    damage = JPEG_DAMAGE.search(said)
-    if damage:
-        raise ValueError(f"the picture is damaged: {damage[0].decode(errors='replace')}")
-    if said:  # another thread's
-        os.write(2, said)
-    return pixels
+            said = b"" if stderr == told else pipe.read() or b""
+    return pixels, said
 
 
 @contextmanager

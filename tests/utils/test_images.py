@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 import struct
+import subprocess
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -13,6 +15,7 @@ import pytest
 import torch
 
 from tests.border import refused_cheaply
+from utils import picture_files
 from utils.errors import InputError
 from utils.images import (
     DEPTH_STEP,
@@ -246,6 +249,30 @@ def test_jpeg_damaged_before_its_end_mark_is_named_and_libjpeg_stays_quiet(tmp_p
     with pytest.raises(InputError, match=r"a\.jpg: cannot be read as a picture .*Corrupt JPEG"):
         read_image(tmp_path / "a.jpg")
     assert capfd.readouterr().err == ""
+
+
+def test_a_program_started_while_a_jpeg_is_decoded_is_not_waited_for(tmp_path, monkeypatch):
+    """As the encoder of a video is, by another thread."""
+    smooth_jpeg(tmp_path / "a.jpg")
+    decode, started = picture_files._pixels, []
+
+    def meanwhile(data):
+        started.append(subprocess.Popen(["sleep", "60"]))  # it inherits stderr
+        return decode(data)
+
+    monkeypatch.setattr(picture_files, "_pixels", meanwhile)
+    read_image(tmp_path / "a.jpg")
+    assert started[0].poll() is None
+    started[0].kill(), started[0].wait()
+
+
+def test_jpegs_are_decoded_by_several_threads_and_stderr_is_what_it_was(tmp_path, capfd):
+    smooth_jpeg(tmp_path / "a.jpg")
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(read_image, [tmp_path / "a.jpg"] * 40))
+    assert all((pixels == found[0]).all() for pixels in found)
+    os.write(2, b"still here")
+    assert capfd.readouterr().err == "still here"
 
 
 def test_jpeg_with_a_few_bytes_before_its_end_mark_is_read(tmp_path, capfd):
