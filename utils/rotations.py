@@ -49,13 +49,6 @@ def compose(a: Tensor, b: Tensor) -> Tensor:
     return torch.stack(parts, dim=-1)
 
 
-def left_product(quat: Tensor) -> Tensor:
-    """(4, 4) matrix of the Hamilton product with `quat` (4,) on the left."""
-    w, x, y, z = quat.unbind()
-    rows = [w, -x, -y, -z, x, w, -z, y, y, z, w, -x, z, -y, x, w]
-    return torch.stack(rows).reshape(4, 4)
-
-
 def axis_angle_to_matrices(axis_angle: Tensor) -> Tensor:
     """(..., 3) rotation vectors, radians, to (..., 3, 3) matrices; smooth at zero (Rodrigues).
 

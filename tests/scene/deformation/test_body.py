@@ -20,8 +20,6 @@ from tests.building import built, facts_of
 from tests.tiny_scene import write_tiny_flame_head, write_tiny_head
 from utils.rotations import (
     axis_angle_to_matrices,
-    compose,
-    left_product,
     nearest_rigid,
     pose_to_twist,
     quats_to_matrices,
@@ -76,11 +74,6 @@ def test_a_twist_comes_back_from_its_pose_and_its_gradient_is_finite(angle):
     torch.testing.assert_close(again, twist, atol=1e-9, rtol=1e-9)
     (found,) = torch.autograd.grad(again @ torch.arange(1.0, 7.0, dtype=torch.float64), twist)
     torch.testing.assert_close(found, torch.arange(1.0, 7.0, dtype=torch.float64))
-
-
-def test_a_product_as_a_matrix_is_the_product():
-    a, b = torch.randn(2, 5, 4, generator=torch.Generator().manual_seed(4))
-    torch.testing.assert_close(b @ left_product(a[0]).T, compose(a[0].expand(5, 4), b))
 
 
 def test_a_body_at_rest_stands_still_before_the_camera_while_the_head_moves():
