@@ -10,9 +10,11 @@ import utils.threads  # isort: skip  # noqa: F401  (must come before torch)
 import os
 import sys
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from arguments import parse_render_args
@@ -30,6 +32,7 @@ from scoring.views import FITTED_REENACTMENT, REFINED
 from scoring.views_file import view_name, write_views
 from training.model_folder import require_apart
 from training.refine import corrections, fit_frames, fit_moments
+from utils.behind import Behind
 from utils.devices import choose_device
 from utils.errors import InputError, run_command
 from utils.files import new_folder, own_folder, write_json
@@ -40,6 +43,7 @@ from utils.video import VideoWriter
 N_TRACKS = 100  # paths that a video shows
 PARTS = ("renders", "gt", "parts", "depth")  # folders of a shot's pictures
 VIDEO = "video_rgb"
+TIMED = 8  # views that tell how fast a model is drawn: nothing is written meanwhile
 
 
 def render_model(settings: Settings, options: RenderParams) -> None:
@@ -150,23 +154,33 @@ def write_shot(
     if pictures:
         clear(folder)
     videos: dict[tuple[int, int], VideoWriter] = {}  # one for each size of picture
-    with ExitStack() as open_videos, torch.no_grad():
-        for k, frame in enumerate(tqdm(frames, name, disable=settings.run.quiet)):
-            loaded = show.load(frame)
-            view = show(loaded)
-            pixels = to_pixels(view.image)
-            pixels = marks(loaded, pixels) if marks else pixels
-            size = (frame.camera.width, frame.camera.height)
-            if size not in videos:
-                file = VIDEO + (f"_{size[0]}x{size[1]}" if videos else "") + ".mp4"
-                writer = VideoWriter(folder / file, fps=facts.fps)
-                videos[size] = open_videos.enter_context(writer)
-            videos[size].add(pixels)
-            if pictures:
-                write_view(folder, view_name(k), pixels, loaded, facts)
-            if options.depth:
-                write_depth(folder / "depth" / view_name(k), view.depth[0])
-    timing = show.frames_per_second()
+
+    def drawn(frame: Frame) -> tuple[Frame, Tensor, Tensor | None]:
+        loaded = show.load(frame)
+        view = show(loaded)  # the next one takes the place of its image
+        return loaded, view.image.clone(), view.depth[0] if options.depth else None
+
+    @torch.no_grad()
+    def write(k: int, frame: Frame, image: Tensor, depth: Tensor | None) -> None:
+        pixels = to_pixels(image)
+        pixels = marks(frame, pixels) if marks else pixels
+        size = (frame.camera.width, frame.camera.height)
+        if size not in videos:
+            file = VIDEO + (f"_{size[0]}x{size[1]}" if videos else "") + ".mp4"
+            writer = VideoWriter(folder / file, fps=facts.fps)
+            videos[size] = open_videos.enter_context(writer)
+        videos[size].add(pixels)
+        if pictures:
+            write_view(folder, view_name(k), pixels, frame, facts)
+        if depth is not None:
+            write_depth(folder / "depth" / view_name(k), depth)
+
+    with ExitStack() as open_videos, Behind() as later:
+        timed = [drawn(frame) for frame in frames[:TIMED]]
+        timing = show.frames_per_second()
+        views = chain(timed, map(drawn, frames[TIMED:]))
+        for k, view in enumerate(tqdm(views, name, len(frames), disable=settings.run.quiet)):
+            later(write, k, *view)
     if pictures:
         write_views(folder, frames, facts.regions, fps=facts.fps, timing=timing)
     print(

@@ -55,28 +55,29 @@ class AppearanceDecoder(nn.Module):
             for parameter in layer.parameters():
                 nn.init.zeros_(parameter)
 
-    def forward(self, features: Tensor, directions: Tensor) -> dict[str, Tensor]:
+    def forward(self, features: Tensor, directions: Tensor, bands: int) -> dict[str, Tensor]:
         """(N, n_features) and unit directions (N, 3), camera to Gaussian, to opacity_logits (N, 1),
-        sh_dc (N, 1, 3) and sh_rest (N, B - 1, 3)."""
+        sh_dc (N, 1, 3) and sh_rest (N, bands - 1, 3): the first `bands` harmonics, of at most all,
+        those that are drawn."""
         first, second = _layer(self.shared[0]), _layer(self.shared[2])
         last = torch.cat([self.opacity.weight, self.geometry.weight])
         logits, geometry = offset_mlp(
             features, [first], second, [(last, last.new_zeros(len(last)))], "sigmoid",
-            parts=[1, features.shape[1]],
+            parts=[1, len(self.geometry.weight)],
         )  # fmt: skip
-        bands = self._harmonics(torch.cat([geometry, directions], dim=1))
-        dc, rest = (band.reshape(len(band), -1, 3) for band in bands)
+        found = self._harmonics([geometry, directions], 3 * (bands - 1))
+        dc, rest = (each.reshape(len(each), -1, 3) for each in found)
         return {"opacity_logits": logits, "sh_dc": dc, "sh_rest": rest}
 
-    def _harmonics(self, inputs: Tensor) -> Sequence[Tensor]:
-        """(N, 3) and (N, 3 B - 3), both bands. Nothing stands between the layers behind the
-        activation, so they are multiplied into one."""
+    def _harmonics(self, inputs: list[Tensor], n_rest: int) -> Sequence[Tensor]:
+        """(N, 3) and (N, n_rest), degree 0 and the first of the rest. Nothing stands between the
+        layers behind the activation, so they are multiplied into one."""
         first, between, second = self.color
-        weight = torch.cat([self.dc.weight, self.rest.weight]) @ second.weight
-        bias = torch.cat([self.dc.bias, self.rest.bias])
-        widths = [len(self.dc.bias), len(self.rest.bias)]
+        weight = torch.cat([self.dc.weight, self.rest.weight[:n_rest]]) @ second.weight
+        bias = torch.cat([self.dc.bias, self.rest.bias[:n_rest]])
+        widths = [len(self.dc.bias), n_rest]
         if isinstance(between, nn.Identity):
-            sh = nn.functional.linear(inputs, weight @ first.weight, bias)
+            sh = nn.functional.linear(torch.cat(inputs, dim=1), weight @ first.weight, bias)
             return sh.split(widths, dim=1)
         return offset_mlp(inputs, [], _layer(first), [(weight, bias)], parts=widths)
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 
 import torch
-from fused_fields import TRIPLANE_PAIRS, plane_features, turn_copies
+from fused_fields import TRIPLANE_PAIRS, copy_features, turn_copies
 from torch import Tensor, nn
 
 from utils.rotations import quats_to_matrices
@@ -41,12 +41,9 @@ class TriPlane(nn.Module):
 
     def forward(self, copies: Tensor) -> Tensor:
         """Copies (N, T, 3) of N points to features (N, n_features)."""
-        features = []
-        for points, group in zip(copies.transpose(0, 1).unbind(), self.groups, strict=True):
-            # parity: the published code takes the number of copies for the group's index
-            planes = list(self.groups[-1] if self.last_group_only else group)
-            features.append(plane_features([planes], points, pairs=TRIPLANE_PAIRS))
-        return torch.cat(features, dim=1)
+        # parity: the published code takes the number of copies for the group's index
+        groups = [self.groups[-1]] * len(self.groups) if self.last_group_only else self.groups
+        return copy_features([list(group) for group in groups], copies.transpose(0, 1))
 
 
 def places(

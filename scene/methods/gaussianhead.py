@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
+from fused_fields import unit_rows
 from torch import Tensor, nn
 
 from arguments.legacy import NO_DELAY
@@ -154,7 +155,8 @@ class Method(MethodBase):
     def exported(self) -> Gaussians:
         """The canonical Gaussians as they look from the mean training camera."""
         columns = self._decoded(dict(self.table.columns), self.front)
-        columns["sh_rest"][:, (self.drawn_sh_degree + 1) ** 2 - 1 :] = 0
+        rest, every = columns["sh_rest"], (self.sh_degree + 1) ** 2 - 1
+        columns["sh_rest"] = nn.functional.pad(rest, (0, 0, 0, every - rest.shape[1]))
         return activate(columns, self.sh_degree)
 
     def stages(self) -> list[Stage]:
@@ -206,7 +208,7 @@ class Method(MethodBase):
             return columns
         offsets = self.deform(self._in_box(columns), self.code(frame, self.at_step))
         columns["means"] = columns["means"] + self.unit * offsets["means"]
-        columns["quats"] = nn.functional.normalize(columns["quats"], dim=-1) + offsets["quats"]
+        columns["quats"] = unit_rows(columns["quats"]) + offsets["quats"]
         if self.hidden.reference_scales:
             scales = columns["log_scales"].exp() + self.unit * offsets["log_scales"]
             columns["log_scales"] = scales.clamp(min=TINY).log()
@@ -218,8 +220,9 @@ class Method(MethodBase):
         """The columns with opacity and colour as they are at their place, seen from `eye` (3,)."""
         features = self.planes(self._copies(self._in_box(columns)))
         # From where the Gaussian rests: a move changes its look through the planes alone.
-        directions = nn.functional.normalize(self.table.columns["means"] - eye, dim=1)
-        look = self.decoder(features, directions)
+        means = self.table.columns["means"]
+        directions = unit_rows(means, eye.to(means))
+        look = self.decoder(features, directions, (self.drawn_sh_degree + 1) ** 2)
         for name in STORED if not self.hidden.reference_look else ():
             look[name] = look[name] + columns[name]
         return columns | look

@@ -1,5 +1,6 @@
 """Kernels for plane fields (HexPlane, tri-plane), their regularisers, an MLP, linear bases,
-skinning, turned points, the columns of a table of Gaussians, errors of pictures, SSIM and Adam.
+skinning, turned and carried points, the columns of a table of Gaussians, errors of pictures, SSIM
+and Adam.
 
 Every function takes float32 and float64 tensors to native code on the CPU and to CUDA kernels on a
 GPU, and any other tensor to a PyTorch twin with the same contract (`fused_fields.reference`).
@@ -16,11 +17,12 @@ from .errors import mean_error
 from .mlp import offset_mlp
 from .penalties import add_plane_penalties
 from .pictures import composite
-from .planes import HEXPLANE_PAIRS, TRIPLANE_PAIRS, plane_features
+from .planes import HEXPLANE_PAIRS, TRIPLANE_PAIRS, copy_features, plane_features
 from .similarity import ssim
 from .skinning import skin
 from .sphere import sphere_step
 from .turned_copies import turn_copies
+from .unit import unit_rows
 
 __all__ = [
     "HEXPLANE_PAIRS",
@@ -31,6 +33,7 @@ __all__ = [
     "add_plane_penalties",
     "carry",
     "composite",
+    "copy_features",
     "encode",
     "mean_error",
     "mix_bases",
@@ -40,5 +43,6 @@ __all__ = [
     "sphere_step",
     "ssim",
     "turn_copies",
+    "unit_rows",
     "variant",
 ]

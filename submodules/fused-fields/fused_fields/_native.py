@@ -35,7 +35,7 @@ class Field(ctypes.Structure):
 
     _fields_ = members(
         planes=ctypes.POINTER(FieldPlane), levels=_i32, planes_per_level=_i32, channels=_i32,
-        axes=_i32, time=ctypes.c_double,
+        axes=_i32, time=ctypes.c_double, feature_step=_i64,
     )  # fmt: skip
 
 
@@ -82,7 +82,8 @@ class OffsetMlp(ctypes.Structure):
 
     _fields_ = members(
         layers=ctypes.POINTER(DenseLayer), body=_i32, heads=_i32, sigmoid=_i32, again=_i32,
-        bf16=_i32, part_count=_i32, parts=ctypes.POINTER(_i32),
+        bf16=_i32, part_count=_i32, parts=ctypes.POINTER(_i32), feature_count=_i32,
+        feature_widths=ctypes.POINTER(_i32),
     )  # fmt: skip
 
 
@@ -146,6 +147,12 @@ class TurnedTable(ctypes.Structure):
     )  # fmt: skip
 
 
+class UnitTable(ctypes.Structure):
+    """Mirrors `UnitTable` in csrc/api.h."""
+
+    _fields_ = members(from_=_pointer, origin=_pointer, to=_pointer, rows=_i64, width=_i32)
+
+
 class TableShape(ctypes.Structure):
     """Mirrors `TableShape` in csrc/api.h."""
 
@@ -194,6 +201,7 @@ def _signatures(real: type) -> dict[str, list[type]]:
         "encode_backward": [_pointer, _pointer, _i32],
         "turn_forward": [_pointer, _pointer, _i32],
         "turn_backward": [_pointer, _pointer, _i32],
+        "unit_rows": [_pointer, _pointer, _i32],
     }
 
 

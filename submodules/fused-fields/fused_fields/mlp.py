@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ Layer = tuple[Tensor, Tensor]  # weight "outputs inputs", bias "outputs"
 
 
 def offset_mlp(
-    features: Tensor,
+    features: Tensor | Sequence[Tensor],
     trunk: Sequence[Layer],
     hidden: Layer,
     heads: Sequence[Layer],
@@ -40,7 +41,9 @@ def offset_mlp(
     and activations stay float32. With AMX that is faster; without it or AVX-512's bf16 instructions
     it is slower. The order of a sum, and so its last bits, depends on which the processor has.
 
-    `parts`: a single head's outputs come in tensors of these widths, in place of one to be split.
+    `features` may come in tensors that stand side by side, "N F1", "N F2" and so on, in place of
+    one to be joined. `parts`: a single head's outputs come in tensors of these widths, in place of
+    one to be split.
 
     Gradients go to features, weights and biases, the same bits for any number of threads; there are
     no second derivatives. On the CPU rows whose outputs have a gradient of zero cost nothing there.
@@ -51,19 +54,20 @@ def offset_mlp(
     """
     if activation not in ACTIVATIONS:
         raise ValueError(f"activation is {activation!r}, expected one of {', '.join(ACTIVATIONS)}")
-    _check(features, trunk, hidden, heads, again, bf16, parts)
+    told = [features] if isinstance(features, Tensor) else list(features)
+    _check(told, trunk, hidden, heads, again, bf16, parts)
     layers = [*trunk, hidden, *heads]
     weights = [weight.contiguous() for weight, _ in layers]
     biases = [bias.contiguous() for _, bias in layers]
-    if not _native.runs_on([features, *weights, *biases], devices=("cpu",)):
-        return reference.offset_mlp(features, trunk, hidden, heads, activation, again, bf16, parts)
+    if not _native.runs_on([*told, *weights, *biases], devices=("cpu",)):
+        return reference.offset_mlp(told, trunk, hidden, heads, activation, again, bf16, parts)
     sigmoid = activation == "sigmoid"
     numbers = (len(heads), sigmoid, again, bf16, list(parts) or None)
-    return _mlp(features.contiguous(), weights, biases, *numbers)
+    return _mlp([each.contiguous() for each in told], weights, biases, *numbers)
 
 
 def _check(
-    features: Tensor,
+    told: list[Tensor],
     trunk: Sequence[Layer],
     hidden: Layer,
     heads: Sequence[Layer],
@@ -71,19 +75,24 @@ def _check(
     bf16: bool,
     parts: Sequence[int],
 ) -> None:
-    if features.ndim != 2 or not heads:
+    shapes = [tuple(each.shape) for each in told]
+    if not heads or not shapes or any(len(s) != 2 or s[0] != shapes[0][0] for s in shapes):
         raise ValueError(
-            f"features has shape {tuple(features.shape)}, with {len(heads)} heads; expected (N, F) "
-            "and at least one head"
+            f"features has shape {', '.join(map(str, shapes))}, with {len(heads)} heads; expected "
+            "(N, F), of one N where there are several, and at least one head"
         )
+    features = told[0]
+    if any(each.dtype != features.dtype or each.device != features.device for each in told):
+        kinds = ", ".join(f"{each.dtype} on {each.device}" for each in told)
+        raise TypeError(f"features are {kinds}; give all the same")
     if bf16 and features.dtype != torch.float32:
         raise TypeError(f"features is {features.dtype}; bf16 rounds torch.float32")
     if not 0 <= again <= len(trunk):
         raise ValueError(f"again is {again}; expected 0 for none, or a layer up to {len(trunk)}")
-    width = features.shape[1]
+    width = of_features = sum(width for _, width in shapes)
     for k, layer in enumerate((*trunk, hidden)):
         if k == again > 0:
-            width += features.shape[1]
+            width += of_features
         name = "hidden" if k == len(trunk) else f"trunk[{k}]"
         width = _outputs(name, layer, width, features)
     if width % len(heads):
@@ -120,7 +129,7 @@ def _outputs(name: str, layer: Layer, inputs: int, features: Tensor) -> int:
 
 
 def _forward(
-    features: Tensor,
+    features: list[Tensor],
     weights: list[Tensor],
     biases: list[Tensor],
     heads: int,
@@ -131,14 +140,15 @@ def _forward(
 ) -> list[Tensor]:
     outputs = _empty_outputs(features, weights, biases, heads, sigmoid, again, bf16, parts)
     nothing = [None] * len(weights)
-    mlp = _layers(weights, biases, nothing, nothing, heads, sigmoid, again, bf16, parts)
-    _native.call("mlp_forward", features.dtype, ctypes.addressof(mlp), features, len(features),
-                 _addresses(outputs))  # fmt: skip
+    numbers = (heads, sigmoid, again, bf16, parts)
+    mlp = _layers(features, weights, biases, nothing, nothing, *numbers)
+    _native.call("mlp_forward", weights[0].dtype, ctypes.addressof(mlp), _addresses(features),
+                 len(features[0]), _addresses(outputs))  # fmt: skip
     return outputs
 
 
 def _empty_outputs(
-    features: Tensor,
+    features: list[Tensor],
     weights: list[Tensor],
     biases: list[Tensor],
     heads: int,
@@ -148,12 +158,12 @@ def _empty_outputs(
     parts: list[int] | None,
 ) -> list[Tensor]:
     widths = parts or [len(weight) for weight in weights[-heads:]]
-    return [features.new_empty(len(features), width) for width in widths]
+    return [features[0].new_empty(len(features[0]), width) for width in widths]
 
 
 def _backward(
     grads: list[Tensor],
-    features: Tensor,
+    features: list[Tensor],
     weights: list[Tensor],
     biases: list[Tensor],
     heads: int,
@@ -161,21 +171,25 @@ def _backward(
     again: int,
     bf16: bool,
     parts: list[int] | None,
-    wants_features: bool,
+    wants: list[bool],
 ) -> list[Tensor]:
-    """Gradients of features, or an empty tensor, then of all weights, then of all biases."""
+    """Gradients of the features, empty tensors where not wanted, then of all weights, then of all
+    biases."""
     numbers = (heads, sigmoid, again, bf16, parts)
-    found = _empty_grads(grads, features, weights, biases, *numbers, wants_features)
-    grad_weights, grad_biases = found[1 : 1 + len(weights)], found[1 + len(weights) :]
-    mlp = _layers(weights, biases, grad_weights, grad_biases, *numbers)
-    _native.call("mlp_backward", features.dtype, ctypes.addressof(mlp), features, len(features),
-                 _addresses(grads), found[0] if wants_features else None)  # fmt: skip
+    found = _empty_grads(grads, features, weights, biases, *numbers, wants)
+    of_features, of_layers = found[: len(wants)], found[len(wants) :]
+    grad_weights, grad_biases = of_layers[: len(weights)], of_layers[len(weights) :]
+    mlp = _layers(features, weights, biases, grad_weights, grad_biases, *numbers)
+    told = [grad if want else None for grad, want in zip(of_features, wants, strict=True)]
+    _native.call("mlp_backward", weights[0].dtype, ctypes.addressof(mlp), _addresses(features),
+                 len(features[0]), _addresses(grads), _addresses(told) if any(wants) else None,
+                 )  # fmt: skip
     return found
 
 
 def _empty_grads(
     grads: list[Tensor],
-    features: Tensor,
+    features: list[Tensor],
     weights: list[Tensor],
     biases: list[Tensor],
     heads: int,
@@ -183,31 +197,36 @@ def _empty_grads(
     again: int,
     bf16: bool,
     parts: list[int] | None,
-    wants_features: bool,
+    wants: list[bool],
 ) -> list[Tensor]:
-    of_features = torch.empty_like(features) if wants_features else features.new_empty(0)
-    return [of_features, *(torch.empty_like(tensor) for tensor in (*weights, *biases))]
+    pairs = zip(features, wants, strict=True)
+    of_features = [torch.empty_like(x) if want else x.new_empty(0) for x, want in pairs]
+    return [*of_features, *(torch.empty_like(tensor) for tensor in (*weights, *biases))]
 
 
 def _keep(ctx, inputs, output) -> None:
     features, weights, biases, *ctx.numbers = inputs
-    ctx.layers = len(weights)
-    ctx.save_for_backward(features, *weights, *biases)
+    ctx.counts = [len(features), len(weights), len(biases)]
+    ctx.save_for_backward(*features, *weights, *biases)
 
 
 def _differentiate(ctx, grads: list[Tensor]) -> tuple:
-    features, *layers = ctx.saved_tensors
-    weights, biases = layers[: ctx.layers], layers[ctx.layers :]
+    inputs = _in_lists(ctx.saved_tensors, ctx.counts)
     grads = [grad.contiguous() for grad in grads]
-    wanted = ctx.needs_input_grad[0]
-    first, *found = _mlp_backward(grads, features, weights, biases, *ctx.numbers, wanted)
-    return (
-        first if wanted else None, found[: ctx.layers], found[ctx.layers :], *[None] * 5
-    )  # fmt: skip
+    wants = list(ctx.needs_input_grad[0])
+    found = _mlp_backward(grads, *inputs, *ctx.numbers, wants)
+    of_features, *of_layers = _in_lists(found, ctx.counts)
+    pairs = zip(of_features, wants, strict=True)
+    return [grad if want else None for grad, want in pairs], *of_layers, *[None] * 5
+
+
+def _in_lists(flat: Sequence[Tensor], counts: list[int]) -> list[list[Tensor]]:
+    rest = iter(flat)
+    return [list(islice(rest, count)) for count in counts]
 
 
 _mlp = _native.OPERATORS.define(
-    "offset_mlp(Tensor features, Tensor[] weights, Tensor[] biases, SymInt heads, bool sigmoid, "
+    "offset_mlp(Tensor[] features, Tensor[] weights, Tensor[] biases, SymInt heads, bool sigmoid, "
     "SymInt again, bool bf16, int[]? parts) -> Tensor[]",
     cpu=_forward,
     fake=_empty_outputs,
@@ -215,15 +234,15 @@ _mlp = _native.OPERATORS.define(
     differentiate=_differentiate,
 )
 _mlp_backward = _native.OPERATORS.define(
-    "offset_mlp_backward(Tensor[] grads, Tensor features, Tensor[] weights, Tensor[] biases, "
-    "SymInt heads, bool sigmoid, SymInt again, bool bf16, int[]? parts, bool wants_features) "
-    "-> Tensor[]",
+    "offset_mlp_backward(Tensor[] grads, Tensor[] features, Tensor[] weights, Tensor[] biases, "
+    "SymInt heads, bool sigmoid, SymInt again, bool bf16, int[]? parts, bool[] wants) -> Tensor[]",
     cpu=_backward,
     fake=_empty_grads,
 )
 
 
 def _layers(
+    features: list[Tensor],
     weights: list[Tensor],
     biases: list[Tensor],
     grad_weights: Sequence[Tensor | None],
@@ -243,11 +262,18 @@ def _layers(
             *(None if grad is None else grad.data_ptr() for grad in grads), inputs, outputs,
         )  # fmt: skip
     form = _native.bf16_form() if bf16 else 0
-    parts = parts or []
-    widths = (ctypes.c_int32 * len(parts))(*parts)
+    parts, told = parts or [], [each.shape[1] for each in features]
     body = len(weights) - heads
-    return _native.OffsetMlp(array, body, heads, sigmoid, again, form, len(parts), widths)
+    return _native.OffsetMlp(
+        array, body, heads, sigmoid, again, form, len(parts), _numbers(parts), len(told),
+        _numbers(told),
+    )  # fmt: skip
 
 
-def _addresses(tensors: list[Tensor]) -> ctypes.Array:
-    return (ctypes.c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))
+def _numbers(values: list[int]) -> ctypes.Array:
+    return (ctypes.c_int32 * len(values))(*values)
+
+
+def _addresses(tensors: Sequence[Tensor | None]) -> ctypes.Array:
+    addresses = (None if tensor is None else tensor.data_ptr() for tensor in tensors)
+    return (ctypes.c_void_p * len(tensors))(*addresses)

@@ -7,7 +7,7 @@ channels come last, so that one sample reads C neighbouring numbers and no call 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -54,6 +54,28 @@ def plane_features(
     if not _native.runs_on([points, *flat]):
         return reference.plane_features(planes, points, pairs=pairs, time=time)
     return _lookup(flat, points.contiguous(), axes, 0.0 if time is None else time)
+
+
+def copy_features(
+    planes: Sequence[Sequence[Tensor]], copies: Tensor, *, pairs: Pairs = TRIPLANE_PAIRS
+) -> Tensor:
+    """Features "N T*C" of T `copies` "T N A" of points, each read in planes of its own and side by
+    side; `planes[t][k]` is copy t's of `pairs[k]`. Otherwise as `plane_features`.
+    """
+    if copies.ndim != 3 or len(copies) != len(planes) or not len(copies):
+        raise ValueError(
+            f"copies has shape {tuple(copies.shape)} and planes {len(planes)} groups; expected "
+            "(T, N, axes) and T groups, at least one"
+        )
+    axes = _axes_of(planes, copies[0], pairs, None)  # groups fit each other as levels do
+    flat = [plane.contiguous() for group in planes for plane in group]
+    if not _native.runs_on([copies, *flat], devices=("cpu",)):
+        found = [
+            plane_features([group], points, pairs=pairs)
+            for group, points in zip(planes, copies, strict=True)
+        ]
+        return torch.cat(found, dim=1)
+    return _lookup_copies(flat, copies.contiguous(), axes)
 
 
 def _append_time(points: Tensor, time: Tensor) -> Tensor:
@@ -123,7 +145,7 @@ def _check_planes(planes: Sequence[Sequence[Tensor]], points: Tensor, pairs: Pai
 
 def _forward(planes: list[Tensor], points: Tensor, axes: list[int], time: float) -> Tensor:
     features = _empty_features(planes, points, axes, time)
-    field = _field(planes, [None] * len(planes), points, axes, time)
+    field = _field(planes, [None] * len(planes), points, axes, time, features.shape[1])
     _native.call(
         "lookup_forward", points.dtype, ctypes.addressof(field), points, len(points), features
     )
@@ -140,7 +162,7 @@ def _backward(
 ) -> list[Tensor]:
     """Gradients of all planes, then of points."""
     grads = _empty_grads(grad, planes, points, axes, time)
-    field = _field(planes, grads[:-1], points, axes, time)
+    field = _field(planes, grads[:-1], points, axes, time, grad.shape[1])
     _native.call(
         "lookup_backward", points.dtype, ctypes.addressof(field), points, len(points),
         grad, grads[-1],
@@ -180,12 +202,82 @@ _lookup_backward = _native.OPERATORS.define(
 )
 
 
+def _forward_copies(planes: list[Tensor], copies: Tensor, axes: list[int]) -> Tensor:
+    features = _empty_copies(planes, copies, axes)
+    for points, group, to in _groups(planes, copies, features):
+        field = _field(group, [None] * len(group), points, axes, 0.0, features.shape[1])
+        _native.call(
+            "lookup_forward", points.dtype, ctypes.addressof(field), points, len(points), to
+        )
+    return features
+
+
+def _empty_copies(planes: list[Tensor], copies: Tensor, axes: list[int]) -> Tensor:
+    return copies.new_empty(copies.shape[1], len(copies) * planes[0].shape[2])
+
+
+def _backward_copies(
+    grad: Tensor, planes: list[Tensor], copies: Tensor, axes: list[int]
+) -> list[Tensor]:
+    """Gradients of all planes, then of copies."""
+    *grads, of_copies = found = _empty_copy_grads(grad, planes, copies, axes)
+    rest = iter(grads)
+    for (points, group, to), of_points in zip(
+        _groups(planes, copies, grad), of_copies, strict=True
+    ):
+        of_planes = [next(rest) for _ in group]
+        field = _field(group, of_planes, points, axes, 0.0, grad.shape[1])
+        _native.call(
+            "lookup_backward", points.dtype, ctypes.addressof(field), points, len(points), to,
+            of_points,
+        )  # fmt: skip
+    return found
+
+
+def _empty_copy_grads(grad, planes: list[Tensor], copies: Tensor, axes) -> list[Tensor]:
+    return [torch.empty_like(tensor) for tensor in (*planes, copies)]
+
+
+def _groups(planes: list[Tensor], copies: Tensor, features: Tensor) -> Iterator[tuple]:
+    """Of each copy its points, its planes, and the address of the first of its features."""
+    size, channels = len(planes) // len(copies), planes[0].shape[2]
+    for t, points in enumerate(copies):
+        first = features.data_ptr() + t * channels * features.element_size()
+        yield points, planes[t * size : (t + 1) * size], first
+
+
+def _keep_copies(ctx, inputs, output) -> None:
+    planes, copies, ctx.axes = inputs
+    ctx.save_for_backward(*planes, copies)
+
+
+def _differentiate_copies(ctx, grad: Tensor) -> tuple[list[Tensor], Tensor, None]:
+    *planes, copies = ctx.saved_tensors
+    *grads, of_copies = _lookup_copies_backward(grad.contiguous(), planes, copies, ctx.axes)
+    return grads, of_copies, None
+
+
+_lookup_copies = _native.OPERATORS.define(
+    "lookup_copies(Tensor[] planes, Tensor copies, int[] axes) -> Tensor",
+    cpu=_forward_copies,
+    fake=_empty_copies,
+    keep=_keep_copies,
+    differentiate=_differentiate_copies,
+)
+_lookup_copies_backward = _native.OPERATORS.define(
+    "lookup_copies_backward(Tensor grad, Tensor[] planes, Tensor copies, int[] axes) -> Tensor[]",
+    cpu=_backward_copies,
+    fake=_empty_copy_grads,
+)
+
+
 def _field(
     planes: list[Tensor],
     grads: Sequence[Tensor | None],
     points: Tensor,
     axes: list[int],
     time: float,
+    feature_step: int,
 ) -> _native.Field:
     per_level = len(axes) // 2
     array = (_native.FieldPlane * len(planes))()
@@ -197,5 +289,6 @@ def _field(
             rows, cols, axes[pair], axes[pair + 1],
         )  # fmt: skip
     return _native.Field(
-        array, len(planes) // per_level, per_level, planes[0].shape[2], points.shape[1], time
-    )
+        array, len(planes) // per_level, per_level, planes[0].shape[2], points.shape[1], time,
+        feature_step,
+    )  # fmt: skip

@@ -76,7 +76,7 @@ def _second_difference(plane: Tensor, *, dim: int) -> Tensor:
 
 
 def offset_mlp(
-    features: Tensor,
+    features: Tensor | Sequence[Tensor],
     trunk: Sequence[tuple[Tensor, Tensor]],
     hidden: tuple[Tensor, Tensor],
     heads: Sequence[tuple[Tensor, Tensor]],
@@ -87,6 +87,7 @@ def offset_mlp(
 ) -> list[Tensor]:
     """One tensor "N k" per head, or per part of the only one; see `fused_fields.offset_mlp`."""
     linear = _RoundedLinear.apply if bf16 else F.linear
+    features = features if isinstance(features, Tensor) else torch.cat(list(features), dim=1)
     active, first = {"relu": F.relu, "sigmoid": torch.sigmoid}[activation], features
     for k, (weight, bias) in enumerate((*trunk, hidden)):
         if k == again > 0:
@@ -115,20 +116,9 @@ def encode(points: Tensor, octaves: int) -> Tensor:
     return torch.cat([points, waves.flatten(1)], dim=1)
 
 
-class _RoundedLinear(torch.autograd.Function):
-    """F.linear whose products, forward and backward, are those of operands in bfloat16."""
-
-    @staticmethod
-    def forward(ctx, inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        inputs, weight = (each.bfloat16().to(each) for each in (inputs, weight))
-        ctx.save_for_backward(inputs, weight)
-        return F.linear(inputs, weight, bias)
-
-    @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        inputs, weight = ctx.saved_tensors
-        rounded = grad.bfloat16().to(grad)
-        return rounded @ weight, rounded.T @ inputs, grad.sum(0)
+def unit_rows(rows: Tensor, origin: Tensor | None = None) -> Tensor:
+    """Rows "N k" of length one; see `fused_fields.unit_rows`."""
+    return F.normalize(rows if origin is None else rows - origin, dim=1)
 
 
 def activate(

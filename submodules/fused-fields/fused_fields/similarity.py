@@ -77,10 +77,13 @@ def _empty_grads(a: Tensor, b: Tensor, partials, scale, margin, wants: list[bool
 
 def _keep(ctx, inputs, output) -> None:
     a, b, ctx.margin, _ = inputs
+    ctx.set_materialize_grads(False)  # the partials have none, and are four times a picture
     ctx.save_for_backward(a, b, output[1])
 
 
-def _differentiate(ctx, scale: Tensor, _) -> tuple[Tensor | None, Tensor | None, None, None]:
+def _differentiate(ctx, scale: Tensor | None, _) -> tuple[Tensor | None, Tensor | None, None, None]:
+    if scale is None:
+        return (None,) * 4
     a, b, partials = ctx.saved_tensors
     wants = list(ctx.needs_input_grad[:2])
     grads = _ssim_backward(a, b, partials, scale, ctx.margin, wants)

@@ -86,5 +86,5 @@ def test_colour_is_linear_only_in_the_parity_setting():
         features, directions = torch.rand(5, 8), F.normalize(torch.randn(5, 3), dim=1)
         geometry = decoder.geometry(decoder.shared(features))
         one_map = decoder.dc(torch.cat([geometry, directions], dim=1) @ weights.T)
-        found = decoder(features, directions)["sh_dc"][:, 0]
+        found = decoder(features, directions, 4)["sh_dc"][:, 0]
         assert torch.allclose(found, one_map, atol=1e-5) == linear

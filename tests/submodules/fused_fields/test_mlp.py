@@ -133,6 +133,27 @@ def test_a_head_in_parts_is_the_head_cut(variant, parts, silent):
         torch.testing.assert_close(mine, true, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("again", [0, 2])
+@pytest.mark.parametrize("widths", [[8, 8, 1], [16, 1], [17]])
+def test_features_in_tensors_of_their_own_are_those_of_the_joined_one(variant, again, widths):
+    net = network(17, 33, 2, [3, 4], again=again)
+    whole, cotangents = random_inputs(300, 17, [3, 4])
+    for cotangent in cotangents:
+        cotangent[::5] = 0  # rows that are left out of the backward pass
+    parts = [part.detach().clone() for part in whole.split(widths, dim=1)]
+    for part in parts[:2]:  # a third gets no gradient
+        part.requires_grad_()
+    cut = offset_mlp(parts, *net, "relu", again)
+    found = torch.autograd.grad(cut, [*parts[:2], *tensors(net)], cotangents)
+    joined = values_and_grads(offset_mlp, whole, net, cotangents, "relu", again)
+    *outputs, of_whole = joined[:3]
+    assert all(map(torch.equal, cut, outputs))
+    for mine, true in zip(found, [*of_whole.split(widths, dim=1)[:2], *joined[3:]], strict=True):
+        assert torch.equal(mine, true)
+    for mine, twin in zip(cut, reference.offset_mlp(parts, *net, "relu", again), strict=True):
+        torch.testing.assert_close(mine, twin, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("again", [1, 2])
 def test_gradients_with_features_read_again_match_finite_differences(again):
     net = network(5, 7, 2, [3, 2], torch.float64, again=again)
@@ -229,7 +250,7 @@ def test_operator_keeps_the_rules_of_torch():
     layers = [*trunk, hidden, *heads]
     torch.library.opcheck(
         torch.ops.fused_fields.offset_mlp.default,
-        (features, [w for w, _ in layers], [b for _, b in layers], 2, False, 0, False, None),
+        ([features], [w for w, _ in layers], [b for _, b in layers], 2, False, 0, False, None),
     )
 
 
@@ -255,6 +276,10 @@ def test_a_layer_that_does_not_fit_is_named():
         offset_mlp(features, trunk, hidden, [])
     with pytest.raises(TypeError, match=r"trunk\[0\] is torch.float32 .* torch.float64"):
         offset_mlp(features.double(), trunk, hidden, heads)
+    with pytest.raises(ValueError, match=r"\(5, 4\), \(4, 2\), .* of one N"):
+        offset_mlp([features[:, :4], features[:4, 4:]], trunk, hidden, heads)
+    with pytest.raises(TypeError, match=r"features are torch.float32 on cpu, torch.float64 on cpu"):
+        offset_mlp([features[:, :4], features[:, 4:].double()], trunk, hidden, heads)
 
 
 @pytest.fixture(params=[1, 2, 3])

@@ -2,7 +2,14 @@
 
 import pytest
 import torch
-from fused_fields import HEXPLANE_PAIRS, TRIPLANE_PAIRS, plane_features, planes, reference
+from fused_fields import (
+    HEXPLANE_PAIRS,
+    TRIPLANE_PAIRS,
+    copy_features,
+    plane_features,
+    planes,
+    reference,
+)
 
 pytestmark = pytest.mark.filterwarnings("error::UserWarning:fused_fields")
 
@@ -202,6 +209,64 @@ def test_operator_keeps_the_rules_of_torch_library():
     field, points, _ = make_field("tri-plane", n=20)
     axes = [axis for pair in TRIPLANE_PAIRS for axis in pair]
     torch.library.opcheck(planes._lookup, (field[0], points, axes, 0.0))
+
+
+def make_copies(side, n=600):
+    """Three tri-planes of 8 channels, and as many copies of points, some of them outside."""
+    random = torch.Generator().manual_seed(3)
+    groups = [
+        [torch.rand(side, side + 1, 8, generator=random) + 0.2 for _ in TRIPLANE_PAIRS]
+        for _ in range(3)
+    ]
+    copies = 1.1 * (2 * torch.rand(3, n, 3, generator=random) - 1)
+    for tensor in (copies, *flatten(groups)):
+        tensor.requires_grad_()
+    return groups, copies
+
+
+@pytest.mark.parametrize("side", [9, 80])  # 80: more planes than are read in any order
+def test_copies_read_their_own_planes_side_by_side(side, variant):
+    groups, copies = make_copies(side)
+    found = copy_features(groups, copies)
+    singly = [
+        plane_features([group], points, pairs=TRIPLANE_PAIRS)
+        for group, points in zip(groups, copies, strict=True)
+    ]
+    truth = torch.cat(singly, dim=1)
+    assert torch.equal(found, truth)
+    upstream = torch.randn(found.shape, generator=torch.Generator().manual_seed(1))
+    upstream[::4] = 0
+    flat = [copies, *flatten(groups)]
+    for mine, true in zip(
+        torch.autograd.grad(found, flat, upstream), torch.autograd.grad(truth, flat, upstream),
+        strict=True,
+    ):  # fmt: skip
+        assert torch.equal(mine, true)
+
+
+def test_a_group_that_two_copies_read_gets_both_gradients():
+    groups, copies = make_copies(9)
+    upstream = torch.ones(600, 24)
+    last = groups[-1][2]
+    (found,) = torch.autograd.grad(copy_features([groups[-1]] * 3, copies), last, upstream)
+    once = plane_features([groups[-1]], copies.flatten(0, 1), pairs=TRIPLANE_PAIRS)
+    (truth,) = torch.autograd.grad(once, last, torch.ones_like(once))
+    torch.testing.assert_close(found, truth)
+
+
+@pytest.mark.long
+def test_operator_of_copies_keeps_the_rules_of_torch_library():
+    groups, copies = make_copies(5, n=20)
+    axes = [axis for pair in TRIPLANE_PAIRS for axis in pair]
+    torch.library.opcheck(planes._lookup_copies, (flatten(groups), copies, axes))
+
+
+def test_copies_that_do_not_fit_their_planes_are_refused():
+    groups, copies = make_copies(5, n=20)
+    with pytest.raises(ValueError, match=r"copies has shape \(2, 20, 3\) and planes 3 groups"):
+        copy_features(groups, copies[:2])
+    with pytest.raises(ValueError, match=r"planes\[2\]\[1\] has shape"):
+        copy_features([*groups[:2], [groups[2][0], groups[2][1][..., :3], groups[2][2]]], copies)
 
 
 BAD = {

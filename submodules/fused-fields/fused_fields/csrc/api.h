@@ -17,6 +17,7 @@ struct Field {
     int32_t levels, planes_per_level, channels;
     int32_t axes;  // columns of `points`
     double time;   // in [-1, 1], for planes whose row_axis is -1
+    int64_t feature_step;  // numbers from the features of a point to those of the next one
 };
 
 struct PenaltyPlane {
@@ -67,6 +68,8 @@ struct OffsetMlp {
     int32_t body, heads, sigmoid, again, bf16;
     int32_t part_count;  // 0, or in how many tensors the outputs of the only head come,
     const int32_t* parts;  // and their widths
+    int32_t feature_count;  // in how many tensors the features come, side by side,
+    const int32_t* feature_widths;
 };
 
 // Positions and what they are encoded to.
@@ -145,6 +148,14 @@ struct TurnedTable {
     void *grad_points, *grad_quats;
     int64_t rows;
     int32_t copies;
+};
+
+// Rows of `width` numbers, what is taken from each, or null, and where what is found of them goes.
+struct UnitTable {
+    const void *from, *origin;
+    void* to;
+    int64_t rows;
+    int32_t width;
 };
 
 }  // namespace fused_fields

@@ -2,6 +2,7 @@
 // point.
 #pragma once
 #include <cmath>
+#include <limits>
 
 #include "api.h"
 #include "parallel.h"
@@ -16,16 +17,26 @@ constexpr int kPlace = 3;          // numbers of a position
 constexpr int kMostOctaves = 64;   // checked by the caller in Python
 constexpr double kFewTurns = 2e3;  // radians, below which a quarter's number has 11 bits
 
-// sin(x) and cos(x), within two units in the last place of float at 1.
+// The largest lane without its sign; infinite if one is a NaN.
 template <class T>
-SIMD_FN void sine_and_cosine(Vec<T, kLanes<T>> x, Vec<T, kLanes<T>>& sine,
+SIMD_FN T largest(Vec<T, kLanes<T>> x) {
+    T most = 0;
+    for (int i = 0; i < kLanes<T>; ++i) {
+        const T size = x[i] == x[i] ? std::fabs(x[i]) : std::numeric_limits<T>::infinity();
+        most = size > most ? size : most;
+    }
+    return most;
+}
+
+// sin(x) and cos(x), within two units in the last place of float at 1; `most`: no less than |x|.
+template <class T>
+SIMD_FN void sine_and_cosine(Vec<T, kLanes<T>> x, T most, Vec<T, kLanes<T>>& sine,
                              Vec<T, kLanes<T>>& cosine) {
     constexpr int W = kLanes<T>;
     using V = Vec<T, W>;
     using B = Vec<Bits<T>, W>;
-    bool few = sizeof(T) == sizeof(float);  // double is there for tests: no code for its speed
-    for (int i = 0; i < W; ++i) few &= x[i] < T(kFewTurns) && x[i] > T(-kFewTurns);
-    if (!few) {  // a NaN, too
+    // double is there for tests: no code for its speed
+    if (sizeof(T) > sizeof(float) || most >= T(kFewTurns)) {
         for (int i = 0; i < W; ++i) {
             sine[i] = std::sin(x[i]);
             cosine[i] = std::cos(x[i]);
@@ -84,11 +95,13 @@ class EncodeWork final : public StagedWork {
                                point);
         T* to = static_cast<T*>(table_.encoded) + row * width();
         scatter_rows<T, kPlace>(point, to, width(), count);
-        T factor = 1;
+        T factor = 1, most[kPlace];
+        for (int d = 0; d < kPlace; ++d) most[d] = largest<T>(point[d]);
         for (int k = 0; k < table_.octaves; ++k, factor *= 2) {
             V waves[2 * kPlace];
             for (int d = 0; d < kPlace; ++d) {
-                sine_and_cosine<T>(factor * point[d], waves[d], waves[kPlace + d]);
+                sine_and_cosine<T>(factor * point[d], factor * most[d], waves[d],
+                                   waves[kPlace + d]);
             }
             scatter_rows<T, 2 * kPlace>(waves, to + kPlace + k * 2 * kPlace, width(), count);
         }

@@ -14,6 +14,7 @@
 #include "sphere_step.h"
 #include "ssim_grad.h"
 #include "turned_copies.h"
+#include "unit_rows.h"
 
 // Pointers to the functions of float and of double. Each returns 0, or 1 when memory ran out.
 #define FF_EXPORT(NAME)                                \
@@ -47,6 +48,7 @@ FF_EXPORT(encode_forward)
 FF_EXPORT(encode_backward)
 FF_EXPORT(turn_forward)
 FF_EXPORT(turn_backward)
+FF_EXPORT(unit_rows)
 int ff_bf16_form() { return bf16_form(); }
 }
 #pragma GCC visibility pop

@@ -174,7 +174,7 @@ class MlpPlan {
 template <class T>
 class MlpWork : public StagedWork {
   public:
-    MlpWork(MlpPlan<T>& plan, const T* features, int64_t n, int threads)
+    MlpWork(MlpPlan<T>& plan, const T* const* features, int64_t n, int threads)
         : plan_(plan), features_(features), n_(n), chunk_points_(chunk_points(n)),
           chunks_((n + chunk_points_ - 1) / chunk_points_),
           workers_(min_of<int64_t>(threads, chunks_)),
@@ -192,6 +192,23 @@ class MlpWork : public StagedWork {
             if (number >= chunks_) return;
             chunk(activations, number, number * chunk_points_,
                   min_of(n_, (number + 1) * chunk_points_));
+        }
+    }
+
+    // `width` numbers of each of `count` points, point(0), point(1), ..., to rows that lie `stride`
+    // apart.
+    template <class Point>
+    static void gather(const T* from, Point point, int64_t count, int64_t width, T* to,
+                       int64_t stride) {
+        for (int64_t i = 0; i < count; ++i) {
+            copy_some(to + i * stride, from + point(i) * width, width);
+        }
+    }
+
+    template <class Point>
+    void gather_features(Point point, int64_t count, T* to, int64_t stride) const {
+        for (int k = 0; k < plan_.mlp.feature_count; to += plan_.mlp.feature_widths[k++]) {
+            gather(features_[k], point, count, plan_.mlp.feature_widths[k], to, stride);
         }
     }
 
@@ -214,7 +231,7 @@ class MlpWork : public StagedWork {
     }
 
     MlpPlan<T>& plan_;
-    const T* features_;
+    const T* const* features_;
     const int64_t n_, chunk_points_, chunks_, workers_;
 
   private:
@@ -225,7 +242,8 @@ class MlpWork : public StagedWork {
 template <class T>
 class MlpForward final : public MlpWork<T> {
   public:
-    MlpForward(MlpPlan<T>& plan, const T* features, int64_t n, T* const* outputs, int threads)
+    MlpForward(MlpPlan<T>& plan, const T* const* features, int64_t n, T* const* outputs,
+               int threads)
         : MlpWork<T>(plan, features, n, threads), outputs_(outputs) {}
 
     int64_t tasks(int64_t stage) const override {
@@ -235,11 +253,18 @@ class MlpForward final : public MlpWork<T> {
     void run(int64_t stage, int64_t task) override {
         if (stage == 0) return this->plan_.pack(static_cast<int>(task));
         const MlpPlan<T>& plan = this->plan_;
-        const int64_t width = plan.layer(0).inputs;
+        const int64_t width = plan.layer(0).inputs, stride = plan.at(0).input_stride;
+        const bool together = plan.mlp.feature_count == 1;
         this->work(task, [&](T* activations, int64_t, int64_t begin, int64_t end) {
             for (int64_t first = begin; first < end; first += kTilePoints) {
                 const int64_t count = min_of(kTilePoints, end - first);
-                this->run_body(activations, this->features_ + first * width, width, count);
+                if (together) {
+                    this->run_body(activations, this->features_[0] + first * width, width, count);
+                } else {
+                    this->gather_features([first](int64_t i) { return first + i; }, count,
+                                          activations, stride);
+                    this->run_body(activations, activations, stride, count);
+                }
                 for (int h = 0; h < plan.mlp.heads; ++h) {
                     const int l = plan.mlp.body + h;
                     const int64_t size = plan.layer(l).outputs;
@@ -270,7 +295,7 @@ class MlpForward final : public MlpWork<T> {
 };
 
 template <class T>
-int mlp_forward(const OffsetMlp* mlp, const T* features, int64_t n, T* const* outputs,
+int mlp_forward(const OffsetMlp* mlp, const T* const* features, int64_t n, T* const* outputs,
                 int threads) {
     MlpPlan<T> plan(*mlp);
     if (!plan.ok()) return 1;

@@ -15,8 +15,8 @@ constexpr int64_t kSlice = 4096;  // numbers of a chunk's gradients that one tas
 template <class T>
 class MlpBackward final : public MlpWork<T> {
   public:
-    MlpBackward(MlpPlan<T>& plan, const T* features, int64_t n, const T* const* grad_outputs,
-                T* grad_features, int threads)
+    MlpBackward(MlpPlan<T>& plan, const T* const* features, int64_t n,
+                const T* const* grad_outputs, T* const* grad_features, int threads)
         : MlpWork<T>(plan, features, n, threads), grad_outputs_(grad_outputs),
           grad_features_(grad_features),
           sums_((this->chunks_ > 0 ? this->chunks_ : 1) * plan.gradients) {}
@@ -43,19 +43,30 @@ class MlpBackward final : public MlpWork<T> {
 
   private:
     void one_chunk(T* activations, int64_t begin, int64_t end, T* sums) {
-        const int64_t width = this->plan_.layer(0).inputs;
         int64_t points[kTilePoints], count = 0;
         bool more = false;
         for (int64_t i = begin; i < end; ++i) {
             if (told(i)) {
                 points[count++] = i;
             } else if (grad_features_) {
-                std::memset(grad_features_ + i * width, 0, width * sizeof(T));
+                of_features([i](T* grad, int64_t width, int64_t) {
+                    std::memset(grad + i * width, 0, width * sizeof(T));
+                });
             }
             if (count < kTilePoints && (i + 1 < end || (count == 0 && more))) continue;
             one_tile(activations, points, count, sums, more);
             more = true;
             count = 0;
+        }
+    }
+
+    // Calls visit(gradient, width, place) for the tensors of the features whose gradients are wanted;
+    // the place is among all features.
+    template <class Visit>
+    void of_features(Visit visit) const {
+        const OffsetMlp& mlp = this->plan_.mlp;
+        for (int64_t k = 0, at = 0; k < mlp.feature_count; at += mlp.feature_widths[k++]) {
+            if (grad_features_[k]) visit(grad_features_[k], mlp.feature_widths[k], at);
         }
     }
 
@@ -80,16 +91,17 @@ class MlpBackward final : public MlpWork<T> {
         if (!mlp.part_count && in_a_row) return grad_outputs_[head] + points[0] * size;
         T* to = room;
         for (int k = mlp.part_count ? 0 : head; to < room + size; to += this->plan_.width(k++)) {
-            gather(grad_outputs_[k], points, count, this->plan_.width(k), to, size);
+            this->gather(grad_outputs_[k], [points](int64_t i) { return points[i]; }, count,
+                         this->plan_.width(k), to, size);
         }
         return room;
     }
 
     void one_tile(T* activations, const int64_t* points, int64_t count, T* sums, bool more) {
         const MlpPlan<T>& plan = this->plan_;
-        const int64_t width = plan.layer(0).inputs, stride = plan.at(0).input_stride;
+        const int64_t stride = plan.at(0).input_stride;
         const bool in_a_row = count && points[count - 1] - points[0] == count - 1;
-        gather(this->features_, points, count, width, activations, stride);
+        this->gather_features([points](int64_t i) { return points[i]; }, count, activations, stride);
         this->run_body(activations, activations, stride, count);
         for (int l = plan.total - 1; l >= plan.mlp.body; --l) {
             const T* grad = gathered(l - plan.mlp.body, points, count, in_a_row,
@@ -102,21 +114,16 @@ class MlpBackward final : public MlpWork<T> {
                  activations, sums, more);
         }
         if (!grad_features_) return;
-        if (in_a_row) {
-            return to_features(count, activations, grad_features_ + points[0] * width, width);
+        if (in_a_row && plan.mlp.feature_count == 1) {
+            const int64_t width = plan.layer(0).inputs;
+            return to_features(count, activations, grad_features_[0] + points[0] * width, width);
         }
         to_features(count, activations, activations, stride);
-        for (int64_t i = 0; i < count; ++i) {
-            copy_some(grad_features_ + points[i] * width, activations + i * stride, width);
-        }
-    }
-
-    // `width` numbers of each point, to rows that lie `stride` apart.
-    static void gather(const T* from, const int64_t* points, int64_t count, int64_t width, T* to,
-                       int64_t stride) {
-        for (int64_t i = 0; i < count; ++i) {
-            copy_some(to + i * stride, from + points[i] * width, width);
-        }
+        of_features([&](T* grad, int64_t width, int64_t at) {
+            for (int64_t i = 0; i < count; ++i) {
+                copy_some(grad + points[i] * width, activations + i * stride + at, width);
+            }
+        });
     }
 
     // One layer: gradients of its weights, of its biases, then, in their place, of the activations it
@@ -202,13 +209,13 @@ class MlpBackward final : public MlpWork<T> {
     }
 
     const T* const* grad_outputs_;
-    T* grad_features_;  // null: not wanted
+    T* const* grad_features_;  // null, all of them or one: not wanted
     AlignedBuffer<T> sums_;  // "chunks x gradients"
 };
 
 template <class T>
-int mlp_backward(const OffsetMlp* mlp, const T* features, int64_t n, const T* const* grad_outputs,
-                 T* grad_features, int threads) {
+int mlp_backward(const OffsetMlp* mlp, const T* const* features, int64_t n,
+                 const T* const* grad_outputs, T* const* grad_features, int threads) {
     MlpPlan<T> plan(*mlp);
     if (!plan.ok()) return 1;
     MlpBackward<T> work(plan, features, n, grad_outputs, grad_features, threads);

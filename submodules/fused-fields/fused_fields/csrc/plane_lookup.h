@@ -192,8 +192,9 @@ class LookupForward final : public StagedWork {
         for (int index = 0; index < levels; ++index) {
             const Sampled<T>* level = plan_.level(index);
             fill_taps(level, layout_.planes(), columns, taps);
-            T* out = features_ + (first * levels + index) * channels;
-            for (int64_t i = 0; i < count; ++i, out += levels * channels) {
+            const int64_t step = plan_.field.feature_step;
+            T* out = features_ + first * step + index * channels;
+            for (int64_t i = 0; i < count; ++i, out += step) {
                 const int64_t soon = min_of(i + kAhead, count - 1);
                 prefetch_nodes(level, taps, soon, layout_.grids(), channels);
                 one_point(level, taps, i, out);

@@ -16,6 +16,7 @@ constexpr int kGroups = 8;  // derive lanes
 constexpr int64_t kGroupPoints = 64;
 constexpr int64_t kBlock = kGroups * kGroupPoints;
 constexpr int kSlots = 3;  // blocks under way at once
+constexpr int64_t kMostUnordered = 1 << 17;  // numbers of planes that a cache holds in any order
 
 // What derive lanes leave for scatter lanes.
 template <class T>
@@ -117,7 +118,7 @@ class LookupBackward final : public fused_fields::BeltWork {
         }
         for (int64_t i = 0; i < count; ++i) {
             const int64_t soon = min_of(i + kAhead, count - 1);
-            prefetch_row(grad_features_ + order[soon] * int64_t{levels} * channels,
+            prefetch_row(grad_features_ + order[soon] * plan_.field.feature_step,
                          levels * channels);
             for (int level = 0; level < levels; ++level) {
                 prefetch_nodes(plan_.level(level), taps + level * layout_.planes(), soon,
@@ -136,7 +137,8 @@ class LookupBackward final : public fused_fields::BeltWork {
             constexpr int W = decltype(width)::value;
             Vec<T, W> sums[L::kMostAxes] = {};
             for (int level = 0; level < levels; ++level) {
-                const T* upstream = grad_features_ + (point * levels + level) * channels;
+                const T* upstream = grad_features_ + point * plan_.field.feature_step +
+                                    level * channels;
                 T* out = sample_grads + level * layout_.grids() * kBlock * channels;
                 derive_level<W>(plan_.level(level), taps + level * layout_.planes(), i, begin, end,
                                 upstream, group * plan_.group_stride, out, sums);
@@ -243,6 +245,15 @@ bool any_number(const T* numbers, int64_t count) {
     return false;
 }
 
+// All planes of a field together.
+inline static int64_t numbers_of(const Field& field) {
+    int64_t numbers = 0;
+    for (int k = 0; k < field.levels * field.planes_per_level; ++k) {
+        numbers += int64_t{field.planes[k].rows} * field.planes[k].cols * field.channels;
+    }
+    return numbers;
+}
+
 template <class T>
 int lookup_backward(const Field* field, const T* points, int64_t n, const T* grad_features,
                     T* grad_points, int threads) {
@@ -250,11 +261,13 @@ int lookup_backward(const Field* field, const T* points, int64_t n, const T* gra
     if (!plan.ok()) return 1;
     const LookupScratch<T> scratch(plan, n);
     if (!scratch.ok()) return 1;
-    const int64_t width = int64_t{field->levels} * field->channels;
-    const auto told = [&](int64_t i) { return any_number(grad_features + i * width, width); };
+    const int64_t width = int64_t{field->levels} * field->channels, step = field->feature_step;
+    const auto told = [&](int64_t i) { return any_number(grad_features + i * step, width); };
     if (n > 0) std::memset(grad_points, 0, sizeof(T) * n * field->axes);
-    n = order_points(points, n, field->axes, told, scratch.keys.get(), scratch.starts.get(),
-                     scratch.order.get());
+    n = numbers_of(*field) <= kMostUnordered
+            ? list_points(n, told, scratch.order.get())
+            : order_points(points, n, field->axes, told, scratch.keys.get(), scratch.starts.get(),
+                           scratch.order.get());
     with_layout(plan, [&](auto layout) {
         LookupBackward<T, decltype(layout)> work(plan, layout, scratch, points, n, grad_features,
                                                  grad_points, threads);

@@ -34,9 +34,18 @@ void curve_positions(const T* points, int64_t n, int axes, int32_t* keys) {
     }
 }
 
-// Fills `order` with those of 0 .. n-1 for which `keep` holds, sorted along the curve (a stable
-// counting sort); returns how many they are. `keys` is scratch of n, `starts` scratch of
-// kOrderKeys + 1.
+// Fills `order` with those of 0 .. n-1 for which `keep` holds; returns how many they are.
+template <class Keep>
+int64_t list_points(int64_t n, Keep keep, int32_t* order) {
+    int64_t kept = 0;
+    for (int64_t i = 0; i < n; ++i) {
+        if (keep(i)) order[kept++] = static_cast<int32_t>(i);
+    }
+    return kept;
+}
+
+// The same, sorted along the curve (a stable counting sort). `keys` is scratch of n, `starts` scratch
+// of kOrderKeys + 1.
 template <class T, class Keep>
 int64_t order_points(const T* points, int64_t n, int axes, Keep keep, int32_t* keys,
                      int32_t* starts, int32_t* order) {

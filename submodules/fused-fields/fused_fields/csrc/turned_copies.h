@@ -85,12 +85,11 @@ class TurnWork : public StagedWork {
         V q[kQuat];
         gather_rows<T, kQuat>(static_cast<const T*>(table_.quats) + row * step + copy * kQuat, step, count,
                       q);
-        V length = q[0] * q[0] + q[1] * q[1] + q[2] * q[2] + q[3] * q[3], long_enough;
+        V length = q[0] * q[0] + q[1] * q[1] + q[2] * q[2] + q[3] * q[3];
         for (int i = 0; i < W; ++i) length[i] = std::sqrt(length[i]);
-        for (int i = 0; i < W; ++i) {
-            long_enough[i] = length[i] < T(kShortest) ? 0 : 1;  // a NaN stays a NaN
-            length[i] = length[i] < T(kShortest) ? T(kShortest) : length[i];
-        }
+        const V shortest = V{} + T(kShortest), one = V{} + T(1);
+        const V long_enough = length < shortest ? V{} : one;  // a NaN stays a NaN
+        length = length < shortest ? shortest : length;
         const V inverse = T(1) / length;
         return {inverse * q[0], {inverse * q[1], inverse * q[2], inverse * q[3]}, length,
                 long_enough};
