@@ -13,7 +13,7 @@ OptimizationParams = dict(
     deformation_lr_final=8e-4,
     grid_lr_init=5e-2,
     grid_lr_final=5e-3,
-    # At once they would tear the static face apart, from 27 dB to 9: a speaker's mouth gains 0.3 dB.
+    # At once they would tear the static face apart, from 27 dB to 9: a speaker's mouth gains 0.3.
     deformation_warm_up=150,
     # A tracker's coefficients are noisy, and some hundred frames teach their coincidences, too: a
     # ridge regression from expression to the mouth's pixels wants this much noise.

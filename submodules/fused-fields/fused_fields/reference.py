@@ -121,6 +121,22 @@ def unit_rows(rows: Tensor, origin: Tensor | None = None) -> Tensor:
     return F.normalize(rows if origin is None else rows - origin, dim=1)
 
 
+class _RoundedLinear(torch.autograd.Function):
+    """F.linear whose products, forward and backward, are those of operands in bfloat16."""
+
+    @staticmethod
+    def forward(ctx, inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        inputs, weight = (each.bfloat16().to(each) for each in (inputs, weight))
+        ctx.save_for_backward(inputs, weight)
+        return F.linear(inputs, weight, bias)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        inputs, weight = ctx.saved_tensors
+        rounded = grad.bfloat16().to(grad)
+        return rounded @ weight, rounded.T @ inputs, grad.sum(0)
+
+
 def activate(
     quats: Tensor,
     log_scales: Tensor,

@@ -4,11 +4,14 @@ import pytest
 import torch
 from fused_fields import _native
 
-OPERATORS = ("lookup", "penalties", "ssim", "mix_bases", "skin")
+LEARNED = ("lookup", "ssim", "mix_bases", "skin", "activate", "mean_error", "turn_copies", "carry")
+IN_PLACE = ("plane_penalties", "adam_step")
 CUDA = torch.device("cuda", 0)
 
 
-@pytest.mark.parametrize("operator", [f"{o}{s}" for o in OPERATORS for s in ("", "_backward")])
+@pytest.mark.parametrize(
+    "operator", [*(f"{o}{s}" for o in LEARNED for s in ("", "_backward")), *IN_PLACE]
+)
 def test_operators_have_kernels_of_their_own_for_each_device(operator):
     name = f"fused_fields::{operator}"
     assert torch._C._dispatch_has_kernel_for_dispatch_key(name, "CUDA")
