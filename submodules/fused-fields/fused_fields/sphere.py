@@ -11,7 +11,7 @@ from torch import Tensor
 from . import _native, reference
 from .adam import _check
 
-QUAT = 4  # numbers of a row that the kernel takes; kQuat in csrc/quats.h
+QUAT = 4  # numbers of a row that the kernel takes; kQuat in csrc/rows.h
 
 
 @torch.no_grad()

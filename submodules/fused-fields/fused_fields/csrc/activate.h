@@ -7,7 +7,7 @@
 #include "exponential.h"
 #include "parallel.h"
 #include "partial.h"
-#include "quats.h"
+#include "rows.h"
 
 namespace {
 

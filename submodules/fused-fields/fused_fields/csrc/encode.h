@@ -6,7 +6,7 @@
 
 #include "api.h"
 #include "parallel.h"
-#include "quats.h"
+#include "rows.h"
 
 namespace {
 

@@ -2,7 +2,7 @@
 // lane per quaternion.
 #pragma once
 #include "adam.h"
-#include "quats.h"
+#include "rows.h"
 
 namespace {
 
