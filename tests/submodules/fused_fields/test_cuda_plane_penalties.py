@@ -31,6 +31,13 @@ def test_double_sums_and_gradients_equal_the_cpus_and_autograds(channels, kind):
     compare(kind, make_planes(channels, torch.float64), 1e-12, 1e-13)
 
 
+def test_flat_planes_get_a_gradient_of_exactly_zero():
+    planes = [torch.full_like(plane, 0.3) for plane in make_planes()]
+    grads = [torch.zeros_like(plane) for plane in planes]
+    backend("forward").add_plane_penalties(planes, grads, [[0.3, 0.7, 0.0]] * len(planes))
+    assert not any(grad.any() for grad in grads)
+
+
 def test_more_planes_than_one_launch_takes_go_in_several():
     planes = [plane for _ in range(8) for plane in make_planes(3)]
     assert len(planes) > MOST_PLANES

@@ -98,6 +98,15 @@ def test_linear_planes_cost_nothing_and_fresh_time_planes_neither():
     assert terms(torch.ones(6, 5, 4)) == [0, 0, 0]
 
 
+@pytest.mark.parametrize("level", [1.0, 0.3])
+def test_flat_planes_get_a_gradient_of_exactly_zero(level, variant):
+    """Adam makes a whole step of whatever rounding leaves."""
+    planes = [torch.full_like(plane, level) for plane in make_planes()]
+    grads = [torch.zeros_like(plane) for plane in planes]
+    add_plane_penalties(planes, grads, [[0.3, 0.7, 0.0]] * len(planes))
+    assert not any(grad.any() for grad in grads)
+
+
 def test_rows_and_cols_are_the_axes_of_the_tensor():
     plane = make_planes()[0]
     rows, cols, _ = terms(plane)

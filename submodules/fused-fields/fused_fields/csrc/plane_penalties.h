@@ -46,33 +46,31 @@ inline static double differences(const PenaltyPlane& plane, int term, int32_t ch
 
 // Second differences d_i = P_i - 2 P_(i+1) + P_(i+2) along one axis, of P_i as `at` points to it, and
 // the derivative of the sum of their squares to P_i: 2 (d_i - 2 d_(i-1) + d_(i-2)), leaving out
-// differences that do not exist. As a stencil over P_(i-2) .. P_(i+2); an offset whose weight is 0 is
-// 0, so that it reads inside the plane.
+// differences that do not exist. Where a plane is flat all of them are exactly 0: Adam, which divides
+// by the size of a gradient, would follow what rounding leaves of a sum over five neighbours.
 template <class T>
 struct Stencil {
-    T weight[5];
-    int64_t offset[5];
-    T exists;  // 1 where d_i does, else 0
+    T factor[3];              // of d_i, d_(i-1) and d_(i-2); 0 where there is none
+    int64_t back, back2, next, next2;  // to the neighbours; 0 where there is none
+    T exists;                 // 1 where d_i does, else 0
 
-    Stencil(int32_t i, int32_t count, int64_t step, T scale) : exists(i + 2 < count) {
-        for (int k = 0; k < 5; ++k) weight[k] = 0;
-        const T pattern[3] = {1, -2, 1};
-        for (int start = i - 2; start <= i; ++start) {
-            if (start < 0 || start + 2 >= count) continue;
-            const T mine = 2 * scale * pattern[i - start];
-            for (int k = 0; k < 3; ++k) weight[start - i + k + 2] += mine * pattern[k];
-        }
-        for (int k = 0; k < 5; ++k) offset[k] = weight[k] != 0 ? (k - 2) * step : 0;
-    }
+    Stencil(int32_t i, int32_t count, int64_t step, T scale)
+        : factor{i + 2 < count ? 2 * scale : 0, i >= 1 && i + 1 < count ? -4 * scale : 0,
+                 i >= 2 ? 2 * scale : 0},
+          back(i >= 1 ? -step : 0), back2(i >= 2 ? -2 * step : 0),
+          next(i + 1 < count ? step : 0), next2(i + 2 < count ? 2 * step : 0),
+          exists(i + 2 < count) {}
 
-    // Adds d_i^2 to `squares`, which counts for nothing where the weight is 0; returns the derivative.
+    // Adds d_i^2 to `squares`; returns the derivative.
     template <int W>
     SIMD_MEMBER Vec<T, W> at(const T* p, Vec<T, W> here, Vec<T, W>& squares) const {
-        const Vec<T, W> next = load<T, W>(p + offset[3]), last = load<T, W>(p + offset[4]);
-        const Vec<T, W> d = (here - (next + next) + last) * exists;
-        squares += d * d;
-        return weight[0] * load<T, W>(p + offset[0]) + weight[1] * load<T, W>(p + offset[1]) +
-               weight[2] * here + weight[3] * next + weight[4] * last;
+        using V = Vec<T, W>;
+        const V before = load<T, W>(p + back), after = load<T, W>(p + next);
+        const V first = here - (after + after) + load<T, W>(p + next2);
+        const V second = before - (here + here) + after;
+        const V third = load<T, W>(p + back2) - (before + before) + here;
+        squares += exists * (first * first);
+        return factor[0] * first + factor[1] * second + factor[2] * third;
     }
 };
 
