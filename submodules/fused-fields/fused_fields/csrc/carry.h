@@ -39,7 +39,6 @@ class CarryWork : public StagedWork {
         for (int64_t row = task * kTableRows; row < end; row += W) {
             some_rows(row, static_cast<int>(min_of<int64_t>(W, end - row)));
         }
-        finish(task);
     }
 
   protected:
@@ -53,7 +52,6 @@ class CarryWork : public StagedWork {
 
     virtual void begin(int64_t) {}
     virtual void some_rows(int64_t row, int count) = 0;
-    virtual void finish(int64_t) {}
 
     SIMD_MEMBER void read(int64_t row, int count, Rows& rows) const {
         gather_rows<T, kPlaces>(static_cast<const T*>(table_.means) + row * kPlaces, kPlaces, count,
