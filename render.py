@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from arguments import parse_render_args
 from arguments.settings import RenderParams, Settings
+from gaussian_renderer.kept import Kept
 from gaussian_renderer.marks import Marks, dots, trails
 from gaussian_renderer.show import Show
 from scene import SPLITS, avatar, found_folder, load_scene
@@ -43,6 +44,7 @@ from utils.video import VideoWriter
 N_TRACKS = 100  # paths that a video shows
 PARTS = ("renders", "gt", "parts", "depth")  # folders of a shot's pictures
 VIDEO = "video_rgb"
+KEPT_MB = 512  # of posed Gaussians
 TIMED = 8  # views that tell how fast a model is drawn: nothing is written meanwhile
 
 
@@ -178,6 +180,7 @@ def write_shot(
     with ExitStack() as open_videos, Behind() as later:
         timed = [drawn(frame) for frame in frames[:TIMED]]
         timing = show.frames_per_second()
+        show.pose = Kept(show.model, KEPT_MB)  # from here on: what is timed is posed
         views = chain(timed, map(drawn, frames[TIMED:]))
         for k, view in enumerate(tqdm(views, name, len(frames), disable=settings.run.quiet)):
             later(write, k, *view)

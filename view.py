@@ -13,6 +13,7 @@ from functools import partial
 
 from arguments import parse_model_args
 from arguments.settings import Settings, ViewParams
+from gaussian_renderer.kept import Kept
 from gaussian_renderer.show import Show
 from scene import load_scene
 from scene.frames import FrameLoader
@@ -32,9 +33,9 @@ def view_model(
     settings: Settings, options: ViewParams, go_on: Callable[[Server], bool] = lambda server: True
 ) -> None:
     """Serve the page until Ctrl-C; `go_on` is asked now and then."""
-    models = [_opened(settings, options.iteration)]
+    models = [_opened(settings, options.iteration, options.posed_mb)]
     if options.beside:
-        models.append(_opened(*_beside(options)))
+        models.append(_opened(*_beside(options), options.posed_mb))
     first, run = models[0], settings.run
     told = hello(first.facts, first.frames, mesh=any(model.head is not None for model in models))
     with Server(run.ip, run.port, told) as server:
@@ -52,10 +53,10 @@ def view_model(
                 model.show.seconds.clear()  # a long evening would keep them all
 
 
-def _opened(settings: Settings, iteration: int) -> Model:
+def _opened(settings: Settings, iteration: int, posed_mb: int) -> Model:
     device = choose_device(settings.run.device)
     facts, method = open_model(settings, iteration, device)
-    show = Show(method, FrameLoader(settings.run.cache_mb, device))
+    show = Show(method, FrameLoader(settings.run.cache_mb, device), Kept(method, posed_mb))
     try:  # pictures to be shown beside, and the head model
         scene = load_scene(settings.dataset, settings.model, settings.data)
     except InputError:

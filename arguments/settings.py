@@ -324,6 +324,11 @@ class ViewParams:
 
     iteration: int = setting(-1, "step of the saved model; -1 is the last", valid=at_least(-1))
     beside: str = setting("", "output folder of a second model, shown beside", is_path=True)
+    posed_mb: int = setting(
+        512,
+        "memory for posed Gaussians, in MiB, of each model: a moment seen again is only drawn",
+        valid=at_least(0),
+    )
 
 
 @dataclass(frozen=True)

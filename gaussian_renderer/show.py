@@ -19,6 +19,7 @@ class Poses(Protocol):
 
     background: Tensor  # (3,)
     antialiased: bool  # how it was trained
+    sees_camera: bool  # whether a pose depends on where the frame's camera stands
 
     def prepare(self, frame: Frame) -> Frame: ...
     def __call__(self, frame: Frame) -> Gaussians: ...

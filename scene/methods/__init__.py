@@ -54,6 +54,7 @@ class MethodBase(nn.Module):
     table: GaussianTable
     activations_per_row = 0  # floats that a training step keeps per Gaussian beside its columns
     half: tuple[str, ...] = ()  # tensors that a model alone has in float16; checkpoints do not
+    sees_camera = False  # whether a pose depends on where the frame's camera stands
 
     def __init__(self, facts: SceneFacts, settings: Settings) -> None:
         super().__init__()

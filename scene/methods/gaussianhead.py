@@ -123,6 +123,8 @@ class OptimizationParams(BodyRates, CommonOptions):
 class Method(MethodBase):
     """Expressions move Gaussians whose looks a tri-plane holds, read at rotated copies of each."""
 
+    sees_camera = True
+
     @classmethod
     def needs(cls, settings: Settings) -> tuple[str, ...]:
         return ("flame_pose", "expression") if settings.hidden.flame_pose_input else ("expression",)

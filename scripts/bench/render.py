@@ -5,7 +5,8 @@ none of its work is saved: a HexPlane lookup, the MLP, activation, drawing, at a
 another side in every frame. With --avatar it is a MonoGaussianAvatar on the procedural head, baked,
 30,000 points at 512x512 that talk and turn. With --model it is a trained model, its own moments and
 cameras, whatever its method. Posing, drawing and the picture in 8 bits are also timed apart, which
-costs a GPU their overlap; FPS are of the first two.
+costs a GPU their overlap; FPS are of the first two, and those of the same frames once more, whose
+poses are kept, as the viewer keeps them.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import torch
 
 from arguments import parse_render_args, parse_train_args
 from gaussian_renderer import Painter
+from gaussian_renderer.kept import Kept
 from scene import Scene, Subject
 from scene.cameras import Camera, intrinsics
 from scene.facts import SceneFacts
@@ -39,6 +41,7 @@ from utils.images import to_pixels
 from utils.random import generator
 
 N_FRAMES = 30
+KEPT_MB = 1_024  # of the posed frames
 DISTANCE = 4.0  # of the cameras from the middle; the points are as those of rasterizer.py
 FOCAL = 1.2  # times the width
 AVATAR_FOCAL = 2.2  # the same of an avatar, whose head then fills the picture
@@ -141,14 +144,15 @@ def frames_per_second(
 def measured(
     method: MethodBase, frames: list[Frame], device: torch.device, repeats: int
 ) -> dict[str, object]:
-    """FPS of all frames one after another, milliseconds of posing and drawing one and of its
-    picture in 8 bits."""
-    paint = Painter()
+    """FPS of all frames one after another, posed anew and kept, milliseconds of posing and drawing
+    one and of its picture in 8 bits."""
+    paint, kept = Painter(), Kept(method, KEPT_MB)
 
     def draw_all(tick: Tick) -> None:
-        for frame in frames:
-            paint(frame.camera, method(frame), frame.background)
-        tick("frames")
+        for name, pose in (("frames", method), ("kept", kept)):
+            for frame in frames:
+                paint(frame.camera, pose(frame), frame.background)
+            tick(name)
 
     def draw_one(tick: Tick) -> None:
         gaussians = method(frames[0])
@@ -160,10 +164,10 @@ def measured(
 
     whole = measure(draw_all, device, max(1, repeats // 5))
     parts = measure(draw_one, device, repeats)
-    fps = 1e3 * len(frames) / whole["frames_ms"]
+    fps, kept_fps = (1e3 * len(frames) / whole[f"{name}_ms"] for name in ("frames", "kept"))
     count, camera = len(method.table), frames[0].camera
     size = f"{camera.width}x{camera.height}"
-    return {"gaussians": count, "image": size, "fps": fps, **parts}
+    return {"gaussians": count, "image": size, "fps": fps, "kept_fps": kept_fps, **parts}
 
 
 def main(argv: list[str]) -> None:

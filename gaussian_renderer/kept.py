@@ -1,0 +1,78 @@
+"""Posed Gaussians that are kept: a moment that is seen again, in a loop or from another side, costs
+its drawing alone."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import fields, replace
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+from gaussian_renderer.show import Poses
+from scene.facts import CARRIED
+from scene.frames import Frame
+from scene.gaussian_model import Gaussians
+
+Moment = tuple[object, ...]
+
+
+class Kept:
+    """Poses frames as a trained model does, to the bit, and keeps what it posed.
+
+    What no moment changes, such as colours, is kept once. Over the budget, moments go by chance: a
+    loop that is longer than what fits still finds some of it, and what nobody wishes again is gone
+    in the end.
+    """
+
+    def __init__(self, model: Poses, budget_mb: int) -> None:
+        self.model, self.budget = model, budget_mb * 2**20
+        self.used = 0  # bytes
+        self._first: Gaussians | None = None
+        self._posed: dict[Moment, Gaussians] = {}
+        self._chance = random.Random(0)
+
+    @torch.no_grad()
+    def __call__(self, frame: Frame) -> Gaussians:
+        moment = _moment(frame, with_place=self.model.sees_camera)
+        if moment not in self._posed:
+            posed = self.model(frame)
+            if self._first is None:
+                self._first = posed
+                self.used = sum(each.nbytes for each in _tensors(posed).values())
+            posed = self._lean(posed)
+            self._posed[moment] = posed
+            self.used += self._own_bytes(posed)
+            while self.used > self.budget and self._posed:
+                self._drop()
+            return posed
+        return self._posed[moment]
+
+    def _lean(self, posed: Gaussians) -> Gaussians:
+        """The Gaussians, with those tensors of the first ones that they equal."""
+        first = _tensors(self._first)
+        same = {k: first[k] for k, v in _tensors(posed).items() if torch.equal(v, first[k])}
+        return replace(posed, **same)
+
+    def _own_bytes(self, posed: Gaussians) -> int:
+        first = _tensors(self._first)
+        return sum(v.nbytes for k, v in _tensors(posed).items() if v is not first[k])
+
+    def _drop(self) -> None:
+        place = self._chance.randrange(len(self._posed))
+        self.used -= self._own_bytes(self._posed.pop(next(islice(self._posed, place, None))))
+
+
+def _tensors(gaussians: Gaussians) -> dict[str, Tensor]:
+    found = {field.name: getattr(gaussians, field.name) for field in fields(gaussians)}
+    return {name: value for name, value in found.items() if isinstance(value, Tensor)}
+
+
+def _moment(frame: Frame, *, with_place: bool) -> Moment:
+    """All of a prepared frame that a pose may depend on; with the camera's place if that is."""
+    told = [getattr(frame, name) for name in CARRIED]
+    if with_place:
+        told.append(frame.camera.center)
+    numbers = (None if each is None else each.cpu().numpy().tobytes() for each in told)
+    return frame.index, frame.time, *numbers
