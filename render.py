@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from arguments import parse_render_args
 from arguments.settings import RenderParams, Settings
-from gaussian_renderer.kept import Kept
+from gaussian_renderer.kept import Kept, come_again
 from gaussian_renderer.marks import Marks, dots, trails
 from gaussian_renderer.show import Show
 from scene import SPLITS, avatar, found_folder, load_scene
@@ -180,7 +180,8 @@ def write_shot(
     with ExitStack() as open_videos, Behind() as later:
         timed = [drawn(frame) for frame in frames[:TIMED]]
         timing = show.frames_per_second()
-        show.pose = Kept(show.model, KEPT_MB)  # from here on: what is timed is posed
+        if come_again(show.model, frames):
+            show.pose = Kept(show.model, KEPT_MB)  # from here on: what is timed is posed
         views = chain(timed, map(drawn, frames[TIMED:]))
         for k, view in enumerate(tqdm(views, name, len(frames), disable=settings.run.quiet)):
             later(write, k, *view)

@@ -4,6 +4,7 @@ its drawing alone."""
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from itertools import islice
 
@@ -64,13 +65,18 @@ class Kept:
         self.used -= self._own_bytes(self._posed.pop(next(islice(self._posed, place, None))))
 
 
+def come_again(model: Poses, frames: Sequence[Frame]) -> bool:
+    """Whether some moment is among the frames more than once."""
+    return len({_moment(frame, with_place=model.sees_camera) for frame in frames}) < len(frames)
+
+
 def _tensors(gaussians: Gaussians) -> dict[str, Tensor]:
     found = {field.name: getattr(gaussians, field.name) for field in fields(gaussians)}
     return {name: value for name, value in found.items() if isinstance(value, Tensor)}
 
 
 def _moment(frame: Frame, *, with_place: bool) -> Moment:
-    """All of a prepared frame that a pose may depend on; with the camera's place if that is."""
+    """All of a frame that a pose may depend on; with the camera's place where that is of it."""
     told = [getattr(frame, name) for name in CARRIED]
     if with_place:
         told.append(frame.camera.center)

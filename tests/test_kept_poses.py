@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from arguments import parse_render_args
-from gaussian_renderer.kept import Kept
+from gaussian_renderer.kept import Kept, come_again
 from gaussian_renderer.show import Show
 from scene.cameras import Camera, intrinsics
 from scene.facts import CARRIED
@@ -63,6 +63,15 @@ def test_a_moment_is_posed_once_from_whatever_side_it_is_seen():
     pose(replace(frame, camera=ASIDE))
     pose(frame)
     assert model.calls == 3
+
+
+def test_frames_say_whether_a_moment_comes_again():
+    model = Counts()
+    sides = [Frame(CAMERA, 0, 0.5), Frame(ASIDE, 0, 0.5)]
+    assert come_again(model, sides)
+    assert not come_again(model, [Frame(CAMERA, 0, 0.5), Frame(CAMERA, 0, 0.25)])
+    model.sees_camera = True
+    assert not come_again(model, sides)
 
 
 @pytest.mark.parametrize("name", ["time", "index", *CARRIED])
