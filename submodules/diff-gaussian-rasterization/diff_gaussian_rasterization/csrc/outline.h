@@ -204,19 +204,17 @@ DGR_FN void list_group(const Outline<Vec<S>>& outlines, uint32_t bits, int width
   });
 }
 
-// The pairs of rows begin .. end, to the slots that `offsets` give them.
+// The pairs of rows begin .. end, one after the other.
 template <class S>
 void place_rows(const DgrScene& scene, const DgrState& state, const void* outlines, Placed* placed,
                 int64_t begin, int64_t end) {
   constexpr int W = Vec<S>::kLanes;
-  Placed* next = placed + state.offsets[begin];
   for (int64_t first = begin; first < end; first += W) {
-    const uint32_t* slots = state.offsets + first;
     uint32_t bits = 0;
     for (int i = 0; i < W && first + i < end; ++i)
-      bits |= (uint32_t)(slots[i + 1] > slots[i]) << i;
+      bits |= (uint32_t)(state.radii[first + i] != 0) << i;
     visit_tiles<S>(((const Outline<Vec<S>>*)outlines)[first / W], bits, scene.width, scene.height,
-                   [&](int, const Placed& pair) DGR_INLINE { *next++ = pair; });
+                   [&](int, const Placed& pair) DGR_INLINE { *placed++ = pair; });
   }
 }
 

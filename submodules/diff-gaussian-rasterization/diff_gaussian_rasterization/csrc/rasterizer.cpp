@@ -143,15 +143,15 @@ int64_t forward(const DgrScene& scene, DgrState state, const DgrImage& image,
     return kBadCamera;
   const Kernels& kernels = dgr::kernels[scene.is_double];
   const int tile_total = tile_count(scene), threads = team_size(scene, tile_total);
-  Chunks lists(chunk_count(scene));
-  Binning binning(scene, state, lists, threads);
+  const int64_t chunk_total = chunk_count(scene);
+  Binning binning(scene, state, threads);
   const Scratch scratch(kernels.scratch(scene), threads);
-  const Buffer outlines = aligned(lists.count() * kChunk * kOutlineNumbers * number_bytes(scene));
-  Tasks chunks(lists.count()), tiles(tile_total);
+  const Buffer outlines = aligned(chunk_total * kChunk * kOutlineNumbers * number_bytes(scene));
+  Tasks chunks(chunk_total), tiles(tile_total);
   int64_t result = 0;
   const auto allocate_pairs = [&] {
     result = guarded([&]() -> int64_t {
-      const int64_t pairs = binning.number_slots();
+      const int64_t pairs = binning.number_chunks();
       state.pairs = allocate(pairs);
       if (!state.pairs) return kNoMemory;
       binning.make_room(pairs);
@@ -160,16 +160,16 @@ int64_t forward(const DgrScene& scene, DgrState state, const DgrImage& image,
   };
   Team::run(threads, [&](Team& team, int rank) {
     for_chunks(scene, chunks, [&](int64_t begin, int64_t end) {
-      kernels.project(scene, state, outlines.get(), lists[begin / kChunk], begin, end);
+      kernels.project(scene, state, outlines.get(), binning.pairs(begin), begin, end);
+      binning.collect(begin, end);
     });
     team.meet();
     if (rank == 0) allocate_pairs();
+    binning.sort();
     team.meet();
     if (result < 0) return;
-    binning.run(team, rank, [&](int64_t chunk, Placed* placed) {
-      for_chunk(scene, chunk, [&](int64_t begin, int64_t end) {
-        kernels.place(scene, state, outlines.get(), placed, begin, end);
-      });
+    binning.run(team, rank, [&](int64_t begin, int64_t end, Placed* placed) {
+      kernels.place(scene, state, outlines.get(), placed, begin, end);
     });
     team.meet();
     int64_t tile;

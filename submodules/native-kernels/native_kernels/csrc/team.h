@@ -1,14 +1,17 @@
-// A team of threads that lives for one call. Who waits yields its processor, and soon sleeps, so
-// another job on the machine costs its share and no more; and with nothing left running between
-// calls, fork stays safe.
+// A team of threads, kept by the thread that calls. Who waits within a call yields its processor, and
+// soon sleeps; between calls all of the team sleep: another job on the machine costs its share and no
+// more.
 #pragma once
 
 #include <pthread.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <system_error>
 #include <thread>
@@ -30,25 +33,20 @@ class Monitor {
 
 class Team {
  public:
-  // Runs body(rank) on `size` threads, or on as many as the system grants; the caller is rank 0.
+  // Runs body(team, rank) on `size` threads, or on as many as the system grants; the caller is rank
+  // 0. A body runs no other.
   template <class Body>
   static void run(int size, const Body& body) {
-    Team team;
-    std::vector<std::thread> others;
-    others.reserve(size > 1 ? size - 1 : 0);
-    for (int rank = 1; rank < size; ++rank) {
-      try {
-        others.emplace_back([&team, &body, rank] { body(team, rank); });
-      } catch (const std::system_error&) {
-        break;
-      }
-    }
-    team.complete((int)others.size() + 1);
+    Team& team = of_this_thread();
+    team.hire(size - 1);
+    team.size_ = std::max(1, std::min(size, 1 + (int)team.members_.size()));
+    team.body_ = &body;
+    team.work_ = [](const void* body, Team& team, int rank) { (*(const Body*)body)(team, rank); };
+    for (int rank = 1; rank < team.size_; ++rank) team.members_[rank - 1]->wake();
     body(team, 0);
-    for (std::thread& thread : others) thread.join();
+    team.meet();
   }
 
-  // Rank 0 knows it at once, the others from their first meeting on.
   int size() const { return size_; }
 
   // Returns when every thread of the team has come here.
@@ -70,6 +68,63 @@ class Team {
   }
 
  private:
+  class Member {
+   public:
+    Member(Team& team, int rank) : thread_([this, &team, rank] { serve(team, rank); }) {}
+    ~Member() { thread_.join(); }
+    void wake() {
+      const auto lock = monitor_.lock();
+      asleep_ = false;
+      monitor_.notify_all();
+    }
+
+   private:
+    void sleep() {
+      const auto lock = monitor_.lock();
+      while (asleep_) monitor_.wait();
+      asleep_ = true;
+    }
+    void serve(Team& team, int rank) {
+      for (sleep(); team.work_; sleep()) {
+        team.work_(team.body_, team, rank);
+        team.meet();
+      }
+    }
+
+    Monitor monitor_;
+    bool asleep_ = true;
+    std::thread thread_;
+  };
+
+  // A forked process has none of its parent's threads, and leaves alone what they left.
+  struct Farewell {
+    void operator()(Team* team) const {
+      if (team->process_ == getpid()) delete team;
+    }
+  };
+
+  static Team& of_this_thread() {
+    static thread_local std::unique_ptr<Team, Farewell> team;
+    if (!team || team->process_ != getpid()) team.reset(new Team);
+    return *team;
+  }
+
+  ~Team() {
+    work_ = nullptr;
+    for (auto& member : members_) member->wake();
+  }
+
+  void hire(int members) {
+    members_.reserve(std::max(members, 0));
+    while ((int)members_.size() < members) {
+      try {
+        members_.emplace_back(new Member(*this, (int)members_.size() + 1));
+      } catch (const std::system_error&) {
+        return;
+      }
+    }
+  }
+
   // Falling asleep and being woken takes 10 to 50 us, often more than what is waited for. False
   // where that takes longer.
   template <class Done>
@@ -82,14 +137,13 @@ class Team {
     return false;
   }
 
-  void complete(int size) {
-    const auto lock = monitor_.lock();
-    size_ = size;
-  }
-
-  Monitor monitor_;
-  int size_ = 0, arrived_ = 0;  // a size of 0 is not known yet: nobody's arrival is the last
+  const pid_t process_ = getpid();
+  int size_ = 1, arrived_ = 0;
   std::atomic<int64_t> round_{0};
+  const void* body_ = nullptr;
+  void (*work_)(const void* body, Team& team, int rank) = nullptr;  // null: the members leave
+  Monitor monitor_;
+  std::vector<std::unique_ptr<Member>> members_;
 };
 
 // Hands out 0 .. count - 1, each once. Who gets which never matters to a result.
