@@ -22,7 +22,7 @@ struct SortKey {
 
 // What a chunk has: rows that are drawn, their pairs, as far as these were kept, and how many pairs
 // the chunks before it have.
-struct Chunk {
+struct alignas(64) Chunk {  // a cache line: neighbours are other threads' work
   PlacedList pairs;
   int64_t first_slot;
   int drawn;
@@ -79,9 +79,10 @@ class Binning {
     int64_t chunk;
     while (copies_.take(chunk)) {
       const PlacedList& pairs = chunks_[chunk].pairs;
+      const int64_t first_slot = chunks_[chunk].first_slot;
       const int64_t begin = chunk * kChunk, end = std::min(begin + kChunk, scene_.count);
-      for (int64_t i = begin; i < end; ++i) state_.offsets[i + 1] += (uint32_t)chunks_[chunk].first_slot;
-      Placed* to = placed_.get() + chunks_[chunk].first_slot;
+      for (int64_t i = begin; i < end; ++i) state_.offsets[i + 1] += (uint32_t)first_slot;
+      Placed* to = placed_.get() + first_slot;
       if (pairs.size > pairs.capacity)
         place(begin, end, to);
       else if (pairs.size > 0)
@@ -129,8 +130,8 @@ class Binning {
   // all: room for twice the keys.
   template <class Bits>
   void sort_by_depth(const std::unique_ptr<SortKey<Bits>[]>& all) {
-    // As few digits as the range of depths allows; tables of digits of 12 bits still fit into a
-    // first-level cache.
+    // As few digits as the range of the depths allows; the table of a digit of 12 bits still fits
+    // into a first-level cache.
     constexpr int kMostBits = 12, kMostDigits = (8 * sizeof(Bits) - 1) / kMostBits + 1;
     SortKey<Bits>*keys = all.get(), *spare = keys + scene_.count;
     drawn_ = 0;
@@ -141,9 +142,9 @@ class Binning {
         least = std::min(least, key.depth), most = std::max(most, key.depth);
         keys[drawn_++] = key;
       }
-    int bits = 0;
+    int bits = 1;
     while (drawn_ > 0 && (most - least) >> bits) ++bits;
-    const int digits = (bits + kMostBits - 1) / kMostBits, width = digits ? (bits + digits - 1) / digits : 0;
+    const int digits = (bits + kMostBits - 1) / kMostBits, width = (bits + digits - 1) / digits;
     const auto digit = [&](const SortKey<Bits>& key, int k) {
       return (key.depth - least) >> k * width & (((Bits)1 << width) - 1);
     };

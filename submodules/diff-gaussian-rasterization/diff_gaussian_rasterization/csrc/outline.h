@@ -53,7 +53,7 @@ DGR_FN Placed placed(uint32_t tile, uint32_t rows) {
           {(uint8_t)rows, (uint8_t)(rows >> 8), (uint8_t)(rows >> 16), (uint8_t)(rows >> 24)}};
 }
 
-// The pairs of Gaussians that reach few tiles, one Gaussian per lane. Every tile that any of them may
+// The pairs of Gaussians that reach few tiles, one Gaussian per lane: each tile that one of them may
 // reach is looked at for all at once.
 template <class S>
 class FewTiles {
@@ -98,8 +98,8 @@ class FewTiles {
   // Whether write() knows the lane's pairs.
   DGR_FN bool few(int lane) const { return few_ >> lane & 1; }
 
-  // Writes the pairs of a lane, tile columns from left to right, in each from top to bottom; what lies
-  // behind them in room for kRoom may change, too. Returns how many there are.
+  // Writes the pairs of a lane, tile columns from left to right, in each from top to bottom, and
+  // returns how many they are. What lies behind them, in room for kRoom in all, may change, too.
   DGR_FN int write(int lane, Placed* to) const {
     int pairs = 0;
     for (int k = 0; k < count_; ++k) {

@@ -1,6 +1,6 @@
-// A team of threads, kept by the thread that calls. Who waits within a call yields its processor, and
-// soon sleeps; between calls all of the team sleep: another job on the machine costs its share and no
-// more.
+// A team of threads that stays with the thread that calls. Who waits within a call yields its
+// processor, and soon sleeps; between calls all members sleep: another job on the machine costs its
+// share and no more.
 #pragma once
 
 #include <pthread.h>
@@ -125,8 +125,8 @@ class Team {
     }
   }
 
-  // Falling asleep and being woken takes 10 to 50 us, often more than what is waited for. False
-  // where that takes longer.
+  // Falling asleep and being woken takes as long as this, often longer than what is waited for.
+  // False when the time is up.
   template <class Done>
   static bool yield_until(const Done& done) {
     const auto begin = std::chrono::steady_clock::now();
