@@ -39,7 +39,7 @@ class Binning {
         long_keys_(scene.is_double ? new SortKey<uint64_t>[2 * scene.count] : nullptr),
         order_(new uint32_t[scene.count]),
         counts_(new uint32_t[tiles_ * threads]),
-        copies_((int64_t)chunks_.size()) {}
+        copies_((int64_t)chunks_.size(), threads) {}
   Binning(const Binning&) = delete;
   ~Binning() {
     for (Chunk& chunk : chunks_) std::free(chunk.pairs.data);
@@ -77,7 +77,7 @@ class Binning {
   template <class Place>
   void run(Team& team, int rank, const Place& place) {
     int64_t chunk;
-    while (copies_.take(chunk)) {
+    while (copies_.take(rank, chunk)) {
       const PlacedList& pairs = chunks_[chunk].pairs;
       const int64_t first_slot = chunks_[chunk].first_slot;
       const int64_t begin = chunk * kChunk, end = std::min(begin + kChunk, scene_.count);
@@ -204,5 +204,6 @@ class Binning {
   const std::unique_ptr<SortKey<uint64_t>[]> long_keys_;  // of doubles
   const std::unique_ptr<uint32_t[]> order_;  // the drawn Gaussians, nearest first
   std::unique_ptr<uint32_t[]> counts_;
-  Tasks sorts_{1}, copies_;
+  Tasks sorts_{1};
+  SharedTasks copies_;
 };

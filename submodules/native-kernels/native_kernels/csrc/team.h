@@ -159,3 +159,29 @@ class Tasks {
   const int64_t count_;
   std::atomic<int64_t> next_{0};
 };
+
+// The same, but each thread takes its own part of them first, which is the same in every call: what
+// it touched last time may still be in its cache. Then it helps the others.
+class SharedTasks {
+ public:
+  SharedTasks(int64_t count, int threads) : parts_(threads) {
+    for (int rank = 0; rank < threads; ++rank) {
+      parts_[rank].next = count * rank / threads;
+      parts_[rank].end = count * (rank + 1) / threads;
+    }
+  }
+  bool take(int rank, int64_t& task) {
+    for (size_t k = 0; k < parts_.size(); ++k) {
+      Part& part = parts_[(rank + k) % parts_.size()];
+      if (part.next < part.end && (task = part.next++) < part.end) return true;
+    }
+    return false;
+  }
+
+ private:
+  struct alignas(64) Part {
+    std::atomic<int64_t> next{0};
+    int64_t end = 0;
+  };
+  std::vector<Part> parts_;
+};
