@@ -11,7 +11,8 @@ int vector_bytes() { return kVectorBytes; }
 
 // Threads that ran, with `threads` asked for; each writes its rank + 1 and takes tasks twice over.
 int run_team(int threads, int tasks, int* ranks, int* done) {
-  Tasks first(tasks), second(tasks);
+  Tasks first(tasks);
+  SharedTasks second(tasks, threads > 1 ? threads : 1);
   int size = 0;
   Team::run(threads, [&](Team& team, int rank) {
     ranks[rank] = rank + 1;
@@ -19,7 +20,7 @@ int run_team(int threads, int tasks, int* ranks, int* done) {
     int64_t task;
     while (first.take(task)) ++done[task];
     team.meet();
-    while (second.take(task)) done[task] = done[task] == 1 ? 2 : -1;
+    while (second.take(rank, task)) done[task] = done[task] == 1 ? 2 : -1;
   });
   return size;
 }

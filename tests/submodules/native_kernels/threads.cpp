@@ -16,16 +16,15 @@ int64_t dgr_backward(const DgrScene*, const DgrState*, const DgrImage*, const Dg
 extern int (*const ff_lookup_forward_f32)(const Field*, const float*, int64_t, float*, int);
 extern int (*const ff_lookup_backward_f32)(const Field*, const float*, int64_t, const float*,
                                            float*, int);
-extern int (*const ff_penalties_forward_f32)(const PenaltyPlane*, int32_t, int32_t, float*, int);
-extern int (*const ff_penalties_backward_f32)(const PenaltyPlane*, int32_t, int32_t, const float*,
-                                              int);
+extern int (*const ff_plane_penalties_f32)(const PenaltyPlane*, int32_t, int32_t, float*, int);
 extern int (*const ff_ssim_forward_f32)(const SsimShape*, const float*, const float*, float*,
                                         float*, int);
 extern int (*const ff_ssim_backward_f32)(const SsimShape*, const float*, const float*,
                                          const float*, float, float*, float*, int);
-extern int (*const ff_mlp_forward_f32)(const OffsetMlp*, const float*, int64_t, float* const*, int);
-extern int (*const ff_mlp_backward_f32)(const OffsetMlp*, const float*, int64_t,
-                                        const float* const*, float*, int);
+extern int (*const ff_mlp_forward_f32)(const OffsetMlp*, const float* const*, int64_t,
+                                       float* const*, int);
+extern int (*const ff_mlp_backward_f32)(const OffsetMlp*, const float* const*, int64_t,
+                                        const float* const*, float* const*, int);
 extern int (*const ff_adam_step_f32)(const AdamStep*, const uint8_t*, int);
 }
 
@@ -72,8 +71,8 @@ void rasterize(Arrays& a, int threads) {
   kept.pairs = pairs.data();
   const DgrGradients grad = {
       a.of(3 * pixels, 1), a.of(pixels, 1), a.of(pixels, 1), a.of(3 * n), a.of(4 * n), a.of(3 * n),
-      nullptr,             a.of(n),         a.of(48 * n),    nullptr,     a.of(3 * n), a.of(16),
-      a.of(3)};
+      nullptr,             a.of(n),         a.of(48 * n),    nullptr,     a.of(3 * n), a.of(3 * n),
+      a.of(16),            a.of(3)};
   dgr_backward(&s, &kept, &image, &grad);
 }
 
@@ -85,14 +84,13 @@ void look_up(Arrays& a, int threads) {
   for (const auto& pair : pairs) {
     float *values = a.of(size * size * channels, 1), *grad = a.of(size * size * channels);
     planes.push_back({values, grad, size, size, pair[0], pair[1]});
-    penalized.push_back({values, a.of(size * size * channels), size, size});
+    penalized.push_back({values, a.of(size * size * channels), size, size, {1, 2, 3}});
   }
-  const Field field = {planes.data(), 1, 6, channels, 3, 0.3};
+  const Field field = {planes.data(), 1, 6, channels, 3, 0.3, channels};
   const float* points = a.of(3 * n, 1);
   ff_lookup_forward_f32(&field, points, n, a.of(n * channels), threads);
   ff_lookup_backward_f32(&field, points, n, a.of(n * channels, 1), a.of(3 * n), threads);
-  ff_penalties_forward_f32(penalized.data(), 6, channels, a.of(18), threads);
-  ff_penalties_backward_f32(penalized.data(), 6, channels, a.of(18, 1), threads);
+  ff_plane_penalties_f32(penalized.data(), 6, channels, a.of(1), threads);
 }
 
 void compare_pictures(Arrays& a, int threads) {
@@ -110,12 +108,13 @@ void run_layers(Arrays& a, int threads) {
   for (const auto& s : sizes)
     layers.push_back({a.of(s[0] * s[1], 0.3f), a.of(s[1], 0.1f), a.of(s[0] * s[1]), a.of(s[1]),
                       s[0], s[1]});
-  const OffsetMlp mlp = {layers.data(), 2, 3, 0};
-  const float* features = a.of(n * 32, 1);
-  float* outputs[] = {a.of(3 * n), a.of(3 * n), a.of(4 * n)};
+  const int32_t width = 32;
+  const OffsetMlp mlp = {layers.data(), 2, 3, 0, 0, 0, 0, nullptr, 1, &width};
+  const float* features[] = {a.of(n * width, 1)};
+  float *grad_features[] = {a.of(n * width)}, *outputs[] = {a.of(3 * n), a.of(3 * n), a.of(4 * n)};
   const float* grads[] = {a.of(3 * n, 1), a.of(3 * n, 1), a.of(4 * n, 1)};
   ff_mlp_forward_f32(&mlp, features, n, outputs, threads);
-  ff_mlp_backward_f32(&mlp, features, n, grads, a.of(n * 32), threads);
+  ff_mlp_backward_f32(&mlp, features, n, grads, grad_features, threads);
 }
 
 void step(Arrays& a, int threads) {

@@ -131,7 +131,7 @@ void blend_tile_backward(const DgrScene& scene, const DgrState& state, const Dgr
   typedef Vec<S> V;
   Tile<S, kC> tile(scene, number, scratch);
   // The tile that this thread is likely to take next: its lines have this tile's time to arrive.
-  prefetch_gradient<S>(scene, image, grad, number + scene.threads);
+  prefetch_gradient<S>(scene, image, grad, number + 1);
   const int channels = tile.channels();
   V* many = (V*)((char*)scratch + tile.bytes(channels));
   S* rows = (S*)pairs.rows;

@@ -26,6 +26,19 @@ DGR_FN void store_columns(const Vec<S>* columns, int count, S* rows, int64_t str
   }
 }
 
+// store_columns past the caches, where whole lines are written: for what is read much later.
+template <class S>
+DGR_FN void stream_columns(const Vec<S>* columns, int count, S* rows, int64_t stride, int valid) {
+  store_columns(columns, count, rows, stride, valid);
+}
+
+// Before other threads read what was streamed.
+inline void finish_streams() {
+#if defined(__AVX512F__)
+  _mm_sfence();
+#endif
+}
+
 constexpr int kSumsAtOnce = 16;
 
 // out[k] = sum of parts[k]'s lanes, for sixteen parts.
@@ -156,6 +169,24 @@ DGR_FN void store_columns<float>(const Vec<float>* columns, int count, float* ro
   if (first % kLine == 0) prefetch_rows<1>(rows + first, stride);
   store_square(columns + first, count - first, rows + first, stride, valid);
 }
+
+#if defined(__AVX512F__)
+
+template <>
+DGR_FN void stream_columns<float>(const Vec<float>* columns, int count, float* rows, int64_t stride,
+                                  int valid) {
+  constexpr int W = Vec<float>::kLanes;
+  const bool lines = (uintptr_t)rows % kVectorBytes == 0 && stride % W == 0 && count % W == 0;
+  if (!lines || valid < W) return store_columns(columns, count, rows, stride, valid);
+  for (int first = 0; first < count; first += W) {
+    FloatRow v[W];
+    for (int k = 0; k < W; ++k) v[k] = (FloatRow)columns[first + k].v;
+    transpose(v);
+    for (int i = 0; i < W; ++i) _mm512_stream_ps(rows + i * stride + first, v[i]);
+  }
+}
+
+#endif
 
 #endif
 

@@ -48,62 +48,89 @@ DGR_FN I rows_in_tile(I l_begin, I l_end, I r_begin, I r_end, I tile_row) {
   return ((a < b) | (c < d)) ? (a | b << 8 | c << 16 | d << 24) : zero;
 }
 
-// The tile columns that Gaussians can reach, one Gaussian per lane: how many from which one on, and,
-// where these are few, the rows that the two strips of each hold, and the tiles.
+DGR_FN Placed placed(uint32_t tile, uint32_t rows) {
+  return {tile,
+          {(uint8_t)rows, (uint8_t)(rows >> 8), (uint8_t)(rows >> 16), (uint8_t)(rows >> 24)}};
+}
+
+// The pairs of Gaussians that reach few tiles, one Gaussian per lane: each tile that one of them may
+// reach is looked at for all at once.
 template <class S>
-class ReachedColumns {
+class FewTiles {
  public:
   typedef Vec<S> V;
   typedef typename V::Int Int;
-  static constexpr int kFew = 4;
+  static constexpr int kColumns = 4, kRows = 4;  // of tiles, at most
+  static constexpr int kRoom = kColumns * kRows;
 
   // bits: the lanes that count.
-  DGR_FN ReachedColumns(const Outline<V>& o, uint32_t bits, int width, int height) {
+  DGR_FN FewTiles(const Outline<V>& o, uint32_t bits, int width, int height) {
     // As reached_strips has it.
     const V last(S(width - 1)), zero(S(0));
     const V left = o.u - o.half_x - V(S(0.501)), right = o.u + o.half_x - V(S(0.499));
     const Int first = __builtin_convertvector(maximum(left, zero).v, Int) / kTile,
               last_strip = __builtin_convertvector(minimum(right, last).v, Int) / 8;
     const Int seen = (right.v >= zero.v) & (left.v <= last.v);
-    keep(first, first_);
-    keep((last_strip / 2 - first + 1) & seen, count_);
-    int steps = 0;
-    for (; bits; bits &= bits - 1) {
-      const int lane = __builtin_ctz(bits);
-      if (few(lane) && steps < count(lane)) steps = count(lane);
-    }
-    for (int step = 0; step < steps; ++step) {
+    few_ = bits;
+    const int columns = keep_few((last_strip / 2 - first + 1) & seen, kColumns);
+    Column all[kColumns];
+    Int tall{};
+    for (int step = 0; step < columns; ++step) {
       const Int column = first + step;
       const V x = V(__builtin_convertvector(column * kTile, typename V::Native)) + V(S(0.5));
       // A strip that lies in the tile but not in the image holds no rows.
-      keep_column(step, strip(o, x, height, Int{} - 1),
-                  strip(o, x + V(S(8)), height, column * 2 + 1 <= last_strip));
+      all[step] = {strip(o, x, height, column * 2 <= last_strip),
+                   strip(o, x + V(S(8)), height, column * 2 + 1 <= last_strip)};
+      const Int rows = all[step].end() - all[step].begin();
+      tall = tall < rows ? rows : tall;
     }
+    const int rows = keep_few(tall, kRows), across = (width + kTile - 1) / kTile;
+    for (int step = 0; step < columns; ++step)
+      for (int k = 0; k < rows; ++k) {
+        const Column& c = all[step];
+        const Int row = c.begin() + k;
+        keep(row * across + first + step, tiles_[count_]);
+        keep(rows_in_tile(c.left.begin, c.left.end, c.right.begin, c.right.end, row),
+             rows_[count_++]);
+      }
   }
 
-  int first(int lane) const { return (int)first_[lane]; }
-  int count(int lane) const { return (int)count_[lane]; }
-  bool few(int lane) const { return count_[lane] <= kFew; }
-  Rows left(int lane, int step) const { return {at(step, 0, lane), at(step, 1, lane)}; }
-  Rows right(int lane, int step) const { return {at(step, 2, lane), at(step, 3, lane)}; }
-  // As reached_tiles has it.
-  Rows tiles(int lane, int step) const { return {at(step, 4, lane), at(step, 5, lane)}; }
-  // rows_in_tile of the k-th of them.
-  DGR_FN uint32_t rows(int lane, int step, int k) const {
-    if (k < kTiles) return (uint32_t)kept_[step][6 + k][lane];
-    const Rows l = left(lane, step), r = right(lane, step);
-    return (uint32_t)rows_in_tile(l.begin, l.end, r.begin, r.end, tiles(lane, step).begin + k);
+  // Whether write() knows the lane's pairs.
+  DGR_FN bool few(int lane) const { return few_ >> lane & 1; }
+
+  // Writes the pairs of a lane, tile columns from left to right, in each from top to bottom, and
+  // returns how many they are. What lies behind them, in room for kRoom in all, may change, too.
+  DGR_FN int write(int lane, Placed* to) const {
+    int pairs = 0;
+    for (int k = 0; k < count_; ++k) {
+      to[pairs] = placed((uint32_t)tiles_[k][lane], (uint32_t)rows_[k][lane]);
+      pairs += rows_[k][lane] != 0;
+    }
+    return pairs;
   }
 
  private:
-  static constexpr int kTiles = 2;  // that all lanes are told of at once
   typedef simd::Bits<S> Whole[V::kLanes];
   struct Strip {
     Int begin, end;
   };
+  // The two strips of a tile column.
+  struct Column {
+    Strip left, right;
+    // As reached_tiles has it.
+    DGR_FN Int begin() const {
+      const Int least = left.begin < right.begin ? left.begin : right.begin;
+      return (left.begin >= left.end     ? right.begin
+              : right.begin >= right.end ? left.begin
+                                         : least) /
+             kTile;
+    }
+    DGR_FN Int end() const {
+      return ((left.end > right.end ? left.end : right.end) + (kTile - 1)) / kTile;
+    }
+  };
 
   static DGR_FN void keep(Int x, Whole& to) { std::memcpy(to, &x, sizeof x); }
-  int at(int step, int k, int lane) const { return (int)kept_[step][k][lane]; }
 
   static DGR_FN Strip strip(const Outline<V>& o, V x, int height, Int wanted) {
     V low, high;
@@ -112,17 +139,24 @@ class ReachedColumns {
             __builtin_convertvector(high.v, Int) & wanted};
   }
 
-  DGR_FN void keep_column(int step, const Strip& l, const Strip& r) {
-    const Int least = l.begin < r.begin ? l.begin : r.begin,
-              begin = l.begin >= l.end ? r.begin : r.begin >= r.end ? l.begin : least,
-              end = l.end > r.end ? l.end : r.end, tile = begin / kTile;
-    const Int all[] = {l.begin, l.end, r.begin, r.end, tile, (end + (kTile - 1)) / kTile};
-    for (int k = 0; k < 6; ++k) keep(all[k], kept_[step][k]);
-    for (int k = 0; k < kTiles; ++k)
-      keep(rows_in_tile(l.begin, l.end, r.begin, r.end, tile + k), kept_[step][6 + k]);
+  // Leaves out lanes that have more than `most`; returns the most that is left.
+  DGR_FN int keep_few(Int counts, int most) {
+    Whole each;
+    keep(counts, each);
+    int left = 0;
+    for (uint32_t bits = few_; bits; bits &= bits - 1) {
+      const int lane = __builtin_ctz(bits), count = (int)each[lane];
+      if (count > most)
+        few_ &= ~(1u << lane);
+      else if (count > left)
+        left = count;
+    }
+    return left;
   }
 
-  alignas(kVectorBytes) Whole first_, count_, kept_[kFew][6 + kTiles];
+  uint32_t few_;
+  int count_ = 0;  // of tiles that are looked at
+  alignas(kVectorBytes) Whole tiles_[kRoom], rows_[kRoom];
 };
 
 template <class S>
@@ -135,44 +169,24 @@ DGR_FN Outline<S> outline_of_lane(const Outline<Vec<S>>& outlines, int lane) {
   return {o[0], o[1], o[2], o[3], o[4], o[5], o[6], o[7]};
 }
 
-// Calls visit(lane, pair) for the tiles of those lanes whose bits are set: lane after lane, tile
-// columns from left to right, in each from top to bottom.
+// Calls visit(pair) for the pairs of one Gaussian, in the order of FewTiles.
 template <class S, class Visit>
-DGR_FN void visit_tiles(const Outline<Vec<S>>& outlines, uint32_t bits, int width, int height,
-                        Visit visit) {
+DGR_FN void visit_pairs(const Outline<S>& outline, int width, int height, Visit visit) {
   const int across = (width + kTile - 1) / kTile;
-  const auto visit_tile = [&](int lane, int column, int row, uint32_t rows) DGR_INLINE {
-    if (rows)
-      visit(lane, Placed{(uint32_t)(row * across + column),
-                         {(uint8_t)rows, (uint8_t)(rows >> 8), (uint8_t)(rows >> 16),
-                          (uint8_t)(rows >> 24)}});
-  };
-  const ReachedColumns<S> reached(outlines, bits, width, height);
-  for (; bits; bits &= bits - 1) {
-    const int lane = __builtin_ctz(bits);
-    if (__builtin_expect(reached.few(lane), 1)) {
-      for (int step = 0; step < reached.count(lane); ++step) {
-        const Rows tiles = reached.tiles(lane, step);
-        for (int row = tiles.begin; row < tiles.end; ++row)
-          visit_tile(lane, reached.first(lane) + step, row,
-                     reached.rows(lane, step, row - tiles.begin));
-      }
-      continue;
-    }
-    visit_columns<S>(outline_of_lane<S>(outlines, lane), width, height,
-                     [&](int column, Rows l, Rows r) DGR_INLINE {
-                       const Rows tiles = reached_tiles(l, r);
-                       for (int row = tiles.begin; row < tiles.end; ++row)
-                         visit_tile(lane, column, row,
-                                    (uint32_t)rows_in_tile(l.begin, l.end, r.begin, r.end, row));
-                     });
-  }
+  visit_columns<S>(outline, width, height, [&](int column, Rows l, Rows r) DGR_INLINE {
+    const Rows tiles = reached_tiles(l, r);
+    for (int row = tiles.begin; row < tiles.end; ++row)
+      if (const int rows = rows_in_tile(l.begin, l.end, r.begin, r.end, row))
+        visit(placed((uint32_t)(row * across + column), (uint32_t)rows));
+  });
 }
 
 constexpr int64_t kMostKept = 16 * kChunk;  // pairs of a chunk, before all are counted
 
-inline bool grow(PlacedList& list) {
-  if (list.capacity == kMostKept) return false;
+// Whether the list has, or now gets, room for so many more.
+inline bool has_room(PlacedList& list, int pairs) {
+  if (list.size + pairs <= list.capacity) return true;
+  if (list.capacity == kMostKept || list.size + pairs > kMostKept) return false;
   void* grown = std::realloc(list.data, kMostKept / 2 * (list.data ? 2 : 1) * sizeof(Placed));
   if (!grown) return false;
   list.capacity = list.data ? kMostKept : kMostKept / 2;
@@ -180,8 +194,8 @@ inline bool grow(PlacedList& list) {
   return true;
 }
 
-// Appends the tiles of those lanes whose bits are set, or, once the list is full, counts them;
-// counts[i] = how many lane i has.
+// Appends the pairs of those lanes whose bits are set, lane after lane, or, once the list is full,
+// counts them; counts[i] = how many lane i has.
 template <class S>
 DGR_FN void list_group(const Outline<Vec<S>>& outlines, uint32_t bits, int width, int height,
                        PlacedList& list, uint32_t* counts) {
@@ -196,28 +210,33 @@ DGR_FN void list_group(const Outline<Vec<S>>& outlines, uint32_t bits, int width
     }
     return;
   }
-  visit_tiles<S>(outlines, bits, width, height, [&](int i, const Placed& pair) DGR_INLINE {
-    ++counts[i];
-    if (list.size < list.capacity || (list.size == list.capacity && grow(list)))
-      list.data[list.size] = pair;
-    ++list.size;
-  });
+  const FewTiles<S> tiles(outlines, bits, width, height);
+  for (; bits; bits &= bits - 1) {
+    const int i = __builtin_ctz(bits);
+    const int64_t before = list.size;
+    if (tiles.few(i) && has_room(list, tiles.kRoom))
+      list.size += tiles.write(i, list.data + list.size);
+    else
+      visit_pairs<S>(outline_of_lane<S>(outlines, i), width, height,
+                     [&](const Placed& pair) DGR_INLINE {
+                       if (list.size <= list.capacity && has_room(list, 1))
+                         list.data[list.size] = pair;
+                       ++list.size;
+                     });
+    counts[i] = (uint32_t)(list.size - before);
+  }
 }
 
-// The pairs of rows begin .. end, to the slots that `offsets` give them.
+// The pairs of rows begin .. end, one after the other.
 template <class S>
 void place_rows(const DgrScene& scene, const DgrState& state, const void* outlines, Placed* placed,
                 int64_t begin, int64_t end) {
   constexpr int W = Vec<S>::kLanes;
-  Placed* next = placed + state.offsets[begin];
-  for (int64_t first = begin; first < end; first += W) {
-    const uint32_t* slots = state.offsets + first;
-    uint32_t bits = 0;
-    for (int i = 0; i < W && first + i < end; ++i)
-      bits |= (uint32_t)(slots[i + 1] > slots[i]) << i;
-    visit_tiles<S>(((const Outline<Vec<S>>*)outlines)[first / W], bits, scene.width, scene.height,
-                   [&](int, const Placed& pair) DGR_INLINE { *next++ = pair; });
-  }
+  for (int64_t i = begin; i < end; ++i)
+    if (state.radii[i] != 0)
+      visit_pairs<S>(outline_of_lane<S>(((const Outline<Vec<S>>*)outlines)[i / W], (int)(i % W)),
+                     scene.width, scene.height,
+                     [&](const Placed& pair) DGR_INLINE { *placed++ = pair; });
 }
 
 }  // namespace dgr

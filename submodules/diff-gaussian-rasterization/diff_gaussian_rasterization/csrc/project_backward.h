@@ -83,7 +83,7 @@ Vec3<Vec<S>> sh_backward(const DgrScene& scene, const DgrState& state, const Cam
       for (int k = 3 * b; k < 3 * b + 3; ++k) rows[k] = zero_unless(drawn, rows[k]);
     }
     S* to = (S*)out.sh + first * stride;
-    store_columns(rows, active, to, stride, valid);
+    stream_columns(rows, active, to, stride, valid);
     for (int i = 0; i < valid && active < stride; ++i)
       std::memset(to + i * stride + active, 0, sizeof(S) * (stride - active));
   }
@@ -222,6 +222,7 @@ void project_backward_rows(const DgrScene& scene, const DgrState& state, const D
     else
       clear_group<S>(scene, out, first, valid);
   }
+  finish_streams();
   if (!pairs.poses) return;
   S* row = (S*)pairs.poses + begin / kChunk * kPoseNumbers;
   for (int k = 0; k < kPoseNumbers; ++k) row[k] = sum(pose[k]);

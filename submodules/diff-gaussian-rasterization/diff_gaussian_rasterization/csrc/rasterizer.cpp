@@ -104,15 +104,12 @@ int team_size(const DgrScene& scene, int64_t tasks) {
 int64_t chunk_count(const DgrScene& scene) { return (scene.count + kChunk - 1) / kChunk; }
 
 template <class Body>
-void for_chunk(const DgrScene& scene, int64_t chunk, const Body& body) {
-  const int64_t begin = chunk * kChunk;
-  body(begin, std::min(begin + kChunk, scene.count));
-}
-
-template <class Body>
-void for_chunks(const DgrScene& scene, Tasks& chunks, const Body& body) {
+void for_chunks(const DgrScene& scene, SharedTasks& chunks, int rank, const Body& body) {
   int64_t chunk;
-  while (chunks.take(chunk)) for_chunk(scene, chunk, body);
+  while (chunks.take(rank, chunk)) {
+    const int64_t begin = chunk * kChunk;
+    body(begin, std::min(begin + kChunk, scene.count));
+  }
 }
 
 // out[c] = sum of parts[0 .. count)[c], always in this order.
@@ -143,15 +140,15 @@ int64_t forward(const DgrScene& scene, DgrState state, const DgrImage& image,
     return kBadCamera;
   const Kernels& kernels = dgr::kernels[scene.is_double];
   const int tile_total = tile_count(scene), threads = team_size(scene, tile_total);
-  Chunks lists(chunk_count(scene));
-  Binning binning(scene, state, lists, threads);
+  const int64_t chunk_total = chunk_count(scene);
+  Binning binning(scene, state, threads);
   const Scratch scratch(kernels.scratch(scene), threads);
-  const Buffer outlines = aligned(lists.count() * kChunk * kOutlineNumbers * number_bytes(scene));
-  Tasks chunks(lists.count()), tiles(tile_total);
+  const Buffer outlines = aligned(chunk_total * kChunk * kOutlineNumbers * number_bytes(scene));
+  SharedTasks chunks(chunk_total, threads), tiles(tile_total, threads);
   int64_t result = 0;
   const auto allocate_pairs = [&] {
     result = guarded([&]() -> int64_t {
-      const int64_t pairs = binning.number_slots();
+      const int64_t pairs = binning.number_chunks();
       state.pairs = allocate(pairs);
       if (!state.pairs) return kNoMemory;
       binning.make_room(pairs);
@@ -159,21 +156,21 @@ int64_t forward(const DgrScene& scene, DgrState state, const DgrImage& image,
     });
   };
   Team::run(threads, [&](Team& team, int rank) {
-    for_chunks(scene, chunks, [&](int64_t begin, int64_t end) {
-      kernels.project(scene, state, outlines.get(), lists[begin / kChunk], begin, end);
+    for_chunks(scene, chunks, rank, [&](int64_t begin, int64_t end) {
+      kernels.project(scene, state, outlines.get(), binning.pairs(begin), begin, end);
+      binning.collect(begin, end);
     });
     team.meet();
     if (rank == 0) allocate_pairs();
+    binning.sort();
     team.meet();
     if (result < 0) return;
-    binning.run(team, rank, [&](int64_t chunk, Placed* placed) {
-      for_chunk(scene, chunk, [&](int64_t begin, int64_t end) {
-        kernels.place(scene, state, outlines.get(), placed, begin, end);
-      });
+    binning.run(team, rank, [&](int64_t begin, int64_t end, Placed* placed) {
+      kernels.place(scene, state, outlines.get(), placed, begin, end);
     });
     team.meet();
     int64_t tile;
-    while (tiles.take(tile)) kernels.blend(scene, state, image, (int)tile, scratch.of(rank));
+    while (tiles.take(rank, tile)) kernels.blend(scene, state, image, (int)tile, scratch.of(rank));
   });
   return result;
 }
@@ -194,13 +191,13 @@ int64_t backward(const DgrScene& scene, const DgrState& state, const DgrImage& i
                                grad.viewmat ? poses.get() : nullptr,
                                grad.background ? backgrounds.get() : nullptr};
   const Scratch scratch(kernels.scratch(scene), threads);
-  Tasks tiles(tiles_count), chunks(chunk_total);
+  SharedTasks tiles(tiles_count, threads), chunks(chunk_total, threads);
   Team::run(threads, [&](Team& team, int rank) {
     int64_t tile;
-    while (tiles.take(tile))
+    while (tiles.take(rank, tile))
       kernels.blend_backward(scene, state, image, grad, pairs, (int)tile, scratch.of(rank));
     team.meet();
-    for_chunks(scene, chunks, [&](int64_t begin, int64_t end) {
+    for_chunks(scene, chunks, rank, [&](int64_t begin, int64_t end) {
       kernels.project_backward(scene, state, grad, pairs, begin, end, scratch.of(rank));
     });
   });
