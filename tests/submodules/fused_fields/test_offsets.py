@@ -72,7 +72,7 @@ def test_gradients_equal_finite_differences(variant):
 
 
 def test_bits_do_not_depend_on_the_number_of_threads(thread_counts):
-    raw, offsets = columns(20_000), columns(20_000, 0.5)
+    raw, offsets = columns(30_000), columns(30_000, 0.5)
     runs = []
     for threads in thread_counts:
         torch.set_num_threads(threads)

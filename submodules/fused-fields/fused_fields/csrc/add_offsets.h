@@ -1,4 +1,4 @@
-// Columns of a table of Gaussians moved by offsets that are smoothly held within a limit, in one pass.
+// Columns of a table of Gaussians plus offsets that are smoothly held within limits, in one pass.
 #pragma once
 #include "api.h"
 #include "exponential.h"
@@ -11,7 +11,9 @@ using namespace simd;
 using fused_fields::MovedColumn;
 using fused_fields::StagedWork;
 
-constexpr int64_t kMovedNumbers = 1 << 14;  // of a task: fewer take less time than a thread to start
+constexpr int64_t kMovedNumbers = 1 << 14;  // of a task
+// So many tasks take less time than a second thread takes to start: about 50 us.
+constexpr int64_t kMovedAlone = 8;
 
 // Calls each(column, begin, end) for the numbers of a task; tasks are cut from all columns alike.
 template <class Each>
@@ -44,7 +46,7 @@ class ColumnsWork final : public StagedWork {
 template <class Each>
 int for_columns(const MovedColumn* columns, int32_t count, int threads, Each each) {
     ColumnsWork<Each> work(columns, count, each);
-    fused_fields::run_stages(work, 1, threads);
+    fused_fields::run_stages(work, 1, work.tasks(0) <= kMovedAlone ? 1 : threads);
     return 0;
 }
 

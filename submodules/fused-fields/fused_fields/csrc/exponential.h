@@ -1,4 +1,5 @@
-// exp(x) and 1 / (1 + exp(-x)) of a vector within 3 units in the last place of float, tanh(x) within 5.
+// exp(x) and 1 / (1 + exp(-x)) of a vector, within 3 units in the last place of float, and tanh(x),
+// within 5.
 #pragma once
 
 #if defined(__AVX512F__)

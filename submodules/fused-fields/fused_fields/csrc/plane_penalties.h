@@ -13,8 +13,8 @@ using fused_fields::StagedWork;
 
 constexpr int kTerms = 3;             // rows, columns, ones
 constexpr int32_t kRowsPerTask = 8;   // fixed, so that partial sums do not depend on threads
-// Numbers of a row that are summed in T, then added up in double. All rows of a run go through a strip
-// before the next one, so that the five that each needs stay in the nearest cache.
+// Numbers of a row that are summed in T, then added up in double. All rows of a run go through a
+// strip before the next one, so that the five that each needs stay in the nearest cache.
 constexpr int32_t kStripLength = 512;
 
 // Finds the plane and its first row of a task when planes are cut into runs of kRowsPerTask rows.
