@@ -93,7 +93,7 @@ def train_stage(stage: Stage, run: Run) -> None:
         watch.losses(step, losses, frames, renders)
         learned = [loss for loss in losses.values() if loss.requires_grad]
         if learned:  # a step whose views have no picture may have nothing to learn
-            sum(learned).backward()
+            torch.autograd.backward(learned)
         losses |= {name: pull() for name, pull in stage.pulls.items()}
         watch.gradients(step)
         with torch.no_grad():

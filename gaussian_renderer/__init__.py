@@ -65,12 +65,11 @@ def weights(camera: Camera, gaussians: Gaussians, *, antialiased: bool = False) 
     return found[:, 0]
 
 
-def widths(camera: Camera, gaussians: Gaussians) -> Tensor:
-    """(N,) standard deviation of each row along its longest axis, pixels of the view, as if it
-    stood in the middle; what is not in front of the camera is as wide as any."""
-    depth = camera.depths(gaussians.means)
-    wide = gaussians.scales.amax(1) * camera.K[0, 0]
-    return torch.where(depth > 0, wide / depth, torch.inf)
+def narrower(camera: Camera, gaussians: Gaussians, width: float) -> Tensor:
+    """(N,) which rows have a standard deviation along their longest axis of less than `width`
+    pixels of the view, as if they stood in the middle; none that is not in front of the camera."""
+    pixel = width / camera.K[0, 0]  # at depth 1
+    return gaussians.scales.amax(1) < pixel * camera.depths(gaussians.means)
 
 
 def heaviest(weight: Tensor, share: float) -> Tensor:

@@ -145,6 +145,8 @@ class Camera:
         return self.resized(*target_size(self.width, self.height, resolution))
 
     def to(self, device: torch.device) -> Camera:
+        if self.viewmat.device == self.K.device == device:
+            return self
         return replace(self, viewmat=to_device(self.viewmat, device), K=to_device(self.K, device))
 
 

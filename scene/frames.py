@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -99,8 +99,7 @@ class Frame:
 
     def to(self, device: torch.device) -> Frame:
         """The frame with its camera and all its tensors on `device`."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        tensors = {k: to_device(v, device) for k, v in values.items() if isinstance(v, Tensor)}
+        tensors = {k: to_device(v, device) for k, v in vars(self).items() if isinstance(v, Tensor)}
         return replace(self, camera=self.camera.to(device), **tensors)
 
 
@@ -194,12 +193,13 @@ class FrameLoader:
 
         Raises InputError naming the file when it is missing, corrupt, or does not fit its camera.
         """
-        frame = replace(frame, background=self._behind(frame, background)).to(self.device)
+        behind = to_device(self._behind(frame, background), self.device)
+        frame = frame.to(self.device)
         if frame.image_path is None:
-            return frame
+            return replace(frame, background=behind)
         pixels = to_device(torch.from_numpy(self._read(frame)), self.device)
-        image, alpha = composite(pixels, frame.background)
-        return replace(frame, image=image, alpha=alpha)
+        image, alpha = composite(pixels, behind)
+        return replace(frame, image=image, alpha=alpha, background=behind)
 
     def _behind(self, frame: Frame, background: Tensor) -> Tensor:
         """(3,), or (3, H, W) with a plate."""

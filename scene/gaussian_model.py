@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from itertools import chain
 from typing import Protocol
 
 import fused_fields
@@ -98,7 +99,7 @@ class GaussianTable(nn.Module):
             self.fixed.register_buffer(name, value)
 
     def __len__(self) -> int:
-        return len(next(iter(self.every().values())))
+        return len(next(chain(self.columns.values(), self.fixed.buffers())))
 
     @classmethod
     def from_points(cls, points: PointCloud, sh_degree: int, extent: float = 1.0) -> GaussianTable:

@@ -182,6 +182,8 @@ def over_views(
     def mean(renders: list[Render], frames: list[Frame], step: int) -> Tensor:
         pairs = zip(renders, frames, strict=True)
         found = [fn(render, frame) for render, frame in pairs if of(frame)]
-        return torch.stack(found).mean() if found else frames[0].camera.K.new_zeros(())
+        if not found:
+            return frames[0].camera.K.new_zeros(())
+        return torch.stack(found).mean() if len(found) > 1 else found[0]
 
     return mean

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import partial
@@ -53,7 +54,7 @@ def first_bad(tensors: Named) -> str | None:
             continue
         # A sum takes one pass and no memory and hides no bad number; one that overflows is looked
         # into.
-        if torch.isfinite(value.detach().sum()):
+        if math.isfinite(value.detach().sum()):
             continue
         bad = int((~torch.isfinite(value)).sum())
         if bad:

@@ -171,9 +171,11 @@ class Optimizers:
                 param.grad = None
 
     def _moments(self, param: nn.Parameter) -> Moments:
-        if param not in self.moments:
-            self.moments[param] = Moments(torch.zeros_like(param), torch.zeros_like(param))
-        return self.moments[param]
+        found = self.moments.get(param)
+        if found is None:
+            found = Moments(torch.zeros_like(param), torch.zeros_like(param))
+            self.moments[param] = found
+        return found
 
     def _load_state(self, state: Mapping[str, Tensor]) -> None:
         """Take back what `state` returned; the parameters must have their saved sizes."""

@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from gaussian_renderer import Render, widths
+from gaussian_renderer import Render, narrower
 from scene.gaussian_model import GaussianTable
 from training.births import Births
 from training.optimizers import Optimizers
@@ -223,7 +223,7 @@ class GradientDensify:
     @torch.no_grad()
     def _narrow(self, render: Render) -> Tensor:
         """(N,) which rows a view draws narrower than `least_width`."""
-        return widths(render.camera, render.gaussians) < self.settings.least_width
+        return narrower(render.camera, render.gaussians, self.settings.least_width)
 
     def _opacities(self, table: GaussianTable) -> Tensor:
         """(N,) what decides which rows are too transparent to keep."""

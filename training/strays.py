@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gaussian_renderer import widths
+from gaussian_renderer import narrower
 from gaussian_renderer.show import Show
 from scene.frames import Frame
 
@@ -43,6 +43,6 @@ def strays(show: Show, frames: list[Frame], box: tuple[Tensor, Tensor]) -> Stray
         posed = show.pose(frame)
         means = posed.means
         beyond = (means < low.to(means) - side).any(1) | (means > high.to(means) + side).any(1)
-        dot = widths(frame.camera, posed) < DOT
+        dot = narrower(frame.camera, posed, DOT)
         found.append(torch.stack([beyond.float().mean(), dot.float().mean()]))
     return Strays(*torch.stack(found).mean(0).tolist()) if found else Strays(0.0, 0.0)

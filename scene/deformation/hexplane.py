@@ -58,8 +58,9 @@ class HexPlane(nn.Module):
 
     def forward(self, means: Tensor, time: float) -> Tensor:
         """Points (N, 3) in world units at one time in [0, 1] to features (N, n_features)."""
-        points = 2 * (means - self.low) / (self.high - self.low) - 1
-        planes = [list(level) for level in self.levels]
+        scale = 2 / (self.high - self.low)
+        points = torch.addcmul(-1 - self.low * scale, means, scale)
+        planes = [list(level.parameters()) for level in self.levels]
         if self.pairs == TRIPLANE_PAIRS:
             return plane_features(planes, points, pairs=TRIPLANE_PAIRS)
         # parity: 4DGS feeds t itself, so that rows of the first half of a time plane are never read

@@ -15,11 +15,6 @@ from torch import Tensor, nn
 FEATURE_GAIN = 30.0
 
 
-def bounded(offset: Tensor, limit: float) -> Tensor:
-    """The offset, smoothly held within +- `limit` (0: none), and itself where it is small."""
-    return limit * torch.tanh(offset / limit) if limit else offset
-
-
 class OffsetMLP(nn.Module):
     """A shared trunk and one head per deformed column (4DGS, section 4.2).
 

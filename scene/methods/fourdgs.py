@@ -8,11 +8,12 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
+from fused_fields import add_offsets
 from torch import Tensor
 
 from arguments.legacy import HIDDEN_4DGS, OPTIMIZATION_4DGS
 from arguments.settings import count, setting, weight
-from scene.deformation.mlp import OffsetMLP, bounded
+from scene.deformation.mlp import OffsetMLP
 from scene.facts import SceneFacts
 from scene.frame_codes import ConditionCode, FrameCodes, condition_inputs
 from scene.frames import Frame, PointCloud
@@ -147,8 +148,10 @@ class Method(Carried):
             offsets["sh_dc"], offsets["sh_rest"] = sh[:, :1], sh[:, 1:]
         if self.hidden.apply_rotation and "quats" in offsets:
             columns["quats"] = compose(columns["quats"], as_turn(offsets.pop("quats")))
-        for name, offset in offsets.items():
-            columns[name] = columns[name] + bounded(offset, self.limits.get(name, 0.0))
+        still = [columns[name] for name in offsets]
+        limits = [self.limits.get(name, 0.0) for name in offsets]
+        moved = add_offsets(still, list(offsets.values()), limits)
+        columns |= dict(zip(offsets, moved, strict=True))
         return activate(self.on_body(columns, frame), self.drawn_sh_degree)
 
     def canonical(self, frame: Frame) -> Gaussians:

@@ -63,7 +63,7 @@ class FineStep:
         tick("render")
         losses = [term(renders, frames, step) for term in stage.losses]
         tick("losses")
-        sum(losses).backward()
+        torch.autograd.backward(losses)
         for pull in stage.pulls.values():
             pull()
         tick("backward")

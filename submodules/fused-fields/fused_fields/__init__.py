@@ -15,6 +15,7 @@ from .carry import carry
 from .encode import encode
 from .errors import mean_error
 from .mlp import offset_mlp
+from .offsets import add_offsets
 from .penalties import add_plane_penalties
 from .pictures import composite
 from .planes import HEXPLANE_PAIRS, TRIPLANE_PAIRS, copy_features, plane_features
@@ -30,6 +31,7 @@ __all__ = [
     "activate",
     "adam_step",
     "add_bases",
+    "add_offsets",
     "add_plane_penalties",
     "carry",
     "composite",

@@ -138,6 +138,14 @@ class SkinTable(ctypes.Structure):
     )
 
 
+class MovedColumn(ctypes.Structure):
+    """Mirrors `MovedColumn` in csrc/api.h."""
+
+    _fields_ = members(
+        from_=_pointer, offset=_pointer, to=_pointer, numbers=_i64, limit=ctypes.c_double
+    )
+
+
 class TurnedTable(ctypes.Structure):
     """Mirrors `TurnedTable` in csrc/api.h."""
 
@@ -195,6 +203,8 @@ def _signatures(real: type) -> dict[str, list[type]]:
         "skin_backward": [*[_pointer] * 10, _i32],
         "activate_forward": [*[_pointer] * 3, _i32],
         "activate_backward": [*[_pointer] * 5, _i32],
+        "add_offsets_forward": [_pointer, _i32, _i32],
+        "add_offsets_backward": [_pointer, _i32, _i32],
         "error_forward": [_pointer, _pointer, _i64, _i32, _pointer, _i32],
         "error_backward": [_pointer, _pointer, _i64, _i32, real, _pointer, _i32],
         "encode_forward": [_pointer, _i32],

@@ -49,8 +49,8 @@ def adam_step(
     spreads = [1 / math.sqrt(1 - betas[1] ** count) for count in steps]
     run = _step if _native.runs_on(params) else reference.adam_step
     run(*columns, None if rows is None else rows.contiguous(), rates, spreads, list(betas), eps)
-    for tensor in (*params, *exp_avgs, *exp_avg_sqs):
-        torch.autograd.graph.increment_version(tensor)  # autograd refuses what it kept of them
+    # autograd refuses what it kept of them
+    torch.autograd.graph.increment_version([*params, *exp_avgs, *exp_avg_sqs])
 
 
 def _each(value: float | Sequence[float], params: Sequence[Tensor], name: str) -> list[float]:
@@ -69,11 +69,13 @@ def _check(
     rows: Tensor | None,
 ) -> None:
     lists = {"params": params, "grads": grads, "exp_avgs": exp_avgs, "exp_avg_sqs": exp_avg_sqs}
+    dtype, device = (params[0].dtype, params[0].device) if params else (None, None)
     for name, tensors in lists.items():
         if len(tensors) != len(params):
             raise ValueError(f"{name} has {len(tensors)} tensors for {len(params)} params")
         for k, (tensor, param) in enumerate(zip(tensors, params, strict=True)):
-            _check_tensor(f"{name}[{k}]", tensor, param, params[0])
+            if tensor.shape != param.shape or tensor.dtype != dtype or tensor.device != device:
+                raise _misfit(f"{name}[{k}]", tensor, param, params[0])
             if name != "grads" and not tensor.is_contiguous():
                 raise ValueError(f"{name}[{k}] has to be contiguous to be updated in place")
     if any(step < 1 for step in steps):
@@ -91,14 +93,13 @@ def _check(
             )
 
 
-def _check_tensor(name: str, tensor: Tensor, param: Tensor, first: Tensor) -> None:
+def _misfit(name: str, tensor: Tensor, param: Tensor, first: Tensor) -> Exception:
     if tensor.shape != param.shape:
-        raise ValueError(f"{name} has shape {tuple(tensor.shape)}; expected {tuple(param.shape)}")
-    if tensor.dtype != first.dtype or tensor.device != first.device:
-        raise TypeError(
-            f"{name} is {tensor.dtype} on {tensor.device} and params[0] is {first.dtype} "
-            f"on {first.device}; give both the same"
-        )
+        return ValueError(f"{name} has shape {tuple(tensor.shape)}; expected {tuple(param.shape)}")
+    return TypeError(
+        f"{name} is {tensor.dtype} on {tensor.device} and params[0] is {first.dtype} "
+        f"on {first.device}; give both the same"
+    )
 
 
 def _step_on_cpu(
@@ -113,13 +114,14 @@ def _step_on_cpu(
     eps: float,
 ) -> None:
     """rates: lr / (1 - beta1^step); spreads: 1 / sqrt(1 - beta2^step)."""
-    tensors = (_native.AdamTensor * len(params))()
-    table = zip(params, grads, exp_avgs, exp_avg_sqs, rates, spreads, strict=True)
-    for k, (*columns, rate, spread) in enumerate(table):
-        count = columns[0].numel() if rows is None else len(rows)
-        row_size = columns[0].numel() // max(count, 1)
-        addresses = (column.data_ptr() for column in columns)
-        tensors[k] = _native.AdamTensor(*addresses, count, row_size, rate, spread)
+    sizes = [param.numel() for param in params]
+    counts = sizes if rows is None else [len(rows)] * len(params)
+    columns = (
+        [x.data_ptr() for x in tensors] for tensors in (params, grads, exp_avgs, exp_avg_sqs)
+    )
+    row_sizes = [size // max(count, 1) for size, count in zip(sizes, counts, strict=True)]
+    table = zip(*columns, counts, row_sizes, rates, spreads, strict=True)
+    tensors = (_native.AdamTensor * len(params))(*table)
     whole = _native.AdamStep(tensors, len(params), *betas, eps)
     _native.call("adam_step", params[0].dtype, ctypes.addressof(whole), rows)
 

@@ -31,8 +31,7 @@ def add_plane_penalties(
     _check(planes, grads, weights)
     run = _penalties if _native.runs_on(planes) else reference.add_plane_penalties
     found = run([plane.contiguous() for plane in planes], list(grads), [*chain(*weights)])
-    for grad in grads:
-        torch.autograd.graph.increment_version(grad)
+    torch.autograd.graph.increment_version(grads)
     return found
 
 
@@ -66,12 +65,13 @@ def _check(
 
 
 def _on_cpu(planes: list[Tensor], grads: list[Tensor], weights: list[float]) -> Tensor:
-    array = (_native.PenaltyPlane * len(planes))()
-    for k, (plane, grad) in enumerate(zip(planes, grads, strict=True)):
-        array[k] = _native.PenaltyPlane(
-            plane.data_ptr(), grad.data_ptr(), *plane.shape[:2],
-            (ctypes.c_double * 3)(*weights[3 * k : 3 * k + 3]),
-        )  # fmt: skip
+    triples = zip(*[iter(weights)] * 3, strict=True)
+    array = (_native.PenaltyPlane * len(planes))(
+        *(
+            (plane.data_ptr(), grad.data_ptr(), *plane.shape[:2], of_plane)
+            for plane, grad, of_plane in zip(planes, grads, triples, strict=True)
+        )
+    )
     found = _empty(planes, grads, weights)
     _native.call("plane_penalties", found.dtype, ctypes.addressof(array), len(planes),
                  planes[0].shape[2], found)  # fmt: skip

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator, Sequence
+from itertools import cycle
 
 import torch
 from torch import Tensor
@@ -280,14 +281,12 @@ def _field(
     feature_step: int,
 ) -> _native.Field:
     per_level = len(axes) // 2
-    array = (_native.FieldPlane * len(planes))()
-    for k, (plane, grad) in enumerate(zip(planes, grads, strict=True)):
-        rows, cols, _ = plane.shape
-        pair = 2 * (k % per_level)
-        array[k] = _native.FieldPlane(
-            plane.data_ptr(), None if grad is None else grad.data_ptr(),
-            rows, cols, axes[pair], axes[pair + 1],
-        )  # fmt: skip
+    pairs = cycle(zip(axes[::2], axes[1::2], strict=True))
+    table = [
+        (plane.data_ptr(), None if grad is None else grad.data_ptr(), *plane.shape[:2], *pair)
+        for plane, grad, pair in zip(planes, grads, pairs, strict=False)
+    ]
+    array = (_native.FieldPlane * len(planes))(*table)
     return _native.Field(
         array, len(planes) // per_level, per_level, planes[0].shape[2], points.shape[1], time,
         feature_step,

@@ -47,6 +47,16 @@ def _sample(plane: Tensor, at: Tensor) -> Tensor:
     return samples[0, :, 0].T
 
 
+def add_offsets(
+    columns: Sequence[Tensor], offsets: Sequence[Tensor], limits: Sequence[float]
+) -> list[Tensor]:
+    """See `fused_fields.add_offsets`."""
+    return [
+        column + (limit * torch.tanh(offset / limit) if limit else offset)
+        for column, offset, limit in zip(columns, offsets, limits, strict=True)
+    ]
+
+
 def plane_penalties(planes: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
     """The sum that `fused_fields.add_plane_penalties` returns, with a graph; three weights for each
     plane, side by side."""

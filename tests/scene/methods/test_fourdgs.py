@@ -6,7 +6,6 @@ import torch
 from arguments import parse_train_args
 from gaussian_renderer import render
 from scene import load_scene
-from scene.deformation.mlp import bounded
 from tests.building import built
 from tests.tiny_scene import write_tiny_scene
 from utils.errors import InputError
@@ -273,9 +272,3 @@ def test_no_gaussian_moves_or_stretches_beyond_its_bounds(folder):
     stretched = (posed.scales / still.scales).detach().log().abs()
     assert float(stretched.max()) <= 0.5 + 1e-5
     assert float(moved.min()) > 0.24 * side
-
-
-def test_small_offsets_are_hardly_bounded():
-    offset = torch.tensor([0.01, -0.02, 0.0])
-    assert torch.allclose(bounded(offset, 1.0), offset, atol=1e-5)
-    assert bounded(offset, 0.0) is offset

@@ -230,4 +230,4 @@ def test_operators_keep_torch_contracts():
         if tensor is not None:
             tensor.requires_grad_()
     tests = ("test_schema", "test_autograd_registration", "test_faketensor")
-    torch.library.opcheck(ops.forward, arguments, test_utils=tests)
+    torch.library.opcheck(ops.forward.overload, arguments, test_utils=tests)

@@ -135,7 +135,8 @@ def test_operator_keeps_the_rules_of_torch_library():
     params, exp_avgs, exp_avg_sqs, grads = make_tensors()
     rows, count = random_rows(0.5)[0], len(params)
     settings = ([0.1] * count, [1.0] * count, [0.9, 0.999], 1e-8)
-    torch.library.opcheck(adam._step, (params, grads[0], exp_avgs, exp_avg_sqs, rows, *settings))
+    arguments = (params, grads[0], exp_avgs, exp_avg_sqs, rows, *settings)
+    torch.library.opcheck(adam._step.overload, arguments)
 
 
 def test_reference_is_the_slow_twin():

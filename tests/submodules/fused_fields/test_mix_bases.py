@@ -184,11 +184,12 @@ def test_added_bases_are_the_bits_of_sums_that_are_added_later(variant):
 @pytest.mark.long
 def test_operator_keeps_the_rules_of_torch():
     bases, weights, _ = random_inputs((9, 4, 5))
-    torch.library.opcheck(module._mix, (bases, weights))
+    torch.library.opcheck(module._mix.overload, (bases, weights))
     columns = [torch.randn(9, 2), torch.randn(9, 3)]
-    torch.library.opcheck(module._add, (columns, bases, weights, None))
+    torch.library.opcheck(module._add.overload, (columns, bases, weights, None))
     others, share = second_weights(weights, 9)
-    torch.library.opcheck(module._add, (columns, bases, torch.stack([weights, others]), share))
+    both = torch.stack([weights, others])
+    torch.library.opcheck(module._add.overload, (columns, bases, both, share))
 
 
 def test_wrong_tensors_are_refused_by_name():

@@ -56,7 +56,7 @@ def test_bits_do_not_depend_on_threads(thread_counts):
 
 @pytest.mark.long
 def test_operator_keeps_the_rules_of_torch_library():
-    torch.library.opcheck(pictures._composite, (bytes_of(4, 5, 4), torch.rand(3)))
+    torch.library.opcheck(pictures._composite.overload, (bytes_of(4, 5, 4), torch.rand(3)))
 
 
 def test_wrong_arguments_are_refused_by_name():

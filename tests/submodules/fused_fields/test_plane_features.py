@@ -208,7 +208,7 @@ def test_planes_need_not_be_contiguous():
 def test_operator_keeps_the_rules_of_torch_library():
     field, points, _ = make_field("tri-plane", n=20)
     axes = [axis for pair in TRIPLANE_PAIRS for axis in pair]
-    torch.library.opcheck(planes._lookup, (field[0], points, axes, 0.0))
+    torch.library.opcheck(planes._lookup.overload, (field[0], points, axes, 0.0))
 
 
 def make_copies(side, n=600):
@@ -258,7 +258,7 @@ def test_a_group_that_two_copies_read_gets_both_gradients():
 def test_operator_of_copies_keeps_the_rules_of_torch_library():
     groups, copies = make_copies(5, n=20)
     axes = [axis for pair in TRIPLANE_PAIRS for axis in pair]
-    torch.library.opcheck(planes._lookup_copies, (flatten(groups), copies, axes))
+    torch.library.opcheck(planes._lookup_copies.overload, (flatten(groups), copies, axes))
 
 
 def test_copies_that_do_not_fit_their_planes_are_refused():

@@ -18,6 +18,8 @@ using fused_fields::StagedWork;
 using fused_fields::TableShape;
 
 constexpr int kScales = 3, kBand = 3;  // numbers of a row, the last of a band of SH
+// Fewer rows than this take less time than a second thread takes to start.
+constexpr int64_t kActivatedAlone = 1 << 13;
 constexpr double kShortest = 1e-12;  // a quaternion is divided by its length, or by this
 
 // What both directions share: rows in tasks, and columns taken in whole vectors.
@@ -139,7 +141,7 @@ template <class T>
 int activate_forward(const TableShape* shape, const RawColumns* raw, const DrawnColumns* drawn,
                      int threads) {
     ActivateForward<T> work(*shape, *raw, *drawn);
-    fused_fields::run_stages(work, 1, threads);
+    fused_fields::run_stages(work, 1, shape->rows < kActivatedAlone ? 1 : threads);
     return 0;
 }
 
@@ -147,7 +149,7 @@ template <class T>
 int activate_backward(const TableShape* shape, const RawColumns* raw, const DrawnColumns* drawn,
                       const DrawnColumns* upstream, const RawColumns* grads, int threads) {
     ActivateBackward<T> work(*shape, *raw, *drawn, *upstream, *grads);
-    fused_fields::run_stages(work, 1, threads);
+    fused_fields::run_stages(work, 1, shape->rows < kActivatedAlone ? 1 : threads);
     return 0;
 }
 

@@ -141,6 +141,14 @@ struct DrawnColumns {
     void *quats, *scales, *opacities, *sh;
 };
 
+// A column of `numbers`, what is added to it within +- `limit` (0: none), and where the sum goes.
+struct MovedColumn {
+    const void *from, *offset;
+    void* to;
+    int64_t numbers;
+    double limit;
+};
+
 // Points, and quaternions of so many copies of each: rows x 3 and rows x copies x 4, contiguous. The
 // gradients have the same shapes; null: not wanted.
 struct TurnedTable {

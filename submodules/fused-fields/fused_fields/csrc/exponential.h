@@ -1,4 +1,5 @@
-// exp(x) and 1 / (1 + exp(-x)) of a vector, within 3 units in the last place of float.
+// exp(x) and 1 / (1 + exp(-x)) of a vector, within 3 units in the last place of float, and tanh(x),
+// within 5.
 #pragma once
 
 #if defined(__AVX512F__)
@@ -29,9 +30,9 @@ SIMD_FN Vec<T, kLanes<T>> power_of_two(Vec<Bits<T>, kLanes<T>> whole) {
     return power;
 }
 
-// exp(x) = 2^whole * exp(rest), |rest| <= ln(2) / 2: the second factor, and `whole`.
+// exp(x) = 2^whole * exp(rest), |rest| <= ln(2) / 2: the second factor less 1, and `whole`.
 template <class T>
-SIMD_FN Vec<T, kLanes<T>> exponential_of_rest(Vec<T, kLanes<T>> x, Vec<Bits<T>, kLanes<T>>& whole) {
+SIMD_FN Vec<T, kLanes<T>> growth_of_rest(Vec<T, kLanes<T>> x, Vec<Bits<T>, kLanes<T>>& whole) {
     constexpr int kMantissa = sizeof(T) == 4 ? 23 : 52;
     constexpr T kRounds = T{3} * (int64_t{1} << (kMantissa - 1));  // added, it leaves no fraction
     // 1 / k!
@@ -45,14 +46,19 @@ SIMD_FN Vec<T, kLanes<T>> exponential_of_rest(Vec<T, kLanes<T>> x, Vec<Bits<T>, 
     const V rounded = x * T(1.4426950408889634) + kRounds, rounds = V{} + kRounds;
     const V count = rounded - kRounds;
     const V rest = x - count * T(0.693145751953125) - count * T(1.4286068203094173e-06);
-    V power = V{} + kSeries[kDegree];
+    V slope = V{} + kSeries[kDegree];
     SIMD_UNROLL
-    for (int k = kDegree - 1; k >= 0; --k) power = power * rest + kSeries[k];
+    for (int k = kDegree - 1; k >= 1; --k) slope = slope * rest + kSeries[k];
     Vec<Bits<T>, kLanes<T>> bits, zero;
     __builtin_memcpy(&bits, &rounded, sizeof bits);
     __builtin_memcpy(&zero, &rounds, sizeof zero);
     whole = bits - zero;
-    return power;
+    return slope * rest;
+}
+
+template <class T>
+SIMD_FN Vec<T, kLanes<T>> exponential_of_rest(Vec<T, kLanes<T>> x, Vec<Bits<T>, kLanes<T>>& whole) {
+    return growth_of_rest<T>(x, whole) + 1;
 }
 
 // x between -+`most`; a NaN stays a NaN.
@@ -70,6 +76,15 @@ SIMD_FN Vec<T, kLanes<T>> exponential(Vec<T, kLanes<T>> x) {
     // In two factors: where exp(x) over- or underflows, 2^whole may have no exponent of its own.
     const Vec<Bits<T>, kLanes<T>> half = whole >> 1;
     return power * power_of_two<T>(half) * power_of_two<T>(whole - half);
+}
+
+// (exp(2 x) - 1) / (exp(2 x) + 1), whose numerator is exact to its last places where x is small.
+template <class T>
+SIMD_FN Vec<T, kLanes<T>> hyperbolic_tangent(Vec<T, kLanes<T>> x) {
+    Vec<Bits<T>, kLanes<T>> whole;
+    const Vec<T, kLanes<T>> growth = growth_of_rest<T>(within<T>(x + x, kNear<T>), whole);
+    const Vec<T, kLanes<T>> power = power_of_two<T>(whole), less = power * growth + (power - 1);
+    return less / (less + 2);
 }
 
 // 1 / x of normal numbers of which that is normal.

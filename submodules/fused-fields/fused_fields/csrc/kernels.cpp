@@ -2,6 +2,7 @@
 // this file once per set, with the matching -m flags, and links a library of its own for each.
 #include "activate.h"
 #include "adam.h"
+#include "add_offsets.h"
 #include "carry.h"
 #include "composite.h"
 #include "encode.h"
@@ -42,6 +43,8 @@ FF_EXPORT(skin_forward)
 FF_EXPORT(skin_backward)
 FF_EXPORT(activate_forward)
 FF_EXPORT(activate_backward)
+FF_EXPORT(add_offsets_forward)
+FF_EXPORT(add_offsets_backward)
 FF_EXPORT(error_forward)
 FF_EXPORT(error_backward)
 FF_EXPORT(encode_forward)

@@ -13,7 +13,9 @@ using fused_fields::StagedWork;
 
 constexpr int kTerms = 3;             // rows, columns, ones
 constexpr int32_t kRowsPerTask = 8;   // fixed, so that partial sums do not depend on threads
-constexpr int64_t kStripLength = 1024;  // summed in T, then added up in double
+// Numbers of a row that are summed in T, then added up in double. All rows of a run go through a
+// strip before the next one, so that the five that each needs stay in the nearest cache.
+constexpr int32_t kStripLength = 512;
 
 // Finds the plane and its first row of a task when planes are cut into runs of kRowsPerTask rows.
 struct RowRun {
@@ -44,6 +46,12 @@ inline static double differences(const PenaltyPlane& plane, int term, int32_t ch
     return rows > 0 && cols > 0 ? rows * cols * channels : 0;
 }
 
+// What a stencil says of a place.
+template <class V>
+struct Bend {
+    V derivative, difference;
+};
+
 // Second differences d_i = P_i - 2 P_(i+1) + P_(i+2) along one axis, of P_i as `at` points to it, and
 // the derivative of the sum of their squares to P_i: 2 (d_i - 2 d_(i-1) + d_(i-2)), leaving out
 // differences that do not exist. Where a plane is flat all of them are exactly 0: Adam, which divides
@@ -52,7 +60,7 @@ template <class T>
 struct Stencil {
     T factor[3];              // of d_i, d_(i-1) and d_(i-2); 0 where there is none
     int64_t back, back2, next, next2;  // to the neighbours; 0 where there is none
-    T exists;                 // 1 where d_i does, else 0
+    double exists;            // 1 where d_i does, else 0
 
     Stencil(int32_t i, int32_t count, int64_t step, T scale)
         : factor{i + 2 < count ? 2 * scale : 0, i >= 1 && i + 1 < count ? -4 * scale : 0,
@@ -61,16 +69,15 @@ struct Stencil {
           next(i + 1 < count ? step : 0), next2(i + 2 < count ? 2 * step : 0),
           exists(i + 2 < count) {}
 
-    // Adds d_i^2 to `squares`; returns the derivative.
+    // The derivative to P_i = `here`; d_i, which means nothing where `exists` is 0.
     template <int W>
-    SIMD_MEMBER Vec<T, W> at(const T* p, Vec<T, W> here, Vec<T, W>& squares) const {
+    SIMD_MEMBER Bend<Vec<T, W>> at(const T* p, Vec<T, W> here) const {
         using V = Vec<T, W>;
         const V before = load<T, W>(p + back), after = load<T, W>(p + next);
-        const V first = here - (after + after) + load<T, W>(p + next2);
-        const V second = before - (here + here) + after;
-        const V third = load<T, W>(p + back2) - (before + before) + here;
-        squares += exists * (first * first);
-        return factor[0] * first + factor[1] * second + factor[2] * third;
+        const V first = here - T(2) * after + load<T, W>(p + next2);
+        const V second = before - T(2) * here + after;
+        const V third = load<T, W>(p + back2) - T(2) * before + here;
+        return {factor[0] * first + factor[1] * second + factor[2] * third, first};
     }
 };
 
@@ -80,7 +87,7 @@ class Penalties final : public StagedWork {
   public:
     Penalties(const PenaltyPlane* planes, int32_t count, int32_t channels, double* partials)
         : planes_(planes), channels_(channels), runs_(count_runs(planes, count)),
-          partials_(partials) {}
+          strip_(kStripLength > channels ? kStripLength / channels : 1), partials_(partials) {}
 
     int64_t tasks(int64_t) const override { return runs_; }
 
@@ -95,53 +102,58 @@ class Penalties final : public StagedWork {
         }
         double* sums = partials_ + task * kTerms;
         sums[0] = sums[1] = sums[2] = 0;
-        for (int32_t row = run.first; row < run.end; ++row) {
-            const T* values = static_cast<const T*>(plane.values) + row * length;
-            one_row(plane, row, values, scale, static_cast<T*>(plane.grad) + row * length, sums);
-        }
-    }
-
-  private:
-    void one_row(const PenaltyPlane& plane, int32_t row, const T* values, const T* scale, T* grad,
-                 double* sums) const {
-        const Stencil<T> along_rows(row, plane.rows, plane.cols * channels_, scale[0]);
         for (int32_t col = 0; col < plane.cols;) {
-            // Away from the border all columns share one stencil: one long run.
-            const bool inner = col == 2 && plane.cols > 4;
-            const int32_t end = inner ? plane.cols - 2 : col + 1;
+            // Away from the border all columns share one stencil.
+            const bool inner = col >= 2 && col < plane.cols - 2;
+            const int32_t end = inner ? min_of(col + strip_, plane.cols - 2) : col + 1;
             const Stencil<T> along_cols(col, plane.cols, channels_, scale[1]);
-            one_segment(values + col * channels_, (end - col) * channels_, along_rows, along_cols,
-                        scale[2], grad + col * channels_, sums);
+            const auto strip = scale[2] != 0 ? one_strip<true> : one_strip<false>;
+            for (int32_t row = run.first; row < run.end; ++row) {
+                const int64_t at = row * length + col * channels_;
+                strip(static_cast<const T*>(plane.values) + at, (end - col) * channels_,
+                      Stencil<T>(row, plane.rows, length, scale[0]), along_cols, scale[2],
+                      static_cast<T*>(plane.grad) + at, sums, length);
+            }
             col = end;
         }
     }
 
-    SIMD_MEMBER static void one_segment(const T* values, int64_t length, const Stencil<T>& rows,
-                                        const Stencil<T>& cols, T ones, T* grad, double* sums) {
-        for (int64_t start = 0; start < length; start += kStripLength) {
-            const int count = static_cast<int>(min_of(kStripLength, length - start));
-            for_widths<T>(count, [&](auto width, int begin, int end) {
-                constexpr int W = decltype(width)::value;
-                using V = Vec<T, W>;
-                V by_row = {}, by_col = {}, from_one = {};
-                for (int i = begin; i < end; i += W) {
-                    const T* at = values + start + i;
-                    T* to = grad + start + i;
-                    const V here = load<T, W>(at), more = here - T(1);
-                    const V sign = more > V{} ? V{} + T(1) : more < V{} ? V{} - T(1) : V{};
-                    from_one += more * sign;
-                    store<T, W>(to, load<T, W>(to) + rows.template at<W>(at, here, by_row) +
-                                        cols.template at<W>(at, here, by_col) + ones * sign);
+  private:
+    // `Ones`: whether |1 - P| weighs anything, as it does in time planes alone.
+    template <bool Ones>
+    static void one_strip(const T* values, int64_t count, const Stencil<T> rows,
+                          const Stencil<T> cols, T ones, T* grad, double* sums,
+                          int64_t row_step) {
+        for_widths<T>(static_cast<int>(count), [&](auto width, int begin, int end) {
+            constexpr int W = decltype(width)::value;
+            using V = Vec<T, W>;
+            V by_row = {}, by_col = {}, from_one = {};
+            for (int i = begin; i < end; i += W) {
+                __builtin_prefetch(values + i + 3 * row_step);  // what the next row will be
+                __builtin_prefetch(grad + i + row_step, 1);     // the first to need
+                const V here = load<T, W>(values + i);
+                const auto row = rows.template at<W>(values + i, here);
+                const auto col = cols.template at<W>(values + i, here);
+                by_row += row.difference * row.difference;
+                by_col += col.difference * col.difference;
+                V more = load<T, W>(grad + i) + row.derivative + col.derivative;
+                if constexpr (Ones) {
+                    const V above = here - T(1);
+                    const V sign = above > V{} ? V{} + T(1) : above < V{} ? V{} - T(1) : V{};
+                    from_one += above * sign;
+                    more += ones * sign;
                 }
-                sums[0] += lane_sum<T, W>(by_row);
-                sums[1] += lane_sum<T, W>(by_col);
-                sums[2] += lane_sum<T, W>(from_one);
-            });
-        }
+                store<T, W>(grad + i, more);
+            }
+            sums[0] += rows.exists * lane_sum<T, W>(by_row);
+            sums[1] += cols.exists * lane_sum<T, W>(by_col);
+            sums[2] += lane_sum<T, W>(from_one);
+        });
     }
 
     const PenaltyPlane* planes_;
     const int64_t channels_, runs_;
+    const int32_t strip_;  // columns
     double* partials_;
 };
 
