@@ -38,8 +38,8 @@ def offset_mlp(
     the features once more: its inputs are F numbers, then the outputs of the one before.
 
     `bf16`: operands of all products, forward and backward, are rounded to bfloat16; sums, biases
-    and activations stay float32. With AMX that is faster; without it or AVX-512's bf16 instructions
-    it is slower. The order of a sum, and so its last bits, depends on which the processor has.
+    and activations stay float32. With AMX or AVX-512's bf16 instructions that is faster; without
+    them it is slower. The order of a sum, and so its last bits, depends on which the processor has.
 
     `features` may come in tensors that stand side by side, "N F1", "N F2" and so on, in place of
     one to be joined. `parts`: a single head's outputs come in tensors of these widths, in place of

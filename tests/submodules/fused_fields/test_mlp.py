@@ -293,19 +293,66 @@ def form(request, variant, monkeypatch):
 @pytest.mark.parametrize("activation", ["relu", "sigmoid"])
 @pytest.mark.parametrize(
     ("count", "width_in", "width", "depth", "sizes", "again"),
-    [(*shape, 0) for shape in SHAPES] + [(300, 63, 64, 4, [10], 3), (97, 5, 16, 2, [3, 4], 2)],
+    [(*shape, 0) for shape in SHAPES]
+    + [(300, 63, 64, 4, [10], 3), (97, 5, 16, 2, [3, 4], 2)]
+    + [(2, 1, 1, 1, [1], 0), (195, 7, 15, 3, [2], 2), (95, 31, 31, 1, [17, 6], 1)],  # odd
 )
 def test_rounded_products_are_those_of_the_twin(
     form, count, width_in, width, depth, sizes, again, activation
 ):
     net = network(width_in, width, depth, sizes, again=again)
     features, cotangents = random_inputs(count, width_in, sizes)
+    assert_as_the_twin_rounds(features, net, cotangents, activation, again)
+
+
+def assert_as_the_twin_rounds(features, net, cotangents, activation="relu", again=0):
     found = values_and_grads(offset_mlp, features, net, cotangents, activation, again, True)
     mlp = reference.offset_mlp
     twin = values_and_grads(mlp, features, net, cotangents, activation, again, True)
     for mine, true in zip(found, twin, strict=True):
         # A sum that differs in its last bit may be rounded to the next bfloat16, 2^-7 away.
         assert (mine - true).norm() <= 2.0**-9 * true.norm()
+
+
+@pytest.mark.parametrize("again", [0, 2])
+@pytest.mark.parametrize("told", [[], [5], range(0, 1000, 3), range(96, 193)])
+def test_rows_without_a_gradient_are_left_out_of_rounded_products(form, told, again):
+    net = network(35, 64, 2, [3, 1, 33], again=again)
+    features, cotangents = random_inputs(1000, 35, [3, 1, 33])
+    silent = torch.ones(1000, dtype=torch.bool)
+    silent[list(told)] = False
+    for cotangent in cotangents:
+        cotangent[silent] = 0
+    assert_as_the_twin_rounds(features, net, cotangents, "relu", again)
+
+
+def test_rounded_features_and_outputs_may_come_in_parts(form):
+    net = network(17, 33, 2, [33], again=2)
+    whole, (cotangent,) = random_inputs(300, 17, [33])
+    cotangent[::5] = 0
+    features = [part.detach().clone().requires_grad_() for part in whole.split([8, 8, 1], dim=1)]
+    cut = offset_mlp(features, *net, again=2, bf16=True, parts=[4, 29])
+    found = torch.autograd.grad(cut, [*features, *tensors(net)], cotangent.split([4, 29], dim=1))
+    output, of_whole, *of_net = values_and_grads(
+        offset_mlp, whole, net, [cotangent], "relu", 2, True
+    )
+    assert torch.equal(torch.cat(cut, 1), output)
+    for mine, true in zip(found, [*of_whole.split([8, 8, 1], dim=1), *of_net], strict=True):
+        assert torch.equal(mine, true)
+
+
+def test_gradients_of_biases_are_sums_of_what_is_not_rounded(form):
+    """Every row's gradient is 1 + 2^-9, which is no bfloat16."""
+    hidden = torch.ones(40, 16), torch.ones(40)
+    head = torch.tensor([[1.0], [2.0**-9]]).repeat(1, 40), torch.zeros(2)
+    for tensor in (*hidden, *head):
+        tensor.requires_grad_()
+    (output,) = offset_mlp(torch.ones(100, 16), [], hidden, [head], bf16=True)
+    cotangent = torch.ones(100, 2)
+    (of_hidden,) = torch.autograd.grad(output, hidden[1], cotangent, retain_graph=True)
+    (of_head,) = torch.autograd.grad(output, head[1], cotangent * (1 + 2.0**-9))
+    torch.testing.assert_close(of_hidden, torch.full((40,), 100 * (1 + 2.0**-9)))
+    torch.testing.assert_close(of_head, torch.full((2,), 100 * (1 + 2.0**-9)))
 
 
 @pytest.mark.parametrize("steps", [1, 31, 33, 64])

@@ -36,13 +36,13 @@ class MlpBackward final : public MlpWork<T> {
         if (stage == 0) return this->plan_.pack(static_cast<int>(task));
         if (stage == 2) return add_up(task * kSlice);
         if (stage == 3) return hand_over(static_cast<int>(task));
-        this->work(task, [this](T* activations, int64_t chunk, int64_t begin, int64_t end) {
-            one_chunk(activations, begin, end, sums_.get() + chunk * this->plan_.gradients);
+        this->work(task, [this](Tile<T>& tile, int64_t chunk, int64_t begin, int64_t end) {
+            one_chunk(tile, begin, end, sums_.get() + chunk * this->plan_.gradients);
         });
     }
 
   private:
-    void one_chunk(T* activations, int64_t begin, int64_t end, T* sums) {
+    void one_chunk(Tile<T>& tile, int64_t begin, int64_t end, T* sums) {
         int64_t points[kTilePoints], count = 0;
         bool more = false;
         for (int64_t i = begin; i < end; ++i) {
@@ -54,7 +54,7 @@ class MlpBackward final : public MlpWork<T> {
                 });
             }
             if (count < kTilePoints && (i + 1 < end || (count == 0 && more))) continue;
-            one_tile(activations, points, count, sums, more);
+            one_tile(tile, points, count, sums, more);
             more = true;
             count = 0;
         }
@@ -84,108 +84,125 @@ class MlpBackward final : public MlpWork<T> {
     }
 
     // Gradients of a head's outputs, "points x outputs": gathered in `room`, or where they are.
-    const T* gathered(int head, const int64_t* points, int64_t count, bool in_a_row,
-                      T* room) const {
-        const OffsetMlp& mlp = this->plan_.mlp;
-        const int64_t size = this->plan_.layer(mlp.body + head).outputs;
-        if (!mlp.part_count && in_a_row) return grad_outputs_[head] + points[0] * size;
-        T* to = room;
-        for (int k = mlp.part_count ? 0 : head; to < room + size; to += this->plan_.width(k++)) {
-            this->gather(grad_outputs_[k], [points](int64_t i) { return points[i]; }, count,
-                         this->plan_.width(k), to, size);
+    Matrix<const T> gathered(int index, const int64_t* points, int64_t count, bool in_a_row,
+                             Tile<T>& tile) const {
+        const MlpPlan<T>& plan = this->plan_;
+        const int head = index - plan.mlp.body, parts = plan.mlp.part_count;
+        const Matrix<T> room = plan.told(index, tile);
+        Matrix<const T> grad = room;
+        if (!parts && in_a_row) {
+            grad.values = grad_outputs_[head] + points[0] * room.row;
+        } else {
+            T* to = room.values;
+            for (int k = parts ? 0 : head; to < room.values + room.row; to += plan.width(k++)) {
+                this->gather(grad_outputs_[k], [points](int64_t i) { return points[i]; }, count,
+                             plan.width(k), to, room.row);
+            }
         }
-        return room;
+        return grad;
     }
 
-    void one_tile(T* activations, const int64_t* points, int64_t count, T* sums, bool more) {
+    void one_tile(Tile<T>& tile, const int64_t* points, int64_t count, T* sums, bool more) {
         const MlpPlan<T>& plan = this->plan_;
-        const int64_t stride = plan.at(0).input_stride;
+        const Matrix<T> features = plan.input(0, tile);
         const bool in_a_row = count && points[count - 1] - points[0] == count - 1;
-        this->gather_features([points](int64_t i) { return points[i]; }, count, activations, stride);
-        this->run_body(activations, activations, stride, count);
+        if (plan.mlp.bf16 == kTiles && count < kTilePoints) plan.begin(tile);
+        for (int l = 0; !more && l < plan.total; ++l) {
+            std::memset(bias_sums(l, sums), 0, plan.layer(l).outputs * sizeof(T));
+        }
+        if (count) this->look_ahead(points[count - 1] + 1, tile);
+        if (plan.pairs && in_a_row && plan.mlp.feature_count == 1) {
+            this->run_body(tile, this->features_from(points[0], tile), count);
+        } else {
+            this->gather_features([points](int64_t i) { return points[i]; }, count, features);
+            this->run_body(tile, features, count);
+        }
         for (int l = plan.total - 1; l >= plan.mlp.body; --l) {
-            const T* grad = gathered(l - plan.mlp.body, points, count, in_a_row,
-                                     activations + plan.of_outputs);
-            back(l, grad, plan.layer(l).outputs, count, activations, sums, more);
+            const Matrix<const T> grad = gathered(l, points, count, in_a_row, tile);
+            plan.round(grad, count, grad.row, bias_sums(l, sums));
+            back(l, grad, count, tile, sums, more);
         }
         for (int l = plan.mlp.body - 1; l >= 0; --l) {
-            const MlpLayout& told = plan.at(l + 1);
-            back(l, activations + told.input + plan.lead(l + 1), told.input_stride, count,
-                 activations, sums, more);
+            back(l, plan.told(l, tile), count, tile, sums, more);
         }
         if (!grad_features_) return;
         if (in_a_row && plan.mlp.feature_count == 1) {
             const int64_t width = plan.layer(0).inputs;
-            return to_features(count, activations, grad_features_[0] + points[0] * width, width);
+            return to_features(count, tile, {grad_features_[0] + points[0] * width, width});
         }
-        to_features(count, activations, activations, stride);
+        to_features(count, tile, {features.values, features.row});
         of_features([&](T* grad, int64_t width, int64_t at) {
             for (int64_t i = 0; i < count; ++i) {
-                copy_some(grad + points[i] * width, activations + i * stride + at, width);
+                copy_some(grad + points[i] * width, features.values + i * features.row + at, width);
             }
         });
     }
 
-    // One layer: gradients of its weights, of its biases, then, in their place, of the activations it
-    // read; those of the features wait for to_features.
-    void back(int index, const T* grad, int64_t grad_stride, int64_t count, T* activations, T* sums,
+    T* bias_sums(int index, T* sums) const {
+        const DenseLayer& layer = this->plan_.layer(index);
+        return sums + this->plan_.at(index).grads + int64_t{layer.inputs} * layer.outputs;
+    }
+
+    // One layer: gradients of its weights, of its biases unless they were summed where `grad` was
+    // rounded, then, in their place, of the activations it read; those of the features wait for
+    // to_features.
+    void back(int index, const Matrix<const T>& grad, int64_t count, Tile<T>& tile, T* sums,
               bool more) {
         const MlpPlan<T>& plan = this->plan_;
         const int64_t inputs = plan.layer(index).inputs, outputs = plan.layer(index).outputs;
-        const MlpLayout& at = plan.at(index);
-        T* input = activations + at.input;
-        T* weight_sums = sums + at.grads;
-        plan.product(activations, {outputs, inputs, count, grad, 1, grad_stride, input,
-                                   at.input_stride, more ? weight_sums : nullptr, inputs,
-                                   weight_sums, inputs, Finish::kPlain});
-        sum_rows(grad, grad_stride, count, outputs, weight_sums + outputs * inputs, more);
-        const T* weights = plan.by_input(index);
-        const int64_t step = row_stride<T>(inputs), lead = plan.lead(index);
+        const Matrix<T> input = plan.input(index, tile), weights = plan.by_input(index);
+        T* weight_sums = sums + plan.at(index).grads;
+        plan.product(tile, {outputs, inputs, count, grad, Lies::kInCols, input,
+                            more ? weight_sums : nullptr, inputs, {weight_sums, inputs},
+                            Finish::kPlain});
+        if (!plan.pairs) sum_rows(grad, count, outputs, bias_sums(index, sums), more);
+        const int64_t lead = plan.lead(index);
         if (index) {
-            plan.product(activations, {count, inputs - lead, outputs, grad, grad_stride, 1,
-                                       weights + lead, step, nullptr, 0, input + lead,
-                                       at.input_stride, plan.activation_grad()});
+            Product<T> made = {count, inputs - lead, outputs, grad, Lies::kInRows,
+                               weights.from(lead), nullptr, 0, input.from(lead),
+                               plan.activation_grad()};
+            const int before = min_of(index, int{plan.mlp.body}) - 1;
+            made.col_sums = bias_sums(before, sums) + plan.at(index).first;
+            plan.product(tile, made);
         }
         if (lead && grad_features_) {  // takes the features' place, until layer 0 adds its own
-            plan.product(activations, {count, lead, outputs, grad, grad_stride, 1, weights, step,
-                                       nullptr, 0, input, at.input_stride, Finish::kPlain});
+            plan.product(tile, {count, lead, outputs, grad, Lies::kInRows, weights, nullptr, 0,
+                                {input.values, input.row}, Finish::kPlain});
         }
     }
 
     // Gradients of a tile's features, from those of what layer 0 told.
-    void to_features(int64_t count, T* activations, T* to, int64_t to_row) const {
+    void to_features(int64_t count, Tile<T>& tile, const Matrix<T>& to) const {
         const MlpPlan<T>& plan = this->plan_;
-        const MlpLayout& told = plan.at(1);
-        const MlpLayout& again = plan.at(plan.mlp.again);
-        const int64_t inputs = plan.layer(0).inputs;
-        plan.product(activations, {count, inputs, plan.layer(0).outputs,
-                                   activations + told.input + plan.lead(1), told.input_stride, 1,
-                                   plan.by_input(0), row_stride<T>(inputs),
-                                   plan.mlp.again ? activations + again.input : nullptr,
-                                   again.input_stride, to, to_row, Finish::kPlain});
+        const Matrix<T> again = plan.input(plan.mlp.again, tile);
+        plan.product(tile, {count, plan.layer(0).inputs, plan.layer(0).outputs, plan.told(0, tile),
+                            Lies::kInRows, plan.by_input(0),
+                            plan.mlp.again ? again.values : nullptr, again.row, to,
+                            Finish::kPlain});
     }
 
     // Several columns at once: a sum waits for the one before it.
-    static void sum_rows(const T* rows, int64_t stride, int64_t count, int64_t cols, T* sums,
+    static void sum_rows(const Matrix<const T>& rows, int64_t count, int64_t cols, T* sums,
                          bool more) {
         int64_t c = 0;
         for (; c + 4 * kLanes<T> <= cols; c += 4 * kLanes<T>) {
-            sum_columns<kLanes<T>, 4>(rows + c, stride, count, sums + c, more);
+            sum_columns<kLanes<T>, 4>(rows.from(c), count, sums + c, more);
         }
         for_widths<T>(static_cast<int>(cols), [&](auto width, int begin, int end) {
             constexpr int W = decltype(width)::value;
             for (int at = begin; at < end; at += W) {
-                sum_columns<W, 1>(rows + at, stride, count, sums + at, more);
+                sum_columns<W, 1>(rows.from(at), count, sums + at, more);
             }
         }, static_cast<int>(c));
     }
 
     template <int W, int Vectors>
-    SIMD_FN void sum_columns(const T* rows, int64_t stride, int64_t count, T* sums, bool more) {
+    SIMD_FN void sum_columns(const Matrix<const T>& rows, int64_t count, T* sums, bool more) {
         Vec<T, W> sum[Vectors] = {};
         for (int v = 0; more && v < Vectors; ++v) sum[v] = load<T, W>(sums + v * W);
         for (int64_t i = 0; i < count; ++i) {
-            for (int v = 0; v < Vectors; ++v) sum[v] += load<T, W>(rows + i * stride + v * W);
+            const T* row = rows.values + i * rows.row;
+            for (int v = 0; v < Vectors; ++v) sum[v] += load<T, W>(row + v * W);
         }
         for (int v = 0; v < Vectors; ++v) store<T, W>(sums + v * W, sum[v]);
     }
@@ -216,7 +233,7 @@ class MlpBackward final : public MlpWork<T> {
 template <class T>
 int mlp_backward(const OffsetMlp* mlp, const T* const* features, int64_t n,
                  const T* const* grad_outputs, T* const* grad_features, int threads) {
-    MlpPlan<T> plan(*mlp);
+    MlpPlan<T> plan(*mlp, true);
     if (!plan.ok()) return 1;
     MlpBackward<T> work(plan, features, n, grad_outputs, grad_features, threads);
     if (!work.ok()) return 1;

@@ -20,37 +20,83 @@ enum class Finish {
     kSlope,  // the gradient of a sigmoid whose output `c` holds
 };
 
+// What a matrix is in bfloat16, for the forms of offset_mlp_bf16.h that multiply pairs of steps:
+// once for sums along its rows, once for sums along its columns.
+typedef int32_t Pair;  // two steps of a sum, the earlier one in the lower half
+struct Rounded {
+    uint16_t* in_rows = nullptr;  // "rows x columns": pairs are neighbours in a row
+    int64_t row = 0;              // from one row to the next
+    Pair* in_cols = nullptr;      // "rows / 2 x columns": pairs are neighbours in a column
+    int64_t pair_row = 0;         // 0: `in_cols` is not wanted
+};
+
+template <class T>
+struct Matrix {
+    T* values;
+    int64_t row;
+    Rounded rounded = {};
+
+    Matrix from(int64_t col) const {
+        Rounded later = rounded;
+        if (later.in_rows) later.in_rows += col;
+        if (later.in_cols) later.in_cols += col;
+        return {values + col, row, later};
+    }
+    template <class Other>
+    operator Matrix<Other>() const {
+        return {values, row, rounded};
+    }
+};
+
+// Memory that will be needed next, asked for bit by bit, so that nothing waits for it.
+struct Ahead {
+    const char* at = nullptr;
+    const char* end = nullptr;
+
+    void ask() {
+        for (int line = 0; line < 8 && at < end; ++line, at += 64) __builtin_prefetch(at);
+    }
+};
+
+// How the rows of a product's left operand lie in a matrix.
+enum class Lies { kInRows, kInCols };
+
 // c[row][col] = finish(start[row][col] + sum over steps of a[row][step] * b[step][col]).
 // `b` and `start`, and `c` for a gradient, are read in whole vectors: up to kLanes<T> - 1 numbers
 // after their last column. Only the columns asked for are written.
 template <class T>
 struct Product {
     int64_t rows, cols, steps;
-    const T* a;
-    int64_t a_row, a_step;
-    const T* b;
-    int64_t b_step;
+    Matrix<const T> a;
+    Lies a_lies;
+    Matrix<const T> b;
     const T* start;  // null: zeros
     int64_t start_row;
-    T* c;
-    int64_t c_row;
+    Matrix<T> c;
     Finish finish;
-    const T* b_by_col = nullptr;  // `b` once more, a column in `b_by_col_step` numbers, if at hand
-    int64_t b_by_col_step = 0;
-    int bf16 = 0;          // a Bf16Form of offset_mlp_bf16.h, or 0: in full precision
-    T* scratch = nullptr;  // for operands in bfloat16
+    Matrix<const T> b_by_col = {};  // `b` once more, its columns in rows, if at hand
+    int bf16 = 0;                   // a Bf16Form of offset_mlp_bf16.h, or 0: in full precision
+    T* scratch = nullptr;           // for operands in bfloat16
+    Ahead* ahead = nullptr;
+    // Products of pairs that finish a gradient add the sums of its columns to these.
+    T* col_sums = nullptr;
+
+    int64_t a_row() const { return a_lies == Lies::kInRows ? a.row : 1; }
+    int64_t a_step() const { return a_lies == Lies::kInRows ? 1 : a.row; }
 };
 
+constexpr bool reads_output(Finish finish) {
+    return finish == Finish::kMask || finish == Finish::kSlope;
+}
+
+// `output`: what `c` holds, where finishing reads it.
 template <class T, Finish kFinish>
-SIMD_FN Vec<T, kLanes<T>> finished(Vec<T, kLanes<T>> sum, const T* c) {
+SIMD_FN Vec<T, kLanes<T>> finished(Vec<T, kLanes<T>> sum, Vec<T, kLanes<T>> output) {
     using V = Vec<T, kLanes<T>>;
     if constexpr (kFinish == Finish::kRelu) return sum < V{} ? V{} : sum;
-    if constexpr (kFinish == Finish::kMask) return load<T, kLanes<T>>(c) <= V{} ? V{} : sum;
+    if constexpr (kFinish == Finish::kMask) return output <= V{} ? V{} : sum;
     if constexpr (kFinish == Finish::kSigmoid) return sigmoid<T>(sum);
-    if constexpr (kFinish == Finish::kSlope) {
-        const V output = load<T, kLanes<T>>(c);
-        return sum * output * (1 - output);
-    }
+    if constexpr (kFinish == Finish::kSlope) return sum * output * (1 - output);
     return sum;
 }
 
@@ -63,11 +109,12 @@ void finish_block(const Product<T>& product, int64_t row, int64_t col, int64_t r
     const int64_t last_row = min_of(row + rows, m.rows), last_col = min_of(col + cols, m.cols);
     for (; row < last_row; ++row, sums += stride) {
         const T* start = m.start ? m.start + row * m.start_row : nullptr;
-        T* c = m.c + row * m.c_row;
+        T* c = m.c.values + row * m.c.row;
         for (int64_t at = col; at < last_col; at += W) {
-            Vec<T, W> sum = load<T, W>(sums + at - col);
+            Vec<T, W> sum = load<T, W>(sums + at - col), output = {};
             if (start) sum += load<T, W>(start + at);
-            store_some<T>(c + at, finished<T, kFinish>(sum, c + at), last_col - at);
+            if (reads_output(kFinish)) output = load<T, W>(c + at);
+            store_some<T>(c + at, finished<T, kFinish>(sum, output), last_col - at);
         }
     }
 }
@@ -111,7 +158,8 @@ template <class T, int Rows, int Vectors>
 void sum_rows_left(const Product<T>& m, int64_t rows, const T* a, const T* b, T* to) {
     if constexpr (Rows > 0) {
         if (rows == Rows) {
-            return sum_block<T, Rows, Vectors>(a, m.a_row, m.a_step, b, m.b_step, m.steps, to);
+            return sum_block<T, Rows, Vectors>(a, m.a_row(), m.a_step(), b, m.b.row, m.steps,
+                                                   to);
         }
         sum_rows_left<T, Rows - 1, Vectors>(m, rows, a, b, to);
     }
@@ -123,14 +171,14 @@ void multiply_few(const Product<T>& product, int64_t col) {
     constexpr int W = kLanes<T>, Rows = 4;
     const Product<T> m = product;
     const int64_t whole = m.steps / W * W, left = m.steps - whole;
-    const T* b = m.b_by_col + col * m.b_by_col_step;
+    const T* b = m.b_by_col.values + col * m.b_by_col.row;
     for (int64_t row = 0; row < m.rows; row += Rows) {
         const T* a[Rows];
-        for (int r = 0; r < Rows; ++r) a[r] = m.a + min_of(row + r, m.rows - 1) * m.a_row;
+        for (int r = 0; r < Rows; ++r) a[r] = m.a.values + min_of(row + r, m.rows - 1) * m.a.row;
         Vec<T, W> lanes[Rows][Cols] = {};
         const auto add = [&](int64_t step, auto load_lanes) {
             Vec<T, W> right[Cols];
-            for (int c = 0; c < Cols; ++c) right[c] = load_lanes(b + c * m.b_by_col_step + step);
+            for (int c = 0; c < Cols; ++c) right[c] = load_lanes(b + c * m.b_by_col.row + step);
             for (int r = 0; r < Rows; ++r) {
                 const Vec<T, W> of_a = load_lanes(a[r] + step);
                 for (int c = 0; c < Cols; ++c) lanes[r][c] += of_a * right[c];
@@ -142,7 +190,7 @@ void multiply_few(const Product<T>& product, int64_t col) {
         if (left) add(whole, [left](const T* from) { return load_some<T>(from, left); });
         const int64_t rows = min_of<int64_t>(Rows, m.rows - row);
         for (int r = 0; r < rows; ++r) {
-            T* c = m.c + (row + r) * m.c_row + col;
+            T* c = m.c.values + (row + r) * m.c.row + col;
             SIMD_UNROLL
             for (int k = 0; k < Cols; ++k) {
                 const T start = m.start ? m.start[(row + r) * m.start_row + col + k] : T{0};
@@ -159,7 +207,7 @@ void multiply_exactly(const Product<T>& m, int64_t col = 0) {
     alignas(kVectorBytes) T sums[kBlockRows * kStride];
     const auto store = finisher<T>(m.finish);
     if constexpr (Vectors == 1) {
-        if (m.b_by_col && m.a_step == 1 && m.finish == Finish::kPlain) {
+        if (m.b_by_col.values && m.a_lies == Lies::kInRows && m.finish == Finish::kPlain) {
             const int64_t left = m.cols - col;
             if (left == 1) return multiply_few<T, 1>(m, col);
             if (left == 3) return multiply_few<T, 3>(m, col);
@@ -169,7 +217,8 @@ void multiply_exactly(const Product<T>& m, int64_t col = 0) {
     for (; m.cols - col > kPanel - kLanes<T>; col += kPanel) {
         for (int64_t row = 0; row < m.rows; row += kBlockRows) {
             const int64_t rows = min_of<int64_t>(kBlockRows, m.rows - row);
-            sum_rows_left<T, kBlockRows, Vectors>(m, rows, m.a + row * m.a_row, m.b + col, sums);
+            sum_rows_left<T, kBlockRows, Vectors>(m, rows, m.a.values + row * m.a_row(),
+                                                  m.b.values + col, sums);
             store(m, row, col, rows, kPanel, sums, kStride);
         }
     }
