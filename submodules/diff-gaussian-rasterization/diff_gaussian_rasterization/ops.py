@@ -103,23 +103,3 @@ backward = _OPERATORS.define(
     cuda=_backward_cuda,
     fake=_backward_fake,
 )
-
-
-class _Draw(torch.autograd.Function):
-    """`forward` with the gradients that it has by itself, without 0.15 ms a call that PyTorch
-    spends on defaults of the operator's arguments, which have none."""
-
-    @staticmethod
-    def forward(ctx, *inputs):
-        output = forward(*inputs)
-        _setup_context(ctx, inputs, output)
-        return output
-
-    backward = staticmethod(_differentiate)
-
-
-def draw(*inputs):
-    """`forward`; what eager code should call."""
-    if torch.compiler.is_compiling() or not torch.is_grad_enabled():
-        return forward(*inputs)
-    return _Draw.apply(*inputs)

@@ -49,8 +49,8 @@ def adam_step(
     spreads = [1 / math.sqrt(1 - betas[1] ** count) for count in steps]
     run = _step if _native.runs_on(params) else reference.adam_step
     run(*columns, None if rows is None else rows.contiguous(), rates, spreads, list(betas), eps)
-    # autograd refuses what it kept of them
-    torch.autograd.graph.increment_version([*params, *exp_avgs, *exp_avg_sqs])
+    for tensor in (*params, *exp_avgs, *exp_avg_sqs):
+        torch.autograd.graph.increment_version(tensor)  # autograd refuses what it kept of them
 
 
 def _each(value: float | Sequence[float], params: Sequence[Tensor], name: str) -> list[float]:

@@ -31,7 +31,8 @@ def add_plane_penalties(
     _check(planes, grads, weights)
     run = _penalties if _native.runs_on(planes) else reference.add_plane_penalties
     found = run([plane.contiguous() for plane in planes], list(grads), [*chain(*weights)])
-    torch.autograd.graph.increment_version(grads)
+    for grad in grads:
+        torch.autograd.graph.increment_version(grad)
     return found
 
 
