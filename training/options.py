@@ -92,8 +92,8 @@ class MlpSetting:
 
     mlp_bf16: bool = setting(
         False,
-        "products of the deformation's perceptrons in bfloat16, sums in float32: half their time on "
-        "processors with AMX or AVX-512's bf16",
+        "products of the deformation's perceptrons in bfloat16, sums in float32: half their time "
+        "on processors with AMX or AVX-512's bf16",
     )
 
 
