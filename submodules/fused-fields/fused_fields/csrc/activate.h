@@ -18,7 +18,7 @@ using fused_fields::StagedWork;
 using fused_fields::TableShape;
 
 constexpr int kScales = 3, kBand = 3;  // numbers of a row, the last of a band of SH
-// Fewer rows than this take less time than a second thread takes to start.
+// Fewer rows than this take one thread as little time as two.
 constexpr int64_t kActivatedAlone = 1 << 13;
 constexpr double kShortest = 1e-12;  // a quaternion is divided by its length, or by this
 

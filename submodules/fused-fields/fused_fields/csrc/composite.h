@@ -13,7 +13,7 @@ using fused_fields::StagedWork;
 constexpr int64_t kPicturePixels = 1 << 14;  // of a task
 constexpr int kPictureStrip = 256;           // pixels whose bytes are turned into floats at once
 constexpr int kColors = 3;
-// Fewer pixels than this take less time than a second thread takes to start: about 50 us.
+// Fewer pixels than this take one thread as little time as two.
 constexpr int64_t kPictureAlone = 1 << 16;
 
 template <class T>

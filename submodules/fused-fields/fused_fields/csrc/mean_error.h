@@ -12,7 +12,7 @@ using fused_fields::StagedWork;
 
 constexpr int64_t kErrorStrip = 256;   // numbers that are summed in T, then added up in double
 constexpr int64_t kErrorTask = 64 * kErrorStrip;  // fixed, as no sum depends on threads
-// Fewer numbers than this take less time than a second thread takes to start: about 50 us.
+// Fewer numbers than this take one thread as little time as two.
 constexpr int64_t kErrorAlone = 1 << 18;
 
 inline static int64_t error_tasks(int64_t n) { return (n + kErrorTask - 1) / kErrorTask; }

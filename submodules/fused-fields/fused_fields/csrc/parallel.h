@@ -1,4 +1,4 @@
-// Tasks running on threads that sleep while they wait.
+// Tasks running on a team of threads (team.h of native-kernels).
 #pragma once
 #include <cstdint>
 
