@@ -5,11 +5,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from itertools import islice
 
 import torch
-from torch import Tensor
 
 from gaussian_renderer.show import Poses
 from scene.facts import CARRIED
@@ -41,7 +40,7 @@ class Kept:
             posed = self.model(frame)
             if self._first is None:
                 self._first = posed
-                self.used = sum(each.nbytes for each in _tensors(posed).values())
+                self.used = sum(each.nbytes for each in posed.tensors().values())
             posed = self._lean(posed)
             self._posed[moment] = posed
             self.used += self._own_bytes(posed)
@@ -52,13 +51,13 @@ class Kept:
 
     def _lean(self, posed: Gaussians) -> Gaussians:
         """The Gaussians, with those tensors of the first ones that they equal."""
-        first = _tensors(self._first)
-        same = {k: first[k] for k, v in _tensors(posed).items() if torch.equal(v, first[k])}
+        first = self._first.tensors()
+        same = {k: first[k] for k, v in posed.tensors().items() if torch.equal(v, first[k])}
         return replace(posed, **same)
 
     def _own_bytes(self, posed: Gaussians) -> int:
-        first = _tensors(self._first)
-        return sum(v.nbytes for k, v in _tensors(posed).items() if v is not first[k])
+        first = self._first.tensors()
+        return sum(v.nbytes for k, v in posed.tensors().items() if v is not first[k])
 
     def _drop(self) -> None:
         place = self._chance.randrange(len(self._posed))
@@ -68,11 +67,6 @@ class Kept:
 def come_again(model: Poses, frames: Sequence[Frame]) -> bool:
     """Whether some moment is among the frames more than once."""
     return len({_moment(frame, with_place=model.sees_camera) for frame in frames}) < len(frames)
-
-
-def _tensors(gaussians: Gaussians) -> dict[str, Tensor]:
-    found = {field.name: getattr(gaussians, field.name) for field in fields(gaussians)}
-    return {name: value for name, value in found.items() if isinstance(value, Tensor)}
 
 
 def _moment(frame: Frame, *, with_place: bool) -> Moment:

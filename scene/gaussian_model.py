@@ -5,7 +5,7 @@ scales, opacity logits); `Gaussians` are posed and activated, what the rasterize
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Protocol
 
@@ -33,10 +33,13 @@ class Gaussians:
     colors: Tensor | None = None  # (N, C)
     sh_degree: int = 0
 
+    def tensors(self) -> dict[str, Tensor]:
+        """Those that there are, by name."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+
     def rows(self, index: Tensor) -> Gaussians:
         """Those at `index`: (M,) numbers or (N,) bool."""
-        found = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(self, **{k: v[index] for k, v in found.items() if isinstance(v, Tensor)})
+        return replace(self, **{name: value[index] for name, value in self.tensors().items()})
 
 
 def activate(columns: Mapping[str, Tensor], sh_degree: int) -> Gaussians:

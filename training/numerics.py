@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -79,10 +79,7 @@ def from_model_to_picture(
     found = parameters(module)
     for k, (frame, view) in enumerate(zip(frames, renders, strict=False)):
         found[f"frames[{k}].image"] = frame.image
-        for name in (field.name for field in fields(view.gaussians)):
-            value = getattr(view.gaussians, name)
-            if isinstance(value, Tensor):
-                found[f"gaussians[{k}].{name}"] = value
+        found |= {f"gaussians[{k}].{n}": value for n, value in view.gaussians.tensors().items()}
         found[f"renders[{k}].image"] = view.image
     return found
 

@@ -68,13 +68,11 @@ def _run(
     name: str, columns: list[Tensor], offsets: list[Tensor], limits: list[float]
 ) -> list[Tensor]:
     found = _empty(columns, offsets, limits)
-    array = (_native.MovedColumn * len(columns))()
-    for k, (column, offset, to, limit) in enumerate(
-        zip(columns, offsets, found, limits, strict=True)
-    ):
-        array[k] = _native.MovedColumn(
-            column.data_ptr(), offset.data_ptr(), to.data_ptr(), column.numel(), limit
-        )
+    table = [
+        (column.data_ptr(), offset.data_ptr(), to.data_ptr(), column.numel(), limit)
+        for column, offset, to, limit in zip(columns, offsets, found, limits, strict=True)
+    ]
+    array = (_native.MovedColumn * len(columns))(*table)
     _native.call(name, columns[0].dtype, ctypes.addressof(array), len(columns))
     return found
 

@@ -92,15 +92,21 @@ def test_a_layer_that_reads_the_features_again_matches_torch_in_double(
         assert torch.equal(mine, with_features)
 
 
+def silenced(cotangents, told):
+    """(N,) the rows that are not among `told`, whose gradients are zero from now on."""
+    silent = torch.ones(len(cotangents[0]), dtype=torch.bool)
+    silent[list(told)] = False
+    for cotangent in cotangents:
+        cotangent[silent] = 0
+    return silent
+
+
 @pytest.mark.parametrize("again", [0, 2])
 @pytest.mark.parametrize("told", [[], [5], range(0, 1000, 3), range(96, 192)])
 def test_rows_without_a_gradient_are_left_out_of_it(variant, told, again):
     net = network(35, 64, 2, [3, 1, 33], again=again)
     features, cotangents = random_inputs(1000, 35, [3, 1, 33])
-    silent = torch.ones(1000, dtype=torch.bool)
-    silent[list(told)] = False
-    for cotangent in cotangents:
-        cotangent[silent] = 0
+    silent = silenced(cotangents, told)
     cotangents[0][~silent, 1:] = 0  # a single number tells a row
     cotangents[2][~silent] = 0
     found = values_and_grads(offset_mlp, features, net, cotangents, "relu", again)
@@ -319,10 +325,7 @@ def assert_as_the_twin_rounds(features, net, cotangents, activation="relu", agai
 def test_rows_without_a_gradient_are_left_out_of_rounded_products(form, told, again):
     net = network(35, 64, 2, [3, 1, 33], again=again)
     features, cotangents = random_inputs(1000, 35, [3, 1, 33])
-    silent = torch.ones(1000, dtype=torch.bool)
-    silent[list(told)] = False
-    for cotangent in cotangents:
-        cotangent[silent] = 0
+    silenced(cotangents, told)
     assert_as_the_twin_rounds(features, net, cotangents, "relu", again)
 
 

@@ -12,11 +12,10 @@ using fused_fields::MovedColumn;
 using fused_fields::StagedWork;
 
 constexpr int64_t kMovedNumbers = 1 << 14;  // of a task
-// So many tasks take less time than a second thread takes to start: about 50 us.
-constexpr int64_t kMovedAlone = 8;
+constexpr int64_t kMovedAlone = 8;  // tasks, at most, that one thread does as fast as two
 
-// Calls each(column, begin, end) for the numbers of a task; tasks are cut from all columns alike.
-template <class Each>
+// to = each(limit, from, offset) for the numbers of all columns, which are cut into tasks alike.
+template <class T, class Each>
 class ColumnsWork final : public StagedWork {
   public:
     ColumnsWork(const MovedColumn* columns, int32_t count, Each each)
@@ -29,8 +28,17 @@ class ColumnsWork final : public StagedWork {
     void run(int64_t, int64_t task) override {
         const MovedColumn* column = columns_;
         while (task >= tasks_of(*column)) task -= tasks_of(*column++);
-        const int64_t begin = task * kMovedNumbers;
-        each_(*column, begin, min_of(begin + kMovedNumbers, column->numbers));
+        const T *from = static_cast<const T*>(column->from);
+        const T *offset = static_cast<const T*>(column->offset);
+        T* to = static_cast<T*>(column->to);
+        const T limit = static_cast<T>(column->limit);
+        int64_t i = task * kMovedNumbers;
+        const int64_t end = min_of(i + kMovedNumbers, column->numbers);
+        for (; i < end; i += kLanes<T>) {
+            const auto moved = each_(limit, load_some<T>(from + i, end - i),
+                                     load_some<T>(offset + i, end - i));
+            store_some<T>(to + i, moved, end - i);
+        }
     }
 
   private:
@@ -43,42 +51,28 @@ class ColumnsWork final : public StagedWork {
     int64_t tasks_ = 0;
 };
 
-template <class Each>
+template <class T, class Each>
 int for_columns(const MovedColumn* columns, int32_t count, int threads, Each each) {
-    ColumnsWork<Each> work(columns, count, each);
+    ColumnsWork<T, Each> work(columns, count, each);
     fused_fields::run_stages(work, 1, work.tasks(0) <= kMovedAlone ? 1 : threads);
     return 0;
 }
 
 template <class T>
 int add_offsets_forward(const MovedColumn* columns, int32_t count, int threads) {
-    constexpr int W = kLanes<T>;
-    return for_columns(columns, count, threads, [](const MovedColumn& column, int64_t i,
-                                                   int64_t end) {
-        const T limit = static_cast<T>(column.limit);
-        const T *from = static_cast<const T*>(column.from);
-        const T *offset = static_cast<const T*>(column.offset);
-        for (T* to = static_cast<T*>(column.to); i < end; i += W) {
-            auto moved = load_some<T>(offset + i, end - i);
-            if (limit > 0) moved = limit * hyperbolic_tangent<T>(moved / limit);
-            store_some<T>(to + i, load_some<T>(from + i, end - i) + moved, end - i);
-        }
+    using V = Vec<T, kLanes<T>>;
+    return for_columns<T>(columns, count, threads, [](T limit, V from, V offset) {
+        return limit > 0 ? from + limit * hyperbolic_tangent<T>(offset / limit) : from + offset;
     });
 }
 
 // From the gradient of a moved column, `from`, that of its offset, `to`.
 template <class T>
 int add_offsets_backward(const MovedColumn* columns, int32_t count, int threads) {
-    constexpr int W = kLanes<T>;
-    return for_columns(columns, count, threads, [](const MovedColumn& column, int64_t i,
-                                                   int64_t end) {
-        const T limit = static_cast<T>(column.limit);
-        const T *grad = static_cast<const T*>(column.from);
-        const T *offset = static_cast<const T*>(column.offset);
-        for (T* to = static_cast<T*>(column.to); i < end; i += W) {
-            const auto held = hyperbolic_tangent<T>(load_some<T>(offset + i, end - i) / limit);
-            store_some<T>(to + i, load_some<T>(grad + i, end - i) * (1 - held * held), end - i);
-        }
+    using V = Vec<T, kLanes<T>>;
+    return for_columns<T>(columns, count, threads, [](T limit, V grad, V offset) {
+        const V held = hyperbolic_tangent<T>(offset / limit);
+        return grad * (1 - held * held);
     });
 }
 
